@@ -1,0 +1,165 @@
+"""Decode one DICOM image as it should be looked at: bright is dense, upright as stored.
+
+Order of steps (DICOM PS3.3 C.11, C.7.6.3): modality LUT or rescale; VOI LUT, else the first window, else the image's own range of
+values (without padding); MONOCHROME1 inverted; padding black.
+"""
+
+import io
+import struct
+from pathlib import Path
+
+import numpy as np
+import pydicom
+from pydicom.pixels import apply_modality_lut, apply_voi
+
+_FRONTAL = {"PA", "AP"}
+_LATERAL = {"LL", "RL", "LATERAL"}
+_GRAY = ("MONOCHROME1", "MONOCHROME2")
+# What pydicom and its decoders raise for broken or unsupported data.
+_BROKEN = (
+    OSError, ValueError, TypeError, AttributeError, KeyError, IndexError, NotImplementedError, RuntimeError, EOFError,
+    OverflowError, struct.error, pydicom.errors.InvalidDicomError,
+)  # fmt: skip
+
+
+def looks_like_dicom(data: bytes) -> bool:
+    """Return whether `data` is DICOM: with the magic word, or an old file that starts with a group 8 element."""
+    if data[128:132] == b"DICM":
+        return True
+    # (0008,0000..0018), little endian, then an explicit value representation or a small implicit length
+    if len(data) < 8 or data[:2] != b"\x08\x00" or data[2] not in (0x00, 0x05, 0x08, 0x16, 0x18) or data[3]:
+        return False
+    return data[4:6].isalpha() or int.from_bytes(data[4:8], "little") <= 256
+
+
+def decode(data: bytes, path: Path, max_pixels: int) -> tuple[np.ndarray, tuple[float, float] | None, str | None]:
+    """Decode the bytes of a DICOM file.
+
+    Parameters
+    ----------
+    data : the whole file
+    path : named in errors
+    max_pixels : the limit on rows x columns
+
+    Returns
+    -------
+    pixels : (H, W) float32 in 0..1, or (H, W, 3) uint8 or uint16 of full range
+    spacing_mm : (row, column) or None
+    view : "frontal", "lateral" or None
+
+    Raises
+    ------
+    ValueError
+        If there is no single image in it, or it cannot be decoded.
+    """
+    try:
+        dataset = pydicom.dcmread(io.BytesIO(data), force=True)
+        _check_header(dataset, max_pixels)
+        return _displayed(dataset), _spacing(dataset), _view(dataset)
+    except _BROKEN as error:
+        reason = " ".join(str(error).split())
+        raise ValueError(f"{path}: DICOM that cannot be read ({reason}); fetch or export it again") from error
+
+
+def _check_header(dataset: pydicom.Dataset, max_pixels: int) -> None:
+    if "PixelData" not in dataset:
+        raise ValueError("no pixel data: not an image, or cut short")
+    if (frames := int(dataset.get("NumberOfFrames") or 1)) > 1:
+        raise ValueError(f"{frames} frames, but one X-ray image is needed")
+    if dataset.Rows * dataset.Columns > max_pixels:
+        raise ValueError(f"{dataset.Rows} x {dataset.Columns} pixels, more than the limit of {max_pixels}")
+
+
+def _displayed(dataset: pydicom.Dataset) -> np.ndarray:
+    stored = dataset.pixel_array
+    photometric = dataset.PhotometricInterpretation
+    if stored.ndim == 3 and stored.shape[-1] == 3 and photometric != "PALETTE COLOR":
+        return _full_range(stored, dataset.BitsStored)
+    if stored.ndim != 2 or photometric not in _GRAY:
+        raise ValueError(f"photometric interpretation {photometric}, but grayscale or RGB is needed")
+    padding = _padding(stored, dataset)
+    values = apply_modality_lut(stored, dataset)
+    pixels = _windowed(values, dataset, padding)
+    if photometric == "MONOCHROME1":
+        pixels = 1 - pixels
+    pixels[padding] = 0
+    return pixels.astype(np.float32)
+
+
+def _full_range(stored: np.ndarray, bits: int) -> np.ndarray:
+    if bits not in (8, 16):
+        raise ValueError(f"color with {bits} bits, but 8 or 16 are needed")
+    return stored
+
+
+def _padding(stored: np.ndarray, dataset: pydicom.Dataset) -> np.ndarray:
+    """Return (H, W) bool: pixels that are no measurement."""
+    value = dataset.get("PixelPaddingValue")
+    if value is None:
+        return np.zeros(stored.shape, bool)
+    limit = dataset.get("PixelPaddingRangeLimit")
+    low, high = sorted((int(value), int(value if limit is None else limit)))
+    padding = (stored >= low) & (stored <= high)
+    return padding if not padding.all() else np.zeros(stored.shape, bool)
+
+
+def _windowed(values: np.ndarray, dataset: pydicom.Dataset, padding: np.ndarray) -> np.ndarray:
+    """Return (H, W) float64 in 0..1."""
+    if dataset.get("VOILUTSequence"):
+        table = dataset.VOILUTSequence[0]
+        bits = int(table.LUTDescriptor[2])
+        return apply_voi(values, dataset) / float(2**bits - 1)
+    window = _first_window(dataset)
+    if window is None:
+        return _own_range(values, padding)
+    return _window(values, *window, function=dataset.get("VOILUTFunction") or "LINEAR")
+
+
+def _first_window(dataset: pydicom.Dataset) -> tuple[float, float] | None:
+    center, width = (dataset.get(name) for name in ("WindowCenter", "WindowWidth"))
+    if center is None or width is None or "" in (center, width):
+        return None
+    center, width = (float(np.atleast_1d(value)[0]) for value in (center, width))
+    return (center, width) if np.isfinite(center) and width > 0 else None
+
+
+def _window(values: np.ndarray, center: float, width: float, function: str) -> np.ndarray:
+    """Apply a window as in DICOM PS3.3 C.11.2.1.2 and C.11.2.1.3, onto 0..1."""
+    values = values.astype(np.float64)
+    if function == "SIGMOID":
+        return 1 / (1 + np.exp(-4 * (values - center) / width))
+    if function == "LINEAR_EXACT":
+        return np.clip((values - center) / width + 0.5, 0, 1)
+    # LINEAR: a width of 1 is a threshold at center - 0.5
+    if width <= 1:
+        return (values > center - 0.5).astype(np.float64)
+    return np.clip((values - (center - 0.5)) / (width - 1) + 0.5, 0, 1)
+
+
+def _own_range(values: np.ndarray, padding: np.ndarray) -> np.ndarray:
+    measured = values[~padding]
+    low, high = float(measured.min()), float(measured.max())
+    if high == low:
+        return np.zeros(values.shape)
+    return np.clip((values - low) / (high - low), 0, 1)
+
+
+def _spacing(dataset: pydicom.Dataset) -> tuple[float, float] | None:
+    for name in ("PixelSpacing", "ImagerPixelSpacing"):  # the first is at the patient, where it is given
+        value = dataset.get(name)
+        if value is not None and len(np.atleast_1d(value)) == 2:
+            row, column = (float(number) for number in value)
+            if 0 < row < np.inf and 0 < column < np.inf:
+                return row, column
+    return None
+
+
+def _view(dataset: pydicom.Dataset) -> str | None:
+    position = str(dataset.get("ViewPosition") or "").strip().upper()
+    if position in _FRONTAL:
+        return "frontal"
+    if position in _LATERAL:
+        return "lateral"
+    # Direction of the rows in the patient: to the left or right is frontal, to the front or back is lateral.
+    rows = str(np.atleast_1d(dataset.get("PatientOrientation") or "")[0]).strip().upper()[:1]
+    return {"L": "frontal", "R": "frontal", "A": "lateral", "P": "lateral"}.get(rows)

@@ -1,0 +1,335 @@
+"""Read PNG, JPEG and DICOM as one grayscale float image; resize and normalise it for a network.
+
+The one place for intensity handling. Content decides the format, never the suffix.
+
+- 8 bit is divided by 255, 16 bit by 65535; nothing is clipped or stretched.
+- Color becomes gray by Pillow's "L" weights (ITU-R 601-2); a transparency channel is ignored.
+- The EXIF orientation is applied. DICOM: see `paxray_lib.dicom`.
+- View and case come from the file stem, `<case>frontal` or `<case>lateral` in any case of letters.
+"""
+
+import contextlib
+import io
+import os
+import re
+import struct
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+from PIL import Image as PillowImage
+from PIL import JpegImagePlugin, PngImagePlugin
+
+from paxray_lib.common import did_you_mean
+
+IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".dcm", ".dicom")
+MAX_PIXELS = 89_478_485  # Pillow's own limit: 256 MiB of 24-bit color; a larger header is taken for a decompression bomb
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+
+_STEM = re.compile(r"^(?P<case>.*?)[ _.-]*(?P<view>frontal|lateral)$", re.IGNORECASE)
+_PNG, _JPEG = b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff"
+_EXIF_ORIENTATION = 0x0112
+_FORMATS = "PNG, JPEG or DICOM"
+# What Pillow raises for broken data, by reading its decoders.
+_BROKEN = (OSError, SyntaxError, ValueError, TypeError, IndexError, KeyError, EOFError, struct.error, zlib.error)
+
+
+@dataclass(frozen=True, eq=False)
+class Image:
+    """A grayscale image as it should be looked at: upright, high values bright.
+
+    Attributes
+    ----------
+    pixels : (H, W) float32 array in 0..1
+    spacing_mm : (row, column) distance of pixel centers in millimeters, or None
+    view : "frontal", "lateral" or None if unknown
+    """
+
+    pixels: np.ndarray
+    spacing_mm: tuple[float, float] | None = None
+    view: str | None = None
+
+
+def view_of(path: str | os.PathLike) -> str | None:
+    """Return "frontal", "lateral" or None, from the end of the file stem.
+
+    >>> view_of("images/p012frontal.png"), view_of("p012_Lateral.npy"), view_of("p012.png")
+    ('frontal', 'lateral', None)
+    """
+    match = _STEM.match(Path(path).stem)
+    return match["view"].lower() if match else None
+
+
+def case_of(path: str | os.PathLike) -> str:
+    """Return the file stem without its view and the separator before it: the same for both views of a case.
+
+    >>> case_of("images/p012frontal.png"), case_of("p012_lateral.npy"), case_of("p012.png")
+    ('p012', 'p012', 'p012')
+    """
+    stem = Path(path).stem
+    match = _STEM.match(stem)
+    return match["case"] or stem if match else stem
+
+
+def find_images(path: str | os.PathLike) -> list[Path]:
+    """Return the image files at `path`: the file itself, or all in a folder tree, sorted.
+
+    In a folder a file counts by its suffix (png, jpg, jpeg, dcm, dicom in any case of letters); one without a suffix, or with a number
+    for one (as in a UID), counts if its content is DICOM. Hidden files and folders are left out.
+
+    Raises
+    ------
+    FileNotFoundError
+        If `path` is missing, or is a folder without images.
+    """
+    path = Path(path)
+    if path.is_file():
+        return [path]
+    if not path.is_dir():
+        raise FileNotFoundError(f"{path}: no such file or folder; check the path")
+    found = sorted(file for file in _walk(path) if _is_image_name(file) or _is_unnamed_dicom(file))
+    if not found:
+        raise FileNotFoundError(f"{path}: no {_FORMATS} image in this folder or below it; check the path")
+    return found
+
+
+def _walk(folder: Path) -> Iterator[Path]:
+    seen = set()
+    for root, folders, files in os.walk(folder, followlinks=True):
+        seen.add(os.path.realpath(root))
+        # A link to a folder already visited would be walked forever.
+        folders[:] = [f for f in folders if f[0] != "." and os.path.realpath(os.path.join(root, f)) not in seen]
+        yield from (Path(root, name) for name in files if name[0] != ".")
+
+
+def _is_image_name(path: Path) -> bool:
+    return path.suffix.lower() in IMAGE_SUFFIXES
+
+
+def _is_unnamed_dicom(path: Path) -> bool:
+    if (path.suffix and not path.suffix[1:].isdigit()) or path.name.upper() == "DICOMDIR" or not path.is_file():
+        return False
+    with open(path, "rb") as file:
+        return file.read(132)[128:] == b"DICM"
+
+
+def read_image(path: str | os.PathLike) -> Image:
+    """Read a PNG, JPEG or DICOM file as one grayscale image.
+
+    Parameters
+    ----------
+    path : path of the file; its suffix does not matter
+
+    Returns
+    -------
+    Image
+        `pixels` (H, W) float32 in 0..1, at the file's own size; `spacing_mm` from DICOM only; `view` from DICOM, else from the stem.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    ValueError
+        If the file is empty, cut short, damaged, of another format, or larger than `MAX_PIXELS`. The message names the file.
+    """
+    path = Path(path)
+    data = _read_bytes(path)
+    if data.startswith((_PNG, _JPEG)):
+        return Image(_read_raster(path, data), view=view_of(path))
+
+    from paxray_lib import dicom  # costs a quarter of a second, which PNG users need not pay
+
+    if not dicom.looks_like_dicom(data):
+        raise ValueError(f"{path}: not a {_FORMATS} image by its content; convert it to one of these, or remove it")
+    pixels, spacing_mm, view = dicom.decode(data, path, MAX_PIXELS)
+    return Image(_to_unit(pixels), spacing_mm, view or view_of(path))
+
+
+def _read_bytes(path: Path) -> bytes:
+    if path.is_dir():
+        raise ValueError(f"{path}: a folder, but one image file is needed")
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError:
+        raise FileNotFoundError(f"{path}: no such file; check the path") from None
+    if not data:
+        raise ValueError(f"{path}: the file is empty; fetch or export it again")
+    return data
+
+
+def _read_raster(path: Path, data: bytes) -> np.ndarray:
+    kind = "PNG" if data.startswith(_PNG) else "JPEG"
+    # The plugins, not Image.open: that one tries other formats and prints a warning for a large header.
+    plugin = PngImagePlugin.PngImageFile if kind == "PNG" else JpegImagePlugin.JpegImageFile
+    with _naming(path, kind):
+        image = plugin(io.BytesIO(data))
+    if image.width * image.height > MAX_PIXELS:  # before memory is spent on it
+        size = f"{image.height} x {image.width} pixels"
+        raise ValueError(f"{path}: {size}, more than the limit of {MAX_PIXELS}; make the image smaller")
+    with _naming(path, kind):
+        image.load()
+        orientation = image.getexif().get(_EXIF_ORIENTATION, 1)
+        array = _wide_array(data) if kind == "PNG" and data[24] == 16 else _byte_array(image)
+    return _orient(_to_unit(array), orientation)
+
+
+@contextlib.contextmanager
+def _naming(path: Path, kind: str) -> Iterator[None]:
+    """Turn any decoding error into one that names the file."""
+    try:
+        yield
+    except _BROKEN as error:
+        raise ValueError(f"{path}: damaged or cut short {kind} ({error}); fetch or export it again") from error
+
+
+def _byte_array(image: PillowImage.Image) -> np.ndarray:
+    if image.mode in ("1", "L", "LA"):  # 2 and 4 bit arrive as L, stretched to 0..255
+        return np.asarray(image.convert("L") if image.mode == "1" else image.getchannel("L"))
+    image.info.pop("transparency", None)  # ignored, like an alpha channel; Pillow would warn
+    return np.asarray(image.convert("RGB").convert("L"))
+
+
+def _wide_array(data: bytes) -> np.ndarray:
+    # OpenCV, because Pillow reads all 16-bit kinds but plain gray as 8 bit.
+    array = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+    if array is None:
+        raise ValueError("16-bit data cannot be decoded")
+    return array if array.ndim == 2 else array[..., 2::-1]  # B, G, R(, A) -> R, G, B
+
+
+def _to_gray(array: np.ndarray) -> np.ndarray:
+    """Return (H, W) of the same unsigned type from (H, W) or R, G, B (H, W, 3), as Pillow's "L" does, to the digit."""
+    if array.ndim == 2:
+        return array
+    red, green, blue = np.moveaxis(array.astype(np.uint32), -1, 0)
+    # The weights sum to 65536: 16-bit values stay below 2**32.
+    return ((red * 19595 + green * 38470 + blue * 7471 + 0x8000) >> 16).astype(array.dtype)
+
+
+def _to_unit(array: np.ndarray) -> np.ndarray:
+    """Return (H, W) float32 in 0..1 from unsigned integers of their full range, gray or RGB; float passes."""
+    gray = _to_gray(array)
+    if gray.dtype.kind == "f":
+        return np.ascontiguousarray(gray, dtype=np.float32)
+    return gray.astype(np.float32) / np.float32(np.iinfo(gray.dtype).max)
+
+
+def _orient(pixels: np.ndarray, orientation: int) -> np.ndarray:
+    """Apply the EXIF orientation, 1 to 8; any other value means 1."""
+    if orientation in (5, 6, 7, 8):
+        pixels = pixels.T
+    if orientation in (2, 3, 6, 7):
+        pixels = pixels[:, ::-1]
+    if orientation in (3, 4, 7, 8):
+        pixels = pixels[::-1]
+    return np.ascontiguousarray(pixels)
+
+
+def resize_pixels(pixels: np.ndarray, size: tuple[int, int], antialias: bool) -> np.ndarray:
+    """Resize ignoring the aspect, with half-pixel centers.
+
+    Parameters
+    ----------
+    pixels : (H, W) float array
+    size : (h, w)
+    antialias : if True, an axis that shrinks takes the mean over the area of each new pixel, so that no detail aliases;
+        if False, both axes are bilinear, as in `torch.nn.functional.interpolate(mode="bilinear", align_corners=False)`
+
+    Returns
+    -------
+    (h, w) float32 array
+    """
+    pixels = np.ascontiguousarray(pixels, dtype=np.float32)
+    if pixels.ndim != 2 or not pixels.size:
+        raise ValueError(f"pixels: shape {pixels.shape}, but one grayscale image (H, W) is needed")
+    height, width = size
+    if antialias:
+        shrunk = (min(pixels.shape[1], width), min(pixels.shape[0], height))
+        pixels = cv2.resize(pixels, shrunk, interpolation=cv2.INTER_AREA)
+    if pixels.shape == (height, width):
+        return pixels
+    return cv2.resize(pixels, (width, height), interpolation=cv2.INTER_LINEAR)
+
+
+_SCALES = {"published": 255.0, "standard": 1.0}
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """What a network expects of its input; it travels with the model's weights.
+
+    Attributes
+    ----------
+    kind : str
+        "published": as the published PAXRay network was trained and evaluated. Values 0..255, bilinear without
+        antialiasing, then ImageNet's mean and standard deviation, which are meant for 0..1: x is *not* divided by 255.
+        "standard": values 0..1, an axis that shrinks is averaged by area, then ImageNet's mean and standard deviation.
+    size : (h, w) of the network's input in pixels
+    """
+
+    kind: str = "standard"
+    size: tuple[int, int] = (512, 512)
+
+    def __post_init__(self) -> None:
+        if self.kind not in _SCALES:
+            hint = did_you_mean(str(self.kind), _SCALES)
+            raise ValueError(f"unknown preprocessing kind {self.kind!r}{hint}; known: {', '.join(_SCALES)}")
+        object.__setattr__(self, "size", _checked_size(self.size))
+
+    def __call__(self, image: "Image | np.ndarray") -> np.ndarray:
+        """Return (3, h, w) float32, ready for the network, from an Image or a (H, W) float array in 0..1."""
+        return self.normalize(self.resize(image.pixels if isinstance(image, Image) else np.asarray(image)))
+
+    def resize(self, pixels: np.ndarray) -> np.ndarray:
+        """Return (h, w) float32 in 0..1 from (H, W) floats in 0..1.
+
+        Raises
+        ------
+        ValueError
+            If the values are integers, NaN or outside 0..1.
+        """
+        if pixels.dtype.kind != "f":
+            raise ValueError(f"pixels: {pixels.dtype}, but floats in 0..1 are needed; divide 8 bit by 255, 16 bit by 65535")
+        resized = resize_pixels(pixels, self.size, antialias=self.kind == "standard")
+        low, high = float(resized.min()), float(resized.max())
+        if not (low >= -1e-3 and high <= 1 + 1e-3):  # written so that NaN fails too
+            raise ValueError(f"pixels: values {low:g}..{high:g}, but 0..1 is needed; divide 8 bit by 255, 16 bit by 65535")
+        return resized
+
+    def normalize(self, pixels: np.ndarray) -> np.ndarray:
+        """Return (..., 3, h, w) float32 from resized (..., h, w) floats in 0..1."""
+        scaled = pixels.astype(np.float32)[..., None, :, :] * np.float32(_SCALES[self.kind])  # (..., 1, h, w)
+        mean = np.array(IMAGENET_MEAN, np.float32)[:, None, None]
+        std = np.array(IMAGENET_STD, np.float32)[:, None, None]
+        return (scaled - mean) / std
+
+    def affine(self) -> tuple[np.ndarray, np.ndarray]:
+        """Return (scale, offset), each (3,) float32: channel c of `normalize` is x * scale[c] + offset[c].
+
+        For the training device, where one fused step is cheaper. It equals `normalize` up to rounding.
+        """
+        std = np.array(IMAGENET_STD)
+        return (_SCALES[self.kind] / std).astype(np.float32), (-np.array(IMAGENET_MEAN) / std).astype(np.float32)
+
+    def to_dict(self) -> dict:
+        """Return plain values for a checkpoint or a YAML file."""
+        return {"kind": self.kind, "size": list(self.size)}
+
+    @classmethod
+    def from_dict(cls, values: Mapping) -> "Preprocessing":
+        """Undo `to_dict`; a missing or unknown key is a ValueError, since a guess would give wrong masks silently."""
+        if not isinstance(values, Mapping) or set(values) != {"kind", "size"}:
+            keys = sorted(map(str, values)) if isinstance(values, Mapping) else repr(values)
+            raise ValueError(f"preprocessing: keys {keys}, but exactly kind and size are needed")
+        return cls(values["kind"], values["size"])
+
+
+def _checked_size(size: Sequence[int]) -> tuple[int, int]:
+    whole = isinstance(size, Sequence) and len(size) == 2 and all(type(n) is int and n > 0 for n in size)
+    if not whole:
+        raise ValueError(f"preprocessing size {size!r}: two positive whole numbers (height, width) are needed")
+    return tuple(size)
