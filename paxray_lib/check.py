@@ -40,7 +40,7 @@ def check_dataset(data_root: str | os.PathLike, datafile: str | os.PathLike = "p
 
     Errors: images or targets that are missing, unreadable, of wrong shape or values; a case in two splits; an image
     listed twice; a label mostly outside its parent (exchanged names?). Warnings: unknown view, no target, a stack whose
-    masks are all empty, labels that never occur, a packed file older than its `.npy`, a label partly outside its parent.
+    masks are all empty, labels that never occur, a packed file older than its `.npy`, a label partly out of its parent.
 
     Raises
     ------

@@ -221,7 +221,7 @@ class PaxrayDataset(Sequence):
         image, masks = read_image(path), self.masks(index)
         if masks is not None and masks.shape[1:] != image.pixels.shape:
             raise ValueError(
-                f"{entry.target}: masks of {masks.shape[1:]} do not fit the image of {image.pixels.shape} ({entry.image})"
+                f"{entry.target}: masks of {masks.shape[1:]} do not fit {entry.image} of {image.pixels.shape}"
             )
         return Sample(image.pixels, masks, path.stem, entry.case, entry.view or image.view, image.spacing_mm)
 
@@ -252,7 +252,7 @@ class EpochSampler:
 
 
 def pack_target(path: Path, labels: LabelSet) -> str:
-    """Write the packed file beside a `.npy` target, read it back and compare. Returns "packed" or "skipped" (up to date).
+    """Write the packed file beside a `.npy` target, read it back and compare. Returns "packed" or "skipped".
 
     Raises ValueError or OSError, naming the file, if the target is unreadable or the copy differs.
     """
