@@ -1,0 +1,44 @@
+"""What all tests share: hypothesis settings, the real images and CT, a browser, the order of the slow tests."""
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+from hypothesis import settings
+
+ROOT = Path(__file__).resolve().parent.parent
+
+# Tests never open a window nor wait for a model hub. Set before matplotlib and huggingface_hub are imported.
+os.environ.setdefault("MPLBACKEND", "Agg")
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+
+# No deadline: machines are shared, and a slow example is no wrong one. CI repeats the same examples each time.
+settings.register_profile("paxray", deadline=None, max_examples=50, print_blob=True, derandomize="CI" in os.environ)
+settings.load_profile("paxray")
+
+
+def pytest_collection_modifyitems(items):
+    """Run slow tests last, so that a fast failure shows first."""
+    items.sort(key=lambda item: item.get_closest_marker("slow") is not None)
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Path:
+    """Folder of real X-rays (``cxr/``) and a CT (``ct/``), which is not part of the repository.
+
+    ``PAXRAY_TEST_DATA``, or ``../shared/data`` beside the repository; skips the test where there is none.
+    """
+    folder = Path(os.environ.get("PAXRAY_TEST_DATA", ROOT.parent / "shared" / "data"))
+    if not folder.is_dir():
+        pytest.skip(f"no real data in {folder} (PAXRAY_TEST_DATA names another folder)")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def chromium() -> str:
+    """Path of the Chromium for browser tests: ``PAXRAY_CHROMIUM`` or the one on the PATH; skips where there is none."""
+    path = os.environ.get("PAXRAY_CHROMIUM") or shutil.which("chromium")
+    if not path:
+        pytest.skip("no Chromium (install Debian's package chromium, or set PAXRAY_CHROMIUM)")
+    return path
