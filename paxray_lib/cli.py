@@ -122,6 +122,86 @@ def overlay(
     say(f"{out}: {picture.width} x {picture.height}")
 
 
+@_command
+def train(
+    profile: Annotated[Path, typer.Option(help="YAML file of settings, such as notebooks/profiles/demo.yaml.")],
+    settings: Settings = [],  # noqa: B006 - typer reads the default, nobody changes it
+    resume: Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint.")] = False,
+):
+    """Train a model; checkpoints, metrics.csv and logs go to the profile's run_dir."""
+    from paxray_lib.profiles import build_config, field_types, read_profile
+    from paxray_lib.train import NotFinite, TrainConfig, fit
+
+    values = read_profile(profile, settings, field_types(TrainConfig))
+    try:
+        say(f"done: {fit(build_config(TrainConfig, values), resume=resume)}")
+    except NotFinite as error:
+        _fail(str(error), STOPPED)
+
+
+@_command
+def evaluate(
+    weights: Annotated[Path, typer.Option(help="A checkpoint of a training run, or published weights.")],
+    data_root: DataRoot,
+    datafile: DataFile = Path("paxray.json"),
+    split: Annotated[str, typer.Option(help="train, val or test.")] = "test",
+    out: Annotated[Path | None, typer.Option(help="Folder for per_label.csv, summary.json and counts.npz.")] = None,
+    device: Device = "auto",
+    threshold: Annotated[float, typer.Option(help="A pixel has a label where its probability is greater.")] = 0.5,
+):
+    """Evaluate a model on a split: IoU and Dice by label, group and view, under both conventions."""
+    from paxray_lib.evaluate import evaluate as run_evaluation
+
+    result = run_evaluation(weights, data_root, datafile, split, out, device, threshold)
+    for name, value in result.summary["overall"].items():
+        say(f"{name:16} {value if isinstance(value, int) else format(value, '.4f')}")
+
+
+@_command
+def predict(
+    images: Annotated[Path, typer.Option(help="An image, or a folder that is read with everything below it.")],
+    out: Annotated[Path, typer.Option(help="Folder for the outputs and report.csv.")],
+    weights: Annotated[Path, typer.Option(help="A checkpoint of a training run, or published weights.")],
+    format: Annotated[str, typer.Option(help="packed, npy or coco.")] = "packed",
+    threshold: Annotated[float, typer.Option(help="A pixel has a label where its probability is greater.")] = 0.5,
+    labels: Labels = "",
+    mirror: Annotated[bool, typer.Option("--mirror", help="Average with the mirrored image (known view).")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Make outputs again that are there.")] = False,
+    batch_size: Annotated[int, typer.Option(min=1, help="Images that pass through the network together.")] = 4,
+    device: Device = "auto",
+):
+    """Write masks for X-rays (PNG, JPEG, DICOM), each of its image's size; exit code 1 if some could not be read."""
+    from paxray_lib.model import load_model
+    from paxray_lib.predict import predict as run_prediction
+
+    names = [name for name in labels.split(",") if name.strip()] or None
+    model = load_model(weights, device)
+    report = run_prediction(model, images, out, format, threshold, names, batch_size, mirror, overwrite)
+    failed = report[report["status"] == "failed"]
+    for row in failed.itertuples():
+        sys.stderr.write(f"failed: {row.reason}\n")
+    counts = report["status"].value_counts()
+    say(
+        ", ".join(f"{counts.get(status, 0)} {status}" for status in ("ok", "skipped", "failed")) + f"; {out}/report.csv"
+    )
+    return SOME_FAILED if len(failed) else DONE
+
+
+@_command
+def run(
+    profile: Annotated[Path, typer.Option(help="YAML file of settings, such as notebooks/profiles/demo.yaml.")],
+    settings: Settings = [],  # noqa: B006 - typer reads the default, nobody changes it
+    out: Annotated[
+        Path | None, typer.Option(help="Folder of the run; by default runs/ and the profile's name.")
+    ] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Start at the first notebook that is not done.")] = False,
+):
+    """Execute all notebooks in order without a browser, and leave a report, index.html, in the run's folder."""
+    from paxray_lib.batch import run as run_notebooks
+
+    return run_notebooks(profile, settings, out, resume)
+
+
 def main() -> None:
     """Entry point of the console script."""
     app()
