@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from hypothesis import settings
+from sampledata import write_tiny
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -42,3 +43,37 @@ def chromium() -> str:
     if not path:
         pytest.skip("no Chromium (install Debian's package chromium, or set PAXRAY_CHROMIUM)")
     return path
+
+
+@pytest.fixture(scope="session")
+def tiny(tmp_path_factory) -> Path:
+    """Root of a tiny data set that no test may change (see sampledata.py; `write_tiny` makes one of its own)."""
+    root = tmp_path_factory.mktemp("tiny")
+    write_tiny(root)
+    return root
+
+
+@pytest.fixture(scope="session")
+def trained(tiny, tmp_path_factory) -> Path:
+    """Folder of a finished training on `tiny`, two epochs of a small network at 32 px."""
+    from paxray_lib.train import TrainConfig, fit
+
+    folder = tmp_path_factory.mktemp("run")
+    return fit(TrainConfig(**small_training(tiny, folder)))
+
+
+def small_training(root: Path, folder: Path) -> dict:
+    """Settings of a training that takes seconds."""
+    return {
+        "data_root": str(root),
+        "run_dir": str(folder),
+        "architecture": "unet",
+        "encoder": "resnet18",
+        "image_size": 32,
+        "crop_size": 32,
+        "batch_size": 3,
+        "epochs": 2,
+        "val_every": 1,
+        "device": "cpu",
+        "precision": "float32",
+    }

@@ -1,0 +1,107 @@
+import json
+import os
+
+import numpy as np
+import pytest
+from sampledata import write_tiny
+from test_dataset import rewrite
+
+from paxray_lib.check import check_dataset
+from paxray_lib.labels import LABELS
+from paxray_lib.masks import PackedMasks
+
+
+@pytest.fixture
+def data(tmp_path):
+    write_tiny(tmp_path)
+    return tmp_path
+
+
+def change_masks(path, change):
+    stack = PackedMasks.read(path).unpack()
+    change(stack)
+    PackedMasks.pack(stack, LABELS).write(path)
+
+
+def found(root, severity="error"):
+    return [(f.where, f.message) for f in check_dataset(root) if f.severity == severity]
+
+
+def test_clean_data_have_no_finding(tiny):
+    assert check_dataset(tiny) == []
+
+
+def test_all_findings_come_at_once(data):
+    labels = data / "labels"
+    (data / "images/case000frontal.png").unlink()
+    (data / "images/case000lateral.png").write_text("no image")
+    (labels / "case001frontal.pxm").unlink()
+    (labels / "case001lateral.pxm").write_bytes((labels / "case001lateral.pxm").read_bytes()[:-9])
+    PackedMasks.read(labels / "case002frontal.pxm").resize(20, 30).write(labels / "case002frontal.pxm")
+    rewrite(data, lambda c: (c["val"].append(c["train"][0]), c["val"].append({"image": "images/x.png"})))
+    errors = dict(found(data))
+    assert "listed 2 times" in errors["images/case000frontal.png"]
+    assert "case000" in errors
+    assert "not" in errors["images/case000lateral.png"]
+    assert "no such" in errors["labels/case001frontal.pxm"]
+    assert "cut short" in errors["labels/case001lateral.pxm"]
+    assert "(20, 30)" in errors["labels/case002frontal.pxm"]
+    warnings = found(data, "warning")
+    assert ("images/x.png", "no target in split 'val'") in warnings
+    assert any("unknown view" in message for _, message in warnings)
+
+
+def test_messages_name_the_file_once(data):
+    (data / "labels/case001frontal.pxm").write_bytes(b"")
+    ((where, message),) = found(data)
+    assert where not in message
+    assert str(data) not in message
+
+
+def test_a_stack_of_other_values_or_labels(tmp_path):
+    write_tiny(tmp_path, suffix=".npy")
+    path = tmp_path / "labels/case000frontal.npy"
+    np.save(path, np.load(path).astype(np.uint8) * 255)
+    np.save(tmp_path / "labels/case000lateral.npy", np.zeros((159, 48, 48), bool))
+    errors = dict(found(tmp_path))
+    assert "255" in errors["labels/case000frontal.npy"]
+    assert "159" in errors["labels/case000lateral.npy"]
+
+
+def test_labels_that_never_occur_and_empty_stacks_are_warned_of(data):
+    for path in (data / "labels").glob("*.pxm"):
+        change_masks(path, lambda stack: stack[LABELS.index("c1")[0]].fill(False))
+    change_masks(data / "labels/case003lateral.pxm", lambda stack: stack.fill(False))
+    messages = dict(found(data, "warning"))
+    assert "c1 (26)" in messages["labels"]
+    assert messages["labels/case003lateral.pxm"] == "every mask is empty"
+
+
+def test_a_child_outside_its_parent_is_found(data):
+    lung, lobe = LABELS.index("lung_left")[0], LABELS.index("lung_left_lobeupper")[0]
+
+    def add_corner(stack):
+        stack[lobe, 0, 0], stack[lung, 0, 0] = True, False
+
+    change_masks(data / "labels/case000frontal.pxm", add_corner)
+    ((where, message),) = found(data, "warning")
+    assert where == f"lung_left_lobeupper ({lobe})"
+    assert "lung_left (2)" in message
+    assert "1 of 14" in message
+    for path in (data / "labels").glob("*.pxm"):
+        change_masks(path, lambda stack: stack[lung].fill(False))
+    assert f"lung_left_lobeupper ({lobe})" in dict(found(data))
+
+
+def test_a_stack_newer_than_its_packed_file_is_warned_of(tmp_path):
+    write_tiny(tmp_path, suffix=".npy")
+    path = tmp_path / "labels/case000frontal.npy"
+    PackedMasks.read(path).write(path.with_suffix(".pxm"))
+    os.utime(path, (0, path.stat().st_mtime + 10))
+    assert "paxray pack" in dict(found(tmp_path, "warning"))["labels/case000frontal.npy"]
+
+
+def test_a_datafile_that_cannot_be_read_raises(data):
+    (data / "paxray.json").write_text(json.dumps({"label_dict": {}}))
+    with pytest.raises(ValueError, match=r"paxray\.json"):
+        check_dataset(data)

@@ -1,0 +1,146 @@
+import json
+import os
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from sampledata import write_tiny
+
+from paxray_lib.dataset import (
+    Entry,
+    EpochSampler,
+    PaxrayDataset,
+    npy_targets,
+    pack_target,
+    read_datafile,
+    write_datafile,
+)
+from paxray_lib.labels import LABELS, LabelSet
+from paxray_lib.masks import PackedMasks
+
+
+def rewrite(root, change):
+    path = root / "paxray.json"
+    content = json.loads(path.read_text())
+    change(content)
+    path.write_text(json.dumps(content))
+
+
+def test_reads_samples_with_case_and_view(tiny):
+    dataset = PaxrayDataset(tiny, split="train")
+    assert len(dataset) == 8
+    sample = dataset[1]
+    assert (sample.name, sample.case, sample.view) == ("case000lateral", "case000", "lateral")
+    assert sample.image.shape == sample.masks.shape[1:] == (48, 48)
+    assert sample.image.dtype == np.float32
+    assert sample.masks.labels == LABELS
+    with pytest.raises(IndexError):
+        dataset[8]
+
+
+def test_datafile_may_lie_elsewhere_and_keeps_unknown_keys(tiny, tmp_path):
+    other = tmp_path / "mine.json"
+    other.write_text((tiny / "paxray.json").read_text())
+    data = read_datafile(tiny, other)
+    assert data.extra == {"name": "tiny"}
+    assert data.root == tiny
+
+
+def test_write_then_read_is_the_same(tmp_path):
+    splits = {"train": (Entry("images/afrontal.png", None, "a", "frontal"),), "val": (), "test": ()}
+    write_datafile(tmp_path / "x.json", LabelSet(["a", "b", "a"]), splits)
+    data = read_datafile(tmp_path, "x.json")
+    assert data.splits == splits
+    assert data.labels.names == ("a", "b", "a")
+
+
+def test_item_fields_replace_what_the_name_says(tmp_path):
+    write_tiny(tmp_path)
+    rewrite(tmp_path, lambda c: c["train"][0].update(view="lateral", case="other"))
+    entry = read_datafile(tmp_path).splits["train"][0]
+    assert (entry.view, entry.case) == ("lateral", "other")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda c: c.pop("label_dict"), "no 'label_dict'"),
+        (lambda c: c["label_dict"].pop("7"), "7"),
+        (lambda c: c["train"].__setitem__(2, "x.png"), r"train\[2\]"),
+        (lambda c: c["val"][0].update(target=3), r"val\[0\].*target"),
+        (lambda c: c["val"][0].update(view="oblique"), r"val\[0\].*oblique"),
+        (lambda c: c.update(test="all"), "'test' must be a list"),
+        (lambda c: [c.pop(k) for k in ("train", "val", "test")], "no split"),
+    ],
+)
+def test_a_wrong_datafile_says_where(tmp_path, change, message):
+    write_tiny(tmp_path)
+    rewrite(tmp_path, change)
+    with pytest.raises(ValueError, match=message) as error:
+        read_datafile(tmp_path)
+    assert "paxray.json" in str(error.value)
+
+
+def test_missing_and_broken_files_name_the_remedy(tiny, tmp_path):
+    with pytest.raises(FileNotFoundError, match="paxray sample"):
+        read_datafile(tmp_path / "nowhere")
+    with pytest.raises(FileNotFoundError, match=r"the folder has paxray\.json"):
+        read_datafile(tiny, "paxray_haf.json")
+    (tmp_path / "paxray.json").write_text("{")
+    with pytest.raises(ValueError, match="not a JSON file"):
+        read_datafile(tmp_path)
+    with pytest.raises(ValueError, match="did you mean 'test'"):
+        PaxrayDataset(tiny, split="tests")
+
+
+def test_masks_of_another_size_are_refused(tmp_path):
+    write_tiny(tmp_path)
+    target = tmp_path / "labels" / "case000frontal.pxm"
+    PackedMasks.read(target).resize(20, 20).write(target)
+    with pytest.raises(ValueError, match="case000frontal"):
+        PaxrayDataset(tmp_path)[0]
+
+
+def test_packed_file_is_read_in_place_of_npy(tmp_path):
+    write_tiny(tmp_path, suffix=".npy")
+    data = read_datafile(tmp_path)
+    entry = data.splits["train"][0]
+    assert data.target_path(entry).suffix == ".npy"
+    before = PaxrayDataset(tmp_path)[0].masks
+    assert pack_target(data.root / entry.target, data.labels) == "packed"
+    assert data.target_path(entry).suffix == ".pxm"
+    assert PaxrayDataset(tmp_path)[0].masks == before
+
+
+def test_packing_is_resumable_and_sees_newer_stacks(tmp_path):
+    write_tiny(tmp_path, suffix=".npy")
+    data = read_datafile(tmp_path)
+    path = npy_targets(data)[0]
+    assert len(npy_targets(data)) == 14
+    assert [pack_target(path, data.labels) for _ in range(2)] == ["packed", "skipped"]
+    os.utime(path, (path.stat().st_atime, path.stat().st_mtime + 10))
+    assert pack_target(path, data.labels) == "packed"
+    path.write_bytes(path.read_bytes()[:1000])
+    os.utime(path, (path.stat().st_atime, path.stat().st_mtime + 20))
+    with pytest.raises(ValueError, match="cut short"):
+        pack_target(path, data.labels)
+
+
+@given(
+    length=st.integers(1, 40),
+    seed=st.integers(0, 5),
+    epoch=st.integers(0, 3),
+    world=st.integers(1, 4),
+    start=st.integers(0, 5),
+)
+def test_sampler_covers_an_epoch_and_resumes_anywhere(length, seed, epoch, world, start):
+    parts = [list(EpochSampler(length, seed, epoch, 0, rank, world)) for rank in range(world)]
+    assert len({len(part) for part in parts}) == 1
+    merged = [item for step in zip(*parts, strict=True) for item in step]
+    assert [position for _, position, _ in merged] == list(range(len(merged)))
+    assert sorted(index for _, _, index in merged[:length]) == list(range(length))
+    start = min(start, len(parts[0]))
+    again = EpochSampler(length, seed, epoch, start, 0, world)
+    assert list(again) == parts[0][start:]
+    assert len(again) == len(parts[0]) - start

@@ -1,0 +1,125 @@
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from sampledata import write_tiny
+
+from paxray_lib.dataset import PaxrayDataset
+from paxray_lib.evaluate import Evaluation, evaluate, evaluate_constant, per_label_table, summarize
+from paxray_lib.images import Preprocessing
+from paxray_lib.labels import LABELS, LabelSet
+from paxray_lib.metrics import Counts
+
+
+class Oracle(torch.nn.Module):
+    """Recognizes the images that it was shown and answers with their masks at its own size."""
+
+    name = "oracle"
+
+    def __init__(self, dataset, size):
+        super().__init__()
+        self.labels, self.preprocessing = dataset.labels, Preprocessing("standard", (size, size))
+        self.weight = torch.nn.Parameter(torch.zeros(1))
+        self.known = [
+            (torch.as_tensor(self.preprocess(sample.image)), sample.masks.resize(size, size).unpack())
+            for sample in dataset
+        ]
+
+    def preprocess(self, image):
+        return self.preprocessing(image)
+
+    def forward(self, images):
+        answers = [min(self.known, key=lambda item: (item[0] - image).abs().sum())[1] for image in images]
+        return torch.from_numpy(np.stack(answers)).float() * 8 - 4 + self.weight
+
+
+@pytest.fixture(scope="module")
+def test_set(tiny):
+    return PaxrayDataset(tiny, split="test")
+
+
+def test_a_model_that_knows_the_masks_scores_one(tiny, test_set):
+    result = evaluate(Oracle(test_set, 48), tiny)
+    assert result.summary["overall"]["iou_present"] == result.summary["overall"]["dice_published"] == 1.0
+    assert result.summary["overall"]["images"] == 4
+    assert (result.per_label["iou_present"] == 1).all()
+
+
+def test_images_are_compared_at_their_own_size(tiny, test_set):
+    result = evaluate(Oracle(test_set, 24), tiny)
+    for row, sample in enumerate(test_set):
+        pred, true = sample.masks.resize(24, 24).resize(48, 48).unpack(), sample.masks.unpack()
+        np.testing.assert_array_equal(result.counts.tp[row], (pred & true).sum((1, 2)))
+        np.testing.assert_array_equal(result.counts.fp[row], (pred & ~true).sum((1, 2)))
+        np.testing.assert_array_equal(result.counts.fn[row], (true & ~pred).sum((1, 2)))
+
+
+def test_the_model_keeps_its_mode(tiny, test_set):
+    model = Oracle(test_set, 48).train()
+    evaluate(model, tiny)
+    assert model.training
+
+
+def test_files_can_be_read_again_and_agree(tiny, test_set, tmp_path):
+    result = evaluate(Oracle(test_set, 24), tiny, out=tmp_path)
+    again = Evaluation.read(tmp_path)
+    assert again.summary == result.summary == json.loads((tmp_path / "summary.json").read_text())
+    table = pd.read_csv(tmp_path / "per_label.csv")
+    np.testing.assert_allclose(table["iou_present"], again.per_label["iou_present"], atol=1e-6)
+    assert table["label"].tolist() == list(LABELS.names)
+    assert again.images["view"].tolist() == ["frontal", "lateral"] * 2
+
+
+def counts_of(tp, fp, fn):
+    return Counts(*(np.array(values) for values in (tp, fp, fn)))
+
+
+def test_conventions_by_hand():
+    labels = LabelSet(["heart", "c1", "lung_left"])
+    found = counts_of([[1, 0, 2], [3, 0, 0]], [[1, 0, 0], [0, 0, 0]], [[0, 0, 2], [0, 0, 0]])
+    table = per_label_table(found, labels).set_index("label")
+    assert table.loc["heart", "iou_present"] == pytest.approx((0.5 + 1) / 2)
+    assert np.isnan(table.loc["c1", "iou_present"])
+    assert table.loc["c1", "iou_published"] == 0
+    assert table.loc["lung_left", "iou_present"] == pytest.approx(0.5)
+    assert table.loc["lung_left", "iou_published"] == pytest.approx(0.25)
+    assert table["images"].tolist() == [2, 0, 1]
+    summary = summarize(found, labels, ["frontal", "lateral"])
+    assert summary["overall"]["iou_present"] == pytest.approx((0.75 + 0.5) / 2)
+    assert summary["overall"]["iou_published"] == pytest.approx((0.75 + 0 + 0.25) / 3)
+    assert summary["groups"]["vertebrae"]["iou_present"] is None
+    assert summary["views"]["lateral"]["iou_present"] == pytest.approx(1.0)
+
+
+def test_scores_by_image(tiny, test_set):
+    scores = evaluate(Oracle(test_set, 48), tiny).scores_by_image()
+    assert scores["iou_present"].tolist() == [1.0] * 4
+    assert scores["case"].nunique() == 2
+
+
+def test_constant_guess_is_the_majority_of_the_training_masks(tiny, test_set):
+    train = PaxrayDataset(tiny, split="train")
+    result = evaluate_constant(train, test_set, size=48)
+    frontal = np.mean([s.masks.unpack() for s in train if s.view == "frontal"], axis=0) > 0.5
+    true = test_set[0].masks.unpack()
+    np.testing.assert_array_equal(result.counts.tp[0], (frontal & true).sum((1, 2)))
+    np.testing.assert_array_equal(result.counts.fp[0], (frontal & ~true).sum((1, 2)))
+
+
+def test_labels_that_differ_are_refused(tiny, test_set, tmp_path):
+    model = Oracle(test_set, 48)
+    write_tiny(tmp_path / "d", labels=LabelSet(["heart", "spine"]))
+    with pytest.raises(ValueError, match=r"166 labels.*has 2"):
+        evaluate(model, tmp_path / "d")
+
+
+def test_a_split_without_targets_is_refused(tmp_path):
+    from test_dataset import rewrite
+
+    write_tiny(tmp_path)
+    rewrite(tmp_path, lambda content: content["test"][0].pop("target"))
+    model = Oracle(PaxrayDataset(tmp_path, split="train"), 48)
+    with pytest.raises(ValueError, match="without a target"):
+        evaluate(model, tmp_path)

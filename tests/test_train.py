@@ -1,0 +1,137 @@
+import dataclasses
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+import yaml
+from conftest import small_training
+from sampledata import write_tiny
+
+from paxray_lib import train
+from paxray_lib.evaluate import evaluate
+from paxray_lib.model import load_model, read_extra
+from paxray_lib.train import NotFinite, TrainConfig, fit, lr_factor, parameter_groups
+
+
+def test_a_run_leaves_what_design_promises(trained, tiny):
+    names = {str(path.relative_to(trained)) for path in trained.rglob("*") if path.is_file()}
+    assert {"config.yaml", "metrics.csv", "checkpoints/last.ckpt", "checkpoints/best.ckpt"} <= names
+    assert any(name.startswith("logs/events") for name in names)
+    metrics = pd.read_csv(trained / "metrics.csv")
+    assert metrics["epoch"].tolist() == [1, 2]
+    assert metrics[["train_loss", "val_iou_present", "learning_rate", "seconds"]].notna().all().all()
+    settings = yaml.safe_load((trained / "config.yaml").read_text())
+    assert settings["data_root"] == str(tiny)
+
+
+def test_checkpoint_carries_labels_and_preprocessing(trained, tiny):
+    model = load_model(trained / "checkpoints/last.ckpt")
+    assert len(model.labels) == 166
+    assert model.preprocessing.size == (32, 32)
+    result = evaluate(model, tiny, split="val")
+    metrics = pd.read_csv(trained / "metrics.csv")
+    assert result.summary["overall"]["iou_present"] == pytest.approx(metrics["val_iou_present"].iloc[-1])
+
+
+def test_the_best_checkpoint_is_the_one_that_scored_best(trained, tiny):
+    metrics = pd.read_csv(trained / "metrics.csv")
+    best = evaluate(trained / "checkpoints/best.ckpt", tiny, split="val").summary["overall"]["dice_published"]
+    assert best == pytest.approx(metrics["val_dice_published"].max())
+
+
+def test_training_lowers_the_loss(tiny, tmp_path):
+    settings = {**small_training(tiny, tmp_path), "epochs": 8, "val_every": 8, "resize_prob": 0.0, "loss": "present"}
+    metrics = pd.read_csv(fit(TrainConfig(**settings)) / "metrics.csv")
+    assert metrics["train_loss"].iloc[-1] < 0.95 * metrics["train_loss"].iloc[0]
+    assert metrics["val_iou_present"].notna().tolist() == [False] * 7 + [True]
+
+
+class Stop(Exception):
+    pass
+
+
+def test_a_run_that_was_stopped_goes_on_to_the_same_weights(tiny, tmp_path, monkeypatch):
+    settings = {**small_training(tiny, tmp_path / "whole"), "save_every": 1, "noise": 0.1}
+    whole = fit(TrainConfig(**settings))
+    config = TrainConfig(**{**settings, "run_dir": str(tmp_path / "stopped")})
+    step, taken = train._Training._step, []
+
+    def stops(self, batch):
+        if len(taken) == 4:  # in the second of two epochs of three steps
+            raise Stop
+        taken.append(batch.names)
+        return step(self, batch)
+
+    monkeypatch.setattr(train._Training, "_step", stops)
+    with pytest.raises(Stop):
+        fit(config)
+    monkeypatch.setattr(train._Training, "_step", step)
+    resumed = fit(config, resume=True)
+    one, other = (load_model(folder / "checkpoints/last.ckpt").state_dict() for folder in (whole, resumed))
+    for key, value in one.items():
+        assert torch.equal(value, other[key]), key
+    tables = [pd.read_csv(folder / "metrics.csv").drop(columns="seconds") for folder in (whole, resumed)]
+    pd.testing.assert_frame_equal(*tables)
+
+
+def test_a_finished_run_can_be_continued_but_not_changed(trained, tiny, tmp_path):
+    config = TrainConfig(**small_training(tiny, trained))
+    with pytest.raises(FileExistsError, match="resume"):
+        fit(config)
+    with pytest.raises(ValueError, match=r"batch_size \(was 3, is 4\)"):
+        fit(dataclasses.replace(config, batch_size=4), resume=True)
+    assert fit(config, resume=True) == trained  # nothing left to do
+    assert read_extra(trained / "checkpoints/last.ckpt")["state"]["epoch"] == 2
+
+
+def test_a_loss_that_is_not_finite_stops_with_names(tiny, tmp_path, monkeypatch):
+    monkeypatch.setattr(train, "dice_bce", lambda logits, *_: logits.sum() * float("nan"))
+    with pytest.raises(NotFinite, match=r"nan at step 0 .*case00.*no checkpoint"):
+        fit(TrainConfig(**small_training(tiny, tmp_path)))
+    assert not (tmp_path / "checkpoints").exists()
+
+
+def test_published_groups_and_schedule():
+    model = torch.nn.Sequential(torch.nn.Conv2d(1, 2, 1), torch.nn.BatchNorm2d(2))
+    other, bias = parameter_groups(model, TrainConfig())
+    assert [len(group["params"]) for group in (other, bias)] == [2, 2]
+    assert (other["base_lr"], other["weight_decay"]) == (1e-3, 1e-4)
+    assert (bias["base_lr"], bias["weight_decay"]) == (2e-3, 0)
+    rates = [lr_factor(TrainConfig(), epoch * 200, 200) for epoch in (0, 59, 60, 90, 100, 109)]
+    np.testing.assert_allclose(rates, [1, 1, 0.1, 0.01, 0.001, 0.001])
+
+
+def test_onecycle_rises_once_and_falls_to_nothing():
+    config = TrainConfig(schedule="onecycle", epochs=10)
+    rates = [lr_factor(config, step, 7) for step in range(70)]
+    top = int(np.argmax(rates))
+    assert max(rates) == 1
+    assert (np.diff(rates[: top + 1]) > 0).all()
+    assert (np.diff(rates[top:]) <= 0).all()
+    assert rates[-1] < 0.01
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "message"),
+    [
+        ("schedule", "onecycl", "did you mean 'onecycle'"),
+        ("best", "iou", "one of"),
+        ("precision", "float16", "one of"),
+        ("epochs", 0, "at least 1"),
+        ("crop_size", 600, "crop_size"),
+        ("flip_prob", 2.0, "flip_prob"),
+    ],
+)
+def test_settings_are_checked_at_once(field, value, message):
+    with pytest.raises(ValueError, match=message):
+        TrainConfig(**{field: value})
+
+
+def test_an_empty_split_is_refused(tmp_path):
+    from test_dataset import rewrite
+
+    write_tiny(tmp_path)
+    rewrite(tmp_path, lambda content: content.update(train=[]))
+    with pytest.raises(ValueError, match="training split is empty"):
+        fit(TrainConfig(**small_training(tmp_path, tmp_path / "run")))
