@@ -60,12 +60,16 @@ def _check(logits: torch.Tensor, target: torch.Tensor, kind: str) -> None:
     if kind not in KINDS:
         raise ValueError(f"unknown loss {kind!r}{did_you_mean(str(kind), KINDS)} (known: {', '.join(KINDS)})")
     if logits.ndim != 4 or not logits.is_floating_point() or 0 in logits.shape:
-        raise ValueError(f"logits: need a non-empty float tensor (N, L, h, w), got {logits.dtype} {tuple(logits.shape)}")
+        raise ValueError(
+            f"logits: need a non-empty float tensor (N, L, h, w), got {logits.dtype} {tuple(logits.shape)}"
+        )
     n, labels, height, width = logits.shape
     packed = (n, height, width, -(-labels // 8))
     if target.shape != logits.shape and (target.shape != packed or target.dtype != torch.uint8):
-        raise ValueError(f"target: {target.dtype} {tuple(target.shape)} does not fit logits {tuple(logits.shape)}; need packed "
-                         f"uint8 {packed} or dense {tuple(logits.shape)}")
+        raise ValueError(
+            f"target: {target.dtype} {tuple(target.shape)} does not fit logits {tuple(logits.shape)}; need packed "
+            f"uint8 {packed} or dense {tuple(logits.shape)}"
+        )
     if target.device != logits.device:
         raise ValueError(f"target is on {target.device}, logits are on {logits.device}: move the target there")
 

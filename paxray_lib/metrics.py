@@ -16,7 +16,7 @@ two differ by less than 1e-6.
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Union
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -25,7 +25,7 @@ from paxray_lib.common import did_you_mean
 if TYPE_CHECKING:
     import torch
 
-    Array = Union[np.ndarray, torch.Tensor]
+    Array = np.ndarray | torch.Tensor
 
 CONVENTIONS = ("published", "present")
 
@@ -197,10 +197,14 @@ def _is_masks(value) -> bool:
 
 def _counts_of_masks(pred, target) -> Counts:
     if not (_is_masks(pred) and _is_masks(target)):
-        raise ValueError(f"cannot compare {type(pred).__name__} with {type(target).__name__}: give PackedMasks for both")
+        raise ValueError(
+            f"cannot compare {type(pred).__name__} with {type(target).__name__}: give PackedMasks for both"
+        )
     if tuple(pred.labels) != tuple(target.labels):
-        raise ValueError(f"prediction has {len(pred.labels)} labels and target {len(target.labels)}, or other names: "
-                         "select the same labels in both")
+        raise ValueError(
+            f"prediction has {len(pred.labels)} labels and target {len(target.labels)}, or other names: "
+            "select the same labels in both"
+        )
     return counts(pred.data[None], target.data[None], labels=len(pred.labels))
 
 
@@ -208,7 +212,9 @@ def _check_pair(pred: "Array", target: "Array") -> None:
     if tuple(pred.shape) != tuple(target.shape):
         raise ValueError(f"prediction has shape {tuple(pred.shape)}, target {tuple(target.shape)}")
     if pred.ndim != 4:
-        raise ValueError(f"shape {tuple(pred.shape)}: need 4 axes, the first one images; add it to one image by x[None]")
+        raise ValueError(
+            f"shape {tuple(pred.shape)}: need 4 axes, the first one images; add it to one image by x[None]"
+        )
     if isinstance(pred, np.ndarray) != isinstance(target, np.ndarray):
         raise ValueError(f"cannot compare {type(pred).__name__} with {type(target).__name__}: give both in one kind")
 
@@ -224,14 +230,17 @@ def _as_bool(masks: "Array", name: str) -> "Array":
     if "bool" in str(masks.dtype):
         return masks
     if bool(((masks != 0) & (masks != 1)).any()):
-        raise ValueError(f"{name}: dense masks of {masks.dtype} must hold 0 and 1 only, but reach {masks.max()}; "
-                         "for packed masks say how many labels= there are")
+        raise ValueError(
+            f"{name}: dense masks of {masks.dtype} must hold 0 and 1 only, but reach {masks.max()}; "
+            "for packed masks say how many labels= there are"
+        )
     return masks != 0
 
 
 def _count_planes(masks: np.ndarray) -> np.ndarray:
     # plane by plane: count_nonzero with an axis is ten times slower
-    return np.array([[np.count_nonzero(plane) for plane in image] for image in masks], np.int64).reshape(masks.shape[:2])
+    found = [np.count_nonzero(plane) for image in masks for plane in image]
+    return np.array(found, np.int64).reshape(masks.shape[:2])
 
 
 def _count_planes_torch(masks: "torch.Tensor") -> np.ndarray:
@@ -241,8 +250,10 @@ def _count_planes_torch(masks: "torch.Tensor") -> np.ndarray:
 def _packed_counts(pred: "Array", target: "Array", labels: int) -> Counts:
     for name, packed in (("prediction", pred), ("target", target)):
         if "uint8" not in str(packed.dtype) or packed.shape[-1] != -(-labels // 8):
-            raise ValueError(f"{name}: {packed.dtype} of shape {tuple(packed.shape)} is not packed masks of {labels} labels, "
-                             f"which are uint8 (N, H, W, {-(-labels // 8)})")
+            raise ValueError(
+                f"{name}: {packed.dtype} of shape {tuple(packed.shape)} is not packed masks of {labels} labels, "
+                f"which are uint8 (N, H, W, {-(-labels // 8)})"
+            )
     both = pred & target
     return Counts(*(_bit_sums(part)[:, :labels] for part in (both, pred ^ both, target ^ both)))
 
@@ -254,9 +265,9 @@ _ROWS = 3 * 5 * 17
 def _bit_sums(packed: "Array") -> np.ndarray:
     """Count the set bits at every bit position: (N, H, W, B) uint8 -> (N, 8 B) int64.
 
-    Eight bytes are added as one 64-bit word. Its bits are first split into even and odd ones, so that each has two bits of
-    room: three words can be added without overflow. Those fields are split again: fifteen words in four bits, then 255
-    in eight, which is where the bytes are summed. This reads the data about four times; nothing is unpacked.
+    Eight bytes are added as one 64-bit word. Its bits are first split into even and odd ones, so that each has two
+    bits of room: three words can be added without overflow. Those fields are split again: fifteen words in four bits,
+    then 255 in eight, which is where the bytes are summed. This reads the data about four times; nothing is unpacked.
     """
     words = _as_words(packed)  # (N, 255 K, B)
     n, _, width = words.shape
@@ -375,5 +386,7 @@ def mean_score(scores: np.ndarray, convention: str = "published") -> float:
 
 def _check_convention(convention: str) -> None:
     if convention not in CONVENTIONS:
-        raise ValueError(f"unknown convention {convention!r}{did_you_mean(str(convention), CONVENTIONS)} "
-                         f"(known: {', '.join(CONVENTIONS)})")
+        raise ValueError(
+            f"unknown convention {convention!r}{did_you_mean(str(convention), CONVENTIONS)} "
+            f"(known: {', '.join(CONVENTIONS)})"
+        )
