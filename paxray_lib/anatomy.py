@@ -1,0 +1,208 @@
+"""Proportions of a random thorax: how its numbers are drawn, and the curves that follow from them.
+
+Coordinates as in canvas.py, in mm: z from the top of T1 downwards, y backwards from the middle of the chest, x to the
+patient's left. Tables describe an adult of average size; each phantom scales and bends them.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.interpolate import PchipInterpolator
+
+VERTEBRAE = ("c2", "c3", "c4", "c5", "c6", "c7") + tuple(f"t{i}" for i in range(1, 13))
+_PITCH = {"c": 16.5, "l": 33.0}  # height of a vertebra with its disc
+_T_PITCH = np.linspace(16.5, 25.5, 12)
+# inner surface of the rib cage: depth below T1, half-width, front, back
+_CAGE = np.array(
+    [
+        (-12, 22, -8, 8), (0, 44, -22, 20), (16, 66, -44, 38), (32, 80, -60, 52), (55, 94, -75, 70), (80, 104, -86, 83),
+        (117, 111, -95, 91), (160, 117, -99, 93), (203, 124, -100, 89), (235, 126, -99, 80), (270, 124, -97, 70),
+        (310, 118, -94, 58), (360, 114, -88, 44), (430, 116, -80, 46), (560, 120, -76, 50),
+    ],
+    float,
+)  # fmt: skip
+_SPINE_Y = np.array([(-110, -8), (-70, -6), (-30, -1), (12, 10), (55, 37), (100, 56), (147, 63), (190, 59), (240, 40), (300, 16),
+                     (350, 6), (420, 12), (520, 60)], float)  # fmt: skip
+_RIB_DROP = (38, 54, 75, 96, 110, 119, 124, 122, 114, 104, 84, 48)
+_RIB_END = (36, 46, 58, 68, 78, 86, 95, 104, 112, 118, None, None)  # |x| of the bony front end where the half-width is as in _CAGE
+
+
+@dataclass(frozen=True)
+class Body:
+    """The numbers of one phantom; lengths in mm. Drawn by `draw_body`, the same for every image size."""
+
+    wide: float  # scales of the chest
+    deep: float
+    tall: float
+    barrel: float  # -1 slim waist .. 1 barrel
+    kyphosis: float
+    scoliosis: tuple[float, float]  # amplitude, phase
+    tilt: float  # lean to the side, radians
+    turn: float  # rotation about the long axis, radians
+    fat: float
+    muscle: float
+    breast: float  # radius, 0 for a flat chest
+    breath: float  # -1 deep expiration .. 1 deep inspiration
+    dome_left: float  # left dome below the right one
+    heart_size: float
+    heart_angle: float
+    heart_shift: float
+    aorta: float  # radius
+    unfold: float  # how far the arch and descending aorta bulge to the left
+    marrow: float  # HU
+    cortex: float
+    lung: float  # HU
+    contrast: float  # HU added to blood
+    arms: str  # "up", "down", "none"
+    shoulder: float
+    gas: float
+    lumbar: int  # number of lumbar vertebrae
+    thoracic: int
+    top: float  # z of the upper edge of the field
+    field: float  # edge of the square field
+    rib_slope: float
+    rib_height: float
+    seed: int  # for branching vessels and small irregularities
+
+
+def draw_body(rng: np.random.Generator) -> Body:
+    """Draw the numbers of one phantom."""
+    female = rng.random() < 0.5
+    tall = rng.normal(0.97 if female else 1.04, 0.05)
+    long_field = rng.random() < 0.14
+    field = rng.uniform(455, 520) if long_field else rng.uniform(325, 405)
+    top = -rng.uniform(15, 62) if rng.random() < 0.9 else -rng.uniform(62, 115)
+    return Body(
+        wide=float(np.clip(rng.normal(0.96 if female else 1.04, 0.06), 0.8, 1.22)),
+        deep=float(np.clip(rng.normal(0.95 if female else 1.02, 0.09), 0.72, 1.25)),
+        tall=float(np.clip(tall, 0.84, 1.18)),
+        barrel=rng.uniform(-1, 1),
+        kyphosis=rng.uniform(0.5, 1.15),
+        scoliosis=(rng.normal(0, 4), rng.uniform(0, 2 * np.pi)),
+        tilt=rng.normal(0, 0.02),
+        turn=rng.normal(0, 0.045),
+        fat=rng.gamma(3, 4.0) + 4,
+        muscle=rng.uniform(8, 16),
+        breast=rng.uniform(45, 75) if female else (rng.uniform(25, 40) if rng.random() < 0.2 else 0.0),
+        breath=float(np.clip(rng.normal(0.35, 0.55), -1, 1.5)),
+        dome_left=rng.uniform(4, 26),
+        heart_size=float(np.clip(rng.normal(1.0, 0.12), 0.75, 1.4)),
+        heart_angle=rng.normal(0, 0.16),
+        heart_shift=rng.normal(0, 6),
+        aorta=rng.uniform(11, 17),
+        unfold=rng.uniform(-3, 12),
+        marrow=rng.uniform(90, 280),
+        cortex=rng.uniform(550, 1050),
+        lung=rng.uniform(-890, -770),
+        contrast=rng.uniform(60, 260) if rng.random() < 0.25 else 0.0,
+        arms=str(rng.choice(["up", "down", "none"], p=[0.35, 0.5, 0.15])),
+        shoulder=rng.uniform(-18, 18),
+        gas=rng.uniform(0, 1),
+        lumbar=6 if rng.random() < 0.02 else 5,
+        thoracic=13 if rng.random() < 0.03 else 12,
+        top=top,
+        field=field,
+        rib_slope=rng.uniform(0.85, 1.15),
+        rib_height=rng.uniform(0.85, 1.15),
+        seed=int(rng.integers(1 << 32)),
+    )
+
+
+class Frame:
+    """The curves of one body: rib cage, spine, diaphragm, ribs.
+
+    Attributes
+    ----------
+    vertebrae : list of (name, z, height)
+        Centre and height (with disc) along the spine, from above.
+    """
+
+    EXPONENT = 2.6  # of the superellipse that a cross-section of the cage is
+
+    def __init__(self, body: Body):
+        self.body = body
+        z = _CAGE[:, 0] * body.tall
+        waist = 1 + 0.07 * body.barrel * np.interp(z, [0, 110, 260, 330], [0, 0.2, 1, 0.6])
+        self._wide = PchipInterpolator(z, _CAGE[:, 1] * body.wide * waist)
+        self._front = PchipInterpolator(z, _CAGE[:, 2] * body.deep - 4 * body.breath)
+        kyphosis = 0.35 + 0.65 * body.kyphosis
+        middle = 63 * body.deep  # the spine stays in front of the back of the cage
+        self._spine = PchipInterpolator(_SPINE_Y[:, 0] * body.tall, middle + (_SPINE_Y[:, 1] - 63) * kyphosis)
+        self._back = PchipInterpolator(z, self._spine(z) + (_CAGE[:, 3] - np.interp(_CAGE[:, 0], *_SPINE_Y.T)))
+        self.vertebrae = self._stack()
+
+    def cage(self, z: np.ndarray, margin: float = 0.0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Return half-width, middle (y) and half-depth of the cage at the heights z, widened by `margin`."""
+        z = np.clip(z, self._wide.x[0], self._wide.x[-1])
+        front, back = self._front(z), np.maximum(self._back(z), self._front(z) + 20)
+        return np.maximum(self._wide(z) + margin, 1), (front + back) / 2, np.maximum((back - front) / 2 + margin, 1)
+
+    def spine(self, z: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return y and x of the centres of the vertebral bodies at the heights z."""
+        amplitude, phase = self.body.scoliosis
+        return self._spine(np.clip(z, self._spine.x[0], self._spine.x[-1])), (
+            self.axis(z) + amplitude * np.sin(np.asarray(z) / (75 * self.body.tall) + phase)
+        )
+
+    def axis(self, z: np.ndarray) -> np.ndarray:
+        """Return x of the midline of the body at the heights z."""
+        return self.body.tilt * (np.asarray(z, float) - 150)
+
+    def _stack(self) -> list[tuple[str, float, float]]:
+        body, found = self.body, []
+        z = 0.0
+        for name in reversed(("c2", "c3", "c4", "c5", "c6", "c7")):
+            height = _PITCH["c"] * body.tall
+            found.insert(0, (name, z - height / 2, height))
+            z -= height
+        z = 0.0
+        pitches = [*_T_PITCH, 26.5][: body.thoracic]
+        lower = [(f"t{i + 1}", p) for i, p in enumerate(pitches)]
+        lower += [(f"l{i + 1}", 29.0 + 1.2 * min(i, 4)) for i in range(body.lumbar)]
+        for name, pitch in lower:
+            height = pitch * body.tall
+            found.append((name, z + height / 2, height))
+            z += height
+        return [*found, ("sacrum", z + 45 * body.tall, 95 * body.tall)]
+
+    def dome(self, y: np.ndarray, x: np.ndarray) -> np.ndarray:
+        """Return z of the diaphragm above the points (y, x), broadcast: two caps that meet at the midline."""
+        body = self.body
+        top = (178 + 22 * body.breath) * body.tall
+        wide, middle, deep = (float(v) for v in self.cage(np.array(top + 25)))
+        axis = float(self.axis(top))
+        caps = []
+        for side, peak in ((-1, top), (1, top + body.dome_left)):
+            r2 = ((x - axis - side * 0.46 * wide) / (0.64 * wide)) ** 2 + ((y - middle + 0.22 * deep) / (1.34 * deep)) ** 2
+            caps.append(peak + (98 - 14 * body.breath) * body.tall * (1 - np.sqrt(np.clip(1 - r2, 0, None))) + 90 * np.clip(r2 - 1, 0, None))
+        return np.minimum(*caps)
+
+    def rib(self, number: int, side: int) -> tuple[np.ndarray, float]:
+        """Return control points (z, y, x) of a rib from head to front end, and the fraction of its length that is posterior.
+
+        `number` is 1..12, `side` -1 (right) or 1 (left).
+        """
+        body = self.body
+        name, zc, height = next(v for v in self.vertebrae if v[0] == f"t{number}")
+        head = zc - 0.42 * height
+        drop = _RIB_DROP[number - 1] * body.tall * body.rib_slope * (1 + 0.06 * body.breath * -1)
+        widest = float(self.cage(np.array(head + 0.55 * drop))[0])
+        power = 2 / self.EXPONENT
+        start = -np.arccos(np.clip(40 / widest, 0, 0.95) ** (1 / power))
+        if _RIB_END[number - 1] is not None:
+            end = np.arccos(min(_RIB_END[number - 1] * body.wide / widest, 0.97) ** (1 / power))
+        else:
+            end = 0.12 if number == 11 else -0.62
+        angle = np.linspace(start, end, 14)
+        u = (angle - start) / (end - start)
+        z = head - 3 + drop * (0.12 * u + 0.88 * u**1.08)
+        wide, middle, deep = self.cage(z, margin=4.0)
+        axis = self.axis(z)
+        y = middle - deep * np.sign(angle) * np.abs(np.sin(angle)) ** power
+        x = axis + side * wide * np.cos(angle) ** power
+        ys, xs = self.spine(np.array([head, head]))
+        first = [(head, ys[0] + 7, xs[0] + side * 15), (head - 2.5, ys[0] + 20, xs[0] + side * 27)]
+        points = np.concatenate([first, np.stack([z, y, x], 1)])
+        length = np.concatenate([[0], np.cumsum(np.linalg.norm(np.diff(points, axis=0), axis=1))])
+        cut = np.interp(0.0, angle, length[2:]) / length[-1] if end > 0.3 else 0.5
+        return points, float(cut)

@@ -1,0 +1,278 @@
+"""The sample data set: random thorax phantoms, projected to X-ray-like images with masks of all labels.
+
+A phantom is a function of (seed, case) alone; its size in pixels changes the resolution and not the anatomy. The volumes
+pass through `projection.py`, as a real CT does.
+"""
+
+import json
+import os
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import dataclass
+from multiprocessing import get_context
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+from scipy import ndimage
+
+from paxray_lib import organs
+from paxray_lib.anatomy import Body, Frame, draw_body
+from paxray_lib.canvas import Canvas
+from paxray_lib.common import atomic_write, progress
+from paxray_lib.dataset import Entry, write_datafile
+from paxray_lib.labels import LABELS
+from paxray_lib.masks import PackedMasks
+from paxray_lib.projection import VIEWS, Exposure, LabelVolume, line_integrals, project_masks, radiograph
+
+MIN_SIZE, MAX_SIZE = 32, 2048
+_FINEST, _COARSEST = 0.8, 2.0  # mm, voxels; finer images are interpolated
+_FRONT, _BACK = -165.0, 165.0  # mm, extent of the volume in y
+_SETTINGS = "sample.json"
+_VERSION = 1  # raise it when the same seed gives other phantoms
+_SUFFIX = {"packed": ".pxm", "npy": ".npy"}
+_EXTRA = {
+    "name": "PAXRay workbench sample: generated thorax phantoms",
+    "license": "CC0-1.0, generated phantoms",
+    "synthetic": True,
+}
+
+
+@dataclass(frozen=True)
+class Phantom:
+    """The volumes of one phantom, in the orientation of projection.py.
+
+    Attributes
+    ----------
+    hu : dict of view to (Z, Y, X) int16 array of Hounsfield units
+        The two differ in the arms only: a patient raises them for the lateral view.
+    volumes : list of (volume, names)
+        Label volumes for `projection.project_masks`.
+    spacing : (z, y, x) voxel size in mm
+    body : Body
+        The numbers it was built from.
+    """
+
+    hu: dict[str, np.ndarray]
+    volumes: list[LabelVolume]
+    spacing: tuple[float, float, float]
+    body: Body
+
+
+@dataclass(frozen=True)
+class Look:
+    """What differs between two X-rays of the same patient: exposure, sharpness, noise, collimation."""
+
+    exposure: Exposure
+    noise: float  # standard deviation of the line integral at full light
+    blur: float  # of the detector, mm
+    collimation: tuple[float, float, float, float]  # share of the image cut at top, bottom, left, right
+
+
+def make_phantom(seed: int, case: int, size: int = 256) -> Phantom:
+    """Build the volumes of a phantom, with voxels fit for images of `size` pixels."""
+    rng = np.random.default_rng([seed, case, 0])
+    body = draw_body(rng)
+    frame = Frame(body)
+    voxel = float(np.clip(body.field / size, _FINEST, _COARSEST))
+    half = body.field / 2
+    canvas = Canvas((body.top, _FRONT, -half), (body.top + body.field, _BACK, half), voxel)
+    organs.paint_body(canvas, frame)
+    organs.paint_chest(canvas, frame)
+    organs.paint_abdomen(canvas, frame, rng)
+    organs.paint_vessels(canvas, frame, rng)
+    organs.paint_tubes(canvas, frame, rng)
+    organs.paint_girdle(canvas, frame, rng)
+    organs.paint_ribs(canvas, frame)
+    organs.paint_spine(canvas, frame)
+    plain = canvas.hu.copy()
+    organs.paint_arms(canvas, frame, body.arms)
+    frontal, canvas.hu = canvas.hu, plain
+    organs.paint_arms(canvas, frame, "none" if body.arms == "none" else "forward")
+    volumes = [(canvas.regions, dict(enumerate(organs.REGIONS, 1))), (canvas.organs, dict(enumerate(organs.ORGANS, 1)))]
+    for volume in (frontal, canvas.regions, canvas.organs):
+        _turn(volume, body.turn, _FRONT / voxel)
+    return Phantom({"frontal": frontal, "lateral": canvas.hu}, volumes, (voxel,) * 3, body)
+
+
+def _turn(volume: np.ndarray, angle: float, first: float) -> None:
+    # a small rotation about the long axis is a shear along the rays of the frontal view, where its steps are not seen
+    for j in range(volume.shape[1]):
+        volume[:, j] = np.roll(volume[:, j], round(np.tan(angle) * (first + j)), axis=1)
+
+
+def render(seed: int, case: int, size: int = 256) -> dict[str, tuple[np.ndarray, PackedMasks]]:
+    """Return {view: (image (size, size) uint8, PackedMasks)} of a phantom."""
+    phantom = make_phantom(seed, case, size)
+    pixel_mm = phantom.body.field / size
+    views = {}
+    for number, view in enumerate(VIEWS):
+        rng = np.random.default_rng([seed, case, 1 + number])
+        look = draw_look(rng)
+        depth = line_integrals(phantom.hu[view], phantom.spacing, view, size, pixel_mm, look.exposure.bone)
+        masks = project_masks(phantom.volumes, phantom.spacing, view, size, pixel_mm, LABELS)
+        views[view] = picture(depth, look, pixel_mm, rng), masks
+    return views
+
+
+def draw_look(rng: np.random.Generator) -> Look:
+    """Draw how an image is exposed, as varied as X-rays of several machines."""
+    cut = rng.uniform(0, 0.06, 4) * (rng.random(4) < 0.5) * (rng.random() < 0.35)
+    exposure = Exposure(
+        bone=rng.uniform(1.15, 1.9),
+        scatter=rng.uniform(0.15, 0.8),
+        low=rng.uniform(0.2, 3.0),
+        high=rng.uniform(97.5, 99.9),
+        gamma=float(np.exp(rng.normal(0.05, 0.22))),
+        local=rng.uniform(0.15, 0.7),
+    )
+    return Look(exposure, rng.uniform(0.002, 0.012), rng.uniform(0.2, 1.0), tuple(cut.tolist()))
+
+
+def picture(depth: np.ndarray, look: Look, pixel_mm: float, rng: np.random.Generator) -> np.ndarray:
+    """Turn line integrals (H, W) into an 8-bit picture (H, W) with blur, noise and collimation."""
+    depth = ndimage.gaussian_filter(depth, look.blur / pixel_mm)
+    noise = look.noise * np.exp(0.25 * depth) * rng.standard_normal(depth.shape)
+    level = radiograph(np.maximum(depth + noise * (depth > 0.05), 0), look.exposure)
+    height, width = depth.shape
+    top, bottom, left, right = look.collimation
+    level[: round(top * height)] = 0
+    level[height - round(bottom * height) :] = 0
+    level[:, : round(left * width)] = 0
+    level[:, width - round(right * width) :] = 0
+    return np.rint(level * 255).astype(np.uint8)
+
+
+def generate_sample(
+    out: str | os.PathLike,
+    cases: int = 96,
+    size: int = 256,
+    seed: int = 0,
+    format: str = "packed",
+    workers: int | None = None,
+    show_progress: bool = True,
+) -> Path:
+    """Write a sample data set in the PAXRay layout; a second call goes on where the first was stopped.
+
+    Parameters
+    ----------
+    out : path
+        Folder for `paxray.json`, `paxray_half.json`, `paxray_quarter.json`, `images/` and `labels/`.
+    cases : int
+        Phantoms, each with a frontal and a lateral image; split by case into about 70 % train, 10 % val, 20 % test.
+    size : int
+        Height and width of the images in pixels.
+    seed : int
+        The same seed gives the same files, whatever the number of workers.
+    format : "packed" or "npy"
+        Masks as packed files or as (166, size, size) bool stacks, as PAXRay ships them.
+    workers : int, optional
+        Processes; by default one a processor, at most four.
+    show_progress : bool
+
+    Returns
+    -------
+    Path
+        `out/paxray.json`, written last: where it exists, the set is complete.
+
+    Raises
+    ------
+    ValueError
+        If an argument is out of range, or the folder holds something else than a part of this very sample.
+    """
+    out = Path(out)
+    _check_arguments(cases, size, seed, format)
+    _claim(out, {"version": _VERSION, "cases": cases, "size": size, "seed": seed, "format": format})
+    todo = [case for case in range(cases) if not all(path.is_file() for path in _case_files(out, case, format))]
+    workers = workers or max(1, min(4, os.cpu_count() or 1, len(todo)))
+    finished = _write_all(out, todo, size, seed, format, workers)
+    for _ in progress(finished, f"phantoms {size} x {size}", len(todo)) if show_progress else finished:
+        pass
+    return _write_datafiles(out, cases, seed, format)
+
+
+def _check_arguments(cases: int, size: int, seed: int, format: str) -> None:
+    if cases < 3:
+        raise ValueError(f"cases must be at least 3, one for each split, got {cases}")
+    if not MIN_SIZE <= size <= MAX_SIZE:
+        raise ValueError(f"size must be {MIN_SIZE} to {MAX_SIZE} pixels, got {size}")
+    if seed < 0:
+        raise ValueError(f"seed must not be negative, got {seed}")
+    if format not in _SUFFIX:
+        raise ValueError(f"format must be one of {', '.join(_SUFFIX)}, got {format!r}")
+
+
+def _claim(out: Path, settings: dict) -> None:
+    path = out / _SETTINGS
+    if path.is_file():
+        try:
+            found = json.loads(path.read_text(encoding="utf-8"))
+        except ValueError as error:
+            raise ValueError(f"{path}: not readable ({error}); choose another folder or remove this one") from error
+        if found != settings:
+            raise ValueError(f"{out} holds a sample of other settings ({_words(found)}) than asked for ({_words(settings)}); "
+                             "choose another folder or remove this one")  # fmt: skip
+    elif any((out / name).exists() for name in ("paxray.json", "images", "labels")):
+        raise ValueError(f"{out} already holds a data set that is not a sample; choose another folder")
+    else:
+        with atomic_write(path) as temporary:
+            temporary.write_text(json.dumps(settings), encoding="utf-8")
+
+
+def _words(settings) -> str:
+    return ", ".join(f"{k} {v}" for k, v in settings.items()) if isinstance(settings, dict) else str(settings)[:80]
+
+
+def _entry(case: int, view: str, format: str) -> Entry:
+    stem = f"case{case:04d}{view}"
+    return Entry(f"images/{stem}.png", f"labels/{stem}{_SUFFIX[format]}", f"case{case:04d}", view)
+
+
+def _case_files(out: Path, case: int, format: str) -> Iterator[Path]:
+    for view in VIEWS:
+        entry = _entry(case, view, format)
+        yield out / entry.image
+        yield out / entry.target
+
+
+def _write_all(out: Path, todo: list[int], size: int, seed: int, format: str, workers: int) -> Iterator[int]:
+    if workers == 1 or len(todo) < 2:
+        yield from (_write_case(out, case, size, seed, format) for case in todo)
+        return
+    # spawn: a fork of a process with threads (a notebook, torch) can hang
+    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+        jobs = [pool.submit(_write_case, out, case, size, seed, format) for case in todo]
+        try:
+            yield from (job.result() for job in as_completed(jobs))
+        except BaseException:
+            pool.shutdown(wait=True, cancel_futures=True)
+            raise
+
+
+def _write_case(out: Path, case: int, size: int, seed: int, format: str) -> int:
+    for view, (image, masks) in render(seed, case, size).items():
+        entry = _entry(case, view, format)
+        with atomic_write(out / entry.image) as temporary:
+            Image.fromarray(image).save(temporary)
+        masks.write(out / entry.target)
+    return case
+
+
+def split_cases(cases: int, seed: int) -> dict[str, list[int]]:
+    """Return {"train", "val", "test": case numbers}: about 70, 10 and 20 %, at least one each.
+
+    >>> {name: len(numbers) for name, numbers in split_cases(96, seed=0).items()}
+    {'train': 67, 'val': 10, 'test': 19}
+    """
+    order = np.random.default_rng([seed, cases]).permutation(cases).tolist()
+    test, val = max(1, round(0.2 * cases)), max(1, round(0.1 * cases))
+    return {"train": order[test + val :], "val": order[test : test + val], "test": order[:test]}
+
+
+def _write_datafiles(out: Path, cases: int, seed: int, format: str) -> Path:
+    split = split_cases(cases, seed)
+    for name, share in (("paxray_quarter.json", 4), ("paxray_half.json", 2), ("paxray.json", 1)):
+        kept = {**split, "train": split["train"][: -(-len(split["train"]) // share)]}  # nested: a shorter head of one list
+        entries = {part: [_entry(case, view, format) for case in sorted(kept[part]) for view in VIEWS] for part in kept}
+        write_datafile(out / name, LABELS, entries, _EXTRA)
+    return out / "paxray.json"
