@@ -1,5 +1,6 @@
 """Figures of the notebooks: each function takes tables or samples and returns a matplotlib Figure."""
 
+import io
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -27,8 +28,17 @@ GROUP_COLORS = {
 """One colour a group, dark enough for text on white."""
 
 
+class _NotebookFigure(Figure):
+    """A figure that a notebook shows without pyplot, whose state and backend it does not need."""
+
+    def _repr_png_(self) -> bytes:
+        buffer = io.BytesIO()
+        self.savefig(buffer, format="png", facecolor="white")
+        return buffer.getvalue()
+
+
 def _figure(width: float, height: float) -> Figure:
-    return Figure(figsize=(width, height), dpi=80, layout="constrained")
+    return _NotebookFigure(figsize=(width, height), dpi=80, layout="constrained")
 
 
 def as_bytes(pixels: np.ndarray) -> np.ndarray:
@@ -80,7 +90,8 @@ def _label_rows(axis, part: range, labels: LabelSet, values: Mapping[str, Sequen
     for marker, (name, series) in zip("os^D", values.items(), strict=False):
         colors = [GROUP_COLORS[labels.group[i]] for i in part]
         fill = colors if marker == "o" else "none"
-        axis.scatter(
+        shown = np.asarray(series)[part.start : part.stop]
+        axis.scatter(shown, places, s=16, c=fill, marker=marker, label=name, edgecolors=colors)
             np.asarray(series)[part.start : part.stop], places, 16, fill, marker, label=name, edgecolors=colors
         )
     axis.set_yticks(places, [f"{labels.names[i]} ({i})" for i in part], fontsize=7)

@@ -1,0 +1,107 @@
+import itertools
+
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+from paxray_lib import plots
+from paxray_lib.dataset import PaxrayDataset
+from paxray_lib.evaluate import evaluate_constant
+from paxray_lib.explore import area_table, label_table, mean_masks
+from paxray_lib.labels import LABELS
+
+
+@pytest.fixture(scope="module")
+def train(tiny):
+    return PaxrayDataset(tiny, split="train")
+
+
+def drawn(figure):
+    """Draw the figure and return the texts that are visible in it."""
+    FigureCanvasAgg(figure).draw()
+    texts = [text for axis in figure.axes for text in (axis.title, axis.xaxis.label, axis.yaxis.label)]
+    texts += [tick for axis in figure.axes if axis.axison for tick in axis.get_xticklabels() + axis.get_yticklabels()]
+    return [text.get_text() for text in texts if text.get_text()]
+
+
+def overlaps(axis):
+    boxes = [tick.get_window_extent() for tick in axis.get_yticklabels()]
+    return [a for a, b in itertools.pairwise(boxes) if a.y0 < b.y1 - 1 and b.y0 < a.y1 - 1]
+
+
+def test_samples_are_titled_by_name(train):
+    texts = drawn(plots.plot_samples([train[0], train[1]], ["lungs", "heart"]))
+    assert texts == ["case000frontal", "case000lateral"]
+
+
+def test_by_label_lists_all_labels_legibly(train):
+    table = label_table(area_table([train]), train.labels)
+    figure = plots.plot_by_label({"images": table["images"]}, train.labels, "images")
+    texts = drawn(figure)
+    for i, name in enumerate(LABELS.names):
+        assert f"{name} ({i})" in texts
+    assert texts.count("images") == 4
+    assert not any(overlaps(axis) for axis in figure.axes)
+
+
+def test_by_label_shows_each_value_in_its_row():
+    values = np.arange(166.0)
+    values[3] = np.nan
+    figure = plots.plot_by_label({"one": values, "two": values + 1}, LABELS, "n")
+    points = np.concatenate([axis.collections[1].get_offsets() for axis in figure.axes])
+    np.testing.assert_array_equal(np.ma.filled(points[:, 0], np.nan), values)
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["one", "two"]
+
+
+def test_training_curves_show_only_validated_epochs():
+    metrics = pd.DataFrame(
+        {
+            "epoch": [1, 2, 3],
+            "train_loss": [1.0, 0.5, 0.4],
+            "val_iou_present": [None, 0.4, None],
+            "val_dice_present": [None, 0.5, None],
+            "val_iou_published": [None, 0.3, None],
+        }
+    )
+    figure = plots.plot_training(metrics)
+    texts = drawn(figure)
+    assert "training loss (cross-entropy + Dice)" in texts
+    assert [line.get_xdata().tolist() for line in figure.axes[1].lines] == [[2]] * 3
+
+
+def test_groups_show_each_models_scores(tiny, train):
+    result = evaluate_constant(train, PaxrayDataset(tiny, split="test"), size=48)
+    figure = plots.plot_groups({"mean": result.summary, "again": result.summary})
+    drawn(figure)
+    heights = [bar.get_height() for bar in figure.axes[0].containers[1]]
+    expected = [result.summary["overall"]["iou_present"]]
+    expected += [scores["iou_present"] for scores in result.summary["groups"].values()]
+    assert heights == pytest.approx(expected)
+
+
+def test_comparison_prediction_and_distribution_can_be_drawn(tiny, train):
+    sample = train[0]
+    texts = drawn(plots.plot_comparison([sample], [sample.masks], ["heart"]))
+    assert texts == ["case000frontal", "ground truth", "prediction", "difference"]
+    assert drawn(plots.plot_predictions([sample.image], [sample.masks], ["x.png"], ["heart"])) == ["x.png"]
+    scores = evaluate_constant(train, PaxrayDataset(tiny, split="test"), size=48).scores_by_image()
+    figure = plots.plot_score_distribution(scores)
+    assert "images" in drawn(figure)
+    assert sum(bar.get_height() for bars in figure.axes[0].containers for bar in bars) == 4
+
+
+def test_mean_masks_in_percent(train):
+    means = {view: mean_masks(train, view, 16) for view in ("frontal", "lateral")}
+    figure = plots.plot_mean_masks(means, train.labels, ["heart", "spine"])
+    assert drawn(figure)[:2] == ["heart, frontal", "spine, frontal"]
+    shown = figure.axes[0].images[0].get_array()
+    np.testing.assert_allclose(shown, 100 * means["frontal"][LABELS.index("heart")[0]])
+
+
+def test_bytes_are_rounded():
+    np.testing.assert_array_equal(plots.as_bytes(np.array([0, 0.5 / 255, 0.999, 1])), [0, 0, 255, 255])
+
+
+def test_a_notebook_can_show_a_figure(train):
+    assert plots.plot_samples([train[0]], ["heart"])._repr_png_().startswith(b"\x89PNG")
