@@ -92,8 +92,6 @@ def _label_rows(axis, part: range, labels: LabelSet, values: Mapping[str, Sequen
         fill = colors if marker == "o" else "none"
         shown = np.asarray(series)[part.start : part.stop]
         axis.scatter(shown, places, s=16, c=fill, marker=marker, label=name, edgecolors=colors)
-            np.asarray(series)[part.start : part.stop], places, 16, fill, marker, label=name, edgecolors=colors
-        )
     axis.set_yticks(places, [f"{labels.names[i]} ({i})" for i in part], fontsize=7)
     for tick, i in zip(axis.get_yticklabels(), part, strict=True):
         tick.set_color(GROUP_COLORS[labels.group[i]])
