@@ -16,7 +16,7 @@ INSTALL_LOG := $(VENV)/install.log
 .PHONY: help demo test check lab bench lock clean
 
 help: ## what there is to make
-	@awk -F ': |## ' '/^[a-z]+:.*## / {printf "make %-6s %s\n", $$1, $$NF}' Makefile
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-6s %s\n", $$1, $$2}' Makefile
 
 demo: $(STAMP) data/sample/paxray.json ## the whole path on sample data: explore, train, evaluate, predict
 	@$(BIN)/python -m paxray_lib run --profile notebooks/profiles/demo.yaml --out runs/demo
