@@ -39,7 +39,7 @@ def did_you_mean(word: str, candidates: Iterable[str]) -> str:
     >>> did_you_mean("hart", ["heart", "aorta"])
     "; did you mean 'heart'?"
     """
-    near = difflib.get_close_matches(word, sorted(set(candidates)), n=3, cutoff=0.6)
+    near = difflib.get_close_matches(word, sorted(set(candidates)), n=3, cutoff=0.7)
     return f"; did you mean {' or '.join(map(repr, near))}?" if near else ""
 
 

@@ -2,8 +2,8 @@
 
 The names and their order are those of the published `label_dict` (Seibold et al., BMVC 2022, arXiv 2210.03416);
 everything else in `labels.csv` is added here. Parents are part-whole relations that hold for every patient: a lobe
-lies in its lung, `rib_left_anterior_3` in `rib_left_3` and in `rib_anterior_3`. The aorta, the esophagus and the airways
-leave the mediastinum (through the diaphragm, the neck and the hila), so they have no parent.
+lies in its lung, `rib_left_anterior_3` in `rib_left_3` and in `rib_anterior_3`. The aorta, the esophagus and the
+airways leave the mediastinum (through the diaphragm, the neck and the hila), so they have no parent.
 """
 
 import csv
@@ -33,7 +33,7 @@ def _read_table() -> tuple[list[str], dict[str, _Row]]:
             name = line["name"]
             color = tuple(bytes.fromhex(line["color"].removeprefix("#")))
             names.append(name)
-            # setdefault: the second `mediastinum_upper` has a colour of its own but shares the rest
+            # the second `mediastinum_upper` is the same part; `colors` makes its own shade
             rows.setdefault(
                 name, _Row(line["group"], line["side"], line["mirror"], tuple(line["parents"].split()), color)
             )
@@ -69,6 +69,8 @@ class LabelSet(Sequence):
     """
 
     def __init__(self, names: Iterable[str]):
+        if isinstance(names, str):
+            raise ValueError(f"label names must be a list of strings, got the string {names!r}; put it in brackets")
         self.names: tuple[str, ...] = tuple(names)
         bad = [name for name in self.names if not isinstance(name, str) or not name]
         if bad or not self.names:
@@ -146,9 +148,12 @@ class LabelSet(Sequence):
 
     @cached_property
     def without_mirror(self) -> tuple[str, ...]:
-        """Names whose counterpart on the other side is not in the set."""
-        missing = [n for n in self._indices if n in _ROWS and _ROWS[n].mirror not in self._indices]
-        return tuple(missing)
+        """Names whose counterpart on the other side is not in the set (or not as often)."""
+        return tuple(
+            name
+            for name, places in self._indices.items()
+            if name in _ROWS and len(self._indices.get(_ROWS[name].mirror, [])) != len(places)
+        )
 
     @cached_property
     def parents(self) -> tuple[tuple[int, ...], ...]:

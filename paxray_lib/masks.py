@@ -2,39 +2,21 @@
 
 Bit `i % 8` (little order) of byte `i // 8` of a pixel is label `i`. For 166 labels a pixel is 21 bytes, so a stack of
 512 x 512 takes 5.5 MB in memory, an eighth of the bool array; resize, crop and flip move whole pixels.
-
-Packed file (`.pxm`), all integers little-endian:
-
-    offset 0    8 bytes   magic word "PAXMASK\\n"
-    offset 8    uint16    version, 1
-    offset 10   uint32    length n of the header
-    offset 14   n bytes   header, UTF-8 JSON: {"shape": [L, H, W], "labels": [L names], "body_bytes": m}
-    then        m bytes   zstandard frame of the C-ordered (H, W, ceil(L / 8)) uint8 array
-    then        uint32    CRC-32 of everything before it
 """
 
-import io
-import json
 import os
-import struct
-import zlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
-import zstandard
 
-from paxray_lib.common import atomic_write
-from paxray_lib.labels import LABELS, LabelSet
+from paxray_lib.bits import byte_count, byte_mask, count_bits, pack_bits, stray_bits, unpack_bits
+from paxray_lib.labels import LabelSet
+from paxray_lib.maskfiles import MASK_SUFFIXES, read_masks, write_masks
 
-MASK_SUFFIXES = (".pxm", ".npy", ".json")
-_MAGIC = b"PAXMASK\n"
-_VERSION = 1
-_HEAD = struct.Struct("<8sHI")
-_MAX_SIDE = 1 << 15  # a header that claims more is damaged or hostile
-_LEVEL = 3  # level 9 saves a tenth of the size for four times the time
+__all__ = ["MASK_SUFFIXES", "PackedMasks", "nearest_indices", "swap_sides"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,12 +46,14 @@ class PackedMasks:
     labels: LabelSet
 
     def __post_init__(self):
-        data, width = self.data, -(-len(self.labels) // 8)
-        if data.ndim != 3 or data.dtype != np.uint8 or data.shape[2] != width:
+        data, count = self.data, len(self.labels)
+        if data.ndim != 3 or data.dtype != np.uint8 or data.shape[2] != byte_count(count) or data.size == 0:
             raise ValueError(
-                f"packed data of {len(self.labels)} labels must be (H, W, {width}) uint8, "
+                f"packed data of {count} labels must be (H, W, {byte_count(count)}) uint8, "
                 f"got {data.shape} {data.dtype}; to pack a (L, H, W) stack use PackedMasks.pack"
             )
+        if stray_bits(data, count):
+            raise ValueError(f"packed data of {count} labels has bits beyond label {count - 1} set; other labels?")
 
     # -- to and from plain arrays
 
@@ -82,22 +66,11 @@ class PackedMasks:
         ValueError
             If the array has another number of labels or dimensions, or holds other values than 0 and 1.
         """
-        stack = np.asanyarray(stack)
-        if stack.ndim != 3 or len(stack) != len(labels):
-            raise ValueError(f"a mask stack of {len(labels)} labels must be ({len(labels)}, H, W), got {stack.shape}")
-        planes = np.zeros((-(-len(labels) // 8), *stack.shape[1:]), np.uint8)  # (B, H, W)
-        for i, mask in enumerate(stack):
-            planes[i // 8] |= _as_bits(mask, labels.names[i]) << np.uint8(i % 8)
-        return cls(np.ascontiguousarray(planes.transpose(1, 2, 0)), labels)
+        return cls(pack_bits(np.asarray(stack), labels.names), labels)
 
     def unpack(self, names: str | Iterable[str] | None = None) -> np.ndarray:
         """Return a (L, H, W) bool array of all labels, or of those that `names` selects (see `LabelSet.select`)."""
-        indices = range(len(self.labels)) if names is None else self.labels.select(names)
-        planes = np.ascontiguousarray(self.data.transpose(2, 0, 1))  # (B, H, W)
-        out = np.empty((len(indices), *self.data.shape[:2]), bool)
-        for k, i in enumerate(indices):
-            np.not_equal(planes[i // 8] & np.uint8(1 << i % 8), 0, out=out[k])
-        return out
+        return unpack_bits(self.data, range(len(self.labels)) if names is None else self.labels.select(names))
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -121,26 +94,30 @@ class PackedMasks:
 
     def counts(self) -> np.ndarray:
         """Return the area of each label in pixels, (L,) int64."""
-        planes = np.ascontiguousarray(self.data.reshape(-1, self.data.shape[2]).T)  # (B, H * W)
-        histograms = np.stack([np.bincount(plane, minlength=256) for plane in planes])  # (B, 256)
-        return (histograms @ _BIT_TABLE).ravel()[: len(self.labels)]
+        return count_bits(self.data)[: len(self.labels)]
 
     def union(self, *names: str) -> np.ndarray:
         """Return the (H, W) bool union of the labels that `names` select (of all labels without names)."""
         indices = self.labels.select(*names) if names else range(len(self.labels))
-        return (self.data & _byte_mask(indices, self.data.shape[2])).any(axis=2)
+        return (self.data & byte_mask(indices, self.data.shape[2])).any(axis=2)
 
     def at(self, row: int, column: int) -> list[int]:
         """Return the indices of the labels at one pixel."""
         return np.flatnonzero(np.unpackbits(self.data[row, column], bitorder="little")).tolist()
 
     def select(self, indices: Iterable[int]) -> "PackedMasks":
-        """Return the masks of some labels, in the given order."""
-        indices = list(indices)
-        return PackedMasks.pack(
-            np.stack([(self.data[..., i // 8] >> (i % 8)) & 1 for i in indices]),
-            LabelSet(self.labels.names[i] for i in indices),
-        )
+        """Return the masks of some labels, in the given order.
+
+        Raises
+        ------
+        ValueError
+            If there is no index, or one is not in 0..L-1.
+        """
+        indices = [int(i) for i in indices]
+        wrong = [i for i in indices if not 0 <= i < len(self.labels)]
+        if wrong or not indices:
+            raise ValueError(f"label indices must be in 0..{len(self.labels) - 1}, got {wrong or 'none at all'}")
+        return PackedMasks.pack(unpack_bits(self.data, indices), LabelSet(self.labels.names[i] for i in indices))
 
     # -- moving pixels
 
@@ -205,31 +182,11 @@ class PackedMasks:
         ValueError
             If the file is damaged, cut short, or does not fit `labels`; the message names the file.
         """
-        path = Path(path)
-        readers = {".npy": _read_npy, ".pxm": _read_pxm, ".json": _read_coco}
-        if path.suffix.lower() not in readers:
-            raise ValueError(
-                f"{path}: masks are read from {', '.join(MASK_SUFFIXES)}, not from {path.suffix or 'this'!r}"
-            )
-        if not path.is_file():
-            raise FileNotFoundError(f"{path}: no such mask file")
-        return readers[path.suffix.lower()](path, labels)
+        return cls(*read_masks(Path(path), labels))
 
     def write(self, path: str | os.PathLike) -> None:
-        """Write as `.npy` (bool, the published format), `.pxm` or `.json` (COCO RLE), atomically, chosen by the suffix."""
-        path = Path(path)
-        writers = {".npy": _npy_bytes, ".pxm": _pxm_bytes, ".json": _coco_bytes}
-        if path.suffix.lower() not in writers:
-            raise ValueError(
-                f"{path}: masks are written as {', '.join(MASK_SUFFIXES)}, not as {path.suffix or 'this'!r}"
-            )
-        with atomic_write(path) as temporary:
-            temporary.write_bytes(writers[path.suffix.lower()](self))
-
-
-_BIT_TABLE = np.unpackbits(np.arange(256, dtype=np.uint8)[:, None], axis=1, bitorder="little").astype(
-    np.int64
-)  # (256, 8)
+        """Write as `.npy` (bool, as published), `.pxm` or `.json` (COCO RLE), by the suffix, atomically."""
+        write_masks(Path(path), self.data, self.labels)
 
 
 def nearest_indices(source: int, target: int) -> np.ndarray:
@@ -244,9 +201,8 @@ def nearest_indices(source: int, target: int) -> np.ndarray:
 def swap_sides(data: np.ndarray, labels: LabelSet) -> np.ndarray:
     """Return (..., B) uint8 packed bits with each label's bit moved to its mirror label."""
     if labels.without_mirror:
-        raise ValueError(
-            f"cannot mirror these masks: the counterpart of {', '.join(labels.without_mirror[:3])} is not among the labels"
-        )
+        lonely = ", ".join(labels.without_mirror[:3])
+        raise ValueError(f"cannot mirror these masks: the counterpart of {lonely} is not among the labels; add it")
     words = np.zeros((*data.shape[:-1], -(-data.shape[-1] // 8)), "<u8")
     words.view(np.uint8)[..., : data.shape[-1]] = data
     out = np.zeros_like(words)
@@ -264,149 +220,3 @@ def _swap_plan(labels: LabelSet) -> list[tuple[int, int, int, np.uint64]]:
         key = (i // 64, j // 64, j % 64 - i % 64)
         plan[key] = plan.get(key, 0) | 1 << i % 64
     return [(*key, np.uint64(mask)) for key, mask in plan.items()]
-
-
-def _byte_mask(indices: Iterable[int], width: int) -> np.ndarray:
-    mask = np.zeros(width, np.uint8)
-    for i in indices:
-        mask[i // 8] |= 1 << i % 8
-    return mask
-
-
-def _as_bits(mask: np.ndarray, name: str) -> np.ndarray:
-    if mask.dtype == bool:
-        return mask.view(np.uint8)
-    bits = np.asarray(mask == 1)
-    if not np.array_equal(bits, mask != 0):
-        other = mask[(mask != 0) & (mask != 1)].ravel()[0]
-        hint = "; a 0/255 stack must be compared with > 0 first" if other == 255 else ""
-        raise ValueError(f"mask of {name!r} holds {other}, but only 0 and 1 are allowed{hint}")
-    return bits.view(np.uint8)
-
-
-def _check_labels(path: Path, count: int, labels: LabelSet | None, found: LabelSet | None = None) -> LabelSet:
-    if labels is None and found is None:
-        if count != len(LABELS):
-            raise ValueError(
-                f"{path}: {count} masks without names (the published table has {len(LABELS)}); pass labels="
-            )
-        return LABELS
-    expected = labels if labels is not None else found
-    if count != len(expected):
-        raise ValueError(f"{path}: {count} masks, but {len(expected)} labels are expected; wrong data file?")
-    if labels is not None and found is not None and labels != found:
-        first = next(i for i, (a, b) in enumerate(zip(labels, found, strict=True)) if a != b)
-        raise ValueError(f"{path}: label {first} is {found[first]!r} in the file but {labels[first]!r} is expected")
-    return expected
-
-
-def _read_npy(path: Path, labels: LabelSet | None) -> PackedMasks:
-    try:
-        stack = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (ValueError, EOFError, OSError) as error:
-        raise ValueError(f"{path}: not a readable .npy stack, or cut short ({error})") from error
-    if not isinstance(stack, np.ndarray) or stack.ndim != 3 or stack.dtype.kind not in "biuf" or 0 in stack.shape:
-        raise ValueError(f"{path}: expected a (L, H, W) stack of masks, got {getattr(stack, 'shape', '?')}")
-    labels = _check_labels(path, len(stack), labels)
-    try:
-        return PackedMasks.pack(stack, labels)
-    except ValueError as error:
-        raise ValueError(f"{path}: {error}") from error
-
-
-def _npy_bytes(masks: PackedMasks) -> bytes:
-    buffer = io.BytesIO()
-    np.save(buffer, masks.unpack(), allow_pickle=False)
-    return buffer.getvalue()
-
-
-def _pxm_bytes(masks: PackedMasks) -> bytes:
-    body = zstandard.ZstdCompressor(level=_LEVEL).compress(np.ascontiguousarray(masks.data).tobytes())
-    header = {"shape": list(masks.shape), "labels": list(masks.labels.names), "body_bytes": len(body)}
-    text = json.dumps(header, separators=(",", ":")).encode()
-    content = _HEAD.pack(_MAGIC, _VERSION, len(text)) + text + body
-    return content + struct.pack("<I", zlib.crc32(content))
-
-
-def _read_pxm(path: Path, labels: LabelSet | None) -> PackedMasks:
-    content = path.read_bytes()
-    if content[: len(_MAGIC)] != _MAGIC:
-        raise ValueError(f"{path}: not a packed mask file (its magic word is missing)")
-    if len(content) < _HEAD.size + 4 or zlib.crc32(content[:-4]) != struct.unpack("<I", content[-4:])[0]:
-        raise ValueError(f"{path}: damaged or cut short (its checksum does not match); write or fetch it again")
-    _, version, length = _HEAD.unpack_from(content)
-    if version != _VERSION:
-        raise ValueError(f"{path}: packed format version {version}, but this program reads version {_VERSION}")
-    return _decode_pxm(path, content[_HEAD.size : _HEAD.size + length], content[_HEAD.size + length : -4], labels)
-
-
-def _decode_pxm(path: Path, header: bytes, body: bytes, labels: LabelSet | None) -> PackedMasks:
-    try:
-        fields = json.loads(header)
-        count, height, width = (int(n) for n in fields["shape"])
-        found = _same_set(tuple(fields["labels"]))
-        if not (0 < height <= _MAX_SIDE and 0 < width <= _MAX_SIDE) or fields["body_bytes"] != len(body):
-            raise ValueError(f"shape {fields['shape']}, body of {len(body)} bytes")
-        shape = (height, width, -(-count // 8))
-        raw = zstandard.ZstdDecompressor().decompress(body, max_output_size=int(np.prod(shape)))
-        data = np.frombuffer(raw, np.uint8).reshape(shape)
-    except (ValueError, KeyError, TypeError, zstandard.ZstdError) as error:
-        raise ValueError(f"{path}: damaged packed mask file ({error})") from error
-    return PackedMasks(data, _check_labels(path, count, labels, found))
-
-
-@lru_cache(maxsize=8)
-def _same_set(names: tuple[str, ...]) -> LabelSet:
-    return LabelSet(names)  # one object for many files: its derived tables are made once
-
-
-def _coco_bytes(masks: PackedMasks) -> bytes:
-    from pycocotools import mask as coco
-
-    _, height, width = masks.shape
-    annotations = []
-    for i, area in enumerate(masks.counts().tolist()):
-        if area:
-            plane = (masks.data[..., i // 8] >> (i % 8)) & 1
-            rle = coco.encode(np.asfortranarray(plane))
-            box = coco.toBbox(rle).tolist()
-            rle["counts"] = rle["counts"].decode("ascii")
-            annotations.append(
-                {
-                    "id": len(annotations) + 1,
-                    "image_id": 1,
-                    "category_id": i,
-                    "segmentation": rle,
-                    "area": area,
-                    "bbox": box,
-                    "iscrowd": 0,
-                }
-            )
-    categories = [
-        {"id": i, "name": name, "supercategory": group}
-        for i, (name, group) in enumerate(zip(masks.labels.names, masks.labels.group, strict=True))
-    ]
-    images = [{"id": 1, "height": height, "width": width}]
-    return json.dumps({"images": images, "annotations": annotations, "categories": categories}).encode()
-
-
-def _read_coco(path: Path, labels: LabelSet | None) -> PackedMasks:
-    from pycocotools import mask as coco
-
-    try:
-        content = json.loads(path.read_bytes())
-        (image,) = content["images"]
-        height, width = int(image["height"]), int(image["width"])
-        categories = sorted(content["categories"], key=lambda c: c["id"])
-        places = {category["id"]: i for i, category in enumerate(categories)}
-        found = _same_set(tuple(category["name"] for category in categories))
-        data = np.zeros((height, width, -(-len(found) // 8)), np.uint8)
-        for annotation in content["annotations"]:
-            rle = annotation["segmentation"]
-            if list(rle["size"]) != [height, width]:
-                raise ValueError(f"annotation {annotation['id']} has size {rle['size']}, the image {[height, width]}")
-            i = places[annotation["category_id"]]
-            data[..., i // 8] |= coco.decode(rle) << (i % 8)
-    except (ValueError, KeyError, TypeError) as error:
-        raise ValueError(f"{path}: not a COCO RLE file of one image ({error})") from error
-    return PackedMasks(data, _check_labels(path, len(found), labels, found))

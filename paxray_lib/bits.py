@@ -1,0 +1,81 @@
+"""Label bits of pixels as plain arrays: bit `i % 8` (little order) of byte `i // 8` of a pixel is label `i`."""
+
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+
+_BITS_OF_BYTE = np.unpackbits(np.arange(256, dtype=np.uint8)[:, None], axis=1, bitorder="little").astype(np.int64)
+
+
+def byte_count(labels: int) -> int:
+    """Return the bytes that a pixel of that many labels takes.
+
+    >>> byte_count(166)
+    21
+    """
+    return -(-labels // 8)
+
+
+def pack_bits(stack: np.ndarray, names: Sequence[str]) -> np.ndarray:
+    """Pack a (L, H, W) stack of bool, or of numbers that are all 0 or 1, into (H, W, ceil(L / 8)) uint8.
+
+    Raises
+    ------
+    ValueError
+        If the stack is not (L, H, W) with L names, is not numeric, or holds other values than 0 and 1.
+    """
+    if stack.ndim != 3 or len(stack) != len(names):
+        raise ValueError(
+            f"a mask stack of {len(names)} labels must be ({len(names)}, H, W), got {stack.shape}; other labels?"
+        )
+    if stack.dtype.kind not in "biuf":
+        raise ValueError(f"a mask stack must be bool or numbers that are 0 or 1, got {stack.dtype}")
+    planes = np.zeros((byte_count(len(names)), *stack.shape[1:]), np.uint8)  # (B, H, W)
+    for i, mask in enumerate(stack):
+        planes[i // 8] |= _as_bits(np.asarray(mask), names[i]) << np.uint8(i % 8)
+    return np.ascontiguousarray(planes.transpose(1, 2, 0))
+
+
+def _as_bits(mask: np.ndarray, name: str) -> np.ndarray:
+    # a bool file may hold bytes other than 0 and 1, and these would spill into the bits of other labels
+    values = mask.view(np.uint8) if mask.dtype == bool else mask
+    bits = values == 1
+    if not np.array_equal(bits, values != 0):
+        other = values[(values != 0) & ~bits].ravel()[0]
+        hint = "compare a 0/255 stack with > 0 first" if other == 255 else "threshold the values first"
+        raise ValueError(f"mask of {name!r} holds {other}, but only 0 and 1 are allowed; {hint}")
+    return bits.view(np.uint8)
+
+
+def unpack_bits(data: np.ndarray, indices: Sequence[int]) -> np.ndarray:
+    """Return the (len(indices), H, W) bool masks of some labels of (H, W, B) packed bits."""
+    planes = np.ascontiguousarray(data.transpose(2, 0, 1))  # (B, H, W)
+    out = np.empty((len(indices), *data.shape[:2]), bool)
+    for k, i in enumerate(indices):
+        np.not_equal(planes[i // 8] & np.uint8(1 << i % 8), 0, out=out[k])
+    return out
+
+
+def count_bits(data: np.ndarray) -> np.ndarray:
+    """Return how many pixels of (H, W, B) packed bits have each bit set, (8 * B,) int64."""
+    planes = np.ascontiguousarray(data.reshape(-1, data.shape[-1]).T)  # (B, H * W)
+    histograms = np.stack([np.bincount(plane, minlength=256) for plane in planes])  # (B, 256)
+    return (histograms @ _BITS_OF_BYTE).ravel()
+
+
+def byte_mask(indices: Iterable[int], width: int) -> np.ndarray:
+    """Return (width,) uint8 with the bits of `indices` set.
+
+    >>> byte_mask([0, 9], 2).tolist()
+    [1, 2]
+    """
+    mask = np.zeros(width, np.uint8)
+    for i in indices:
+        mask[i // 8] |= 1 << i % 8
+    return mask
+
+
+def stray_bits(data: np.ndarray, labels: int) -> bool:
+    """Tell whether a bit beyond the last label is set in (H, W, B) packed bits."""
+    unused = 0xFF << labels % 8 & 0xFF if labels % 8 else 0
+    return bool(unused and (data[..., -1] & np.uint8(unused)).any())
