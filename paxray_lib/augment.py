@@ -4,11 +4,11 @@
     pixels, masks = apply(params, sample.image, sample.masks)
 
 Masks stay packed. Resize, crop and flip are composed into one list of source rows and one of source columns, so that
-each pixel of 21 bytes is moved once. Rotation and zoom use a map of source pixels instead; image and masks follow the same map.
+each pixel of 21 bytes is moved once. Rotation and zoom use a map of source pixels, the same for image and masks.
 
 The defaults are the published recipe (Seibold et al., BMVC 2022): image and masks 512 x 512; with probability 0.6 both
-are resized, nearest, to a height and a width drawn independently from the integers 480..613; a random crop of 480 x 480;
-nothing else.
+are resized, nearest, to a height and a width drawn independently from the integers 480..613; a random crop of
+480 x 480; nothing else.
 """
 
 import math

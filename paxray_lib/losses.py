@@ -1,8 +1,8 @@
 """Dice + binary cross-entropy on logits, with targets that stay packed.
 
-The plain way makes four to six tensors as large as the logits (probabilities, float targets, products). Here the loss and its
-gradient are worked out in closed form, block by block: only the logits are kept between forward and backward, the
-gradient is the only new tensor of their size, and a target is unpacked for the block at hand alone. On a GPU the
+The plain way makes four to six tensors as large as the logits (probabilities, float targets, products). Here the loss
+and its gradient are worked out in closed form, block by block: only the logits are kept between forward and backward,
+the gradient is the only new tensor of their size, and a target is unpacked for the block at hand alone. On a GPU the
 same sums are compiled into one kernel each where torch.compile works.
 """
 
@@ -27,11 +27,11 @@ def dice_bce(logits: torch.Tensor, target: torch.Tensor, kind: str = "published"
     With p = sigmoid(logits), t the target, BCE is the mean over all labels and pixels of an image, and D is
 
     ``"published"``
-        1 - (sum p t + 1) / (sum p^2 + sum t^2 + 1), all labels and pixels of one image in one sum. There is no factor 2: a
-        perfect prediction scores 0.5 (Seibold et al., BMVC 2022).
+        1 - (sum p t + 1) / (sum p^2 + sum t^2 + 1), all labels and pixels of one image in one sum. There is no factor
+        2: a perfect prediction scores 0.5 (Seibold et al., BMVC 2022).
     ``"present"``
-        1 - the mean of (2 sum p t + 1) / (sum p + sum t + 1), one for each label that occurs in the image's target; 0 for an
-        image without any. It depends on one image alone, so that it averages across batches and processes.
+        1 - the mean of (2 sum p t + 1) / (sum p + sum t + 1), one for each label that occurs in the image's target; 0
+        for an image without any. It depends on one image alone, so that it averages across batches and processes.
 
     Parameters
     ----------
@@ -146,7 +146,7 @@ def _blocks(logits: torch.Tensor, target: torch.Tensor, packed: bool) -> Iterato
 
 
 def _flat(logits: torch.Tensor) -> tuple[torch.Tensor, int]:
-    """View planar logits as (N, L, pixels) with pixels on axis 1 of an image, channels-last as (N, pixels, L), on axis 0."""
+    """View logits as (N, L, pixels), channels-last ones as (N, pixels, L); and say which axis of an image are pixels."""
     if logits.is_contiguous():
         return logits.flatten(2), 1
     return logits.permute(0, 2, 3, 1).flatten(1, 2), 0

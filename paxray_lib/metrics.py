@@ -159,7 +159,7 @@ def pack_decisions(logits: "torch.Tensor", threshold: float = 0.5) -> "torch.Ten
         raise ValueError(f"threshold {threshold}: must lie between 0 and 1")
     if logits.ndim != 4:
         raise ValueError(f"logits must have shape (images, labels, height, width), got {tuple(logits.shape)}")
-    cut = math.log(threshold / (1 - threshold))
+    cut = _largest_not_above(math.log(threshold / (1 - threshold)), logits.dtype)
     n, labels, height, width = logits.shape
     packed = torch.zeros(n, height, width, -(-labels // 8), dtype=torch.uint8, device=logits.device)
     with torch.no_grad():
@@ -168,6 +168,16 @@ def pack_decisions(logits: "torch.Tensor", threshold: float = 0.5) -> "torch.Ten
         else:
             _pack_planes(logits, cut, packed)
     return packed
+
+
+def _largest_not_above(value: float, dtype: "torch.dtype") -> float:
+    """Round down to a type: exact for ``logits > value``, where rounding to nearest may pass over a logit."""
+    import torch
+
+    rounded = torch.tensor(value, dtype=dtype)
+    if rounded.item() > value:
+        rounded = torch.nextafter(rounded, torch.tensor(-math.inf, dtype=dtype))
+    return rounded.item()
 
 
 def _pack_channels_last(logits: "torch.Tensor", cut: float, packed: "torch.Tensor") -> None:
@@ -364,7 +374,11 @@ def per_label(scores: np.ndarray, convention: str = "published") -> np.ndarray:
         If the convention is unknown.
     """
     scores = np.asarray(scores, np.float64)
-    _check_convention(convention)
+    if convention not in CONVENTIONS:
+        raise ValueError(
+            f"unknown convention {convention!r}{did_you_mean(str(convention), CONVENTIONS)} "
+            f"(known: {', '.join(CONVENTIONS)})"
+        )
     valid = ~np.isnan(scores)
     number = valid.sum(0) if convention == "present" else np.full(scores.shape[1], len(scores))
     return _ratio(np.where(valid, scores, 0).sum(0), number)
@@ -382,11 +396,3 @@ def mean_score(scores: np.ndarray, convention: str = "published") -> float:
     means = per_label(scores, convention)
     means = means[~np.isnan(means)]
     return float(means.mean()) if len(means) else float("nan")
-
-
-def _check_convention(convention: str) -> None:
-    if convention not in CONVENTIONS:
-        raise ValueError(
-            f"unknown convention {convention!r}{did_you_mean(str(convention), CONVENTIONS)} "
-            f"(known: {', '.join(CONVENTIONS)})"
-        )
