@@ -1,16 +1,20 @@
 """Decode one DICOM image as it should be looked at: bright is dense, upright as stored.
 
-Order of steps (DICOM PS3.3 C.11, C.7.6.3): modality LUT or rescale; VOI LUT, else the first window, else the image's own range of
-values (without padding); MONOCHROME1 inverted; padding black.
+Order of steps (DICOM PS3.3 C.7.6.3, C.11): modality LUT or rescale; VOI LUT, else the first window, else the image's
+own range of values without its padding; MONOCHROME1 inverted; padding black.
 """
 
 import io
 import struct
+import threading
+import warnings
+import zlib
 from pathlib import Path
 
 import numpy as np
 import pydicom
 from pydicom.pixels import apply_modality_lut, apply_voi
+from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
 _FRONTAL = {"PA", "AP"}
 _LATERAL = {"LL", "RL", "LATERAL"}
@@ -18,8 +22,9 @@ _GRAY = ("MONOCHROME1", "MONOCHROME2")
 # What pydicom and its decoders raise for broken or unsupported data.
 _BROKEN = (
     OSError, ValueError, TypeError, AttributeError, KeyError, IndexError, NotImplementedError, RuntimeError, EOFError,
-    OverflowError, struct.error, pydicom.errors.InvalidDicomError,
+    OverflowError, struct.error, zlib.error, pydicom.errors.InvalidDicomError,
 )  # fmt: skip
+_FILTERING = threading.Lock()
 
 
 def looks_like_dicom(data: bytes) -> bool:
@@ -53,12 +58,24 @@ def decode(data: bytes, path: Path, max_pixels: int) -> tuple[np.ndarray, tuple[
         If there is no single image in it, or it cannot be decoded.
     """
     try:
-        dataset = pydicom.dcmread(io.BytesIO(data), force=True)
+        dataset = _parse(data)
         _check_header(dataset, max_pixels)
         return _displayed(dataset), _spacing(dataset), _view(dataset)
     except _BROKEN as error:
         reason = " ".join(str(error).split())
         raise ValueError(f"{path}: DICOM that cannot be read ({reason}); fetch or export it again") from error
+
+
+def _parse(data: bytes) -> pydicom.Dataset:
+    # pydicom warns about what it repairs or misses; what matters here becomes an error later. The lock is for readers
+    # in several threads, because catch_warnings changes the state of the process.
+    with _FILTERING, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        dataset = pydicom.dcmread(io.BytesIO(data), force=True)
+    if "TransferSyntaxUID" not in dataset.file_meta:  # an old file without a header: it can only be uncompressed
+        implicit, _ = dataset.original_encoding
+        dataset.file_meta.TransferSyntaxUID = ImplicitVRLittleEndian if implicit else ExplicitVRLittleEndian
+    return dataset
 
 
 def _check_header(dataset: pydicom.Dataset, max_pixels: int) -> None:
@@ -127,7 +144,7 @@ def _window(values: np.ndarray, center: float, width: float, function: str) -> n
     """Apply a window as in DICOM PS3.3 C.11.2.1.2 and C.11.2.1.3, onto 0..1."""
     values = values.astype(np.float64)
     if function == "SIGMOID":
-        return 1 / (1 + np.exp(-4 * (values - center) / width))
+        return (1 + np.tanh(2 * (values - center) / width)) / 2  # 1 / (1 + exp(-4 (x - c) / w)) without overflow
     if function == "LINEAR_EXACT":
         return np.clip((values - center) / width + 0.5, 0, 1)
     # LINEAR: a width of 1 is a threshold at center - 0.5

@@ -26,7 +26,7 @@ from PIL import JpegImagePlugin, PngImagePlugin
 from paxray_lib.common import did_you_mean
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".dcm", ".dicom")
-MAX_PIXELS = 89_478_485  # Pillow's own limit: 256 MiB of 24-bit color; a larger header is taken for a decompression bomb
+MAX_PIXELS = 89_478_485  # Pillow's own limit, against decompression bombs; an X-ray film has about 10 million
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 
@@ -78,8 +78,8 @@ def case_of(path: str | os.PathLike) -> str:
 def find_images(path: str | os.PathLike) -> list[Path]:
     """Return the image files at `path`: the file itself, or all in a folder tree, sorted.
 
-    In a folder a file counts by its suffix (png, jpg, jpeg, dcm, dicom in any case of letters); one without a suffix, or with a number
-    for one (as in a UID), counts if its content is DICOM. Hidden files and folders are left out.
+    In a folder a file counts by its suffix (png, jpg, jpeg, dcm, dicom in any case of letters). A file without a
+    suffix, or with a number for one (as in a UID), counts if its content is DICOM. Hidden names are left out.
 
     Raises
     ------
@@ -127,14 +127,15 @@ def read_image(path: str | os.PathLike) -> Image:
     Returns
     -------
     Image
-        `pixels` (H, W) float32 in 0..1, at the file's own size; `spacing_mm` from DICOM only; `view` from DICOM, else from the stem.
+        `pixels` (H, W) float32 in 0..1, at the file's own size; `spacing_mm` from DICOM only; `view` from DICOM, else
+        from the stem.
 
     Raises
     ------
     FileNotFoundError
         If there is no such file.
     ValueError
-        If the file is empty, cut short, damaged, of another format, or larger than `MAX_PIXELS`. The message names the file.
+        If the file is empty, cut short, damaged, of another format, or has more than `MAX_PIXELS`; the file is named.
     """
     path = Path(path)
     data = _read_bytes(path)
@@ -256,6 +257,7 @@ def resize_pixels(pixels: np.ndarray, size: tuple[int, int], antialias: bool) ->
 
 
 _SCALES = {"published": 255.0, "standard": 1.0}
+_DIVIDE = "divide 8 bit by 255, 16 bit by 65535"
 
 
 @dataclass(frozen=True)
@@ -275,7 +277,7 @@ class Preprocessing:
     size: tuple[int, int] = (512, 512)
 
     def __post_init__(self) -> None:
-        if self.kind not in _SCALES:
+        if self.kind not in tuple(_SCALES):  # a tuple: the value from a file may be unhashable
             hint = did_you_mean(str(self.kind), _SCALES)
             raise ValueError(f"unknown preprocessing kind {self.kind!r}{hint}; known: {', '.join(_SCALES)}")
         object.__setattr__(self, "size", _checked_size(self.size))
@@ -293,11 +295,11 @@ class Preprocessing:
             If the values are integers, NaN or outside 0..1.
         """
         if pixels.dtype.kind != "f":
-            raise ValueError(f"pixels: {pixels.dtype}, but floats in 0..1 are needed; divide 8 bit by 255, 16 bit by 65535")
+            raise ValueError(f"pixels: {pixels.dtype}, but floats in 0..1 are needed; {_DIVIDE}")
         resized = resize_pixels(pixels, self.size, antialias=self.kind == "standard")
         low, high = float(resized.min()), float(resized.max())
         if not (low >= -1e-3 and high <= 1 + 1e-3):  # written so that NaN fails too
-            raise ValueError(f"pixels: values {low:g}..{high:g}, but 0..1 is needed; divide 8 bit by 255, 16 bit by 65535")
+            raise ValueError(f"pixels: values {low:g}..{high:g}, but 0..1 is needed; {_DIVIDE}")
         return resized
 
     def normalize(self, pixels: np.ndarray) -> np.ndarray:
