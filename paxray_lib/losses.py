@@ -146,7 +146,7 @@ def _blocks(logits: torch.Tensor, target: torch.Tensor, packed: bool) -> Iterato
 
 
 def _flat(logits: torch.Tensor) -> tuple[torch.Tensor, int]:
-    """View logits as (N, L, pixels), channels-last ones as (N, pixels, L); and say which axis of an image are pixels."""
+    """View logits as (N, L, pixels), channels-last ones as (N, pixels, L), with the axis of pixels in an image."""
     if logits.is_contiguous():
         return logits.flatten(2), 1
     return logits.permute(0, 2, 3, 1).flatten(1, 2), 0

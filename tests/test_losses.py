@@ -60,7 +60,8 @@ def test_published_numbers(case, form, memory_format):
     target = torch.from_numpy(((5 * c + 2 * y + 7 * x + 13 * n) % 11) < 4)
     logits = torch.from_numpy(values.astype(np.float32)).contiguous(memory_format=memory_format)
     loss, gradient = loss_and_gradient(dice_bce, logits, pack(target) if form == "packed" else target)
-    assert loss.dtype == torch.float32 and gradient.stride() == logits.stride()
+    assert loss.dtype == torch.float32
+    assert gradient.stride() == logits.stride()
     assert loss.item() == pytest.approx(case["loss"], abs=1e-6)
     assert gradient.abs().sum().item() == pytest.approx(case["grad_abs_sum"], abs=1e-6)
     flat = gradient.reshape(-1)
@@ -112,7 +113,8 @@ def test_bfloat16_logits_are_summed_in_float32(kind, memory_format):
     logits = logits.bfloat16().contiguous(memory_format=memory_format)
     expected, expected_gradient = loss_and_gradient(plain_loss, logits.double(), target, kind)
     loss, gradient = loss_and_gradient(dice_bce, logits, pack(target), kind)
-    assert loss.dtype == torch.float32 and gradient.dtype == torch.bfloat16
+    assert loss.dtype == torch.float32
+    assert gradient.dtype == torch.bfloat16
     torch.testing.assert_close(loss.double(), expected, rtol=1e-5, atol=0)
     # relative: half a unit of bfloat16 and some; absolute: p - t of a good prediction cancels in float32
     atol = 1e-6 * expected_gradient.abs().max().item()
@@ -183,7 +185,7 @@ def test_only_the_gradient_is_as_large_as_the_logits():
 
 
 @pytest.mark.parametrize(
-    "change, words",
+    ("change", "words"),
     [
         ({"kind": "publised"}, "did you mean 'published'"),
         ({"target": torch.zeros(2, 6, 5, 2, dtype=torch.uint8)}, r"\(2, 6, 5, 2\).*uint8 \(2, 5, 6, 2\)"),

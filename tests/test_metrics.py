@@ -71,7 +71,8 @@ def test_full_planes_do_not_overflow(value):
 def test_counts_are_int64_and_ignore_bits_past_the_labels():
     packed = np.full((1, 2, 2, 1), 0xFF, np.uint8)
     found = counts(packed, packed, labels=3)
-    assert found.tp.dtype == np.int64 and found.tp.tolist() == [[4, 4, 4]]
+    assert found.tp.dtype == np.int64
+    assert found.tp.tolist() == [[4, 4, 4]]
 
 
 @given(
@@ -131,7 +132,8 @@ def test_present_means_are_over_what_occurs():
             expected[label] = sum(values) / len(values)
     np.testing.assert_allclose(metrics.per_label(scores, "present"), expected)
     known = [value for value in expected if not np.isnan(value)]
-    assert len(known) == 7 and metrics.mean_score(scores, "present") == pytest.approx(sum(known) / 7)
+    assert len(known) == 7
+    assert metrics.mean_score(scores, "present") == pytest.approx(sum(known) / 7)
 
 
 def test_a_repeated_name_keeps_a_score_for_each_label():
@@ -141,13 +143,16 @@ def test_a_repeated_name_keeps_a_score_for_each_label():
     fn = np.zeros_like(tp)
     fn[0, second] = 5
     means = metrics.per_label(metrics.iou(Counts(tp, np.zeros_like(tp), fn)), "present")
-    assert means[first] == 1 and means[second] == 0 and metrics.mean_score(means[None], "present") == 0.5
+    assert means[first] == 1
+    assert means[second] == 0
+    assert metrics.mean_score(means[None], "present") == 0.5
 
 
 def test_degenerate_scores():
     nothing = Counts([[0]], [[0]], [[0]])
     for score in (metrics.iou, metrics.dice, metrics.precision, metrics.recall):
-        assert np.isnan(score(nothing)).all() and score(Counts([[3]], [[0]], [[0]])) == 1
+        assert np.isnan(score(nothing)).all()
+        assert score(Counts([[3]], [[0]], [[0]])) == 1
     only_predicted = Counts([[0]], [[4]], [[0]])
     assert metrics.iou(only_predicted) == metrics.dice(only_predicted) == metrics.precision(only_predicted) == 0
     assert np.isnan(metrics.recall(only_predicted))
@@ -158,19 +163,22 @@ def test_degenerate_scores():
 
 def test_precision_and_recall():
     found = Counts([[6]], [[2]], [[6]])
-    assert metrics.precision(found) == 0.75 and metrics.recall(found) == 0.5
-    assert metrics.dice(found) == pytest.approx(0.6) and metrics.iou(found) == pytest.approx(6 / 14)
+    assert metrics.precision(found) == 0.75
+    assert metrics.recall(found) == 0.5
+    assert metrics.dice(found) == pytest.approx(0.6)
+    assert metrics.iou(found) == pytest.approx(6 / 14)
 
 
 def test_counts_join_and_select_images():
     a, b = Counts([[1, 2]], [[3, 4]], [[5, 6]]), Counts([[7, 8], [9, 0]], [[1, 1], [2, 2]], [[0, 0], [3, 3]])
     both = Counts.concat([a, b])
-    assert len(both) == 3 and both.tp.tolist() == [[1, 2], [7, 8], [9, 0]]
+    assert len(both) == 3
+    assert both.tp.tolist() == [[1, 2], [7, 8], [9, 0]]
     assert_same(both[np.array([False, True, True])], b)
 
 
 @pytest.mark.parametrize(
-    "call, words",
+    ("call", "words"),
     [
         (lambda: metrics.mean_score(np.zeros((1, 1)), "publishd"), "did you mean 'published'"),
         (lambda: counts(np.zeros((1, 2, 3, 4), bool), np.zeros((1, 2, 4, 3), bool)), r"\(1, 2, 3, 4\)"),
