@@ -123,6 +123,26 @@ def overlay(
 
 
 @_command
+def fetch(
+    what: Annotated[str, typer.Argument(help="dataset or weights, as published by the authors of PAXRay.")],
+    which: Annotated[str, typer.Option(help="Weights trained with the full, half or quarter training split.")] = "full",
+    to: Annotated[
+        Path | None, typer.Option(help="Target folder: data/paxray for the data set, weights for those.")
+    ] = None,
+    archive: Annotated[Path | None, typer.Option(help="A file fetched by hand, in place of a download.")] = None,
+):
+    """Download the published data set or weights (or take a local file), verify and unpack them."""
+    from paxray_lib import download
+
+    if what == "dataset":
+        return check(data_root=download.fetch_dataset(to or Path("data/paxray"), archive), datafile=Path("paxray.json"))
+    if what == "weights":
+        say(f"done: {download.fetch_weights(which, to or Path('weights'), archive)}")
+        return DONE
+    raise ValueError(f"cannot fetch {what!r}; it is 'dataset' or 'weights'")
+
+
+@_command
 def train(
     profile: Annotated[Path, typer.Option(help="YAML file of settings, such as notebooks/profiles/demo.yaml.")],
     settings: Settings = [],  # noqa: B006 - typer reads the default, nobody changes it

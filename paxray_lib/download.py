@@ -1,0 +1,243 @@
+"""Get the published data set and weights: from Google Drive, or from a file that was fetched by hand.
+
+Downloads go on where they stopped. An archive is unpacked into a hidden folder beside its target, which is renamed when
+all is there: no path outside of it, no links, sizes bounded and checked. What came from where is recorded with its
+SHA-256 in `fetched.json`.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+import stat
+import time
+import zipfile
+from collections.abc import Callable, Iterator
+from pathlib import Path, PurePosixPath
+
+from paxray_lib.common import atomic_write, progress, say
+
+DATASET_FOLDER = "1rzlsZ0bfByRMBoywOPWZW08GNgIwCU9P"
+WEIGHTS_FOLDER = "1JjWv_Ips_8CKbREk68JY-YMpu_lXu5Sa"
+DATASET_ARCHIVE = "paxray_dataset.zip"
+WHICH = {"full": ("full", "100"), "half": ("half", "50"), "quarter": ("quarter", "25")}
+MAX_BYTES = 200 << 30  # unpacked; the data set with .npy targets takes 37 GB
+MAX_FILES = 100_000
+BY_HAND = "fetch it by hand in a browser from {url} and give it with --archive FILE"
+
+
+def fetch_dataset(to: str | os.PathLike, archive: str | os.PathLike | None = None) -> Path:
+    """Download (or take) the data set's archive, verify it, and unpack it.
+
+    Parameters
+    ----------
+    to : folder that will hold paxray.json; must not exist yet, or be empty
+    archive : a local copy of paxray_dataset.zip; without it, it is downloaded beside `to`
+
+    Returns
+    -------
+    Path
+        `to`.
+
+    Raises
+    ------
+    OSError
+        If the target is not empty, or the download fails.
+    ValueError
+        If the archive is damaged, hostile, or holds no paxray.json.
+    """
+    to = Path(to)
+    if to.exists() and (not to.is_dir() or any(to.iterdir())):
+        raise FileExistsError(f"{to}: is there already; check it with 'paxray check', or choose another --to")
+    source = str(archive) if archive is not None else drive_url(DATASET_FOLDER)
+    if archive is None:
+        archive = _from_drive(DATASET_FOLDER, lambda names: _only(names, DATASET_ARCHIVE), to.parent / DATASET_ARCHIVE)
+    archive = _existing(archive)
+    digest = sha256(archive)
+    root = unpack(archive, to)
+    _record(root / "fetched.json", archive, digest, source)
+    return root
+
+
+def fetch_weights(which: str, to: str | os.PathLike, archive: str | os.PathLike | None = None) -> Path:
+    """Download (or take) published weights, and verify that they load.
+
+    Parameters
+    ----------
+    which : "full", "half" or "quarter": the part of the training images that they were trained with
+    to : folder that receives `paxray_<which>.pth`
+    archive : a local copy of the file
+
+    Raises
+    ------
+    OSError
+        If the download fails.
+    ValueError
+        If `which` is unknown, or the file is not the published network's.
+    """
+    from paxray_lib.model import load_model
+
+    if which not in WHICH:
+        raise ValueError(f"which is {which!r}, not one of {', '.join(WHICH)}")
+    target = Path(to) / f"paxray_{which}.pth"
+    source = str(archive) if archive is not None else drive_url(WEIGHTS_FOLDER)
+    if archive is None:
+        _from_drive(WEIGHTS_FOLDER, lambda names: _weights_name(names, which), target)
+    else:
+        with atomic_write(target) as temporary:
+            shutil.copyfile(_existing(archive), temporary)
+    model = load_model(target)
+    say(f"{target}: {model.name}, {len(model.labels)} labels")
+    _record(target.with_suffix(".json"), target, sha256(target), source)
+    return target
+
+
+def drive_url(folder: str) -> str:
+    """Return the address of a Google Drive folder."""
+    return f"https://drive.google.com/drive/folders/{folder}"
+
+
+def download(url: str, path: str | os.PathLike, retries: int = 3) -> Path:
+    """Download a file, going on where an earlier try stopped; the name appears when all bytes are there.
+
+    Raises
+    ------
+    OSError
+        If the server cannot be reached, refuses, or ends early; what came is kept for the next try.
+    """
+    import gdown
+
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        gdown.download(url, str(path), resume=True, retries=retries, timeout=60, use_cookies=False)
+    except (gdown.DownloadError, gdown.FileURLRetrievalError, OSError) as error:
+        raise OSError(f"{path}: not downloaded ({_first_line(error)}); try again to go on where it stopped") from error
+    return path
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
+def _from_drive(folder: str, choose: Callable[[list[str]], str], path: Path) -> Path:
+    import gdown
+
+    hint = BY_HAND.format(url=drive_url(folder))
+    try:
+        files = gdown.download_folder(id=folder, skip_download=True, quiet=True, use_cookies=False, timeout=60)
+        ids = {file.path: file.id for file in files}
+        return download(f"https://drive.google.com/uc?id={ids[choose(list(ids))]}", path)
+    except (gdown.DownloadError, gdown.FileURLRetrievalError, OSError, ValueError) as error:
+        raise OSError(f"Google Drive refused or cannot be reached ({_first_line(error)}); {hint}") from error
+
+
+def _only(names: list[str], wanted: str) -> str:
+    found = [name for name in names if PurePosixPath(name).name == wanted]
+    if len(found) != 1:
+        raise ValueError(f"expected one {wanted} in the folder, found {', '.join(names) or 'nothing'}")
+    return found[0]
+
+
+def _weights_name(names: list[str], which: str) -> str:
+    files = [name for name in names if name.lower().endswith((".pth", ".pt", ".ckpt"))]
+    of_part = {part: [n for n in files if any(word in n.lower() for word in words)] for part, words in WHICH.items()}
+    other = [name for name in files if not any(name in found for found in of_part.values())]
+    found = of_part[which] or (other if which == "full" else [])
+    if len(found) != 1:
+        raise ValueError(f"cannot tell which file is {which!r} among {', '.join(names) or 'no files'}")
+    return found[0]
+
+
+def _existing(path: str | os.PathLike) -> Path:
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: no such file")
+    return path
+
+
+def sha256(path: str | os.PathLike) -> str:
+    """Return the SHA-256 of a file as hexadecimal text."""
+    with Path(path).open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _record(path: Path, file: Path, digest: str, source: str) -> None:
+    entry = {"file": file.name, "bytes": file.stat().st_size, "sha256": digest, "source": source}
+    entry["fetched"] = time.strftime("%Y-%m-%dT%H:%M:%S%z")
+    with atomic_write(path) as temporary:
+        temporary.write_text(json.dumps(entry, indent=1), encoding="utf-8")
+
+
+def unpack(archive: str | os.PathLike, to: str | os.PathLike) -> Path:
+    """Unpack a zip file with a PAXRay data set so that `to` holds its paxray.json.
+
+    Everything goes to a hidden folder beside `to` first; an interrupted call is continued by the next one.
+
+    Raises
+    ------
+    ValueError
+        If the archive is damaged, cut short, hostile (paths outside of itself, links, size), or holds no paxray.json.
+    """
+    archive, to = Path(archive), Path(to)
+    partial = to.with_name(f".{to.name}.unpacking")
+    try:
+        with zipfile.ZipFile(archive) as file:
+            members = _checked_members(archive, file, to.parent)
+            for member in progress(members, f"unpacking {archive.name}"):
+                _extract(archive, file, member, partial)
+    except (zipfile.BadZipFile, EOFError, zipfile.zlib.error, NotImplementedError) as error:
+        raise ValueError(f"{archive}: damaged or cut short ({error}); fetch it again") from error
+    root = _data_root(archive, partial)
+    if to.is_dir():
+        to.rmdir()  # empty, or this fails
+    os.replace(root, to)
+    shutil.rmtree(partial, ignore_errors=True)
+    return to
+
+
+def _checked_members(archive: Path, file: zipfile.ZipFile, where: Path) -> list[zipfile.ZipInfo]:
+    members = [member for member in file.infolist() if not member.is_dir()]
+    total = sum(member.file_size for member in members)
+    free = shutil.disk_usage(_nearest_folder(where)).free
+    if len(members) > MAX_FILES or total > MAX_BYTES:
+        raise ValueError(f"{archive}: claims {len(members)} files of {total >> 30} GiB, more than any PAXRay data set")
+    if total > free:
+        raise ValueError(f"{archive}: needs {total >> 20} MiB, but {where} has {free >> 20} MiB free")
+    for member in members:
+        path = PurePosixPath(member.filename.replace("\\", "/"))
+        kind = stat.S_IFMT(member.external_attr >> 16)
+        if path.is_absolute() or ".." in path.parts or ":" in path.parts[0] or kind not in (0, stat.S_IFREG):
+            raise ValueError(
+                f"{archive}: {member.filename!r} leads outside or is no plain file; do not use this archive"
+            )
+    return members
+
+
+def _nearest_folder(path: Path) -> Path:
+    return next(p for p in (path.absolute(), *path.absolute().parents) if p.is_dir())
+
+
+def _extract(archive: Path, file: zipfile.ZipFile, member: zipfile.ZipInfo, folder: Path) -> None:
+    target = folder / member.filename
+    if target.is_file() and target.stat().st_size == member.file_size:
+        return  # whole, since it was renamed into place
+    with file.open(member) as source, atomic_write(target) as temporary, temporary.open("wb") as out:
+        written = 0
+        for block in _blocks(source):
+            written += len(block)
+            if written > member.file_size:
+                raise ValueError(f"{archive}: {member.filename} is larger than it claims; do not use this archive")
+            out.write(block)
+
+
+def _blocks(source, size: int = 1 << 20) -> Iterator[bytes]:
+    while block := source.read(size):
+        yield block
+
+
+def _data_root(archive: Path, folder: Path) -> Path:
+    found = sorted(folder.glob("**/paxray.json"), key=lambda path: len(path.parts)) if folder.is_dir() else []
+    if not found:
+        raise ValueError(f"{archive}: holds no paxray.json; is it {DATASET_ARCHIVE}?")
+    return found[0].parent
