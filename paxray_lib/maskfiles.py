@@ -30,8 +30,8 @@ _VERSION = 1
 _HEAD = struct.Struct("<8sHI")
 _LEVEL = 3  # benchmarks/LOG.md has the other levels
 _MAX_BYTES = 1 << 31  # a header that claims more (10,000 x 10,000 with 166 labels fit) is damaged or hostile
-# whatever a file of arbitrary content can make json, dict access and number conversion raise
-_MALFORMED = (ValueError, KeyError, TypeError, OverflowError, RecursionError)
+# whatever a file of arbitrary content can make json, dict access and conversions raise
+_MALFORMED = (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError)
 
 
 def read_masks(path: Path, labels: LabelSet | None) -> tuple[np.ndarray, LabelSet]:
