@@ -1,0 +1,227 @@
+"""A run's folder: settings, environment, and a status that stays true, whatever ends the run.
+
+The process that works in a folder holds a lock on `.lock`, which the system releases when that process ends in any way.
+So a step that status.json calls running, in a folder that nobody has locked, was interrupted.
+"""
+
+import contextlib
+import datetime
+import fcntl
+import hashlib
+import importlib.metadata
+import json
+import os
+import platform
+import subprocess
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from paxray_lib.common import atomic_write
+
+# May differ when a run is resumed: where it lies and how long it may take say nothing about its results.
+FREE_KEYS = ("run_dir", "time_limit")
+
+MISSING_DATA = "is not there yet"
+
+
+@contextlib.contextmanager
+def lock(run_dir: Path) -> Iterator[None]:
+    """Hold the run's folder, which is made if missing, for this process.
+
+    Raises
+    ------
+    ValueError
+        Another process works in the folder.
+    """
+    run_dir.mkdir(parents=True, exist_ok=True)
+    with open(run_dir / ".lock", "a") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            pid = read_json(run_dir / "status.json").get("pid")
+            raise ValueError(f"{run_dir}: process {pid} is working in this folder; wait for it or use --out") from None
+        yield
+
+
+def is_locked(run_dir: Path) -> bool:
+    """Say whether some process, this one included, works in the folder."""
+    try:
+        with open(run_dir / ".lock") as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except FileNotFoundError:
+        return False
+    except BlockingIOError:
+        return True
+    return False
+
+
+def read_status(run_dir: str | os.PathLike) -> dict[str, Any]:
+    """Read status.json; what it calls running is interrupted if no process works in the folder any more.
+
+    Raises
+    ------
+    FileNotFoundError
+        The folder holds no run.
+    """
+    path = Path(run_dir) / "status.json"
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: not there; {run_dir} is not the folder of a run")
+    status = read_json(path)
+    if not is_locked(Path(run_dir)):
+        for part in [status, *status["steps"]]:
+            if part["state"] == "running":
+                part.update(state="interrupted", error="the process that ran it ended without a word (killed?)")
+    return status
+
+
+class Status:
+    """The state of a run and its steps, written to status.json at each change.
+
+    Parameters
+    ----------
+    run_dir : folder of the run, locked by this process
+    names : names of the steps, in order
+    earlier : status of the run that is resumed, optional
+        Steps done there stay done.
+    """
+
+    def __init__(self, run_dir: Path, names: Iterable[str], earlier: Mapping[str, Any] | None = None):
+        self.path = run_dir / "status.json"
+        done = {step["name"]: step for step in (earlier or {"steps": []})["steps"] if step["state"] == "done"}
+        self.steps = [done.get(name, {"name": name, "state": "pending"}) for name in names]
+        start = earlier["start"] if earlier else now()
+        self.run = {"state": "running", "pid": os.getpid(), "host": platform.node(), "start": start}
+        self.write()
+
+    def start(self, step: dict[str, Any]) -> None:
+        """Record that a step begins."""
+        name = step["name"]
+        step.clear()
+        step.update(name=name, state="running", start=now())
+        self.write()
+
+    def end(self, step: dict[str, Any], state: str, seconds: float, **details: Any) -> None:
+        """Record how a step ended: "done", "failed" or "interrupted", with error and failing cell as details."""
+        step.update(state=state, end=now(), seconds=round(seconds, 1), **details)
+        if state != "done":
+            self.run.update(error=f"{step['name']}: {details['error']}")
+        self.write()
+
+    def close(self, state: str) -> None:
+        """Record how the run ended."""
+        self.run.update(state=state, end=now())
+        self.write()
+
+    def write(self) -> None:
+        """Write status.json in one piece."""
+        write_text(self.path, json.dumps({**self.run, "steps": self.steps}, indent=1) + "\n")
+
+
+def now() -> str:
+    """Return the time in UTC to the second, as ISO 8601 text."""
+    return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Read a JSON object; a missing file is an empty one."""
+    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file in one piece."""
+    with atomic_write(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def write_settings(run_dir: Path, settings: Mapping[str, Any]) -> None:
+    """Write config.yaml, which is itself a profile that repeats the run."""
+    write_text(run_dir / "config.yaml", yaml.safe_dump(dict(settings), sort_keys=False, allow_unicode=True))
+
+
+def check_same_settings(run_dir: Path, settings: Mapping[str, Any]) -> None:
+    """Raise ValueError, naming the keys, if a run to be resumed was started with other settings."""
+    old = yaml.safe_load((run_dir / "config.yaml").read_text(encoding="utf-8"))
+    keys = sorted((old.keys() | settings.keys()) - set(FREE_KEYS))
+    changes = [f"{key} ({_shown(old, key)} -> {_shown(settings, key)})" for key in keys if _differ(old, settings, key)]
+    if changes:
+        raise ValueError(f"{run_dir}: --resume with other settings: {', '.join(changes)}; start a new run with --out")
+
+
+def _differ(old: Mapping[str, Any], new: Mapping[str, Any], key: str) -> bool:
+    return (key in old) != (key in new) or old.get(key) != new.get(key)
+
+
+def _shown(settings: Mapping[str, Any], key: str) -> str:
+    return repr(settings[key]) if key in settings else "not set"
+
+
+def describe_environment(root: Path, data_root: str | None, datafile: str | None) -> str:
+    """Return the text of environment.txt: time, machine, Python, git state, data and versions of all packages."""
+    lines = [
+        f"time: {now()}",
+        f"python: {platform.python_version()} ({platform.python_implementation()})",
+        f"platform: {platform.platform()}, {os.cpu_count()} processors",
+        f"git: {git_state(root)}",
+        f"data: {describe_data(root, data_root, datafile)}",
+        "packages:",
+    ]
+    installed = {(d.name, d.version) for d in importlib.metadata.distributions()}
+    return "\n".join(lines + [f"  {name}=={version}" for name, version in sorted(installed)]) + "\n"
+
+
+def describe_data(root: Path, data_root: str | None, datafile: str | None) -> str:
+    """Return the fingerprint of the data that the settings name."""
+    return data_fingerprint(root / data_root, datafile or "paxray.json") if data_root else "no data_root set"
+
+
+def git_state(root: Path) -> str:
+    """Return the commit at `root` and whether files differ from it, or why that is unknown."""
+    try:
+        commit = _git(root, "rev-parse", "HEAD")
+        changed = _git(root, "status", "--porcelain").splitlines()
+    except FileNotFoundError:
+        return "unknown (git is not installed)"
+    except subprocess.CalledProcessError as error:
+        return f"unknown ({(error.stderr.strip().splitlines() or ['git failed'])[0]})"
+    return f"{commit}, " + (f"{len(changed)} files changed or not tracked" if changed else "clean")
+
+
+def data_fingerprint(data_root: Path, datafile: str) -> str:
+    """Return a SHA-256 over the data file's bytes and the name and size of every file it lists.
+
+    Sizes stand in for contents: reading tens of gigabytes before each run would not pay.
+    """
+    try:
+        text = (data_root / datafile).read_bytes()
+    except OSError:
+        return f"{data_root / datafile} {MISSING_DATA}"
+    digest = hashlib.sha256(text)
+    try:
+        names = sorted(_listed_files(json.loads(text)))
+    except ValueError:
+        return f"{data_root / datafile}, not readable as JSON, sha256 {digest.hexdigest()}"
+    for name in names:
+        path = data_root / name
+        size = path.stat().st_size if path.is_file() else None
+        digest.update(f"{name}\0{size}\n".encode())
+    return f"{data_root / datafile}, {len(names)} files, sha256 {digest.hexdigest()}"
+
+
+def _listed_files(data: Any) -> set[str]:
+    splits = data.values() if isinstance(data, dict) else []
+    entries = [entry for split in splits if isinstance(split, list) for entry in split]
+    return {
+        entry[key]
+        for entry in entries
+        if isinstance(entry, dict)
+        for key in ("image", "target")
+        if isinstance(entry.get(key), str)
+    }
+
+
+def _git(root: Path, *arguments: str) -> str:
+    command = ["git", "-C", str(root), *arguments]
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()

@@ -1,0 +1,303 @@
+"""The batch runner, on small notebooks: order, parameters, failures, stops, resuming, pages."""
+
+import contextlib
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import nbformat
+import pytest
+import yaml
+
+from paxray_lib import batch, runfolder
+
+RUNNER = """
+import sys
+from paxray_lib import batch
+sys.exit(batch.run(*sys.argv[1:4:2], out=sys.argv[2], notebooks_dir=sys.argv[4], config_types={}))
+"""
+TYPES = {"weight_decay": float}
+
+
+def write_notebook(folder, name, *cells, parameters="run_dir = 'runs/x'"):
+    notebook = nbformat.v4.new_notebook()
+    notebook.metadata.kernelspec = {"name": "python3", "language": "python", "display_name": "Python 3"}
+    head = nbformat.v4.new_code_cell(parameters, metadata={"tags": ["parameters"]})
+    notebook.cells = [nbformat.v4.new_markdown_cell(f"# {name} of the test"), head]
+    notebook.cells += [nbformat.v4.new_code_cell(cell) for cell in cells]
+    folder.mkdir(exist_ok=True)
+    nbformat.write(notebook, folder / f"{name}.ipynb")
+
+
+@pytest.fixture
+def project(tmp_path):
+    """A project's root with an empty profile; the notebooks are each test's own."""
+    (tmp_path / "p.yaml").write_text("")
+    return tmp_path
+
+
+def run(project, *overrides, **options):
+    options = {"out": project / "runs" / "a", "config_types": TYPES, **options}
+    return batch.run(project / "p.yaml", overrides, notebooks_dir=project / "notebooks", **options)
+
+
+def status_of(project):
+    return runfolder.read_status(project / "runs" / "a")
+
+
+def states(status):
+    return [step["state"] for step in status["steps"]]
+
+
+def is_alive(pid):
+    """A zombie whose parent has not waited for it does not count."""
+    stat = Path(f"/proc/{pid}/stat")
+    try:
+        return stat.read_text().rpartition(")")[2].split()[0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
+def wait_for(condition, seconds=20):
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "waited in vain"
+        time.sleep(0.05)
+
+
+def test_a_whole_run(project, capfd):
+    """Order, parameters, working directory, echo of stderr, and everything that a run's folder must hold."""
+    write_notebook(
+        project / "notebooks",
+        "01_first",
+        "import os, sys, pathlib",
+        "pathlib.Path(run_dir, 'seen.txt').write_text(f'{epochs!r} {options} {os.getcwd()}')",
+        "sys.stderr.write('half 1/2\\rhalf 2/2\\n')",
+        parameters="run_dir = 'runs/x'\nepochs = 1\noptions = {}",
+    )
+    write_notebook(project / "notebooks", "02_second", "assert 'epochs' not in globals()", "import os")
+    code = run(project, "epochs='7'", "weight_decay=1e-3")
+    folder = project / "runs" / "a"
+    assert code == 0
+    assert (folder / "seen.txt").read_text() == f"7 {{'weight_decay': 0.001}} {project}"
+    status = status_of(project)
+    assert [status["state"], *states(status)] == ["done"] * 3
+    assert yaml.safe_load((folder / "config.yaml").read_text()) == {
+        "epochs": 7,
+        "weight_decay": 0.001,
+        "run_dir": "runs/a",
+    }
+    environment = (folder / "environment.txt").read_text()
+    assert f"papermill=={__import__('importlib.metadata').metadata.version('papermill')}" in environment
+    lines = capfd.readouterr().err.splitlines()
+    assert lines[0] == "[1/2] 01_first"
+    assert "    half 2/2" in lines
+    assert any(re.fullmatch(r"\[2/2\] 02_second done in [\d.]+ s", line) for line in lines)
+    assert not list(folder.rglob("*.part*"))
+    for page in [folder / "index.html", *folder.glob("notebooks/*.html")]:
+        text = page.read_text()
+        assert not re.search(r"<(script|link|img|iframe)[^>]+(src|href)=[\"']?(https?:)?//", text), page
+    index = (folder / "index.html").read_text()
+    for link in re.findall(r'href="([^"]+)"', index):
+        assert (folder / link).exists(), link
+    assert "01 · 01_first of the test" in index or "01 · " in index
+
+
+def test_widgets_show_their_html_offline(project):
+    mime = "{'text/html': '<b>static picture</b>', 'application/vnd.jupyter.widget-view+json': {'model_id': 'x'}}"
+    write_notebook(project / "notebooks", "01_w", f"from IPython.display import display\ndisplay({mime}, raw=True)")
+    assert run(project) == 0
+    text = (project / "runs/a/notebooks/01_w.html").read_text()
+    assert "<b>static picture</b>" in text
+    assert 'class="jupyter-widgets' not in text
+    assert "unpkg.com" not in text
+
+
+def test_a_failing_cell_is_named_and_resume_goes_on_from_it(project, capfd):
+    folder = project / "notebooks"
+    write_notebook(folder, "01_a", "open(run_dir + '/count.txt', 'a').write('x')")
+    write_notebook(folder, "02_b", "x = 1", "y = 2\nraise ValueError('no <b>luck</b>')")
+    write_notebook(folder, "03_c", "pass", "print(resume)", parameters="run_dir = ''\nresume = False")
+    assert run(project) == 3
+    error = capfd.readouterr().err
+    assert "notebooks/02_b.ipynb, cell In [4] (y = 2): ValueError: no <b>luck</b>" in error
+    assert "Traceback" not in error
+    status = status_of(project)
+    assert states(status) == ["done", "failed", "pending"]
+    failed = status["steps"][1]
+    assert failed["cell_index"] == 3  # heading, parameters, x = 1, then this one
+    assert failed["source"] == "y = 2\nraise ValueError('no <b>luck</b>')"
+    assert "ValueError: no &lt;b&gt;luck" in (project / "runs/a/index.html").read_text()
+    assert "no &lt;b&gt;luck" in (project / "runs/a/notebooks/02_b.html").read_text()
+
+    with pytest.raises(ValueError, match="holds a run already"):
+        run(project)
+    with pytest.raises(ValueError, match=r"other settings: weight_decay \(not set -> 0\.5\)"):
+        run(project, "weight_decay=0.5", resume=True)
+    write_notebook(folder, "02_b", "x = 1")
+    assert run(project, "time_limit=99", resume=True) == 0
+    assert states(status_of(project)) == ["done"] * 3
+    assert "error" not in status_of(project)
+    assert (project / "runs/a/count.txt").read_text() == "x"  # 01 did not run again
+    assert "True" in (project / "runs/a/notebooks/03_c.html").read_text()
+    assert "\nresumed\n" in (project / "runs/a/environment.txt").read_text()
+
+
+def test_a_killed_kernel_fails_at_once_and_leaves_no_children(project, capfd):
+    child = "import os, subprocess\nchild = subprocess.Popen(['sleep', '300'])\nopen('pid', 'w').write(str(child.pid))"
+    write_notebook(project / "notebooks", "01_a", child, "os.kill(os.getpid(), 9)", "never = 1")
+    start = time.monotonic()
+    assert run(project) == 3
+    assert time.monotonic() - start < 15
+    step = status_of(project)["steps"][0]
+    assert step["state"] == "failed"
+    assert "kernel died" in step["error"]
+    assert step["source"] == "os.kill(os.getpid(), 9)"
+    assert "cell In [4]" in capfd.readouterr().err
+    assert not is_alive(int((project / "pid").read_text()))
+
+
+def test_a_time_limit_ends_the_notebook(project):
+    write_notebook(project / "notebooks", "01_a", "import time\ntime.sleep(300)")
+    assert run(project, "time_limit=2") == 3
+    step = status_of(project)["steps"][0]
+    assert step["state"] == "failed"
+    assert step["error"] == "time limit of 2 s reached"
+    assert "KeyboardInterrupt" in (project / "runs/a/notebooks/01_a.ipynb").read_text()
+
+
+def start_runner(project):
+    command = [sys.executable, "-c", RUNNER, project / "p.yaml", project / "runs/a", "", project / "notebooks"]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    wait_for((project / "pids").is_file)
+    return process, [int(pid) for pid in (project / "pids").read_text().split()]
+
+
+LONG_CELL = """
+import os, subprocess, sys, time
+child = subprocess.Popen(['sleep', '300'])
+print('before the stop')
+open('part', 'w').write(f'{os.getpid()} {child.pid}')
+os.rename('part', 'pids')
+"""
+
+
+@pytest.mark.parametrize(
+    ("number", "wait"), [(signal.SIGTERM, "time.sleep(300)"), (signal.SIGINT, "subprocess.run(['sleep', '300'])")]
+)
+def test_signals_interrupt_the_run(project, number, wait):
+    write_notebook(project / "notebooks", "01_a", LONG_CELL + wait)
+    write_notebook(project / "notebooks", "02_b", "pass")
+    process, pids = start_runner(project)
+    with pytest.raises(ValueError, match=f"process {process.pid} is working in this folder"):
+        run(project, resume=True)
+    process.send_signal(number)
+    message = process.communicate(timeout=20)[1]
+    assert process.returncode == 3
+    assert "Traceback" not in message
+    assert states(status_of(project)) == ["interrupted", "pending"]
+    assert json.loads((project / "runs/a/status.json").read_text())["state"] == "interrupted"
+    assert "before the stop" in (project / "runs/a/notebooks/01_a.ipynb").read_text()
+    wait_for(lambda: not any(map(is_alive, pids)), 5)
+
+
+def test_a_deaf_cell_is_killed(project):
+    deaf = "import signal, time\nsignal.signal(signal.SIGINT, signal.SIG_IGN)\n"
+    write_notebook(project / "notebooks", "01_a", deaf + LONG_CELL + "while True: time.sleep(1)")
+    process, pids = start_runner(project)
+    process.terminate()
+    process.communicate(timeout=20)
+    assert process.returncode == 3
+    assert states(status_of(project)) == ["interrupted"]
+    wait_for(lambda: not any(map(is_alive, pids)), 5)
+
+
+def test_the_status_is_true_after_the_runner_was_killed(project):
+    write_notebook(project / "notebooks", "01_a", LONG_CELL + "time.sleep(300)")
+    process, pids = start_runner(project)
+    assert states(status_of(project)) == ["running"]
+    process.kill()
+    process.wait(timeout=20)
+    process.stderr.close()  # which the orphans still hold open
+    try:
+        status = status_of(project)
+        assert [status["state"], *states(status)] == ["interrupted"] * 2
+    finally:
+        for pid in pids:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+    write_notebook(project / "notebooks", "01_a", "pass")
+    assert run(project, resume=True) == 0
+
+
+def test_unknown_keys_are_refused_before_anything_runs(project):
+    write_notebook(project / "notebooks", "01_a", parameters="run_dir = ''\nepochs = 1")
+    with pytest.raises(ValueError, match=r"unknown key 'epoch'; did you mean 'epochs'\?"):
+        run(project, "epoch=2")
+    with pytest.raises(ValueError, match="did you mean 'weight_decay'"):
+        run(project, "weight_decai=2")
+    with pytest.raises(ValueError, match="epochs must be a whole number"):
+        run(project, "epochs=two")
+    assert not (project / "runs").exists()
+
+
+def test_a_folder_with_other_files_is_left_alone(project):
+    write_notebook(project / "notebooks", "01_a")
+    with pytest.raises(ValueError, match=r"holds other files \(notebooks, \.\.\.\)"):
+        run(project, out=project)
+    assert not (project / "status.json").exists()
+
+
+def test_a_full_disk_ends_in_a_true_status(project, monkeypatch, capfd):
+    from paxray_lib import execute
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(execute, "_execute", full)
+    write_notebook(project / "notebooks", "01_a")
+    assert run(project) == 3
+    assert "No space left on device" in status_of(project)["steps"][0]["error"]
+    assert "No space left on device" in capfd.readouterr().err
+
+    def fill(*_):
+        monkeypatch.setattr(runfolder, "write_text", full)
+
+    monkeypatch.setattr(execute, "_execute", fill)
+    assert run(project, resume=True) == 3
+    assert "index.html could not be written" in capfd.readouterr().err
+    assert states(status_of(project)) == ["interrupted"]
+
+
+def test_notebooks_find_the_project(project, monkeypatch):
+    (project / "pyproject.toml").touch()
+    write_notebook(project / "notebooks", "01_a")
+    monkeypatch.chdir(project / "notebooks")
+    batch.enter_project_root()
+    assert Path.cwd() == project
+    assert [path.name for path in batch.find_notebooks()] == ["01_a.ipynb"]
+    monkeypatch.chdir(project.parent)
+    with pytest.raises(FileNotFoundError, match="neither here nor above"):
+        batch.project_root()
+
+
+def test_the_fingerprint_follows_the_data(tmp_path):
+    (tmp_path / "x.png").write_bytes(b"123")
+    (tmp_path / "d.json").write_text(json.dumps({"label_dict": {}, "train": [{"image": "x.png", "target": None}]}))
+    first = runfolder.data_fingerprint(tmp_path, "d.json")
+    assert "1 files" in first
+    assert runfolder.data_fingerprint(tmp_path, "d.json") == first
+    (tmp_path / "x.png").write_bytes(b"1234")
+    assert runfolder.data_fingerprint(tmp_path, "d.json") != first
+    (tmp_path / "d.json").write_text("{")
+    assert "not readable as JSON" in runfolder.data_fingerprint(tmp_path, "d.json")
+    assert "is not there yet" in runfolder.data_fingerprint(tmp_path, "e.json")
+
+
+def test_git_state_is_a_commit_or_a_reason(tmp_path):
+    assert runfolder.git_state(tmp_path).startswith("unknown (")
