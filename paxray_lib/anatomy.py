@@ -15,7 +15,7 @@ _T_PITCH = np.linspace(16.5, 25.5, 12)
 # inner surface of the rib cage: depth below T1, half-width, front, back
 _CAGE = np.array(
     [
-        (-12, 22, -8, 8), (0, 44, -22, 20), (16, 66, -44, 38), (32, 80, -60, 52), (55, 94, -75, 70), (80, 104, -86, 83),
+        (-4, 8, -6, 6), (4, 44, -24, 20), (12, 62, -40, 36), (26, 79, -56, 50), (45, 91, -70, 66), (75, 103, -85, 82),
         (117, 111, -95, 91), (160, 117, -99, 93), (203, 124, -100, 89), (235, 126, -99, 80), (270, 124, -97, 70),
         (310, 118, -94, 58), (360, 114, -88, 44), (430, 116, -80, 46), (560, 120, -76, 50),
     ],
@@ -69,13 +69,17 @@ def draw_body(rng: np.random.Generator) -> Body:
     """Draw the numbers of one phantom."""
     female = rng.random() < 0.5
     tall = rng.normal(0.97 if female else 1.04, 0.05)
-    long_field = rng.random() < 0.14
-    field = rng.uniform(455, 520) if long_field else rng.uniform(325, 405)
-    top = -rng.uniform(15, 62) if rng.random() < 0.9 else -rng.uniform(62, 115)
+    tall = float(np.clip(tall, 0.84, 1.18))
+    breath = float(np.clip(rng.normal(0.35, 0.55), -1, 1.5))
+    kind = rng.random()
+    top = -rng.uniform(22, 40) if rng.random() < 0.9 else -rng.uniform(40, 115)
+    # the field ends below the domes (as X-rays do), in the abdomen, or at the pelvis (as some CTs do)
+    field = tall * (rng.uniform(288, 314) if kind < 0.65 else rng.uniform(314, 350) if kind < 0.88 else rng.uniform(440, 500))
+    field -= top + 25
     return Body(
         wide=float(np.clip(rng.normal(0.96 if female else 1.04, 0.06), 0.8, 1.22)),
         deep=float(np.clip(rng.normal(0.95 if female else 1.02, 0.09), 0.72, 1.25)),
-        tall=float(np.clip(tall, 0.84, 1.18)),
+        tall=tall,
         barrel=rng.uniform(-1, 1),
         kyphosis=rng.uniform(0.5, 1.15),
         scoliosis=(rng.normal(0, 4), rng.uniform(0, 2 * np.pi)),
@@ -83,22 +87,22 @@ def draw_body(rng: np.random.Generator) -> Body:
         turn=rng.normal(0, 0.045),
         fat=rng.gamma(3, 4.0) + 4,
         muscle=rng.uniform(8, 16),
-        breast=rng.uniform(45, 75) if female else (rng.uniform(25, 40) if rng.random() < 0.2 else 0.0),
-        breath=float(np.clip(rng.normal(0.35, 0.55), -1, 1.5)),
+        breast=rng.uniform(38, 66) if female else (rng.uniform(22, 36) if rng.random() < 0.2 else 0.0),
+        breath=breath,
         dome_left=rng.uniform(4, 26),
-        heart_size=float(np.clip(rng.normal(1.0, 0.12), 0.75, 1.4)),
+        heart_size=float(np.clip(rng.normal(0.99, 0.11), 0.78, 1.4)),
         heart_angle=rng.normal(0, 0.16),
         heart_shift=rng.normal(0, 6),
         aorta=rng.uniform(11, 17),
         unfold=rng.uniform(-3, 12),
-        marrow=rng.uniform(90, 280),
+        marrow=rng.uniform(80, 240),
         cortex=rng.uniform(550, 1050),
         lung=rng.uniform(-890, -770),
         contrast=rng.uniform(60, 260) if rng.random() < 0.25 else 0.0,
         arms=str(rng.choice(["up", "down", "none"], p=[0.35, 0.5, 0.15])),
         shoulder=rng.uniform(-18, 18),
         gas=rng.uniform(0, 1),
-        lumbar=6 if rng.random() < 0.02 else 5,
+        lumbar=6 if kind > 0.985 else 5,
         thoracic=13 if rng.random() < 0.03 else 12,
         top=top,
         field=field,
@@ -106,6 +110,11 @@ def draw_body(rng: np.random.Generator) -> Body:
         rib_height=rng.uniform(0.85, 1.15),
         seed=int(rng.integers(1 << 32)),
     )
+
+
+def dome_top(body: Body) -> float:
+    """Return z of the top of the right half of the diaphragm."""
+    return (197 + 22 * body.breath) * body.tall
 
 
 class Frame:
@@ -168,14 +177,14 @@ class Frame:
     def dome(self, y: np.ndarray, x: np.ndarray) -> np.ndarray:
         """Return z of the diaphragm above the points (y, x), broadcast: two caps that meet at the midline."""
         body = self.body
-        top = (178 + 22 * body.breath) * body.tall
+        top = dome_top(body)
         wide, middle, deep = (float(v) for v in self.cage(np.array(top + 25)))
         axis = float(self.axis(top))
         caps = []
         for side, peak in ((-1, top), (1, top + body.dome_left)):
-            r2 = ((x - axis - side * 0.46 * wide) / (0.64 * wide)) ** 2 + ((y - middle + 0.22 * deep) / (1.34 * deep)) ** 2
+            r2 = ((x - axis - side * 0.46 * wide) / (0.64 * wide)) ** 2 + ((y - middle + 0.25 * deep) / (1.3 * deep)) ** 2
             caps.append(peak + (98 - 14 * body.breath) * body.tall * (1 - np.sqrt(np.clip(1 - r2, 0, None))) + 90 * np.clip(r2 - 1, 0, None))
-        return np.minimum(*caps)
+        return np.minimum(*caps) + 24 * body.tall * (y - middle) / deep  # the back hangs lower
 
     def rib(self, number: int, side: int) -> tuple[np.ndarray, float]:
         """Return control points (z, y, x) of a rib from head to front end, and the fraction of its length that is posterior.

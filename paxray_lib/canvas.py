@@ -65,9 +65,9 @@ class Canvas:
     def paint(self, box: tuple[slice, slice, slice], mask: np.ndarray, hu: float | None = None, organ: int | None = None):
         """Set CT number and organ value inside `mask` (of the shape of `box`); None leaves one as it is."""
         if hu is not None:
-            self.hu[box][mask] = hu
+            np.copyto(self.hu[box], np.int16(hu), where=mask)
         if organ is not None:
-            self.organs[box][mask] = organ
+            np.copyto(self.organs[box], np.uint8(organ), where=mask)
 
     def tube(self, points: np.ndarray, wide: np.ndarray, high: np.ndarray | None = None, outward: np.ndarray | None = None):
         """Return (flat voxel indices, q, station) of a tube along `points`.
@@ -86,7 +86,7 @@ class Canvas:
         reference = np.broadcast_to((0.31, 0.87, 0.38), points.shape) if outward is None else outward
         second = _unit(np.cross(tangent, reference))
         first = _unit(np.cross(second, tangent))
-        wall = max(float(wide.max()), float(high.max())) / (0.62 * self.voxel)
+        wall = max(float(wide.max()), float(high.max())) / (0.7 * self.voxel)
         grid = np.linspace(-1, 1, 2 * int(np.ceil(wall)) + 1) if wall > 0.4 else np.zeros(1)
         a, b = (g.ravel() for g in np.meshgrid(grid, grid))
         q = np.hypot(a, b)

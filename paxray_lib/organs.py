@@ -5,22 +5,22 @@ Label values are positions in REGIONS and ORGANS, counted from 1.
 
 import numpy as np
 
-from paxray_lib.anatomy import Body, Frame
+from paxray_lib.anatomy import Body, Frame, dome_top
 from paxray_lib.canvas import Canvas, smooth_curve
 
 REGIONS = (
     "lung_right_lobeupper", "lung_right_lobemiddle", "lung_right_lobelower", "lung_left_lobeupper", "lung_left_lobelower",
-    "mediastinum_upper", "mediastinum_anterior", "mediastinum_middle", "mediastinum_posterior",
-    "hemidiaphragm_right", "hemidiaphragm_left",
+    "mediastinum_upper", "mediastinum_anterior", "mediastinum_middle", "mediastinum_posterior", "hemidiaphragm_right", "hemidiaphragm_left",
 )  # fmt: skip
-LOWER_PARTS = ("mediastinum_anterior", "mediastinum_middle", "mediastinum_posterior")
 ORGANS = (
     "heart", "aorta_ascending", "aorta_arch", "aorta_descending", "airways", "esophagus", "lung_right_vessel", "lung_left_vessel",
     *(f"c{i}" for i in range(2, 8)), *(f"t{i}" for i in range(1, 14)), *(f"l{i}" for i in range(1, 7)), "sacrum",
     *(f"rib_{side}_{part}_{i}" for i in range(1, 13) for side in ("left", "right") for part in ("anterior", "posterior")),
 )  # fmt: skip
-_R = {name: i + 1 for i, name in enumerate(REGIONS)}
-_O = {name: i + 1 for i, name in enumerate(ORGANS)}
+_R = {name: np.uint8(i + 1) for i, name in enumerate(REGIONS)}
+_O = {name: np.uint8(i + 1) for i, name in enumerate(ORGANS)}
+REGION_LABELS = {int(i): (name, "mediastinum_lower") if name in REGIONS[6:9] else name for name, i in _R.items()}
+ORGAN_LABELS = {int(i): name for name, i in _O.items()}
 FAT, MUSCLE, SOFT, BLOOD = -95, 45, 25, 45
 
 
@@ -41,7 +41,8 @@ def paint_body(canvas: Canvas, frame: Frame) -> None:
     for extra, hu in ((skin, FAT), (0 * skin, MUSCLE)):
         across = np.abs((canvas.x[0] - axis[:, None]) / (muscle_wide + extra)[:, None]) ** power  # (Z, X)
         along = np.abs((canvas.y[0].T - middle[:, None]) / (muscle_deep + extra)[:, None]) ** power  # (Z, Y)
-        canvas.hu[(across[:, None, :] + along[:, :, None]).astype(np.float32) < 1] = hu
+        inside = across.astype(np.float32)[:, None, :] + along.astype(np.float32)[:, :, None] < 1
+        np.copyto(canvas.hu, np.int16(hu), where=inside)
     if body.breast:
         _paint_breasts(canvas, frame)
 
@@ -52,15 +53,15 @@ def _paint_breasts(canvas: Canvas, frame: Frame) -> None:
     wide, middle, deep = (float(v) for v in frame.cage(np.array(z), margin=body.muscle + 0.7 * body.fat))
     surface = middle - deep * (1 - min(aside / wide, 0.95) ** 2.4) ** (1 / 2.4)
     for side in (-1, 1):
-        centre = (z, surface + 6, float(frame.axis(z)) + side * aside)
-        box, q = canvas.ellipsoid(centre, (body.breast * 1.05, body.breast * 0.62 + 6, body.breast))
-        canvas.paint(box, (q < 1) & (canvas.hu[box] < FAT), hu=-30)
+        centre = (z, surface + 10, float(frame.axis(z)) + side * aside)
+        box, q = canvas.ellipsoid(centre, (body.breast * 1.15, body.breast * 0.34 + 8, body.breast * 1.05))
+        canvas.paint(box, (q < 1) & (canvas.hu[box] < FAT), hu=-60)
 
 
 def paint_chest(canvas: Canvas, frame: Frame) -> None:
     """Paint heart, lungs with lobes, mediastinum and what lies below the diaphragm."""
     body = frame.body
-    limits = np.linspace(-15, 600, 42) * body.tall
+    limits = np.linspace(-4, 600, 42) * body.tall
     wide, middle, deep = frame.cage(limits)
     axis = frame.axis(limits)
     box = canvas.box((limits[0], (middle - deep).min(), (axis - wide).min()), (1e4, (middle + deep).max(), (axis + wide).max()))
@@ -76,20 +77,19 @@ def paint_chest(canvas: Canvas, frame: Frame) -> None:
     hu, regions = canvas.hu[box], canvas.regions[box]
     left = x > axis[:, None, None]
     under = cavity & below
-    regions[under] = _R["hemidiaphragm_right"]
-    regions[under & left] = _R["hemidiaphragm_left"]
-    hu[under] = SOFT + 15
+    np.copyto(regions, np.where(left, _R["hemidiaphragm_left"], _R["hemidiaphragm_right"]), where=under)
+    np.copyto(hu, np.int16(SOFT + 15), where=under)
     chest = cavity & ~below
     heart = _heart(canvas, frame, box) & chest
     central = _slab(frame, z, y, x, heights, axis) | heart
-    hu[heart] = BLOOD + body.contrast * 0.8
-    canvas.organs[box][heart] = _O["heart"]
+    np.copyto(hu, np.int16(BLOOD + body.contrast * 0.8), where=heart)
+    np.copyto(canvas.organs[box], _O["heart"], where=heart)
     lung = chest & ~central
-    hu[lung] = body.lung
+    np.copyto(hu, np.int16(body.lung), where=lung)
     _lobes(frame, regions, lung, left, z, y, x)
     spine_y = (frame.spine(heights)[0] + 4).astype(np.float32)[:, None, None]
     _mediastinum(frame, regions, chest & central & (y < spine_y), heart, z, y)
-    hu[chest & central & ~heart] = SOFT
+    np.copyto(hu, np.int16(SOFT), where=chest & central & ~heart)
 
 
 def _heart(canvas: Canvas, frame: Frame, inside: tuple[slice, slice, slice]) -> np.ndarray:
@@ -120,15 +120,15 @@ def _heart(canvas: Canvas, frame: Frame, inside: tuple[slice, slice, slice]) -> 
 def heart_top(frame: Frame) -> float:
     """Return z of the upper end of the heart; it stands on the left dome."""
     body = frame.body
-    dome = (178 + 22 * body.breath) * body.tall + 0.6 * body.dome_left
+    dome = dome_top(body) + 0.6 * body.dome_left
     return dome - (83 + 10 * body.breath) * body.heart_size
 
 
 def _slab(frame: Frame, z, y, x, heights: np.ndarray, axis: np.ndarray) -> np.ndarray:
     """Return what separates the lungs: wide at the hila, thin behind the sternum, as wide as the spine at the back."""
     t = heights / frame.body.tall
-    right = np.interp(t, [-15, 20, 60, 95, 130, 300], [17, 25, 27, 30, 25, 23])
-    left = np.interp(t, [-15, 20, 50, 75, 105, 130, 300], [17, 24, 25, 27, 33, 26, 22])
+    right = np.interp(t, [-15, 20, 60, 95, 130, 300], [15, 22, 24, 26, 22, 20])
+    left = np.interp(t, [-15, 20, 50, 75, 105, 130, 300], [15, 21, 22, 24, 29, 22, 19])
     spine_y, spine_x = frame.spine(heights)
     _, middle, deep = frame.cage(heights)
     front = (middle - deep).astype(np.float32)[:, None]
@@ -154,8 +154,8 @@ def _lobes(frame: Frame, regions, lung, left, z, y, x) -> None:
         left,
         np.where(lower, _R["lung_left_lobelower"], _R["lung_left_lobeupper"]),
         np.where(lower, _R["lung_right_lobelower"], np.where(middle_lobe, _R["lung_right_lobemiddle"], _R["lung_right_lobeupper"])),
-    ).astype(np.uint8)
-    regions[lung] = value[lung]
+    )
+    np.copyto(regions, value, where=lung)
 
 
 def _mediastinum(frame: Frame, regions, inside, heart, z, y) -> None:
@@ -164,15 +164,15 @@ def _mediastinum(frame: Frame, regions, inside, heart, z, y) -> None:
     _, middle, deep = (float(v) for v in frame.cage(np.array(top + 60)))
     front, back = middle - 0.62 * deep, middle + 0.2 * deep
     part = np.where(y < front, _R["mediastinum_anterior"], np.where(y > back, _R["mediastinum_posterior"], _R["mediastinum_middle"]))
-    value = np.where(z < split, _R["mediastinum_upper"], part).astype(np.uint8)
-    value = np.where(heart & (z >= split), np.uint8(_R["mediastinum_middle"]), value)
-    regions[inside] = value[inside]
+    value = np.where(z < split, _R["mediastinum_upper"], part)
+    value = np.where(heart & (z >= split), _R["mediastinum_middle"], value)
+    np.copyto(regions, value, where=inside)
 
 
 def paint_abdomen(canvas: Canvas, frame: Frame, rng: np.random.Generator) -> None:
     """Paint liver and the gas of stomach and colon under the domes."""
     body = frame.body
-    top = (178 + 22 * body.breath) * body.tall
+    top = dome_top(body)
     wide, middle, deep = (float(v) for v in frame.cage(np.array(top + 60)))
     box, q = canvas.ellipsoid((top + 62, middle, -0.42 * wide), (75, 1.0 * deep, 0.62 * wide))
     canvas.paint(box, (q < 1) & (canvas.regions[box] >= _R["hemidiaphragm_right"]), hu=60 + 0.3 * body.contrast)
@@ -189,7 +189,7 @@ def paint_abdomen(canvas: Canvas, frame: Frame, rng: np.random.Generator) -> Non
 
 def paint_tubes(canvas: Canvas, frame: Frame, rng: np.random.Generator) -> None:
     """Paint aorta, pulmonary trunk, vena cava, esophagus, trachea and main bronchi."""
-    body, step = frame.body, 0.6 * canvas.voxel
+    body, step = frame.body, 0.7 * canvas.voxel
     t = body.tall
     top = heart_top(frame)
 
@@ -243,7 +243,7 @@ def paint_vessels(canvas: Canvas, frame: Frame, rng: np.random.Generator) -> Non
     for side, organ in ((-1, _O["lung_right_vessel"]), (1, _O["lung_left_vessel"])):
         ys = float(frame.spine(np.array(112 * t))[0])
         hilum = np.array((112 * t - 4 * side, ys - 26, float(frame.axis(112 * t)) + side * 33))
-        points, radius = _tree(frame, rng, hilum, side, 0.55 * canvas.voxel)
+        points, radius = _tree(frame, rng, hilum, side, 0.7 * canvas.voxel)
         flat, share = canvas.beads(points, radius)
         regions = canvas.regions.reshape(-1)[flat]
         inside = (regions > 0) & (regions <= _R["lung_left_lobelower"])
@@ -260,22 +260,22 @@ def _tree(frame: Frame, rng: np.random.Generator, hilum: np.ndarray, side: int, 
     for goal in ((10, 0.1, 0.5), (45, 0.5, 0.75), (60, -0.5, 0.8), (110, -0.75, 0.75), (115, 0.6, 0.85), (150, -0.6, 0.6),
                  (165, 0.1, 0.85), (200, 0.75, 0.6), (215, 0.4, 0.75), (190, 0.6, 0.35), (165, -0.2, 0.35)):
         target = np.array((goal[0] * t + 6, middle + goal[1] * deep, float(frame.axis(goal[0])) + side * goal[2] * wide))
-        stack.append((hilum + rng.normal(0, 3, 3), target - hilum, rng.uniform(3.2, 5.2), 0))
+        stack.append((hilum + rng.normal(0, 3, 3), target - hilum, rng.uniform(2.8, 4.6), 0))
     while stack:
         start, direction, radius, level = stack.pop()
         reach = np.linalg.norm(direction)
         length = reach * (0.5 if level == 0 else 1.0) * rng.uniform(0.8, 1.15)
-        bend = rng.normal(0, 0.10, 3) * length
+        bend = rng.normal(0, 0.07, 3) * length
         end = start + direction / reach * length
         control = [start, (start + end) / 2 + bend, end]
-        u = np.linspace(0, 1, max(3, int(length / step)))[:, None]
+        u = np.linspace(0, 1, max(3, int(length / max(step, 0.35 * radius))))[:, None]
         points.append((1 - u) ** 2 * control[0] + 2 * u * (1 - u) * control[1] + u**2 * control[2])
         radii.append(radius * (1 - 0.3 * u[:, 0]))
-        if level < 4 and radius > 0.55:
+        if level < 5 and radius > 0.45:
             for share in (rng.uniform(0.62, 0.85), rng.uniform(0.5, 0.75), *([rng.uniform(0.4, 0.6)] if level < 3 else [])):
-                turned = direction / reach + rng.normal(0, 0.5, 3)
+                turned = direction / reach + rng.normal(0, 0.42, 3)
                 size = length * rng.uniform(0.62, 0.95) if level else reach * rng.uniform(0.35, 0.55)
-                stack.append((end if share > 0.6 else control[1] * 0.5 + end * 0.5, turned / np.linalg.norm(turned) * size, radius * 0.7 * share**0.4, level + 1))
+                stack.append((end if share > 0.6 else control[1] * 0.5 + end * 0.5, turned / np.linalg.norm(turned) * size, radius * 0.66 * share**0.4, level + 1))
     return np.concatenate(points), np.concatenate(radii)
 
 
@@ -307,8 +307,8 @@ def _paint_vertebra(canvas: Canvas, frame: Frame, name: str, zc: float, height: 
     arch_r = np.hypot(x / 13, (y - deep - 8) / 11)
     arch = np.maximum(np.abs(arch_r - 1) / 0.3, np.abs(z - 1) / (8 * scale))
     arch = np.where(y > deep - 6, arch, 9)
-    spread = {"c": 24, "t": 31, "l": 40}[name[0]] * body.wide
-    transverse = np.maximum(np.hypot((y - deep - 6 - 0.22 * np.abs(x)) / 5, (z + 1) / (5 * scale)), np.abs(x) / spread)
+    spread = {"c": 23, "t": 28, "l": 38}[name[0]] * body.wide
+    transverse = np.maximum(np.hypot((y - deep - 6 - 0.22 * np.abs(x)) / 4.2, (z + 1) / (4.2 * scale)), np.abs(x) / spread)
     transverse = np.where(np.abs(x) > 9, transverse, 9)
     slope = {"c": 0.3, "t": 0.75, "l": 0.15}[name[0]]
     length = {"c": 24, "t": 30, "l": 30}[name[0]]
@@ -316,9 +316,9 @@ def _paint_vertebra(canvas: Canvas, frame: Frame, name: str, zc: float, height: 
     spinous = np.maximum(np.abs(x) / 3.8, np.maximum(np.abs(z - 3 - slope * back) / (7.5 * scale), np.abs(back / (length / 2) - 1)))
     process = np.minimum(np.minimum(arch, transverse), spinous)
     inside = np.minimum(main, process) < 1
-    shell = (main > 1 - 2.6 / wide) | (main >= 1)
-    hu = np.where(shell, body.cortex * 0.75, body.marrow).astype(np.int16)
-    hu = np.where(main >= 1, np.int16(body.cortex * 0.55), hu)
+    shell = (main > 1 - 3.6 / wide) | (main >= 1)
+    hu = np.where(shell, body.cortex * 0.5, body.marrow).astype(np.int16)
+    hu = np.where(main >= 1, np.int16(body.cortex * 0.32), hu)
     canvas.hu[box][inside] = hu[inside]
     canvas.organs[box][inside] = _O[name]
 
@@ -348,7 +348,7 @@ def paint_ribs(canvas: Canvas, frame: Frame) -> None:
     for number in range(1, 13):
         for side, word in ((-1, "right"), (1, "left")):
             control, cut = frame.rib(number, side)
-            points = smooth_curve(control, 0.6 * canvas.voxel)
+            points = smooth_curve(control, 0.7 * canvas.voxel)
             u = np.linspace(0, 1, len(points))
             _, middle, _ = frame.cage(points[:, 0])
             outward = np.stack([0 * u, points[:, 1] - middle, points[:, 2] - frame.axis(points[:, 0])], 1)
@@ -367,7 +367,7 @@ def paint_ribs(canvas: Canvas, frame: Frame) -> None:
 def paint_girdle(canvas: Canvas, frame: Frame, rng: np.random.Generator) -> None:
     """Paint sternum, clavicles and scapulae: seen in the image, without labels."""
     body, t, w = frame.body, frame.body.tall, frame.body.wide
-    step = 0.6 * canvas.voxel
+    step = 0.7 * canvas.voxel
     z = np.array([26, 60, 110, 165]) * t
     _, middle, deep = frame.cage(z, margin=2)
     control = np.stack([z, middle - deep - 1, frame.axis(z)], 1)
@@ -432,7 +432,11 @@ def paint_arms(canvas: Canvas, frame: Frame, arms: str) -> None:
     for side in (-1, 1):
         joint = np.array((26 * t - body.shoulder, middle + 0.45 * deep, side * 152 * w))
         low, high = (joint[0] - 40, 1e4) if way > 0 else (-1e4, joint[0] + 40)
-        box = canvas.box((low, -1e4, -1e4), (high, 1e4, 1e4))
+        reach = w * (41 + 0.5 * body.fat)
+        span = aside * (canvas.z[-1, 0, 0] - joint[0] if way > 0 else joint[0] - canvas.z[0, 0, 0])
+        x_range = sorted((joint[2] - side * reach, joint[2] + side * (reach + span)))
+        y_range = (joint[1] - 1e4 * bool(forward) - reach, joint[1] + reach)
+        box = canvas.box((low, y_range[0], x_range[0] - 30), (high, y_range[1], x_range[1] + 30))
         z, y, x = canvas.axes(box)
         run = np.maximum(way * (z - np.float32(joint[0])), 0)
         y = y - np.float32(joint[1]) + np.float32(forward) * run
@@ -441,7 +445,7 @@ def paint_arms(canvas: Canvas, frame: Frame, arms: str) -> None:
         distance = np.sqrt((cap**2 + y**2) + x**2)
         hu = canvas.hu[box]
         bone = 11 + 12 * np.exp(-((run / 28) ** 2))
-        for radius, value in ((w * (41 + 0.5 * body.fat), FAT), (w * 38, MUSCLE)):
+        for radius, value in ((reach, FAT), (w * 38, MUSCLE)):
             hu[(distance < radius) & (hu < value)] = value
         hu[distance < bone] = body.cortex
         hu[distance < bone - 4] = body.marrow

@@ -23,11 +23,10 @@ from paxray_lib.common import atomic_write, progress
 from paxray_lib.dataset import Entry, write_datafile
 from paxray_lib.labels import LABELS
 from paxray_lib.masks import PackedMasks
-from paxray_lib.projection import VIEWS, Exposure, LabelVolume, line_integrals, project_masks, radiograph
+from paxray_lib.projection import VIEWS, Exposure, LabelVolume, cast_shadows, line_integrals, project_masks, radiograph
 
 MIN_SIZE, MAX_SIZE = 32, 2048
 _FINEST, _COARSEST = 0.8, 2.0  # mm, voxels; finer images are interpolated
-_FRONT, _BACK = -165.0, 165.0  # mm, extent of the volume in y
 _SETTINGS = "sample.json"
 _VERSION = 1  # raise it when the same seed gives other phantoms
 _SUFFIX = {"packed": ".pxm", "npy": ".npy"}
@@ -76,7 +75,9 @@ def make_phantom(seed: int, case: int, size: int = 256) -> Phantom:
     frame = Frame(body)
     voxel = float(np.clip(body.field / size, _FINEST, _COARSEST))
     half = body.field / 2
-    canvas = Canvas((body.top, _FRONT, -half), (body.top + body.field, _BACK, half), voxel)
+    front = -(100 * body.deep + body.muscle + 1.3 * body.fat + 0.4 * body.breast + 25)
+    back = 95 * body.deep + body.muscle + body.fat + 45
+    canvas = Canvas((body.top, front, -half), (body.top + body.field, back, half), voxel)
     organs.paint_body(canvas, frame)
     organs.paint_chest(canvas, frame)
     organs.paint_abdomen(canvas, frame, rng)
@@ -89,9 +90,9 @@ def make_phantom(seed: int, case: int, size: int = 256) -> Phantom:
     organs.paint_arms(canvas, frame, body.arms)
     frontal, canvas.hu = canvas.hu, plain
     organs.paint_arms(canvas, frame, "none" if body.arms == "none" else "forward")
-    volumes = [(canvas.regions, dict(enumerate(organs.REGIONS, 1))), (canvas.organs, dict(enumerate(organs.ORGANS, 1)))]
+    volumes = [(canvas.regions, organs.REGION_LABELS), (canvas.organs, organs.ORGAN_LABELS)]
     for volume in (frontal, canvas.regions, canvas.organs):
-        _turn(volume, body.turn, _FRONT / voxel)
+        _turn(volume, body.turn, front / voxel)
     return Phantom({"frontal": frontal, "lateral": canvas.hu}, volumes, (voxel,) * 3, body)
 
 
@@ -104,13 +105,14 @@ def _turn(volume: np.ndarray, angle: float, first: float) -> None:
 def render(seed: int, case: int, size: int = 256) -> dict[str, tuple[np.ndarray, PackedMasks]]:
     """Return {view: (image (size, size) uint8, PackedMasks)} of a phantom."""
     phantom = make_phantom(seed, case, size)
+    shadows = cast_shadows(phantom.volumes)
     pixel_mm = phantom.body.field / size
     views = {}
     for number, view in enumerate(VIEWS):
         rng = np.random.default_rng([seed, case, 1 + number])
         look = draw_look(rng)
         depth = line_integrals(phantom.hu[view], phantom.spacing, view, size, pixel_mm, look.exposure.bone)
-        masks = project_masks(phantom.volumes, phantom.spacing, view, size, pixel_mm, LABELS)
+        masks = project_masks(shadows, phantom.hu[view].shape, phantom.spacing, view, size, pixel_mm)
         views[view] = picture(depth, look, pixel_mm, rng), masks
     return views
 
@@ -119,12 +121,14 @@ def draw_look(rng: np.random.Generator) -> Look:
     """Draw how an image is exposed, as varied as X-rays of several machines."""
     cut = rng.uniform(0, 0.06, 4) * (rng.random(4) < 0.5) * (rng.random() < 0.35)
     exposure = Exposure(
-        bone=rng.uniform(1.15, 1.9),
-        scatter=rng.uniform(0.15, 0.8),
+        bone=rng.uniform(0.95, 1.6),
+        scatter=rng.uniform(0.03, 0.5),
         low=rng.uniform(0.2, 3.0),
-        high=rng.uniform(97.5, 99.9),
-        gamma=float(np.exp(rng.normal(0.05, 0.22))),
-        local=rng.uniform(0.15, 0.7),
+        high=rng.uniform(99.0, 100.0),
+        gamma=float(np.exp(rng.normal(0.12, 0.25))),
+        local=rng.uniform(0.1, 0.6),
+        equalize=rng.uniform(0.1, 0.9),
+        detail=rng.uniform(0.0, 1.8),
     )
     return Look(exposure, rng.uniform(0.002, 0.012), rng.uniform(0.2, 1.0), tuple(cut.tolist()))
 

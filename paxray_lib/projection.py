@@ -22,10 +22,11 @@ VIEWS = ("frontal", "lateral")
 WATER_PER_MM = 0.0195  # linear attenuation of water at about 65 keV, the mean energy behind a 120 kV tube
 _RAY_AXIS = {"frontal": 1, "lateral": 2}
 _UNITS = 2048  # integer weights: sums of two passes stay below 2**24, exact in float32
+_SKIN = 0.3  # line integral of some 15 mm of water: below it an image fades to black
 _BONE_START = 150  # HU above which matter counts as bone
 
-LabelVolume = tuple[np.ndarray, Mapping[int, str]]
-"""A (z, y, x) integer array, and the label name of each of its values; other values are background."""
+LabelVolume = tuple[np.ndarray, Mapping[int, str | tuple[str, ...]]]
+"""A (z, y, x) integer array, and the label name (or several) of each of its values; other values are background."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,10 @@ class Exposure:
         Exponent after windowing; above 1 darkens the lungs.
     local : float
         Share of local contrast: 0 none, 1 removes slow brightness changes altogether.
+    equalize : float
+        Share of histogram equalisation inside the body: 0 none, 1 full.
+    detail : float
+        How much edges and fine structures are amplified, as the processing in X-ray machines does; 0 is none.
     """
 
     bone: float = 1.3
@@ -51,7 +56,9 @@ class Exposure:
     low: float = 1.0
     high: float = 99.5
     gamma: float = 1.0
-    local: float = 0.25
+    local: float = 0.3
+    equalize: float = 0.5
+    detail: float = 0.6
 
 
 def project(
@@ -88,12 +95,16 @@ def project(
     ValueError
         If shapes, spacing, dtype or size do not fit.
     """
-    volumes, exposure = list(volumes), exposure or Exposure()
-    pixel_mm = fit_pixel(hu.shape, spacing, size)
+    exposure, pixel_mm = exposure or Exposure(), fit_pixel(hu.shape, spacing, size)
+    volumes = list(volumes)
+    wrong = [volume.shape for volume, _ in volumes if volume.shape != hu.shape]
+    if wrong:
+        raise ValueError(f"a label volume of {wrong[0]} does not fit the Hounsfield units of {hu.shape}")
+    shadows = cast_shadows(volumes)
     views = {}
     for view in VIEWS:
         depth = line_integrals(hu, spacing, view, size, pixel_mm, exposure.bone)
-        views[view] = radiograph(depth, exposure), project_masks(volumes, spacing, view, size, pixel_mm, labels)
+        views[view] = radiograph(depth, exposure), project_masks(shadows, hu.shape, spacing, view, size, pixel_mm, labels)
     return views
 
 
@@ -126,48 +137,78 @@ def line_integrals(
     return units * (WATER_PER_MM * spacing[axis] / (1000 * _UNITS**2))
 
 
+@dataclass(frozen=True)
+class Shadow:
+    """What one structure covers: label names, box in the volume, and a bool array along the rays of each view."""
+
+    names: tuple[str, ...]
+    box: tuple[slice, slice, slice]
+    cover: dict[str, np.ndarray]
+
+
+def cast_shadows(volumes: Iterable[LabelVolume]) -> list[Shadow]:
+    """Return the shadow of every structure that occurs in the label volumes, in both views, at voxel resolution."""
+    found = []
+    for volume, names in volumes:
+        boxes = ndimage.find_objects(volume)
+        for value, name in names.items():
+            box = boxes[value - 1] if 0 < value <= len(boxes) else None
+            if box is not None:
+                here = volume[box] == value
+                cover = {view: here.any(axis=axis) for view, axis in _RAY_AXIS.items()}
+                found.append(Shadow((name,) if isinstance(name, str) else tuple(name), box, cover))
+    return found
+
+
 def project_masks(
-    volumes: Iterable[LabelVolume],
+    shadows: Iterable[Shadow],
+    shape: tuple[int, int, int],
     spacing: tuple[float, float, float],
     view: str,
     size: int,
     pixel_mm: float,
     labels: LabelSet = LABELS,
 ) -> PackedMasks:
-    """Return the masks of one view; see `project` for the arguments."""
+    """Return the masks of one view from the shadows cast in volumes of `shape`; a whole is the union of its parts."""
     stack = np.zeros((len(labels), size, size), bool)
-    for volume, names in volumes:
-        rows, columns = (w.astype(np.float32) for w in _view_weights(volume.shape, spacing, view, size, pixel_mm))
-        boxes = ndimage.find_objects(volume)
-        for value, name in names.items():
-            box = boxes[value - 1] if 0 < value <= len(boxes) else None
-            if box is None:
-                continue
-            shadow = (volume[box] == value).any(axis=_RAY_AXIS[view])  # (rows, columns) of the box
-            sides = box[0], box[3 - _RAY_AXIS[view]]
-            top, left, mask = _cover(shadow, rows[:, sides[0]], columns[:, sides[1]])
-            for i in labels.index(name):
-                stack[i, top : top + mask.shape[0], left : left + mask.shape[1]] |= mask
+    rows, columns = (w.astype(np.float32) for w in _view_weights(shape, spacing, view, size, pixel_mm))
+    for shadow in shadows:
+        down, right = shadow.box[0], shadow.box[3 - _RAY_AXIS[view]]
+        top, left, mask = _cover(shadow.cover[view], rows[:, down], columns[:, right])
+        for i in (i for name in shadow.names for i in labels.index(name)):
+            stack[i, top : top + mask.shape[0], left : left + mask.shape[1]] |= mask
     _fill_parents(stack, labels)
     return PackedMasks.pack(stack, labels)
 
 
 def radiograph(depth: np.ndarray, exposure: Exposure | None = None) -> np.ndarray:
     """Turn line integrals (H, W) into a picture (H, W) float32 in 0..1: bone light, lung dark, air black."""
-    exposure = exposure or Exposure()
-    sigma = 0.1 * max(depth.shape)
+    exposure, sigma = exposure or Exposure(), 0.1 * max(depth.shape)
+    body = depth > _SKIN
+    if not body.any():
+        return np.zeros(depth.shape, np.float32)
     light = np.exp(-depth)
     glare = ndimage.gaussian_filter(light, sigma, mode="constant", cval=0.0)
     density = -np.log((light + exposure.scatter * glare) / (1 + exposure.scatter))
-    body = depth > 0.3
-    if not body.any():
-        return np.zeros(depth.shape, np.float32)
-    weight = ndimage.gaussian_filter(body.astype(np.float64), sigma, mode="constant") + 1e-6
-    slow = ndimage.gaussian_filter(density * body, sigma, mode="constant") / weight
-    density = np.where(body, density - exposure.local * (slow - density[body].mean()), density)
-    low, high = np.percentile(density[body], [exposure.low, exposure.high])
-    level = np.clip((density - low) / max(high - low, 1e-6), 0, 1) ** exposure.gamma
-    return (np.clip(depth / 0.3, 0, 1) * level).astype(np.float32)
+    density = density - exposure.local * (_slow(density, body, sigma) - density[body].mean())
+    density = density + exposure.detail * (density - _slow(density, body, 0.2 * sigma))
+    level = _window(density, body, exposure) ** exposure.gamma
+    return (np.clip(depth / _SKIN, 0, 1) * level).astype(np.float32)
+
+
+def _slow(density: np.ndarray, body: np.ndarray, sigma: float) -> np.ndarray:
+    # averages inside the body only: its outline must not glow
+    weight = ndimage.gaussian_filter(body.astype(np.float64), sigma, mode="constant")
+    return ndimage.gaussian_filter(density * body, sigma, mode="constant") / (weight + 1e-6)
+
+
+def _window(density: np.ndarray, body: np.ndarray, exposure: Exposure) -> np.ndarray:
+    inside = np.sort(density[body])
+    low, high = np.percentile(inside, [exposure.low, exposure.high])
+    linear = np.clip((density - low) / max(high - low, 1e-6), 0, 1)
+    marks = inside[np.linspace(0, len(inside) - 1, 1024).astype(int)]
+    rank = np.interp(density, marks, np.linspace(0, 1, len(marks)))
+    return (1 - exposure.equalize) * linear + exposure.equalize * rank
 
 
 def _attenuation_table(bone: float) -> np.ndarray:
