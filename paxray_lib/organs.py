@@ -21,7 +21,7 @@ _R = {name: np.uint8(i + 1) for i, name in enumerate(REGIONS)}
 _O = {name: np.uint8(i + 1) for i, name in enumerate(ORGANS)}
 REGION_LABELS = {int(i): (name, "mediastinum_lower") if name in REGIONS[6:9] else name for name, i in _R.items()}
 ORGAN_LABELS = {int(i): name for name, i in _O.items()}
-FAT, MUSCLE, SOFT, BLOOD = -95, 45, 25, 45
+FAT, MUSCLE, SOFT, BLOOD = -95, 45, 10, 45
 
 
 def paint_body(canvas: Canvas, frame: Frame) -> None:
@@ -133,10 +133,14 @@ def _slab(frame: Frame, z, y, x, heights: np.ndarray, axis: np.ndarray) -> np.nd
     _, middle, deep = frame.cage(heights)
     front = (middle - deep).astype(np.float32)[:, None]
     share = (y[0].T - front) / (spine_y[:, None] - front)  # (Z, Y): 0 at the sternum, 1 at the spine
-    factor = np.interp(share, [0.0, 0.12, 0.45, 0.85, 1.0, 1.3], [0.75, 0.38, 0.9, 1.0, 0.92, 1.05]).astype(np.float32)
+    marks = [0.0, 0.12, 0.3, 0.5, 0.8, 0.95, 1.3]
+    factor = np.interp(share, marks, [0.6, 0.16, 0.4, 0.9, 1.0, 0.9, 1.0])
+    # below the hila the right lung reaches behind the heart, in front of the spine
+    recess = 1 - 0.55 * np.clip((t - 110) / 30, 0, 1)[:, None] * np.interp(share, [0.6, 0.75, 0.9, 1.0], [0, 1, 1, 0])
     lean = np.clip(share, 0, 1) * (spine_x - axis)[:, None] + axis[:, None]  # follows the spine at the back
-    low, high = (lean - right[:, None] * factor), (lean + left[:, None] * factor)
-    return (x > low.astype(np.float32)[:, :, None]) & (x < high.astype(np.float32)[:, :, None])
+    low = (lean - right[:, None] * factor * recess).astype(np.float32)[:, :, None]
+    high = (lean + left[:, None] * factor).astype(np.float32)[:, :, None]
+    return (x > low) & (x < high)
 
 
 def _lobes(frame: Frame, regions, lung, left, z, y, x) -> None:
@@ -318,7 +322,7 @@ def _paint_vertebra(canvas: Canvas, frame: Frame, name: str, zc: float, height: 
     inside = np.minimum(main, process) < 1
     shell = (main > 1 - 3.6 / wide) | (main >= 1)
     hu = np.where(shell, body.cortex * 0.5, body.marrow).astype(np.int16)
-    hu = np.where(main >= 1, np.int16(body.cortex * 0.32), hu)
+    hu = np.where(main >= 1, np.int16(body.cortex * 0.25), hu)
     canvas.hu[box][inside] = hu[inside]
     canvas.organs[box][inside] = _O[name]
 
@@ -360,8 +364,9 @@ def paint_ribs(canvas: Canvas, frame: Frame) -> None:
             flat, q, station = canvas.tube(points, thick, high, outward)
             shell = q > 0.62
             organ = np.where(station < cut * len(points), _O[f"rib_{word}_posterior_{number}"], _O[f"rib_{word}_anterior_{number}"])
-            for chosen, hu in ((shell, body.cortex), (~shell, body.marrow + 60)):
-                canvas.paint_flat(flat[chosen], hu, organ[chosen])
+            hard = body.cortex * np.interp(station / len(points), [0, 0.06, 0.16], [0.35, 0.5, 1])  # heads and necks are soft
+            canvas.paint_flat(flat[shell], hard[shell].astype(np.int16), organ[shell])
+            canvas.paint_flat(flat[~shell], body.marrow + 60, organ[~shell])
 
 
 def paint_girdle(canvas: Canvas, frame: Frame, rng: np.random.Generator) -> None:
