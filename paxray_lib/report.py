@@ -140,26 +140,40 @@ def _title(notebook: Path) -> str:
 
 
 def _scores(path: Path) -> str:
-    rows = "".join(_score_row(name, value) for name, value in _flat(read_json(path)))
-    return _table(rows, ("Score", "Value")) if rows else ""
+    """Show a summary of nested scores: a line for each group of plain values, a column for each name among them."""
+    summary = read_json(path)
+    lines = list(_leaves(summary))
+    if not lines:
+        return ""
+    about = {key: value for key, value in summary.items() if not isinstance(value, dict)}
+    columns = list(dict.fromkeys(key for _, values in lines for key in values))
+    rows = "".join(_score_row(name, [values.get(key) for key in columns]) for name, values in lines)
+    note = " · ".join(f"{html.escape(_words(key))}: {_score(value)}" for key, value in about.items())
+    return _table(rows, ("", *map(_words, columns))) + (f"<p>{note}</p>" if note else "")
 
 
-def _flat(value: Any, name: str = "") -> Iterator[tuple[str, Any]]:
-    if isinstance(value, dict):
-        for key, item in value.items():
-            yield from _flat(item, f"{name} · {key}" if name else key)
-    else:
-        yield name, value
+def _leaves(value: Mapping[str, Any], name: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
+    plain = {key: item for key, item in value.items() if not isinstance(item, (dict, list))}
+    if plain and name:
+        yield name, plain
+    for key, item in value.items():
+        if isinstance(item, dict):
+            yield from _leaves(item, f"{name} · {_words(key)}" if name else _words(key))
 
 
-def _score_row(name: str, value: Any) -> str:
-    bar = ""
-    text = json.dumps(value, ensure_ascii=False) if not isinstance(value, str) else value
-    if isinstance(value, float):
-        text = f"{value:.3f}"
-        bar = f'<i class="bar" style="width:{100 * value:.0f}px"></i>' if 0 <= value <= 1 else ""
-    label = html.escape(name.replace("_", " "))
-    return f'<tr><td>{label}</td><td class="number">{html.escape(text)} {bar}</td></tr>'
+def _score_row(name: str, values: list[Any]) -> str:
+    cells = "".join(f'<td class="number">{_score(value)}</td>' for value in values)
+    return f"<tr><td>{html.escape(name)}</td>{cells}</tr>"
+
+
+def _score(value: Any) -> str:
+    if value is None:
+        return "–"
+    return f"{value:.3f}" if isinstance(value, float) else html.escape(str(value))
+
+
+def _words(key: str) -> str:
+    return key.replace("_", " ").replace("iou", "IoU").replace("dice", "Dice")
 
 
 def _pictures(run_dir: Path) -> str:
@@ -223,7 +237,7 @@ def _section(heading: str, body: str) -> str:
 
 
 def _table(rows: str, headings: tuple[str, ...]) -> str:
-    head = "".join(f"<th>{heading}</th>" for heading in headings)
+    head = "".join(f"<th>{html.escape(heading)}</th>" for heading in headings)
     return f'<div class="wide"><table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>'
 
 
@@ -253,8 +267,6 @@ th { text-align: left; font-weight: 600; color: var(--soft); font-size: .82rem }
 th, td { padding: .42rem 1.1rem .42rem 0; border-bottom: 1px solid var(--line); vertical-align: top }
 td { overflow-wrap: anywhere } td:first-child { min-width: 11rem }
 .number { font-variant-numeric: tabular-nums; white-space: nowrap }
-.bar { display: inline-block; height: .55em; margin-left: .8em; border-radius: 2px;
-  background: var(--link); opacity: .6 }
 .state { white-space: nowrap; font-weight: 600 }
 .done { color: var(--done) } .failed { color: var(--failed) } .interrupted { color: var(--interrupted) }
 .running { color: var(--running) } .pending { color: var(--pending); font-weight: 400 }

@@ -14,7 +14,7 @@ import nbformat
 import pytest
 import yaml
 
-from paxray_lib import batch, runfolder
+from paxray_lib import batch, report, runfolder
 
 RUNNER = """
 import sys
@@ -106,6 +106,21 @@ def test_a_whole_run(project, capfd):
     for link in re.findall(r'href="([^"]+)"', index):
         assert (folder / link).exists(), link
     assert "01 · 01_first of the test" in index or "01 · " in index
+
+
+def test_the_index_shows_scores_and_escapes_text(project):
+    scores = {"iou_present": 0.5934, "dice_present": None}
+    summary = {"split": "<test>", "overall": scores, "groups": {"lungs": {"iou_present": 0.94}}}
+    folder = project / "runs"
+    runfolder.write_text(folder / "evaluation" / "summary.json", json.dumps(summary))
+    runfolder.write_settings(folder, {"note": "<b>"})
+    status = {"state": "running", "start": runfolder.now(), "steps": [{"name": "01_a", "state": "running"}]}
+    text = report.write_index(folder, status).read_text()
+    assert "<tr><td>groups · lungs</td>" in text
+    assert '<td class="number">0.593</td><td class="number">–</td>' in text
+    assert "split: &lt;test&gt;" in text
+    assert "&lt;b&gt;" in text
+    assert "<b>" not in text
 
 
 def test_widgets_show_their_html_offline(project):
