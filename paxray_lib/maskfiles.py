@@ -10,17 +10,17 @@ Packed file (`.pxm`), all integers little-endian:
     then        uint32    CRC-32 of everything before it
 """
 
-import io
 import json
 import struct
 import zlib
 from functools import lru_cache
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import zstandard
 
-from paxray_lib.bits import byte_count, count_bits, pack_bits, stray_bits, unpack_bits
+from paxray_lib.bits import byte_count, iter_planes, iter_rows, pack_bits, stray_bits
 from paxray_lib.common import atomic_write
 from paxray_lib.labels import LABELS, LabelSet
 
@@ -28,7 +28,7 @@ MASK_SUFFIXES = (".pxm", ".npy", ".json")
 _MAGIC = b"PAXMASK\n"
 _VERSION = 1
 _HEAD = struct.Struct("<8sHI")
-_LEVEL = 3  # benchmarks/LOG.md has the other levels
+_LEVEL = 6  # benchmarks/LOG.md has the other levels
 _MAX_BYTES = 1 << 31  # a header that claims more (10,000 x 10,000 with 166 labels fit) is damaged or hostile
 # whatever a file of arbitrary content can make json, dict access and conversions raise
 _MALFORMED = (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError)
@@ -49,14 +49,13 @@ def read_masks(path: Path, labels: LabelSet | None) -> tuple[np.ndarray, LabelSe
     return readers[path.suffix.lower()](path, labels)
 
 
-def write_masks(path: Path, data: np.ndarray, labels: LabelSet) -> None:
-    """Write (H, W, B) packed bits atomically, in the format that the suffix names."""
-    writers = {".npy": _npy_bytes, ".pxm": _pxm_bytes, ".json": _coco_bytes}
+def write_masks(path: Path, data: np.ndarray, labels: LabelSet, size: tuple[int, int]) -> None:
+    """Write (H, W, B) packed bits, resized (nearest) to `size`, atomically, in the format that the suffix names."""
+    writers = {".npy": _write_npy, ".pxm": _write_pxm, ".json": _write_coco}
     if path.suffix.lower() not in writers:
         raise ValueError(f"{path}: masks are written as {', '.join(MASK_SUFFIXES)}, not as {_suffix(path)}")
-    content = writers[path.suffix.lower()](data, labels)
-    with atomic_write(path) as temporary:
-        temporary.write_bytes(content)
+    with atomic_write(path) as temporary, open(temporary, "wb") as file:
+        writers[path.suffix.lower()](file, data, labels, size)
 
 
 def _suffix(path: Path) -> str:
@@ -111,21 +110,28 @@ def _read_npy(path: Path, labels: LabelSet | None) -> tuple[np.ndarray, LabelSet
         raise ValueError(f"{path}: {error}") from error
 
 
-def _npy_bytes(data: np.ndarray, labels: LabelSet) -> bytes:
-    buffer = io.BytesIO()
-    np.save(buffer, unpack_bits(data, range(len(labels))), allow_pickle=False)
-    return buffer.getvalue()
+def _write_npy(file: BinaryIO, data: np.ndarray, labels: LabelSet, size: tuple[int, int]) -> None:
+    header = {"descr": "|b1", "fortran_order": False, "shape": (len(labels), *map(int, size))}
+    np.lib.format.write_array_header_1_0(file, header)
+    for mask in iter_planes(data, len(labels), size):
+        file.write(np.ascontiguousarray(mask).data)
 
 
 # -- .pxm
 
 
-def _pxm_bytes(data: np.ndarray, labels: LabelSet) -> bytes:
-    body = zstandard.ZstdCompressor(level=_LEVEL).compress(np.ascontiguousarray(data).tobytes())
-    header = {"shape": [len(labels), *data.shape[:2]], "labels": list(labels.names), "body_bytes": len(body)}
+def _write_pxm(file: BinaryIO, data: np.ndarray, labels: LabelSet, size: tuple[int, int]) -> None:
+    height, width = map(int, size)
+    frame = zstandard.ZstdCompressor(level=_LEVEL).compressobj(size=height * width * data.shape[2])
+    body = [frame.compress(rows.data) for rows in map(np.ascontiguousarray, iter_rows(data, size))]
+    body.append(frame.flush())
+    header = {"shape": [len(labels), height, width], "labels": list(labels.names), "body_bytes": sum(map(len, body))}
     text = json.dumps(header, separators=(",", ":")).encode()
-    content = _HEAD.pack(_MAGIC, _VERSION, len(text)) + text + body
-    return content + struct.pack("<I", zlib.crc32(content))
+    checksum = 0
+    for part in (_HEAD.pack(_MAGIC, _VERSION, len(text)), text, *body):
+        checksum = zlib.crc32(part, checksum)
+        file.write(part)
+    file.write(struct.pack("<I", checksum))
 
 
 def _read_pxm(path: Path, labels: LabelSet | None) -> tuple[np.ndarray, LabelSet]:
@@ -164,25 +170,25 @@ def _decode_pxm(header: dict, body: bytes) -> tuple[np.ndarray, LabelSet]:
 # -- COCO RLE
 
 
-def _coco_bytes(data: np.ndarray, labels: LabelSet) -> bytes:
-    height, width = data.shape[:2]
-    areas = count_bits(data)[: len(labels)].tolist()
-    annotations = [
-        {"id": k, "image_id": 1, "category_id": i, **_annotation(data, i), "area": areas[i], "iscrowd": 0}
-        for k, i in enumerate((i for i, area in enumerate(areas) if area), 1)
-    ]
+def _write_coco(file: BinaryIO, data: np.ndarray, labels: LabelSet, size: tuple[int, int]) -> None:
+    height, width = map(int, size)
+    annotations = []
+    for i, mask in enumerate(iter_planes(data, len(labels), size)):
+        if area := int(np.count_nonzero(mask)):
+            place = {"id": len(annotations) + 1, "image_id": 1, "category_id": i}
+            annotations.append({**place, **_annotation(mask), "area": area, "iscrowd": 0})
     categories = [
         {"id": i, "name": name, "supercategory": group}
         for i, (name, group) in enumerate(zip(labels.names, labels.group, strict=True))
     ]
     images = [{"id": 1, "height": height, "width": width}]
-    return json.dumps({"images": images, "annotations": annotations, "categories": categories}).encode()
+    file.write(json.dumps({"images": images, "annotations": annotations, "categories": categories}).encode())
 
 
-def _annotation(data: np.ndarray, index: int) -> dict:
+def _annotation(mask: np.ndarray) -> dict:
     from pycocotools import mask as coco
 
-    rle = coco.encode(np.asfortranarray(unpack_bits(data, [index])[0].view(np.uint8)))
+    rle = coco.encode(np.asfortranarray(mask.view(np.uint8)))
     box = coco.toBbox(rle).tolist()
     return {"segmentation": {"size": rle["size"], "counts": rle["counts"].decode("ascii")}, "bbox": box}
 
@@ -208,11 +214,11 @@ def _decode_coco(content: dict) -> tuple[np.ndarray, LabelSet]:
         raise ValueError("two categories have the same id")
     found = _same_set(tuple(category["name"] for category in categories))
     _check_size(height, width, len(found))
-    data = np.zeros((height, width, byte_count(len(found))), np.uint8)
+    planes = np.zeros((byte_count(len(found)), width * height), np.uint8)  # runs go down the columns
     for annotation in content["annotations"]:
         i = places[annotation["category_id"]]
-        data[..., i // 8] |= _decode_segmentation(annotation["segmentation"], height, width) << np.uint8(i % 8)
-    return data, found
+        planes[i // 8] |= _decode_segmentation(annotation["segmentation"], height, width) << np.uint8(i % 8)
+    return np.ascontiguousarray(planes.reshape(-1, width, height).transpose(2, 1, 0)), found
 
 
 def _decode_segmentation(rle: dict, height: int, width: int) -> np.ndarray:
@@ -224,7 +230,7 @@ def _decode_segmentation(rle: dict, height: int, width: int) -> np.ndarray:
     runs = np.asarray(runs, np.int64)
     if runs.ndim != 1 or (runs < 0).any() or runs.sum() != height * width:
         raise ValueError(f"run lengths that do not add up to {height} x {width}")
-    return np.repeat(np.arange(len(runs)) % 2, runs).astype(np.uint8).reshape(width, height).T  # by columns
+    return np.repeat(np.arange(len(runs)).astype(np.uint8) & 1, runs)
 
 
 def _runs_of_text(text: bytes) -> np.ndarray:
