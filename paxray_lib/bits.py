@@ -1,6 +1,6 @@
 """Label bits of pixels as plain arrays: bit `i % 8` (little order) of byte `i // 8` of a pixel is label `i`."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 
@@ -54,6 +54,32 @@ def unpack_bits(data: np.ndarray, indices: Sequence[int]) -> np.ndarray:
     for k, i in enumerate(indices):
         np.not_equal(planes[i // 8] & np.uint8(1 << i % 8), 0, out=out[k])
     return out
+
+
+def nearest_indices(source: int, target: int) -> np.ndarray:
+    """Return the (target,) int64 source index of each destination index: destination * source // target, exactly.
+
+    >>> nearest_indices(3, 6).tolist()
+    [0, 0, 1, 1, 2, 2]
+    """
+    return np.arange(target, dtype=np.int64) * source // target
+
+
+def iter_planes(data: np.ndarray, labels: int, size: tuple[int, int]) -> Iterator[np.ndarray]:
+    """Yield the (H, W) bool mask of one label after the other, resized (nearest) to `size`: never the whole stack."""
+    rows, columns = (nearest_indices(n, m) for n, m in zip(data.shape[:2], size, strict=True))
+    for i in range(labels):
+        if i % 8 == 0:
+            plane = np.ascontiguousarray(data[..., i // 8])
+        mask = plane & np.uint8(1 << i % 8) != 0
+        yield mask if mask.shape == tuple(size) else mask.take(columns, axis=1).take(rows, axis=0)
+
+
+def iter_rows(data: np.ndarray, size: tuple[int, int], block: int = 64) -> Iterator[np.ndarray]:
+    """Yield (at most `block`, W, B) uint8 rows of the bits resized (nearest) to `size`, from the top down."""
+    rows, columns = (nearest_indices(n, m) for n, m in zip(data.shape[:2], size, strict=True))
+    for top in range(0, size[0], block):
+        yield data[rows[top : top + block]][:, columns]
 
 
 def count_bits(data: np.ndarray) -> np.ndarray:

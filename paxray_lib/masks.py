@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from paxray_lib.bits import byte_count, byte_mask, count_bits, pack_bits, stray_bits, unpack_bits
+from paxray_lib.bits import byte_count, byte_mask, count_bits, nearest_indices, pack_bits, stray_bits, unpack_bits
 from paxray_lib.labels import LabelSet
 from paxray_lib.maskfiles import MASK_SUFFIXES, read_masks, write_masks
 
@@ -184,18 +184,16 @@ class PackedMasks:
         """
         return cls(*read_masks(Path(path), labels))
 
-    def write(self, path: str | os.PathLike) -> None:
-        """Write as `.npy` (bool, as published), `.pxm` or `.json` (COCO RLE), by the suffix, atomically."""
-        write_masks(Path(path), self.data, self.labels)
+    def write(self, path: str | os.PathLike, size: tuple[int, int] | None = None) -> None:
+        """Write as `.npy` (bool, as published), `.pxm` or `.json` (COCO RLE), by the suffix, atomically.
 
-
-def nearest_indices(source: int, target: int) -> np.ndarray:
-    """Return the (target,) int64 source index of each destination index: destination * source // target, exactly.
-
-    >>> nearest_indices(3, 6).tolist()
-    [0, 0, 1, 1, 2, 2]
-    """
-    return np.arange(target, dtype=np.int64) * source // target
+        Parameters
+        ----------
+        path : path
+        size : (height, width), optional
+            Write the masks resized (see `resize`), a part at a time: masks of a large image never lie in memory whole.
+        """
+        write_masks(Path(path), self.data, self.labels, self.data.shape[:2] if size is None else size)
 
 
 def swap_sides(data: np.ndarray, labels: LabelSet) -> np.ndarray:
