@@ -18,8 +18,8 @@ LAYERS = (
     "common labels metrics",
     "bits maskfiles masks images dicom",
     "dataset augment loader model networks published weights losses inputs overlay panels outputs profiles runfolder",
-    "phantom anatomy canvas organs projection check download explore",
-    "train evaluate predict measure plots picker viewer",
+    "phantom scenes anatomy canvas skeleton organs projection check download explore",
+    "train evaluate predict measure plots picker viewer viewer_page",
     "batch execute report cli __main__",
 )
 LAYER = {module: number for number, modules in enumerate(LAYERS) for module in modules.split()}
@@ -107,8 +107,6 @@ def test_public_names():
 
 def test_public_names_exist():
     for name in PUBLIC:
-        if name == "LabelViewer" and "viewer" not in MODULES:
-            continue  # the last module to come
         assert getattr(paxray_lib, name) is not None
     with pytest.raises(AttributeError, match="nothing"):
         paxray_lib.nothing  # noqa: B018
