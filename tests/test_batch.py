@@ -123,6 +123,16 @@ def test_the_index_shows_scores_and_escapes_text(project):
     assert "<b>" not in text
 
 
+def test_data_made_by_the_run_is_fingerprinted(project):
+    make = "import os\nos.mkdir(data_root)\nopen(data_root + '/paxray.json', 'w').write('{}')"
+    write_notebook(project / "notebooks", "01_a", make, parameters="data_root = ''")
+    assert run(project, "data_root=data") == 0
+    environment = (project / "runs/a/environment.txt").read_text()
+    assert re.search(
+        r"^data, made by this run: .*/paxray\.json, 0 files, sha256 [0-9a-f]{64}$", environment, re.MULTILINE
+    )
+
+
 def test_widgets_show_their_html_offline(project):
     mime = "{'text/html': '<b>static picture</b>', 'application/vnd.jupyter.widget-view+json': {'model_id': 'x'}}"
     write_notebook(project / "notebooks", "01_w", f"from IPython.display import display\ndisplay({mime}, raw=True)")
