@@ -24,6 +24,8 @@ FORMAT, VERSION = "paxray-checkpoint", 1
 # Our U-Net stops at half the input's resolution: with 166 labels the last decoder block and a head at full
 # resolution cost more than all the rest, and bilinear upsampling of logits draws contours as smooth. 1 is smp's U-Net.
 UNET_HEAD_STRIDE = 2
+# smp's decoders fail at other sizes, all but the U-Net; `pan` halves its smallest map three times
+_MULTIPLE, _LEAST_SIZE = 32, {"pan": 128}
 _PLAIN = (type(None), bool, int, float, str, bytes, torch.Size, torch.Tensor)
 
 
@@ -82,8 +84,10 @@ class AnatomySegmenter(nn.Module):
         return coarse[..., : size[0], : size[1]]
 
     def _padded(self, height: int, width: int) -> tuple[int, int]:
-        multiple = 1 if isinstance(self.network, PublishedUNet) else self.network.encoder.output_stride
-        return -(-height // multiple) * multiple, -(-width // multiple) * multiple
+        if isinstance(self.network, PublishedUNet):
+            return height, width
+        least = _LEAST_SIZE.get(self.config["architecture"], _MULTIPLE)
+        return tuple(max(least, -(-n // _MULTIPLE) * _MULTIPLE) for n in (height, width))
 
 
 def build_model(

@@ -1,7 +1,7 @@
 """The networks behind `build_model`: by name, with their encoder's weights, and faster for inference.
 
-Every network here gives logits (N, L, h / s, w / s) at the stride s of its last convolution (`PublishedUNet` by `coarse`);
-`model.AnatomySegmenter` enlarges them.
+Every network here gives logits (N, L, h / s, w / s) at the stride s of its last convolution (`PublishedUNet` does by
+`coarse`); `model.AnatomySegmenter` enlarges them.
 """
 
 import contextlib
@@ -118,7 +118,7 @@ def _explained(encoder: str) -> Iterator[None]:
     try:
         yield
     except (OSError, httpx.HTTPError) as error:
-        raise OSError(f"{_offline(encoder)} ({error})") from error
+        raise OSError(_offline(encoder)) from error
     finally:
         constants.HF_HUB_OFFLINE = offline
 
@@ -148,7 +148,7 @@ def fold_batch_norm(network: nn.Module) -> nn.Module:
     """
     network = copy.deepcopy(network).eval().requires_grad_(False)
     folded = copy.deepcopy(network)
-    trial = torch.rand(2, 3, 64, 64, device=next(network.parameters()).device)
+    trial = torch.rand(2, 3, 128, 128, device=next(network.parameters()).device)
     for conv, norm in _conv_norm_pairs(network, trial):
         folded.set_submodule(conv, fuse_conv_bn_eval(folded.get_submodule(conv), folded.get_submodule(norm)))
         folded.set_submodule(norm, nn.Identity())
@@ -177,7 +177,7 @@ def _conv_norm_pairs(model: nn.Module, images: Tensor) -> list[tuple[str, str]]:
 
     hooks = []
     for name, module in model.named_modules():
-        if type(module) is nn.Conv2d:
+        if isinstance(module, nn.Conv2d):
             hooks.append(module.register_forward_hook(lambda _, __, out, name=name: wrote(name, out)))
         elif type(module) is nn.BatchNorm2d:  # not its subclasses, which may contain an activation
             hooks.append(module.register_forward_pre_hook(lambda _, args, name=name: read(name, args[0])))
