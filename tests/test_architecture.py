@@ -17,7 +17,7 @@ MODULES = {path.stem: ast.parse(path.read_text(encoding="utf-8")) for path in so
 LAYERS = (
     "common labels metrics",
     "bits maskfiles masks images dicom",
-    "dataset augment loader model networks published weights losses inputs overlay panels outputs profiles runfolder",
+    "dataset augment loader model networks published weights losses inputs overlay panels outputs dicomseg profiles runfolder",
     "phantom scenes anatomy canvas skeleton organs projection check download explore",
     "train evaluate predict measure plots picker viewer viewer_page",
     "batch execute report cli __main__",
