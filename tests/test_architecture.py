@@ -16,8 +16,8 @@ MODULES = {path.stem: ast.parse(path.read_text(encoding="utf-8")) for path in so
 # A module imports from its own layer or an earlier one. A new module gets a place here first.
 LAYERS = (
     "common labels metrics",
-    "bits maskfiles masks images dicom",
-    "dataset augment loader model networks published weights losses inputs overlay panels outputs dicomseg profiles runfolder",
+    "bits maskfiles masks images dicom runfolder profiles",
+    "dataset augment loader model networks published weights losses inputs overlay panels outputs dicomseg",
     "phantom scenes anatomy canvas skeleton organs projection check download explore",
     "train evaluate predict measure plots picker viewer viewer_page",
     "batch execute report cli __main__",
