@@ -4,11 +4,13 @@ Order of steps (DICOM PS3.3 C.7.6.3, C.11): modality LUT or rescale; VOI LUT, el
 own range of values without its padding; MONOCHROME1 inverted; padding black.
 """
 
+import contextlib
 import io
 import struct
 import threading
 import warnings
 import zlib
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -66,11 +68,19 @@ def decode(data: bytes, path: Path, max_pixels: int) -> tuple[np.ndarray, tuple[
         raise ValueError(f"{path}: DICOM that cannot be read ({reason}); fetch or export it again") from error
 
 
-def _parse(data: bytes) -> pydicom.Dataset:
-    # pydicom warns about what it repairs or misses; what matters here becomes an error later. The lock is for readers
-    # in several threads, because catch_warnings changes the state of the process.
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Keep back warnings of pydicom about what it repairs or misses; what matters here becomes an error.
+
+    One thread at a time, because `catch_warnings` changes the state of the process.
+    """
     with _FILTERING, warnings.catch_warnings():
         warnings.simplefilter("ignore")
+        yield
+
+
+def _parse(data: bytes) -> pydicom.Dataset:
+    with quiet():
         dataset = pydicom.dcmread(io.BytesIO(data), force=True)
     if "TransferSyntaxUID" not in dataset.file_meta:  # an old file without a header: it can only be uncompressed
         implicit, _ = dataset.original_encoding
