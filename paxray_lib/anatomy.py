@@ -9,9 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.interpolate import PchipInterpolator
 
-VERTEBRAE = ("c2", "c3", "c4", "c5", "c6", "c7") + tuple(f"t{i}" for i in range(1, 13))
-_PITCH = {"c": 16.5, "l": 33.0}  # height of a vertebra with its disc
-_T_PITCH = np.linspace(16.5, 25.5, 12)
+_CERVICAL = ("c2", "c3", "c4", "c5", "c6", "c7")
+_PITCH = (*np.linspace(16.5, 25.5, 12), 26.5)  # mm, height of T1 to T13 with the disc below
 # inner surface of the rib cage: depth below T1, half-width, front, back
 _CAGE = np.array(
     [
@@ -21,10 +20,17 @@ _CAGE = np.array(
     ],
     float,
 )  # fmt: skip
-_SPINE_Y = np.array([(-110, -8), (-70, -6), (-30, -1), (12, 10), (55, 37), (100, 56), (147, 63), (190, 59), (240, 40), (300, 16),
-                     (350, 6), (420, 12), (520, 60)], float)  # fmt: skip
+# centre of the vertebral bodies: depth below T1, y
+_SPINE = np.array(
+    [
+        (-110, -8), (-70, -6), (-30, -1), (12, 10), (55, 37), (100, 56), (147, 63), (190, 59), (240, 40), (300, 16),
+        (350, 6), (420, 12), (520, 60),
+    ],
+    float,
+)  # fmt: skip
+# how far the front end of a rib is below its head; its distance from the midline (none: a floating rib)
 _RIB_DROP = (38, 54, 75, 96, 110, 119, 124, 122, 114, 104, 84, 48)
-_RIB_END = (36, 46, 58, 68, 78, 86, 95, 104, 112, 118, None, None)  # |x| of the bony front end where the half-width is as in _CAGE
+_RIB_END = (36, 46, 58, 68, 78, 86, 95, 104, 112, 118, None, None)
 
 
 @dataclass(frozen=True)
@@ -74,8 +80,8 @@ def draw_body(rng: np.random.Generator) -> Body:
     kind = rng.random()
     top = -rng.uniform(22, 40) if rng.random() < 0.9 else -rng.uniform(40, 115)
     # the field ends below the domes (as X-rays do), in the abdomen, or at the pelvis (as some CTs do)
-    field = tall * (rng.uniform(288, 314) if kind < 0.65 else rng.uniform(314, 350) if kind < 0.88 else rng.uniform(440, 500))
-    field -= top + 25
+    low, high = (288, 314) if kind < 0.65 else (314, 350) if kind < 0.88 else (440, 500)
+    field = tall * rng.uniform(low, high) - top - 25
     return Body(
         wide=float(np.clip(rng.normal(0.96 if female else 1.04, 0.06), 0.8, 1.22)),
         deep=float(np.clip(rng.normal(0.95 if female else 1.02, 0.09), 0.72, 1.25)),
@@ -136,8 +142,8 @@ class Frame:
         self._front = PchipInterpolator(z, _CAGE[:, 2] * body.deep - 4 * body.breath)
         kyphosis = 0.35 + 0.65 * body.kyphosis
         middle = 63 * body.deep  # the spine stays in front of the back of the cage
-        self._spine = PchipInterpolator(_SPINE_Y[:, 0] * body.tall, middle + (_SPINE_Y[:, 1] - 63) * kyphosis)
-        self._back = PchipInterpolator(z, self._spine(z) + (_CAGE[:, 3] - np.interp(_CAGE[:, 0], *_SPINE_Y.T)))
+        self._spine = PchipInterpolator(_SPINE[:, 0] * body.tall, middle + (_SPINE[:, 1] - 63) * kyphosis)
+        self._back = PchipInterpolator(z, self._spine(z) + (_CAGE[:, 3] - np.interp(_CAGE[:, 0], *_SPINE.T)))
         self.vertebrae = self._stack()
 
     def cage(self, z: np.ndarray, margin: float = 0.0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -158,17 +164,15 @@ class Frame:
         return self.body.tilt * (np.asarray(z, float) - 150)
 
     def _stack(self) -> list[tuple[str, float, float]]:
-        body, found = self.body, []
-        z = 0.0
-        for name in reversed(("c2", "c3", "c4", "c5", "c6", "c7")):
-            height = _PITCH["c"] * body.tall
+        body, found, z = self.body, [], 0.0
+        for name in reversed(_CERVICAL):
+            height = 16.5 * body.tall
             found.insert(0, (name, z - height / 2, height))
             z -= height
+        pitches = [(f"t{i + 1}", _PITCH[i]) for i in range(body.thoracic)]
+        pitches += [(f"l{i + 1}", 29.0 + 1.2 * min(i, 4)) for i in range(body.lumbar)]
         z = 0.0
-        pitches = [*_T_PITCH, 26.5][: body.thoracic]
-        lower = [(f"t{i + 1}", p) for i, p in enumerate(pitches)]
-        lower += [(f"l{i + 1}", 29.0 + 1.2 * min(i, 4)) for i in range(body.lumbar)]
-        for name, pitch in lower:
+        for name, pitch in pitches:
             height = pitch * body.tall
             found.append((name, z + height / 2, height))
             z += height
@@ -176,42 +180,44 @@ class Frame:
 
     def dome(self, y: np.ndarray, x: np.ndarray) -> np.ndarray:
         """Return z of the diaphragm above the points (y, x), broadcast: two caps that meet at the midline."""
-        body = self.body
-        top = dome_top(body)
+        body, top = self.body, dome_top(self.body)
         wide, middle, deep = (float(v) for v in self.cage(np.array(top + 25)))
-        axis = float(self.axis(top))
+        height, axis = (98 - 14 * body.breath) * body.tall, float(self.axis(top))
         caps = []
         for side, peak in ((-1, top), (1, top + body.dome_left)):
-            r2 = ((x - axis - side * 0.46 * wide) / (0.64 * wide)) ** 2 + ((y - middle + 0.25 * deep) / (1.3 * deep)) ** 2
-            caps.append(peak + (98 - 14 * body.breath) * body.tall * (1 - np.sqrt(np.clip(1 - r2, 0, None))) + 90 * np.clip(r2 - 1, 0, None))
+            across = (x - axis - side * 0.46 * wide) / (0.64 * wide)
+            r2 = across**2 + ((y - middle + 0.25 * deep) / (1.3 * deep)) ** 2
+            caps.append(peak + height * (1 - np.sqrt(np.clip(1 - r2, 0, None))) + 90 * np.clip(r2 - 1, 0, None))
         return np.minimum(*caps) + 24 * body.tall * (y - middle) / deep  # the back hangs lower
 
     def rib(self, number: int, side: int) -> tuple[np.ndarray, float]:
-        """Return control points (z, y, x) of a rib from head to front end, and the fraction of its length that is posterior.
+        """Return control points (z, y, x) of a rib from head to front end, and the posterior share of its length.
 
-        `number` is 1..12, `side` -1 (right) or 1 (left).
+        `number` is 1..12, `side` -1 (right) or 1 (left). A rib is posterior up to its outermost point; ribs 11 and 12,
+        which end before it, up to the middle of their length.
         """
-        body = self.body
-        name, zc, height = next(v for v in self.vertebrae if v[0] == f"t{number}")
+        zc, height = next(v[1:] for v in self.vertebrae if v[0] == f"t{number}")
         head = zc - 0.42 * height
-        drop = _RIB_DROP[number - 1] * body.tall * body.rib_slope * (1 + 0.06 * body.breath * -1)
-        widest = float(self.cage(np.array(head + 0.55 * drop))[0])
-        power = 2 / self.EXPONENT
-        start = -np.arccos(np.clip(40 / widest, 0, 0.95) ** (1 / power))
-        if _RIB_END[number - 1] is not None:
-            end = np.arccos(min(_RIB_END[number - 1] * body.wide / widest, 0.97) ** (1 / power))
-        else:
-            end = 0.12 if number == 11 else -0.62
-        angle = np.linspace(start, end, 14)
-        u = (angle - start) / (end - start)
+        angle, drop = self._rib_angles(number, head)
+        u = (angle - angle[0]) / (angle[-1] - angle[0])
         z = head - 3 + drop * (0.12 * u + 0.88 * u**1.08)
         wide, middle, deep = self.cage(z, margin=4.0)
-        axis = self.axis(z)
+        power = 2 / self.EXPONENT
         y = middle - deep * np.sign(angle) * np.abs(np.sin(angle)) ** power
-        x = axis + side * wide * np.cos(angle) ** power
-        ys, xs = self.spine(np.array([head, head]))
-        first = [(head, ys[0] + 7, xs[0] + side * 15), (head - 2.5, ys[0] + 20, xs[0] + side * 27)]
-        points = np.concatenate([first, np.stack([z, y, x], 1)])
+        x = self.axis(z) + side * wide * np.cos(angle) ** power
+        ys, xs = self.spine(np.array(head))
+        joint = [(head, ys + 7, xs + side * 15), (head - 2.5, ys + 20, xs + side * 27)]
+        points = np.concatenate([joint, np.stack([z, y, x], 1)])
         length = np.concatenate([[0], np.cumsum(np.linalg.norm(np.diff(points, axis=0), axis=1))])
-        cut = np.interp(0.0, angle, length[2:]) / length[-1] if end > 0.3 else 0.5
-        return points, float(cut)
+        return points, float(np.interp(0.0, angle, length[2:]) / length[-1]) if number < 11 else 0.5
+
+    def _rib_angles(self, number: int, head: float) -> tuple[np.ndarray, float]:
+        """Return angles around the cage (-pi/2 at the back, pi/2 in front) and the fall from head to end in mm."""
+        body, power = self.body, self.EXPONENT / 2
+        drop = _RIB_DROP[number - 1] * body.tall * body.rib_slope * (1 - 0.06 * body.breath)
+        widest = float(self.cage(np.array(head + 0.55 * drop))[0])
+        start = -np.arccos(np.clip(40 / widest, 0, 0.95) ** power)
+        front = _RIB_END[number - 1]
+        if front is None:
+            return np.linspace(start, 0.12 if number == 11 else -0.62, 14), drop
+        return np.linspace(start, np.arccos(min(front * body.wide / widest, 0.97) ** power), 14), drop

@@ -1,11 +1,12 @@
 """A voxel canvas in millimetres, on which shapes are painted: Hounsfield units and label values at once.
 
-Coordinates are (z, y, x) in mm: z downwards from the top of the first thoracic vertebra, y backwards, x to the patient's
-left. Two label volumes hold what may overlap: `regions` (lobes, mediastinum, below the diaphragm) and `organs` (bones, heart,
-tubes).
+Coordinates are (z, y, x) in mm: z downwards from the top of the first thoracic vertebra, y backwards, x to the
+patient's left. Two label volumes hold what may overlap: `regions` (lobes, mediastinum, below the diaphragm) and
+`organs` (bones, heart, tubes).
 """
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import numpy as np
 from scipy.interpolate import CubicSpline
@@ -50,7 +51,9 @@ class Canvas:
         """Return the open mesh (z, y, x) of a box in mm."""
         return self.z[box[0]], self.y[:, box[1]], self.x[:, :, box[2]]
 
-    def ellipsoid(self, centre: Sequence[float], semi: Sequence[float], axes: np.ndarray | None = None, power: float = 2.0):
+    def ellipsoid(
+        self, centre: Sequence[float], semi: Sequence[float], axes: np.ndarray | None = None, power: float = 2.0
+    ):
         """Return (box, q) of a superellipsoid: q (float32) is below 1 inside.
 
         `axes` has the three semi-axis directions as rows, orthonormal, in (z, y, x); by default along the coordinates.
@@ -62,14 +65,18 @@ class Canvas:
         terms = (rotation / np.asarray(semi)[:, None]).astype(np.float32)
         return box, sum(np.abs(a * z + b * y + c * x) ** np.float32(power) for a, b, c in terms)
 
-    def paint(self, box: tuple[slice, slice, slice], mask: np.ndarray, hu: float | None = None, organ: int | None = None):
+    def paint(
+        self, box: tuple[slice, slice, slice], mask: np.ndarray, hu: float | None = None, organ: int | None = None
+    ):
         """Set CT number and organ value inside `mask` (of the shape of `box`); None leaves one as it is."""
         if hu is not None:
             np.copyto(self.hu[box], np.int16(hu), where=mask)
         if organ is not None:
             np.copyto(self.organs[box], np.uint8(organ), where=mask)
 
-    def tube(self, points: np.ndarray, wide: np.ndarray, high: np.ndarray | None = None, outward: np.ndarray | None = None):
+    def tube(
+        self, points: np.ndarray, wide: np.ndarray, high: np.ndarray | None = None, outward: np.ndarray | None = None
+    ):
         """Return (flat voxel indices, q, station) of a tube along `points`.
 
         q is 0 on its axis and 1 on its wall; station is the index of the point that a voxel belongs to.
@@ -96,9 +103,9 @@ class Canvas:
         return flat, np.tile(q, len(points))[inside], np.repeat(np.arange(len(points)), len(q))[inside]
 
     def beads(self, points: np.ndarray, radius: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return (flat voxel indices, share) of balls around (N, 3) points: share (0..1) is how far they fill a voxel."""
+        """Return (flat voxel indices, share) of balls around (N, 3) points; share is how far they fill a voxel."""
         flats, shares = [], []
-        for low, high in zip(_BEAD_SIZES, _BEAD_SIZES[1:], strict=False):
+        for low, high in pairwise(_BEAD_SIZES):
             chosen = (radius >= low) & (radius < high)
             if chosen.any():
                 largest = radius[chosen].max()

@@ -1,7 +1,7 @@
 """The sample data set: random thorax phantoms, projected to X-ray-like images with masks of all labels.
 
-A phantom is a function of (seed, case) alone; its size in pixels changes the resolution and not the anatomy. The volumes
-pass through `projection.py`, as a real CT does.
+A phantom is a function of (seed, case) alone; its size in pixels changes the resolution and not the anatomy. The
+volumes pass through `projection.py`, as a real CT does.
 """
 
 import json
@@ -16,7 +16,7 @@ import numpy as np
 from PIL import Image
 from scipy import ndimage
 
-from paxray_lib import organs
+from paxray_lib import organs, skeleton
 from paxray_lib.anatomy import Body, Frame, draw_body
 from paxray_lib.canvas import Canvas
 from paxray_lib.common import atomic_write, progress
@@ -83,13 +83,13 @@ def make_phantom(seed: int, case: int, size: int = 256) -> Phantom:
     organs.paint_abdomen(canvas, frame, rng)
     organs.paint_vessels(canvas, frame, rng)
     organs.paint_tubes(canvas, frame, rng)
-    organs.paint_girdle(canvas, frame, rng)
-    organs.paint_ribs(canvas, frame)
-    organs.paint_spine(canvas, frame)
+    skeleton.paint_girdle(canvas, frame, rng)
+    skeleton.paint_ribs(canvas, frame)
+    skeleton.paint_spine(canvas, frame)
     plain = canvas.hu.copy()
-    organs.paint_arms(canvas, frame, body.arms)
+    skeleton.paint_arms(canvas, frame, body.arms)
     frontal, canvas.hu = canvas.hu, plain
-    organs.paint_arms(canvas, frame, "none" if body.arms == "none" else "forward")
+    skeleton.paint_arms(canvas, frame, "none" if body.arms == "none" else "forward")
     volumes = [(canvas.regions, organs.REGION_LABELS), (canvas.organs, organs.ORGAN_LABELS)]
     for volume in (frontal, canvas.regions, canvas.organs):
         _turn(volume, body.turn, front / voxel)
@@ -196,8 +196,8 @@ def generate_sample(
 
 
 def _check_arguments(cases: int, size: int, seed: int, format: str) -> None:
-    if cases < 3:
-        raise ValueError(f"cases must be at least 3, one for each split, got {cases}")
+    if cases < 1:
+        raise ValueError(f"cases must be at least 1, got {cases}")
     if not MIN_SIZE <= size <= MAX_SIZE:
         raise ValueError(f"size must be {MIN_SIZE} to {MAX_SIZE} pixels, got {size}")
     if seed < 0:
@@ -214,8 +214,10 @@ def _claim(out: Path, settings: dict) -> None:
         except ValueError as error:
             raise ValueError(f"{path}: not readable ({error}); choose another folder or remove this one") from error
         if found != settings:
-            raise ValueError(f"{out} holds a sample of other settings ({_words(found)}) than asked for ({_words(settings)}); "
-                             "choose another folder or remove this one")  # fmt: skip
+            raise ValueError(
+                f"{out} holds a sample of other settings ({_words(found)}) than asked for ({_words(settings)}); "
+                "choose another folder or remove this one"
+            )
     elif any((out / name).exists() for name in ("paxray.json", "images", "labels")):
         raise ValueError(f"{out} already holds a data set that is not a sample; choose another folder")
     else:
@@ -263,20 +265,21 @@ def _write_case(out: Path, case: int, size: int, seed: int, format: str) -> int:
 
 
 def split_cases(cases: int, seed: int) -> dict[str, list[int]]:
-    """Return {"train", "val", "test": case numbers}: about 70, 10 and 20 %, at least one each.
+    """Return {"train", "val", "test": case numbers}: about 70, 10 and 20 %, at least one each from three cases on.
 
     >>> {name: len(numbers) for name, numbers in split_cases(96, seed=0).items()}
     {'train': 67, 'val': 10, 'test': 19}
     """
     order = np.random.default_rng([seed, cases]).permutation(cases).tolist()
-    test, val = max(1, round(0.2 * cases)), max(1, round(0.1 * cases))
+    test, val = max(cases > 1, round(0.2 * cases)), max(cases > 2, round(0.1 * cases))
     return {"train": order[test + val :], "val": order[test : test + val], "test": order[:test]}
 
 
 def _write_datafiles(out: Path, cases: int, seed: int, format: str) -> Path:
     split = split_cases(cases, seed)
     for name, share in (("paxray_quarter.json", 4), ("paxray_half.json", 2), ("paxray.json", 1)):
-        kept = {**split, "train": split["train"][: -(-len(split["train"]) // share)]}  # nested: a shorter head of one list
+        # nested: a shorter head of the same list
+        kept = {**split, "train": split["train"][: -(-len(split["train"]) // share)]}
         entries = {part: [_entry(case, view, format) for case in sorted(kept[part]) for view in VIEWS] for part in kept}
         write_datafile(out / name, LABELS, entries, _EXTRA)
     return out / "paxray.json"

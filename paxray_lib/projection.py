@@ -1,12 +1,12 @@
 """Parallel projection of a CT-like volume to frontal and lateral X-ray-like images and packed masks.
 
-Every array here is in one orientation, (z, y, x) = (head to feet, front to back, patient's right to left); in the words of
-nibabel, axis codes ("I", "P", "L"). The frontal view sums along y and the lateral view along x, so that without any flip
-the patient's right is on the left of the frontal image and the spine on the right of the lateral one.
+Every array here is in one orientation, (z, y, x) = (head to feet, front to back, patient's right to left); in the words
+of nibabel, axis codes ("I", "P", "L"). The frontal view sums along y and the lateral view along x, so that without any
+flip the patient's right is on the left of the frontal image and the spine on the right of the lateral one.
 
-A mirrored volume gives exactly the mirrored frontal image: rays are summed in integers and resampled with integer weights
-that are symmetric about the middle, so that no rounding depends on the direction. Masks are resampled with the same
-weights and kept where a label covers at least half of a pixel; a whole is the union of its projected parts.
+A mirrored volume gives exactly the mirrored frontal image: rays are summed in integers and resampled with integer
+weights that are symmetric about the middle, so that no rounding depends on the direction. Masks are resampled with the
+same weights and kept where a label covers at least half of a pixel; a whole is the union of its projected parts.
 """
 
 from collections.abc import Iterable, Mapping
@@ -104,7 +104,8 @@ def project(
     views = {}
     for view in VIEWS:
         depth = line_integrals(hu, spacing, view, size, pixel_mm, exposure.bone)
-        views[view] = radiograph(depth, exposure), project_masks(shadows, hu.shape, spacing, view, size, pixel_mm, labels)
+        masks = project_masks(shadows, hu.shape, spacing, view, size, pixel_mm, labels)
+        views[view] = radiograph(depth, exposure), masks
     return views
 
 
@@ -122,7 +123,7 @@ def fit_pixel(shape: tuple[int, ...], spacing: tuple[float, float, float], size:
 def line_integrals(
     hu: np.ndarray, spacing: tuple[float, float, float], view: str, size: int, pixel_mm: float, bone: float = 1.3
 ) -> np.ndarray:
-    """Return the (size, size) float64 line integrals of the attenuation along the rays of a view (Beer-Lambert exponent).
+    """Return the (size, size) float64 line integrals of the attenuation along the rays of a view.
 
     `bone` multiplies what exceeds 150 HU, since bone attenuates a real beam more than its CT number says.
     """
