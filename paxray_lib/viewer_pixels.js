@@ -1,0 +1,387 @@
+// Pixels of the LabelViewer: unpacking what the kernel sends, and the integer rules of overlay.py, repeated exactly.
+//
+// Masks arrive as the table of distinct label sets (packed bits, row 0 is the empty set) and one table row a pixel.
+// A 512 x 512 image with 166 labels has some 1500 distinct sets, so that a toggle mixes 1500 colors, not 262144.
+// This file and viewer.js are joined into one module; nothing here touches the page.
+
+const TRUE_POSITIVE = [0, 158, 115], FALSE_POSITIVE = [230, 159, 0], FALSE_NEGATIVE = [86, 180, 233];
+const DASH = 4; // pixels
+
+async function inflate(bytes) {
+  const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("deflate"));
+  return new Uint8Array(await new Response(stream).arrayBuffer());
+}
+
+/** Undo the prediction of each (height, width) plane from its left, upper and upper left neighbor, in place. */
+function undoPrediction(planes, width, height) {
+  for (let start = 0; start < planes.length; start += width * height) {
+    let i = start;
+    for (let y = 0; y < height; y++) {
+      let left = 0, upperLeft = 0;
+      for (let x = 0; x < width; x++, i++) {
+        const up = y ? planes[i - width] : 0;
+        const low = left < up ? left : up, high = left < up ? up : left;
+        const guess = left + up - upperLeft;
+        planes[i] += guess < low ? low : guess > high ? high : guess;
+        left = planes[i];
+        upperLeft = up;
+      }
+    }
+  }
+  return planes;
+}
+
+/** Distinct sets of labels, each `words` 32-bit words; set 0 is empty. */
+class LabelSets {
+  constructor(bytes, byteCount) {
+    this.words = Math.ceil(byteCount / 4);
+    this.count = bytes.length / byteCount;
+    this.data = new Uint32Array(this.count * this.words);
+    for (let k = 0; k < this.count; k++)
+      for (let b = 0; b < byteCount; b++)
+        this.data[k * this.words + (b >> 2)] |= bytes[k * byteCount + b] << (8 * (b & 3));
+    this.memo = new Map();
+    this.known = null;
+  }
+
+  has(set, label) { return (this.data[set * this.words + (label >> 5)] >>> (label & 31)) & 1; }
+
+  list(set) {
+    const labels = [];
+    this.each(set, null, label => labels.push(label));
+    return labels;
+  }
+
+  /** Call `visit` with each label of a set, or of what it shares with the `within` words. */
+  each(set, within, visit) {
+    for (let w = 0; w < this.words; w++) {
+      let bits = this.data[set * this.words + w];
+      if (within) bits &= within[w];
+      while (bits) {
+        const low = bits & -bits;
+        visit(w * 32 + 31 - Math.clz32(low));
+        bits ^= low;
+      }
+    }
+  }
+
+  /** Return the set of the labels that are in a and in b, or (without) in a and not in b. */
+  combine(a, b, without) {
+    if (!a || (!b && !without)) return 0;
+    const key = (without ? b + 2 ** 25 : b) * 2 ** 26 + a;
+    let found = this.memo.get(key);
+    if (found === undefined) {
+      const bits = new Uint32Array(this.words);
+      for (let w = 0; w < this.words; w++) {
+        const other = this.data[b * this.words + w];
+        bits[w] = this.data[a * this.words + w] & (without ? ~other : other);
+      }
+      found = this.intern(bits);
+      this.memo.set(key, found);
+    }
+    return found;
+  }
+
+  /** Return the number of the set with these words, a new one if need be. */
+  intern(bits) {
+    if (!this.known) {
+      this.known = new Map(); // hash to the sets that have it
+      for (let k = 0; k < this.count; k++) this.remember(k);
+    }
+    const same = this.known.get(this.hash(bits, 0))?.find(k => this.equals(k, bits));
+    if (same !== undefined) return same;
+    if ((this.count + 1) * this.words > this.data.length) {
+      const larger = new Uint32Array(this.data.length * 2);
+      larger.set(this.data);
+      this.data = larger;
+    }
+    this.data.set(bits, this.count * this.words);
+    this.remember(this.count);
+    return this.count++;
+  }
+
+  remember(set) {
+    const hash = this.hash(this.data, set * this.words), same = this.known.get(hash);
+    if (same) same.push(set); else this.known.set(hash, [set]);
+  }
+
+  hash(data, start) {
+    let hash = 0;
+    for (let w = start; w < start + this.words; w++) hash = Math.imul(hash ^ data[w], 0x9e3779b1) ^ (hash >>> 15);
+    return hash;
+  }
+
+  equals(set, bits) {
+    for (let w = 0; w < this.words; w++) if (this.data[set * this.words + w] !== bits[w]) return false;
+    return true;
+  }
+}
+
+/** The masks of one image: `ids[y * width + x]` is the set of labels there. */
+class MaskStack {
+  constructor(bytes, setCount, labelCount, width, height) {
+    const byteCount = Math.ceil(labelCount / 8), table = setCount * byteCount;
+    const idBytes = bytes.slice(table).buffer; // a copy starts at a multiple of 4
+    this.sets = new LabelSets(bytes.subarray(0, table), byteCount);
+    this.ids = setCount <= 65536 ? new Uint16Array(idBytes) : new Uint32Array(idBytes);
+    this.labelCount = labelCount;
+    this.width = width;
+    this.height = height;
+    this.outlines = new Map();
+    this.measure(setCount);
+  }
+
+  /** Find the area of each label and its box: first and last column and row. */
+  measure(setCount) {
+    const { ids, width, height, labelCount } = this;
+    const area = new Uint32Array(setCount), none = 1 << 30;
+    const left = new Int32Array(setCount).fill(none), right = new Int32Array(setCount).fill(-1);
+    const top = new Int32Array(setCount).fill(none), bottom = new Int32Array(setCount).fill(-1);
+    for (let y = 0, i = 0; y < height; y++)
+      for (let x = 0; x < width;) {
+        const id = ids[i], start = x;
+        do { x++; i++; } while (x < width && ids[i] === id);
+        area[id] += x - start;
+        if (start < left[id]) left[id] = start;
+        if (x - 1 > right[id]) right[id] = x - 1;
+        if (top[id] === none) top[id] = y;
+        bottom[id] = y;
+      }
+    this.area = new Float64Array(labelCount);
+    this.box = Array.from({ length: labelCount }, () => null);
+    for (let id = 1; id < setCount; id++)
+      this.sets.each(id, null, label => {
+        this.area[label] += area[id];
+        this.box[label] = joinBoxes(this.box[label], [left[id], top[id], right[id] + 1, bottom[id] + 1]);
+      });
+  }
+
+  /** Return the pixels on inner boundaries of the given width, row by row, with the set of labels that end there. */
+  outline(size) {
+    if (!this.outlines.has(size)) this.outlines.set(size, this.findOutline(size));
+    return this.outlines.get(size);
+  }
+
+  findOutline(size) {
+    const { ids, sets, width, height } = this;
+    let core = ids;
+    for (let step = 0; step < size; step++) core = this.erode(core);
+    const pixels = [], ends = [], rows = new Int32Array(height + 1);
+    for (let y = 0, i = 0; y < height; y++) {
+      rows[y] = pixels.length;
+      for (let x = 0; x < width; x++, i++)
+        if (ids[i] !== core[i]) {
+          pixels.push(i);
+          ends.push(sets.combine(ids[i], core[i], true));
+        }
+    }
+    rows[height] = pixels.length;
+    return { pixels: Int32Array.from(pixels), ids: Int32Array.from(ends), rows };
+  }
+
+  erode(core) {
+    const { sets, width, height } = this;
+    const inner = new Uint32Array(core.length); // the rim stays empty: nothing is marked outside
+    for (let y = 1; y < height - 1; y++)
+      for (let x = 1, i = y * width + 1; x < width - 1; x++, i++) {
+        const id = core[i], up = core[i - width], down = core[i + width], left = core[i - 1], right = core[i + 1];
+        let kept = id;
+        if (up !== id) kept = sets.combine(kept, up, false);
+        if (down !== id) kept = sets.combine(kept, down, false);
+        if (left !== id) kept = sets.combine(kept, left, false);
+        if (right !== id) kept = sets.combine(kept, right, false);
+        inner[i] = kept;
+      }
+    return inner;
+  }
+}
+
+/** Target and prediction together: `ids` numbers the distinct pairs of their sets. */
+class StackPair {
+  constructor(target, prediction) {
+    const ids = new Uint32Array(target.ids.length), numbers = new Map();
+    const first = [], second = [], sizes = [];
+    let last = -1, number = 0;
+    for (let i = 0; i < ids.length; i++) {
+      const key = target.ids[i] * 2 ** 26 + prediction.ids[i];
+      if (key !== last) {
+        last = key;
+        number = numbers.get(key);
+        if (number === undefined) {
+          numbers.set(key, number = first.length);
+          first.push(target.ids[i]);
+          second.push(prediction.ids[i]);
+          sizes.push(0);
+        }
+      }
+      ids[i] = number;
+      sizes[number]++;
+    }
+    Object.assign(this, { target, prediction, ids, first, second });
+    this.shared = new Float64Array(target.labelCount); // pixels of each label in both
+    const bits = new Uint32Array(target.sets.words);
+    for (let k = 0; k < first.length; k++) {
+      for (let w = 0; w < bits.length; w++) bits[w] = prediction.sets.data[second[k] * bits.length + w];
+      target.sets.each(first[k], bits, label => { this.shared[label] += sizes[k]; });
+    }
+  }
+
+  /** Return [IoU, Dice] of a label; NaN where it is in neither. */
+  scores(label) {
+    const sum = this.target.area[label] + this.prediction.area[label], both = this.shared[label];
+    return [both / (sum - both), 2 * both / sum];
+  }
+}
+
+function joinBoxes(a, b) {
+  if (!a || !b) return a || b;
+  return [Math.min(a[0], b[0]), Math.min(a[1], b[1]), Math.max(a[2], b[2]), Math.max(a[3], b[3])];
+}
+
+/** Rule 1: the table of shown gray values. */
+function windowTable([low, high]) {
+  return Uint8Array.from({ length: 256 }, (_, gray) => {
+    const inside = Math.min(Math.max(gray - low, 0), high - low);
+    return Math.floor((inside * 255 + ((high - low) >> 1)) / (high - low));
+  });
+}
+
+/** Rule 2 for each set: the mean color as 0xRRGGBB, or -1 where none of the chosen labels is in it. */
+function meanColors(sets, chosen, colors) {
+  const mean = new Int32Array(sets.count);
+  for (let k = 0; k < sets.count; k++) {
+    let n = 0, r = 0, g = 0, b = 0;
+    for (let w = 0, at = k * sets.words; w < sets.words; w++, at++) {
+      let bits = sets.data[at] & chosen[w];
+      while (bits) {
+        const low = bits & -bits, color = colors[w * 32 + 31 - Math.clz32(low)];
+        bits ^= low;
+        n++; r += color[0]; g += color[1]; b += color[2];
+      }
+    }
+    mean[k] = n ? pack(n, r, g, b) : -1;
+  }
+  return mean;
+}
+
+function pack(n, r, g, b) {
+  const half = n >> 1;
+  return (((r + half) / n | 0) << 16) | (((g + half) / n | 0) << 8) | ((b + half) / n | 0);
+}
+
+/** Rules 5 and 2 for each pair of sets. */
+function differenceColors(pair, chosen) {
+  const mean = new Int32Array(pair.first.length), a = pair.target.sets, b = pair.prediction.sets;
+  for (let k = 0; k < mean.length; k++) {
+    let tp = 0, fp = 0, fn = 0;
+    for (let w = 0; w < a.words; w++) {
+      const truth = a.data[pair.first[k] * a.words + w] & chosen[w];
+      const found = b.data[pair.second[k] * b.words + w] & chosen[w];
+      tp += bitCount(truth & found);
+      fp += bitCount(found & ~truth);
+      fn += bitCount(truth & ~found);
+    }
+    const sum = c => tp * TRUE_POSITIVE[c] + fp * FALSE_POSITIVE[c] + fn * FALSE_NEGATIVE[c], n = tp + fp + fn;
+    mean[k] = n ? pack(n, sum(0), sum(1), sum(2)) : -1;
+  }
+  return mean;
+}
+
+function bitCount(bits) {
+  bits -= (bits >>> 1) & 0x55555555;
+  bits = (bits & 0x33333333) + ((bits >>> 2) & 0x33333333);
+  return Math.imul((bits + (bits >>> 4)) & 0x0f0f0f0f, 0x01010101) >>> 24;
+}
+
+/** One image with its masks, drawn into `pixels`, an ImageData's 32-bit words. */
+class Scene {
+  constructor(meta, parts, labelCount, colors) {
+    const { width, height } = meta;
+    this.meta = meta;
+    this.colors = colors;
+    this.labelCount = labelCount;
+    this.planes = undoPrediction(parts.image, width, height);
+    for (const role of ["target", "prediction"])
+      this[role] = parts[role] ? new MaskStack(parts[role], meta.sets[role], labelCount, width, height) : null;
+    this.data = new ImageData(width, height);
+    this.pixels = new Uint32Array(this.data.data.buffer);
+    this.pairFound = null;
+  }
+
+  get pair() {
+    if (!this.pairFound && this.target && this.prediction) this.pairFound = new StackPair(this.target, this.prediction);
+    return this.pairFound;
+  }
+
+  /** The modes that its masks allow. */
+  get modes() {
+    return [this.target && "target", this.prediction && "prediction", this.target && this.prediction && "both",
+      this.target && this.prediction && "difference"].filter(Boolean);
+  }
+
+  /** `mode`, or the one there is where masks are missing. */
+  mode(mode) { return this.modes.includes(mode) ? mode : this.modes[0] ?? "target"; }
+
+  /** The box in which labels can be drawn, null if they are nowhere. */
+  boxOf(labels) {
+    let box = null;
+    for (const stack of [this.target, this.prediction])
+      if (stack) for (const label of labels) box = joinBoxes(box, stack.box[label]);
+    return box;
+  }
+
+  /** Draw the chosen labels inside a box (left, top, right, bottom). */
+  draw(labels, style, box = [0, 0, this.meta.width, this.meta.height]) {
+    const chosen = new Uint32Array(Math.ceil(Math.ceil(this.labelCount / 8) / 4));
+    for (const label of labels) chosen[label >> 5] |= 1 << (label & 31);
+    const mode = this.mode(style.mode);
+    if (mode === "difference") {
+      this.fill(this.pair.ids, differenceColors(this.pair, chosen), style, box);
+      return;
+    }
+    const filled = mode === "prediction" ? this.prediction : this.target;
+    const lined = mode === "both" ? this.prediction : filled;
+    const size = mode === "both" ? Math.max(1, style.outline) : style.outline;
+    const outline = size && lined ? lined.outline(size) : null; // before the colors: it may add sets
+    if (filled) this.fill(filled.ids, meanColors(filled.sets, chosen, this.colors), style, box);
+    else this.fill(null, [-1], style, box);
+    if (outline) this.line(outline, meanColors(lined.sets, chosen, this.colors), style.dashed, box);
+  }
+
+  /** Rules 1 and 3. */
+  fill(ids, mean, { alpha, window }, [left, top, right, bottom]) {
+    const { planes, pixels } = this, { width, height, channels } = this.meta;
+    const second = channels === 3 ? width * height : 0, third = 2 * second;
+    const shown = windowTable(window), rest = 255 - alpha;
+    const red = new Int32Array(mean.length), green = new Int32Array(mean.length), blue = new Int32Array(mean.length);
+    for (let k = 0; k < mean.length; k++) {
+      red[k] = (mean[k] >> 16 & 255) * alpha + 127;
+      green[k] = (mean[k] >> 8 & 255) * alpha + 127;
+      blue[k] = (mean[k] & 255) * alpha + 127;
+    }
+    for (let y = top; y < bottom; y++)
+      for (let i = y * width + left, end = y * width + right; i < end; i++) {
+        const id = ids ? ids[i] : 0;
+        let r = shown[planes[i]], g = shown[planes[i + second]], b = shown[planes[i + third]];
+        if (mean[id] >= 0) {
+          r = r * rest + red[id]; r = (r + 1 + (r >> 8)) >> 8; // r / 255, exact below 65535
+          g = g * rest + green[id]; g = (g + 1 + (g >> 8)) >> 8;
+          b = b * rest + blue[id]; b = (b + 1 + (b >> 8)) >> 8;
+        }
+        pixels[i] = 0xff000000 | b << 16 | g << 8 | r;
+      }
+  }
+
+  /** Rule 4. */
+  line(outline, mean, dashed, [, top, , bottom]) {
+    const { pixels } = this, { width } = this.meta;
+    const words = Uint32Array.from(mean, c => 0xff000000 | (c & 255) << 16 | (c & 0xff00) | c >> 16 & 255);
+    for (let k = outline.rows[top]; k < outline.rows[bottom]; k++) {
+      const id = outline.ids[k];
+      if (mean[id] < 0) continue;
+      const i = outline.pixels[k];
+      if (dashed && Math.floor((i % width + 2 * Math.floor(i / width)) / DASH) % 2) continue;
+      pixels[i] = words[id];
+    }
+  }
+}
