@@ -1,0 +1,138 @@
+"""Time and memory of the packed loss beside the plain way: ``python benchmarks/loss.py [--size PX] [--batch N]``.
+
+Each row runs in a process of its own, so that its peak memory is its own: resident memory above that of the imports, in
+units of the logits as float32 (438 MiB at the default size), logits and targets included. On a GPU it is
+the allocator's peak. The table ends with the losses and gradients that each row computed: they must agree.
+"""
+
+import argparse
+import json
+import resource
+import statistics
+import subprocess
+import sys
+import time
+
+import torch
+
+LABELS = 166
+ROWS = {
+    "plain: sigmoid, Dice, BCE, float targets": {},
+    "packed": {"packed": True},
+    "packed, channels-last": {"packed": True, "channels_last": True},
+    "packed, bfloat16 logits": {"packed": True, "dtype": "bfloat16"},
+    "packed, bfloat16, channels-last": {"packed": True, "dtype": "bfloat16", "channels_last": True},
+    "packed, Dice over present labels": {"packed": True, "kind": "present"},
+}
+
+
+def plain_loss(logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+    """Return the published loss, written straightforwardly on dense float targets."""
+    probs = logits.sigmoid()  # (N, L, h, w)
+    both = (probs * target).sum((1, 2, 3))
+    squares = (probs * probs).sum((1, 2, 3)) + (target * target).sum((1, 2, 3))
+    dice_loss = 1 - (both + 1) / (squares + 1)
+    return torch.nn.functional.binary_cross_entropy_with_logits(logits, target) + dice_loss.mean()
+
+
+def make_inputs(case: dict, batch: int, size: int, device: str) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return logits and targets, the same for every row."""
+    torch.manual_seed(0)
+    memory_format = torch.channels_last if case.get("channels_last") else torch.contiguous_format
+    dtype = getattr(torch, case.get("dtype", "float32"))
+    logits = torch.empty(batch, LABELS, size, size, dtype=dtype, memory_format=memory_format)
+    for image in logits:
+        for plane in image:
+            plane.copy_(3 * torch.randn(size, size))
+    target = torch.randint(0, 256, (batch, size, size, -(-LABELS // 8)), dtype=torch.uint8)
+    if not case.get("packed"):
+        dense = torch.empty_like(logits)
+        for label in range(LABELS):
+            dense[:, label] = (target[..., label // 8] >> label % 8) & 1
+        target = dense
+    return logits.to(device), target.to(device)
+
+
+def measure(case: dict, batch: int, size: int, device: str, repeats: int) -> dict:
+    """Return seconds forward and backward, and peak memory and results of one row."""
+    from paxray_lib.losses import dice_bce
+
+    before = resident_bytes()
+    logits, target = make_inputs(case, batch, size, device)
+    logits.requires_grad_()
+    forward, backward = [], []
+    for _ in range(repeats + 1):
+        logits.grad = None
+        start = clock(device)
+        loss = (
+            dice_bce(logits, target, case.get("kind", "published"))
+            if case.get("packed")
+            else plain_loss(logits, target)
+        )
+        middle = clock(device)
+        loss.backward()
+        forward.append(middle - start)
+        backward.append(clock(device) - middle)
+    peak = torch.cuda.max_memory_allocated() if device == "cuda" else resident_bytes() - before
+    return {
+        "forward": statistics.median(forward[1:]),  # the first one warms up
+        "backward": statistics.median(backward[1:]),
+        "tensors": peak / (4 * batch * LABELS * size**2),
+        "loss": loss.item(),
+        "gradient": sum(plane.abs().sum(dtype=torch.float64).item() for image in logits.grad for plane in image),
+    }
+
+
+def clock(device: str) -> float:
+    """Return seconds, after all work on the device is done."""
+    if device == "cuda":
+        torch.cuda.synchronize()
+    return time.perf_counter()
+
+
+def resident_bytes() -> int:
+    """Return the peak resident memory of this process."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+
+
+def run_row(name: str, options: argparse.Namespace) -> dict:
+    """Measure one row in a process of its own."""
+    command = [sys.executable, __file__, "--row", name, "--size", str(options.size), "--batch", str(options.batch)]
+    command += ["--repeats", str(options.repeats), "--device", options.device]
+    return json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+
+
+def print_table(options: argparse.Namespace) -> None:
+    """Print a markdown table of all rows."""
+    shape = f"({options.batch}, {LABELS}, {options.size}, {options.size})"
+    print(f"Loss on {shape}, {options.device}, {torch.get_num_threads()} threads, median of {options.repeats}\n")
+    print("| | forward s | backward s | ratio | peak, logits | loss | sum of gradient |\n|---|---|---|---|---|---|---|")
+    plain = None
+    for name in ROWS:
+        row = run_row(name, options)
+        seconds = row["forward"] + row["backward"]
+        plain = plain or seconds
+        print(
+            f"| {name} | {row['forward']:.4f} | {row['backward']:.4f} | {seconds / plain:.2f} | {row['tensors']:.1f} "
+            f"| {row['loss']:.6f} | {row['gradient']:.6f} |",
+            flush=True,
+        )
+
+
+def main() -> None:
+    """Measure one row if told to, else all of them."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--size", type=int, default=480)
+    parser.add_argument("--batch", type=int, default=3)
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--row", choices=ROWS, help="measure this row here and print JSON")
+    options = parser.parse_args()
+    if options.row is None:
+        print_table(options)
+    else:
+        print(json.dumps(measure(ROWS[options.row], options.batch, options.size, options.device, options.repeats)))
+
+
+if __name__ == "__main__":
+    main()
