@@ -60,7 +60,7 @@ def plot_samples(samples: Sequence[Sample], names: Sequence[str]) -> Figure:
     return figure
 
 
-def plot_by_label(values: Mapping[str, Sequence[float]], labels: LabelSet, xlabel: str, columns: int = 4) -> Figure:
+def plot_by_label(values: Mapping[str, Sequence[float]], labels: LabelSet, xlabel: str, columns: int = 3) -> Figure:
     """All labels as rows in a few columns, one marker a series; for numbers of images, areas or scores.
 
     Parameters
@@ -71,7 +71,7 @@ def plot_by_label(values: Mapping[str, Sequence[float]], labels: LabelSet, xlabe
         What the numbers are, with the unit.
     """
     rows = -(-len(labels) // columns)
-    figure = _figure(3.6 * columns, 0.19 * rows + 1.3)
+    figure = _figure(4.0 * columns, 0.2 * rows + 1.3)
     top = np.nanmax([np.nanmax(series) for series in values.values()])
     for k, axis in enumerate(np.atleast_1d(figure.subplots(1, columns, sharex=True))):
         part = range(k * rows, min((k + 1) * rows, len(labels)))
@@ -92,7 +92,7 @@ def _label_rows(axis, part: range, labels: LabelSet, values: Mapping[str, Sequen
         fill = colors if marker == "o" else "none"
         shown = np.asarray(series)[part.start : part.stop]
         axis.scatter(shown, places, s=16, c=fill, marker=marker, label=name, edgecolors=colors)
-    axis.set_yticks(places, [f"{labels.names[i]} ({i})" for i in part], fontsize=7)
+    axis.set_yticks(places, [f"{labels.names[i]} ({i})" for i in part], fontsize=8)
     for tick, i in zip(axis.get_yticklabels(), part, strict=True):
         tick.set_color(GROUP_COLORS[labels.group[i]])
     axis.set_ylim(len(part) - 0.4, -0.6)

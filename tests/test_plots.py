@@ -41,7 +41,7 @@ def test_by_label_lists_all_labels_legibly(train):
     texts = drawn(figure)
     for i, name in enumerate(LABELS.names):
         assert f"{name} ({i})" in texts
-    assert texts.count("images") == 4
+    assert texts.count("images") == 3
     assert not any(overlaps(axis) for axis in figure.axes)
 
 

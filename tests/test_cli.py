@@ -1,0 +1,149 @@
+"""The command line as a user meets it: in a process of its own, by output and exit code."""
+
+import json
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+from conftest import small_training
+from PIL import Image
+from sampledata import write_tiny
+
+from paxray_lib.dataset import PaxrayDataset
+from paxray_lib.masks import PackedMasks
+from paxray_lib.overlay import visualize_certain_labels
+
+COMMANDS = ("sample", "check", "pack", "fetch", "train", "evaluate", "predict", "overlay", "run")
+
+
+def paxray(*arguments, code=0, **options):
+    environment = {**os.environ, "COLUMNS": "100", "TERM": "dumb", "NO_COLOR": "1"}
+    command = [sys.executable, "-W", "error::UserWarning", "-m", "paxray_lib", *map(str, arguments)]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=300, **options)
+    assert done.returncode == code, done.stdout + done.stderr
+    return done
+
+
+def test_help_names_every_command_and_explains_each():
+    text = paxray("--help").stdout
+    for command in COMMANDS:
+        assert f" {command} " in text
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_option_has_a_help_text(command):
+    from typer.main import get_command
+
+    from paxray_lib.cli import app
+
+    found = get_command(app).commands[command]
+    assert found.help
+    for parameter in found.params:
+        assert parameter.name == "help" or getattr(parameter, "help", None), parameter.name
+
+
+def test_sample_then_check_then_overlay(tmp_path):
+    paxray("sample", tmp_path / "s", "--cases", 2, "--size", 64, "--format", "npy")
+    assert "0 errors" in paxray("check", "--data-root", tmp_path / "s", "--datafile", "paxray.json").stdout
+    out = paxray("pack", "--data-root", tmp_path / "s", "--datafile", "paxray.json").stdout
+    assert out.startswith("4 packed, 0 already packed, 0 failed")
+    assert paxray("pack", "--data-root", tmp_path / "s").stdout.startswith("0 packed, 4 already")
+
+
+def test_overlay_draws_what_the_library_draws(tiny, tmp_path):
+    dataset = PaxrayDataset(tiny)
+    masks = dataset.datafile.target_path(dataset.entries[0])
+    arguments = ("--image", dataset.image_path(0), "--masks", masks)
+    paxray("overlay", *arguments, "--labels", "heart,lung_*", "--out", tmp_path / "o.png", "--no-legend")
+    expected = visualize_certain_labels(["heart", "lung_*"], dataset.image_path(0), masks)
+    np.testing.assert_array_equal(np.asarray(Image.open(tmp_path / "o.png")), np.asarray(expected))
+    paxray("overlay", *arguments, "--out", tmp_path / "all.png")
+    assert Image.open(tmp_path / "all.png").width > expected.width
+
+
+def test_check_exits_with_1_when_something_is_wrong(tmp_path):
+    write_tiny(tmp_path)
+    (tmp_path / "images/case000frontal.png").unlink()
+    done = paxray("check", "--data-root", tmp_path, code=1)
+    assert "error    images/case000frontal.png" in done.stdout
+    assert "1 errors" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("check", "--data-root", "nowhere"), "nowhere: no such data folder"),
+        (("overlay", "--image", "no.png", "--masks", "no.pxm", "--out", "o.png"), "no.pxm: no such mask file"),
+        (("predict", "--images", "empty", "--out", "o", "--weights", "no.ckpt"), "no.ckpt: no such file"),
+        (("evaluate", "--weights", "no.ckpt", "--data-root", "."), "no.ckpt"),
+        (("train", "--profile", "no.yaml"), "no.yaml: no such profile"),
+        (("run", "--profile", "no.yaml"), "no.yaml"),
+        (("fetch", "everything"), "'dataset' or 'weights'"),
+        (("fetch", "dataset", "--archive", "no.zip", "--to", "d"), "no.zip: no such file"),
+        (("sample", "out", "--format", "nyp"), "npy"),
+    ],
+)
+def test_what_cannot_start_is_one_line_and_exit_code_2(tmp_path, arguments, message):
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "notebooks").mkdir()
+    (tmp_path / "pyproject.toml").touch()
+    (tmp_path / "notebooks/01_a.ipynb").write_text('{"cells": [], "metadata": {}, "nbformat": 4, "nbformat_minor": 5}')
+    error = paxray(*arguments, code=2, cwd=tmp_path).stderr
+    assert message in error
+    assert error.startswith("paxray: ")
+    assert error.count("\n") == 1
+    assert not (tmp_path / "out").exists()
+
+
+def test_wrong_label_lists_near_matches(tiny, tmp_path):
+    dataset = PaxrayDataset(tiny)
+    masks = dataset.datafile.target_path(dataset.entries[0])
+    arguments = ("--image", dataset.image_path(0), "--masks", masks, "--out", tmp_path / "o.png")
+    error = paxray("overlay", *arguments, "--labels", "hart", code=2).stderr
+    assert error == "paxray: unknown label, group or pattern 'hart'; did you mean 'heart'?\n"
+    assert not (tmp_path / "o.png").exists()
+
+
+def test_unknown_option_is_exit_code_2():
+    assert "No such option" in paxray("check", "--dataroot", "x", code=2).stderr
+
+
+def test_train_evaluate_predict(tiny, tmp_path):
+    profile = tmp_path / "p.yaml"
+    settings = small_training(tiny, tmp_path / "run")
+    profile.write_text("".join(f"{key}: {value}\n" for key, value in settings.items()))
+    paxray("train", "--profile", profile, "--set", "epochs=1")
+    assert pd.read_csv(tmp_path / "run/metrics.csv")["epoch"].tolist() == [1]
+    error = paxray("train", "--profile", profile, "--set", "epochs=1", code=2).stderr
+    assert "resume" in error
+    paxray("train", "--profile", profile, "--resume")
+    assert pd.read_csv(tmp_path / "run/metrics.csv")["epoch"].tolist() == [1, 2]
+    error = paxray("train", "--profile", profile, "--set", "epoch=1", code=2).stderr
+    assert "did you mean 'epochs'" in error
+
+    weights = tmp_path / "run/checkpoints/best.ckpt"
+    out = paxray("evaluate", "--weights", weights, "--data-root", tiny, "--out", tmp_path / "e").stdout
+    summary = json.loads((tmp_path / "e/summary.json").read_text())
+    assert f"iou_present      {summary['overall']['iou_present']:.4f}" in out
+
+    (tmp_path / "in").mkdir()
+    Image.fromarray(np.zeros((50, 70), np.uint8)).save(tmp_path / "in/x.png")
+    (tmp_path / "in/bad.png").write_text("no")
+    done = paxray(
+        "predict",
+        "--images",
+        tmp_path / "in",
+        "--out",
+        tmp_path / "o",
+        "--weights",
+        weights,
+        "--labels",
+        "heart",
+        code=1,
+    )
+    assert "bad.png" in done.stderr
+    assert done.stdout.startswith("1 ok, 0 skipped, 1 failed")
+    assert PackedMasks.read(tmp_path / "o/x.pxm").shape == (1, 50, 70)

@@ -1,0 +1,132 @@
+"""The notebooks: their form by the rules of the project, and that all run, headless and in nbval."""
+
+import ast
+import json
+import re
+import shutil
+import subprocess
+import sys
+import uuid
+from pathlib import Path
+
+import pytest
+
+from paxray_lib.phantom import generate_sample
+
+ROOT = Path(__file__).resolve().parent.parent
+NOTEBOOKS = sorted((ROOT / "notebooks").glob("[0-9][0-9]_*.ipynb"))
+NAMES = [path.stem for path in NOTEBOOKS]
+
+
+def cells(path, kind="code"):
+    return [cell for cell in json.loads(path.read_text())["cells"] if cell["cell_type"] == kind]
+
+
+def source(cell):
+    return "".join(cell["source"])
+
+
+def test_there_is_one_for_each_step():
+    assert NAMES[:5] == ["01_explore_dataset", "02_train", "03_evaluate", "04_predict", "05_visualize_labels"]
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=NAMES)
+class TestForm:
+    def test_cells_are_short_and_define_nothing(self, path):
+        for cell in cells(path):
+            lines = source(cell).splitlines()
+            assert len(lines) <= 15
+            assert not [line for line in lines if line.startswith(("def ", "class "))]
+
+    def test_parameters_are_plain_literals(self, path):
+        (cell,) = [cell for cell in cells(path) if "parameters" in cell["metadata"].get("tags", [])]
+        for statement in ast.parse(source(cell)).body:
+            assert isinstance(statement, ast.Assign)
+            ast.literal_eval(statement.value)
+
+    def test_imports_are_in_one_cell(self, path):
+        importing = [cell for cell in cells(path) if re.search(r"^(import|from) ", source(cell), re.MULTILINE)]
+        assert len(importing) == 1
+
+    def test_what_is_synthetic_is_said_at_the_top(self, path):
+        assert "synthetic" in source(cells(path, "markdown")[0])
+
+    def test_it_checks_something(self, path):
+        assert any("assert " in source(cell) for cell in cells(path))
+
+    def test_committed_outputs_have_no_counts_paths_or_errors(self, path):
+        text = path.read_text()
+        assert str(ROOT) not in text
+        for cell in cells(path):
+            assert cell["execution_count"] is None
+            assert not [output for output in cell["outputs"] if output["output_type"] == "error"]
+            assert all(output.get("execution_count") is None for output in cell["outputs"])
+
+    def test_it_was_committed_with_the_results_of_a_run(self, path):
+        assert any(cell["outputs"] for cell in cells(path))
+
+
+@pytest.fixture(scope="module")
+def small_run(tmp_path_factory):
+    """Folder of all notebooks executed by `paxray run` with the profile of the tests; inside the project, for nbval."""
+    sample = tmp_path_factory.mktemp("sample")
+    generate_sample(sample, cases=8, size=64, progress=False)
+    out = ROOT / "runs" / f"test-{uuid.uuid4().hex[:8]}"
+    command = ["run", "--profile", "notebooks/profiles/test.yaml", "--set", f"data_root={sample}", "--out", str(out)]
+    done = subprocess.run(
+        [sys.executable, "-m", "paxray_lib", *command], cwd=ROOT, capture_output=True, text=True, timeout=600
+    )
+    try:
+        assert done.returncode == 0, done.stdout + done.stderr
+        yield out
+    finally:
+        shutil.rmtree(out, ignore_errors=True)
+
+
+def test_all_run_by_one_command_and_leave_the_run_folder(small_run):
+    names = {str(path.relative_to(small_run)) for path in small_run.rglob("*") if path.is_file()}
+    expected = {
+        "config.yaml",
+        "environment.txt",
+        "status.json",
+        "metrics.csv",
+        "index.html",
+        "checkpoints/last.ckpt",
+        "checkpoints/best.ckpt",
+        "evaluation/per_label.csv",
+        "evaluation/summary.json",
+        "evaluation/counts.npz",
+        "predictions/report.csv",
+    }
+    expected |= {f"notebooks/{name}.{suffix}" for name in NAMES for suffix in ("ipynb", "html")}
+    assert expected <= names
+    assert any(name.startswith("overlays/") for name in names)
+    status = json.loads((small_run / "status.json").read_text())
+    assert {step["state"] for step in status["steps"]} == {"done"}
+    index = (small_run / "index.html").read_text()
+    for name in NAMES:
+        assert f"notebooks/{name}.html" in index
+
+
+def test_pages_need_no_network(small_run):
+    for page in [small_run / "index.html", *small_run.glob("notebooks/*.html")]:
+        loaded = re.findall(r"<(?:script|link|img)[^>]+(?:src|href)=[\"'](https?:[^\"']+)", page.read_text())
+        assert loaded == [], page.name
+
+
+def test_nbval_runs_them_again_with_the_same_tables(small_run):
+    """nbval compares the cells that are marked for it with the first run; no other cell may fail."""
+    executed = [small_run / "notebooks" / path.name for path in NOTEBOOKS]
+    command = ["-m", "pytest", "-q", "--nbval-lax", "--nbval-cell-timeout=300", "-p", "no:cacheprovider"]
+    done = subprocess.run(
+        [sys.executable, *command, *map(str, executed)], cwd=ROOT, capture_output=True, text=True, timeout=900
+    )
+    assert done.returncode == 0, done.stdout[-3000:]
+    assert f"{sum(len(cells(path)) for path in executed)} passed" in done.stdout
+
+
+def test_some_tables_are_marked_for_comparison():
+    marked = [
+        cell for path in NOTEBOOKS for cell in cells(path) if "nbval-check-output" in cell["metadata"].get("tags", [])
+    ]
+    assert len(marked) >= 3
