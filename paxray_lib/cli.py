@@ -182,28 +182,36 @@ def predict(
     images: Annotated[Path, typer.Option(help="An image, or a folder that is read with everything below it.")],
     out: Annotated[Path, typer.Option(help="Folder for the outputs and report.csv.")],
     weights: Annotated[Path, typer.Option(help="A checkpoint of a training run, or published weights.")],
-    format: Annotated[str, typer.Option(help="packed, npy or coco.")] = "packed",
+    format: Annotated[str, typer.Option(help="packed, npy, coco, or dicom-seg for DICOM images.")] = "packed",
     threshold: Annotated[float, typer.Option(help="A pixel has a label where its probability is greater.")] = 0.5,
     labels: Labels = "",
     mirror: Annotated[bool, typer.Option("--mirror", help="Average with the mirrored image (known view).")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Make outputs again that are there.")] = False,
     batch_size: Annotated[int, typer.Option(min=1, help="Images that pass through the network together.")] = 4,
+    precision: Annotated[str, typer.Option(help="float32, or bfloat16 where the hardware has it: faster.")] = "float32",
     device: Device = "auto",
 ):
-    """Write masks for X-rays (PNG, JPEG, DICOM), each of its image's size; exit code 1 if some could not be read."""
+    """Write masks for X-rays (PNG, JPEG, DICOM), each of its image's size; exit code 1 if some could not be done.
+
+    The same command again goes on where a stopped one was, and tries again what failed.
+    """
     from paxray_lib.model import load_model
+    from paxray_lib.predict import Stopped
     from paxray_lib.predict import predict as run_prediction
 
     names = [name for name in labels.split(",") if name.strip()] or None
     model = load_model(weights, device)
-    report = run_prediction(model, images, out, format, threshold, names, batch_size, mirror, overwrite)
+    settings = (format, threshold, names, batch_size, mirror, overwrite, precision)
+    try:
+        report = run_prediction(model, images, out, *settings)
+    except Stopped as error:
+        _fail(str(error), STOPPED)
     failed = report[report["status"] == "failed"]
     for row in failed.itertuples():
         sys.stderr.write(f"failed: {row.reason}\n")
     counts = report["status"].value_counts()
-    say(
-        ", ".join(f"{counts.get(status, 0)} {status}" for status in ("ok", "skipped", "failed")) + f"; {out}/report.csv"
-    )
+    numbers = ", ".join(f"{counts.get(status, 0)} {status}" for status in ("ok", "skipped", "failed"))
+    say(f"{numbers}; {out}/report.csv")
     return SOME_FAILED if len(failed) else DONE
 
 

@@ -1,16 +1,21 @@
 """Masks for X-rays of any size: one image, a list of files, or a folder tree.
 
-Reading and preprocessing run in threads beside the network. Each output is written whole or not at all, and one that is
-there already is not made again, so that a run that was stopped goes on where it was. `report.csv` in the output folder
-has one row an input: file, status (ok, skipped, failed), reason, output.
+Reading, the network and writing run side by side. Each output is written whole or not at all, and one that is there
+already is not made again, so that a run that was stopped goes on where it was (see `ledger.py`). In the output folder
+
+- `report.csv` has one row an input: file, status, reason, output. The status is ok, skipped (done before), failed, or
+  pending while the run is at work or where it was stopped.
+- `settings.json` says with which model and settings all outputs of the folder were made.
 """
 
+import contextlib
+import errno
 import hashlib
 import json
 import os
 import time
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -19,11 +24,23 @@ import torch
 
 from paxray_lib.common import atomic_write, map_ahead, progress
 from paxray_lib.images import Image, find_images, read_image
+from paxray_lib.labels import LabelSet
+from paxray_lib.ledger import NAME as LEDGER
+from paxray_lib.ledger import Ledger, read_sources
 from paxray_lib.masks import PackedMasks
-from paxray_lib.metrics import pack_decisions
-from paxray_lib.outputs import FORMATS, check_format, write_output
+from paxray_lib.model import AnatomySegmenter, optimize_for_inference
+from paxray_lib.outputs import FORMATS, check_format, output_names, write_output
+from paxray_lib.segment import segment
 
+REPORT, SETTINGS = "report.csv", "settings.json"
 REPORT_EVERY_S = 5.0
+PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+# With these nothing more can be written; any other error of the system concerns one file
+_NO_MORE_WRITING = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
+
+
+class Stopped(RuntimeError):
+    """The run ended before its end; what it has done is recorded, and the same call goes on."""
 
 
 def predict_image(
@@ -37,50 +54,34 @@ def predict_image(
     image : Image, or (H, W) float array in 0..1
     threshold : a pixel has a label where its sigmoid is greater
     mirror : average the logits with those of the mirrored image, sides swapped back; needs an Image with a known view
+
+    Raises
+    ------
+    ValueError
+        If the network's output is not finite, or a value is out of range.
     """
     pixels, view = (image.pixels, image.view) if isinstance(image, Image) else (image, None)
-    bits = segment(model, torch.as_tensor(model.preprocess(image))[None], [view if mirror else None], threshold)
-    return PackedMasks(bits[0], model.labels).resize(*pixels.shape)
+    inputs = torch.as_tensor(model.preprocess(image))[None]  # (1, 3, h, w)
+    (bits,) = segment(model, inputs, [view if mirror else None], threshold)
+    if bits is None:
+        raise ValueError(_NOT_FINITE)
+    return PackedMasks(bits, model.labels).resize(*pixels.shape)
 
 
-def segment(
-    model: torch.nn.Module, inputs: torch.Tensor, mirror_views: Sequence[str | None], threshold: float = 0.5
-) -> np.ndarray:
-    """Return the packed decisions of a model, (N, h, w, B) uint8, for its inputs (N, 3, h, w).
-
-    Parameters
-    ----------
-    mirror_views : for each image the view by which to average with its mirror image, or None for no mirroring
-    """
-    was_training = model.training
-    model.eval()
-    try:
-        with torch.inference_mode():
-            inputs = inputs.to(next(model.parameters()).device, non_blocking=True)
-            logits = model(inputs)  # (N, L, h, w)
-            chosen = [i for i, view in enumerate(mirror_views) if view is not None]
-            if chosen:
-                logits[chosen] = _mean_with_mirror(model, inputs, logits, chosen, mirror_views)
-            return pack_decisions(logits, threshold).cpu().numpy()
-    finally:
-        model.train(was_training)
-
-
-def _mean_with_mirror(model, inputs, logits, chosen: list[int], views: Sequence[str | None]) -> torch.Tensor:
-    mirrored = model(inputs[chosen].flip(-1)).flip(-1)  # (M, L, h, w)
-    swap = torch.as_tensor(model.labels.mirror, device=logits.device)
-    for row, i in enumerate(chosen):
-        back = mirrored[row][swap] if views[i] == "frontal" else mirrored[row]
-        mirrored[row] = (logits[i] + back) / 2
-    return mirrored
+_NOT_FINITE = "the network's output is not finite for this image; are the weights those of a finished training?"
 
 
 @dataclass(frozen=True)
-class _Job:
-    """One input: its path, its output below the output folder."""
+class _Item:
+    """One input on its way: first its path and output, then what each step adds, or the reason why it failed."""
 
     path: Path
     output: str
+    reason: str = ""
+    size: tuple[int, int] = (0, 0)
+    view: str | None = None
+    tensor: torch.Tensor | None = None  # (3, h, w)
+    bits: np.ndarray | None = None  # (h, w, B)
 
 
 def predict(
@@ -93,6 +94,7 @@ def predict(
     batch_size: int = 4,
     mirror: bool = False,
     overwrite: bool = False,
+    precision: str = "float32",
 ) -> pd.DataFrame:
     """Write masks for images, each at its own height and width.
 
@@ -101,165 +103,211 @@ def predict(
     model : module from `build_model` or `load_model`
     images : a file, a folder (read with everything below it), or several files
     out : folder for the outputs, which repeat the folders of the inputs, and `report.csv`
-    format : "packed" (.pxm), "npy" ((L, H, W) bool, as published), "coco" (RLE JSON) or "dicom-seg"
+    format : "packed" (.pxm), "npy" ((L, H, W) bool, as published), "coco" (RLE JSON), or "dicom-seg" (for DICOM images)
     threshold : a pixel has a label where its sigmoid is greater
     labels : names, groups and patterns of the labels to write; all by default
     batch_size : images that pass through the network together
     mirror : average each image of known view with its mirror image, sides swapped back
     overwrite : make outputs again that are there already
+    precision : "float32", or "bfloat16": faster on hardware that has it, with about 1 % of the outlines' pixels changed
 
     Returns
     -------
     DataFrame
-        The report: file, status, reason, output (relative to `out`).
+        The report: file, status, reason, output (relative to `out`); the rows are in the order of the inputs.
 
     Raises
     ------
     FileNotFoundError, ValueError
-        If there is no image, a setting is wrong, or `out` holds predictions made with other settings.
+        If there is no image, a setting is wrong, or `out` holds predictions made with other settings or files that
+        were not made by a prediction.
+    Stopped
+        If the disk is full or fails; the same call goes on once it does not.
     """
     check_format(format)
+    _check_numbers(threshold, batch_size, precision)
     indices = model.labels.select(labels) if labels else list(range(len(model.labels)))
     out = Path(out)
-    jobs = _plan(images, FORMATS[format])
-    settings = _settings(model, format, threshold, indices, mirror)
-    _check_settings(out, settings, overwrite)
-    run = _Run(model, out, format, threshold, indices, mirror, jobs)
-    run.go(batch_size, overwrite)
-    return run.table()
+    items = _plan(images, out, FORMATS[format])
+    settings = {
+        "model": model.name,
+        "weights": _digest(model),
+        "preprocessing": model.preprocessing.to_dict(),
+        "format": format,
+        "threshold": threshold,
+        "labels": [model.labels.names[i] for i in indices],
+        "mirror": mirror,
+        "precision": precision,
+    }
+    with Ledger(out) as ledger:
+        _prepare(out, ledger, items, settings, overwrite)
+        if isinstance(model, AnatomySegmenter):
+            model = optimize_for_inference(model, next(model.parameters()).device, PRECISIONS[precision])
+        run = _Run(model, out, ledger, settings, indices, items)
+        run.go(batch_size)
+        return run.table()
 
 
-def _plan(images, suffix: str) -> list[_Job]:
+def _check_numbers(threshold: float, batch_size: int, precision: str) -> None:
+    if not 0 < threshold < 1:
+        raise ValueError(f"threshold {threshold}: must lie between 0 and 1")
+    if batch_size < 1:
+        raise ValueError(f"batch_size {batch_size}: must be 1 or more")
+    if precision not in PRECISIONS:
+        raise ValueError(f"unknown precision {precision!r} (one of {', '.join(PRECISIONS)})")
+
+
+def _plan(images, out: Path, suffix: str) -> list[_Item]:
+    """Return the inputs with the names of their outputs, in order."""
     if isinstance(images, (str, os.PathLike)):
         base = Path(images) if Path(images).is_dir() else Path(images).parent
-        paths = find_images(images)
+        # in the folder of the images, outputs of an earlier run may look like images
+        made = {os.path.abspath(out / output) for output in read_sources(out)}
+        paths = [path for path in find_images(images) if os.path.abspath(path) not in made]
     else:
         paths = [Path(path) for path in dict.fromkeys(map(os.fspath, images))]
         if not paths:
             raise ValueError("no images to predict: the list is empty")
         base = Path(os.path.commonpath([path.absolute().parent for path in paths]))
     names = [os.path.relpath(path.absolute(), base.absolute()) for path in paths]
-    return [_Job(path, output) for path, output in zip(paths, output_names(names, suffix), strict=True)]
+    outputs = output_names(names, suffix, (REPORT, SETTINGS, LEDGER))
+    return [_Item(path, output) for path, output in zip(paths, outputs, strict=True)]
 
 
-def output_names(names: Sequence[str], suffix: str) -> list[str]:
-    """Return a distinct output name for each input name: its suffix replaced, or kept where two would be the same.
-
-    >>> output_names(["a/s.png", "a/t.png", "a/s.jpg"], ".pxm")
-    ['a/s.png.pxm', 'a/t.pxm', 'a/s.jpg.pxm']
-    """
-    outputs = [Path(name).with_suffix(suffix).as_posix() for name in names]
-    while len(set(outputs)) < len(outputs):
-        full = [Path(name).as_posix() + suffix for name in names]
-        again = [full[i] if outputs.count(output) > 1 else output for i, output in enumerate(outputs)]
-        if again == outputs:
-            raise ValueError(f"inputs are listed twice: {sorted(n for n in names if names.count(n) > 1)[:3]}")
-        outputs = again
-    return outputs
-
-
-def _settings(model: torch.nn.Module, format: str, threshold: float, indices: list[int], mirror: bool) -> dict:
+def _digest(model: torch.nn.Module) -> str:
+    """Return a fingerprint of the weights."""
     digest = hashlib.blake2b(digest_size=16)
     for tensor in model.state_dict().values():
         digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
-    return {
-        "model": model.name,
-        "weights": digest.hexdigest(),
-        "format": format,
-        "threshold": threshold,
-        "labels": [model.labels.names[i] for i in indices],
-        "mirror": mirror,
-    }
+    return digest.hexdigest()
 
 
-def _check_settings(out: Path, settings: dict, overwrite: bool) -> None:
-    path = out / "settings.json"
-    if path.is_file() and not overwrite:
-        old = json.loads(path.read_text(encoding="utf-8"))
-        changed = [key for key in settings if old.get(key) != settings[key]]
-        if changed:
+def _prepare(out: Path, ledger: Ledger, items: Sequence[_Item], settings: dict, overwrite: bool) -> None:
+    """Make sure that nothing but outputs of these settings is counted as done, and nothing else is written over."""
+    if overwrite:
+        ledger.forget()
+    else:
+        _check_settings(out / SETTINGS, settings)
+        foreign = [item.output for item in items if item.output not in ledger and (out / item.output).exists()]
+        if foreign:
             raise ValueError(
-                f"{out}: holds predictions with other {', '.join(changed)}; use another folder, or overwrite"
+                f"{out / foreign[0]}: is there already and was not predicted by an earlier run; use another folder, "
+                "or overwrite"
             )
-    with atomic_write(path) as temporary:
+    ledger.clean(item.output for item in items)
+    with atomic_write(out / SETTINGS) as temporary:
         temporary.write_text(json.dumps(settings, indent=1), encoding="utf-8")
+
+
+def _check_settings(path: Path, settings: dict) -> None:
+    if not path.is_file():
+        return
+    try:
+        old = dict(json.loads(path.read_text(encoding="utf-8")))
+    except (ValueError, TypeError) as error:
+        raise ValueError(
+            f"{path}: not the settings of a prediction ({error}); use another folder, or overwrite"
+        ) from error
+    changed = [key for key in settings if old.get(key) != settings[key]]
+    if changed:
+        raise ValueError(
+            f"{path.parent}: holds predictions with other {', '.join(changed)}; use another folder, or overwrite"
+        )
 
 
 class _Run:
     """One call of `predict`: what it needs everywhere, and its report as it grows."""
 
-    def __init__(self, model, out: Path, format: str, threshold: float, indices: list[int], mirror: bool, jobs: list):
-        self.model, self.out, self.format, self.threshold = model, out, format, threshold
-        self.indices, self.mirror, self.jobs = indices, mirror, jobs
+    def __init__(self, model, out: Path, ledger: Ledger, settings: dict, indices: list[int], items: list[_Item]):
+        self.model, self.out, self.ledger, self.items = model, out, ledger, items
+        self.format, self.threshold, self.mirror = (settings[key] for key in ("format", "threshold", "mirror"))
+        self.indices, self.labels = indices, LabelSet(settings["labels"])
         self.rows: dict[Path, tuple[str, str]] = {}
         self.reported = 0.0
 
-    def go(self, batch_size: int, overwrite: bool) -> None:
-        todo = []
-        for job in self.jobs:
-            if not overwrite and (self.out / job.output).is_file():
-                self.rows[job.path] = ("skipped", "done before")
-            else:
-                todo.append(job)
+    def go(self, batch_size: int) -> None:
+        """Do what is not done, one batch after the other, while others are read and written."""
+        todo = [item for item in self.items if not self._is_done(item)]
         read = map_ahead(self._read, todo, ahead=2 * batch_size)
+        written = map_ahead(self._write, self._segmented(read, batch_size), ahead=2 * batch_size)
         try:
-            # the writer is one generator further: while it waits for the disk, the network goes on
-            for job, reason in progress(
-                map_ahead(self._write, self._segmented(read, batch_size)), "predicting", len(todo)
-            ):
-                self.rows[job.path] = ("failed", reason) if reason else ("ok", "")
+            for item in progress(written, "predicting", len(todo)):
+                self.rows[item.path] = ("failed", item.reason) if item.reason else ("ok", "")
                 self._report(at_once=False)
+        except OSError as error:
+            raise Stopped(self._stopped(error)) from error
+        except torch.OutOfMemoryError as error:
+            raise Stopped(self._stopped("out of memory on the device: use a smaller batch size")) from error
         finally:
-            self._report(at_once=True)
+            # on a full disk there is no room for it; what is done is in the ledger
+            with contextlib.suppress(OSError):
+                self._report(at_once=True)
 
-    def _read(self, job: _Job):
+    def _is_done(self, item: _Item) -> bool:
+        if not item.path.is_file() or not self.ledger.is_done(item.output, item.path):
+            return False
+        self.rows[item.path] = ("skipped", "done before")
+        return True
+
+    def _read(self, item: _Item) -> _Item:
         try:
-            image = read_image(job.path)
-            return job, image, torch.as_tensor(self.model.preprocess(image))
+            image = read_image(item.path)
+            tensor = torch.as_tensor(self.model.preprocess(image))
         except (ValueError, OSError) as error:
-            return job, error, None
+            return replace(item, reason=str(error))
+        return replace(item, size=image.pixels.shape, view=image.view, tensor=tensor)  # the pixels are done with
 
-    def _segmented(self, read: Iterable, batch_size: int):
-        """Yield (job, image, bits at the network's size) in order; bits are None where reading failed."""
-        waiting: list = []
+    def _segmented(self, read: Iterable[_Item], batch_size: int) -> Iterator[_Item]:
+        """Yield each item in order, with its bits at the network's size."""
+        waiting: list[_Item] = []
         for item in read:
             waiting.append(item)
-            if sum(entry[2] is not None for entry in waiting) == batch_size:
+            if sum(entry.tensor is not None for entry in waiting) == batch_size:
                 yield from self._through_network(waiting)
                 waiting = []
         yield from self._through_network(waiting)
 
-    def _through_network(self, items: list):
-        good = [(image, tensor) for _, image, tensor in items if tensor is not None]
+    def _through_network(self, items: list[_Item]) -> Iterator[_Item]:
+        good = [item for item in items if item.tensor is not None]
         bits = iter(())
         if good:
-            views = [image.view if self.mirror else None for image, _ in good]
-            bits = iter(segment(self.model, torch.stack([tensor for _, tensor in good]), views, self.threshold))
-        for job, image, tensor in items:
-            yield job, image, None if tensor is None else next(bits)
+            views = [item.view if self.mirror else None for item in good]
+            inputs = torch.stack([item.tensor for item in good])  # (N, 3, h, w)
+            bits = iter(segment(self.model, inputs, views, self.threshold, self.indices))
+        for item in items:
+            yield item if item.tensor is None else replace(item, tensor=None, bits=next(bits))
 
-    def _write(self, item) -> tuple[_Job, str]:
-        job, image, bits = item
-        if bits is None:
-            return job, str(image)
-        masks = PackedMasks(bits, self.model.labels)
-        if len(self.indices) < len(self.model.labels):
-            masks = masks.select(self.indices)
+    def _write(self, item: _Item) -> _Item:
+        if item.reason:
+            return item
+        if item.bits is None:
+            return replace(item, reason=f"{item.path}: {_NOT_FINITE}")
         try:
-            write_output(self.out / job.output, masks, image.pixels.shape, self.format, job.path)
+            self.ledger.start(item.output, item.path)
+            masks = PackedMasks(item.bits, self.labels)
+            write_output(self.out / item.output, masks, item.size, self.format, item.path, self.model.name)
         except ValueError as error:
-            return job, str(error)
-        return job, ""
+            return replace(item, bits=None, reason=str(error))
+        except OSError as error:
+            if error.errno in _NO_MORE_WRITING:
+                raise
+            return replace(item, bits=None, reason=f"{item.path}: its output could not be written ({error})")
+        return replace(item, bits=None)
+
+    def _stopped(self, error: OSError | str) -> str:
+        done = sum(status in ("ok", "skipped") for status, _ in self.rows.values())
+        return f"{self.out}: {error}; {done} of {len(self.items)} done; when that is mended, the same again goes on"
 
     def table(self) -> pd.DataFrame:
+        """Return the report as it stands."""
         rows = []
-        for job in self.jobs:
-            status, reason = self.rows.get(job.path, ("pending", ""))
-            rows.append((str(job.path), status, reason, job.output if status in ("ok", "skipped") else ""))
+        for item in self.items:
+            status, reason = self.rows.get(item.path, ("pending", ""))
+            rows.append((str(item.path), status, reason, item.output if status in ("ok", "skipped") else ""))
         return pd.DataFrame(rows, columns=["file", "status", "reason", "output"])
 
     def _report(self, at_once: bool) -> None:
         if at_once or time.monotonic() - self.reported > REPORT_EVERY_S:
-            with atomic_write(self.out / "report.csv") as path:
+            with atomic_write(self.out / REPORT) as path:
                 self.table().to_csv(path, index=False)
             self.reported = time.monotonic()

@@ -12,7 +12,8 @@ from PIL import Image as PilImage
 from paxray_lib.images import Image, Preprocessing, read_image
 from paxray_lib.labels import LABELS
 from paxray_lib.masks import PackedMasks
-from paxray_lib.predict import output_names, predict, predict_image
+from paxray_lib.outputs import output_names
+from paxray_lib.predict import predict, predict_image
 
 predict_module = sys.modules["paxray_lib.predict"]  # the package attribute of that name is the function
 
@@ -31,6 +32,12 @@ class Threshold(torch.nn.Module):
         return self.preprocessing(image)
 
     def forward(self, images):
+        return self.upsample(self.coarse(images), images.shape[-2:])
+
+    def upsample(self, coarse, size):
+        return coarse
+
+    def coarse(self, images):
         gray = images[:, :1] * 0.229 + 0.485
         logits = (gray - torch.arange(166)[None, :, None, None] / 166) * 50 + self.weight
         logits[:, 1, :, images.shape[-1] // 2 :] = -9.0
