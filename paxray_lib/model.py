@@ -56,6 +56,7 @@ class AnatomySegmenter(nn.Module):
 
     @property
     def name(self) -> str:
+        """For people: the architecture, and the encoder where there is a choice."""
         architecture = self.config["architecture"]
         return architecture if architecture == PUBLISHED else f"{architecture}-{self.config['encoder']}"
 
