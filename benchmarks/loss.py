@@ -1,4 +1,4 @@
-"""Time and memory of the packed loss beside the plain way: ``python benchmarks/loss.py [--size PX] [--batch N]``.
+"""Time and memory of the packed loss beside the plain way: ``python benchmarks/loss.py [--size PX] [--update]``.
 
 Each row runs in a process of its own, so that its peak memory is its own: resident memory above that of the imports, in
 units of the logits as float32 (438 MiB at the default size), logits and targets included. On a GPU it is
@@ -14,6 +14,7 @@ import sys
 import time
 
 import torch
+from _report import conditions, table, update
 
 LABELS = 166
 ROWS = {
@@ -102,21 +103,20 @@ def run_row(name: str, options: argparse.Namespace) -> dict:
     return json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
 
 
-def print_table(options: argparse.Namespace) -> None:
-    """Print a markdown table of all rows."""
+def make_table(options: argparse.Namespace) -> str:
+    """Return all rows as a markdown table, with the conditions above it."""
     shape = f"({options.batch}, {LABELS}, {options.size}, {options.size})"
-    print(f"Loss on {shape}, {options.device}, {torch.get_num_threads()} threads, median of {options.repeats}\n")
-    print("| | forward s | backward s | ratio | peak, logits | loss | sum of gradient |\n|---|---|---|---|---|---|---|")
-    plain = None
+    header = ["loss", "forward s", "backward s", "ratio", "peak, logits", "value", "sum of gradient"]
+    rows, plain = [], None
     for name in ROWS:
         row = run_row(name, options)
         seconds = row["forward"] + row["backward"]
         plain = plain or seconds
-        print(
-            f"| {name} | {row['forward']:.4f} | {row['backward']:.4f} | {seconds / plain:.2f} | {row['tensors']:.1f} "
-            f"| {row['loss']:.6f} | {row['gradient']:.6f} |",
-            flush=True,
-        )
+        times = [f"{row['forward']:.4f}", f"{row['backward']:.4f}", f"{seconds / plain:.2f}", f"{row['tensors']:.1f}"]
+        rows.append([name, *times, f"{row['loss']:.6f}", f"{row['gradient']:.6f}"])
+    lines = ["## Loss", "", conditions("torch"), ""]
+    lines += [f"Logits {shape}, {options.device}, {torch.get_num_threads()} threads, median of {options.repeats}", ""]
+    return "\n".join(lines) + "\n" + table(header, rows)
 
 
 def main() -> None:
@@ -126,12 +126,16 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=3)
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--update", action="store_true", help="write the table into RESULTS.md too")
     parser.add_argument("--row", choices=ROWS, help="measure this row here and print JSON")
     options = parser.parse_args()
-    if options.row is None:
-        print_table(options)
-    else:
+    if options.row is not None:
         print(json.dumps(measure(ROWS[options.row], options.batch, options.size, options.device, options.repeats)))
+        return
+    text = make_table(options)
+    print(text)
+    if options.update:
+        update("loss", text)
 
 
 if __name__ == "__main__":
