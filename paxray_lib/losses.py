@@ -16,7 +16,7 @@ import torch
 from paxray_lib.common import did_you_mean
 
 KINDS = ("published", "present")
-# Elements of a block on a CPU: temporaries of 4 MB. Much smaller blocks cost more in waiting for threads than they gain.
+# Elements of a block on a CPU: temporaries of 4 MB. Much smaller ones wait for threads more than they gain.
 _BLOCK = 2**20
 _GPU_BLOCK = 2**26
 _SMOOTH = 1.0
