@@ -93,13 +93,13 @@ class Canvas:
         reference = np.broadcast_to((0.31, 0.87, 0.38), points.shape) if outward is None else outward
         second = _unit(np.cross(tangent, reference))
         first = _unit(np.cross(second, tangent))
-        wall = max(float(wide.max()), float(high.max())) / (0.7 * self.voxel)
-        grid = np.linspace(-1, 1, 2 * int(np.ceil(wall)) + 1) if wall > 0.4 else np.zeros(1)
-        a, b = (g.ravel() for g in np.meshgrid(grid, grid))
+        a, b = (g.ravel() for g in np.meshgrid(self._grid(wide.max(), 0.7), self._grid(high.max(), 0.7)))
         q = np.hypot(a, b)
         a, b, q = a[q <= 1], b[q <= 1], q[q <= 1]
-        spread = (wide[:, None] * a)[..., None] * first[:, None] + (high[:, None] * b)[..., None] * second[:, None]
-        flat, inside = self.flat_index((points[:, None] + spread).reshape(-1, 3))
+        one, two = (wide[:, None] * first).astype(np.float32), (high[:, None] * second).astype(np.float32)
+        near = points.astype(np.float32)
+        cloud = [near[:, k, None] + one[:, k, None] * a + two[:, k, None] * b for k in range(3)]  # 3 of (N, M)
+        flat, inside = self.flat_index(*cloud)
         return flat, np.tile(q, len(points))[inside], np.repeat(np.arange(len(points)), len(q))[inside]
 
     def beads(self, points: np.ndarray, radius: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -109,21 +109,31 @@ class Canvas:
             chosen = (radius >= low) & (radius < high)
             if chosen.any():
                 largest = radius[chosen].max()
-                n = int(np.ceil(largest / (0.75 * self.voxel)))
-                grid = np.linspace(-1, 1, 2 * n + 1) if largest > 0.6 * self.voxel else np.zeros(1)
-                ball = np.stack(np.meshgrid(grid, grid, grid), -1).reshape(-1, 3)
-                ball = ball[(ball**2).sum(1) <= 1]
-                p, r = points[chosen], radius[chosen]
-                flat, inside = self.flat_index((p[:, None] + r[:, None, None] * ball).reshape(-1, 3))
+                grid = self._grid(largest, 0.75)
+                ball = np.stack(np.meshgrid(grid, grid, grid)).reshape(3, -1)
+                ball = ball[:, (ball**2).sum(0) <= 1]
+                p, r = points[chosen].astype(np.float32), radius[chosen].astype(np.float32)
+                flat, inside = self.flat_index(*(p[:, k, None] + r[:, None] * ball[k] for k in range(3)))
                 flats.append(flat)
-                shares.append(np.repeat(np.clip(0.8 * (2 * r / self.voxel) ** 2, 0.05, 1), len(ball))[inside])
+                shares.append(np.repeat(np.clip(0.8 * (2 * r / self.voxel) ** 2, 0.05, 1), ball.shape[1])[inside])
         return np.concatenate(flats), np.concatenate(shares)
 
-    def flat_index(self, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return the flat voxel indices of the (M, 3) points inside the canvas, and (M,) bool which those are."""
-        index = np.floor((points - self.low) / self.voxel).astype(np.int64)
-        inside = ((index >= 0) & (index < self.shape)).all(axis=1)
-        return np.ravel_multi_index(index[inside].T, self.shape), inside
+    def _grid(self, reach: float, share: float) -> np.ndarray:
+        """Return float32 positions from -1 to 1, for points at most `share` of a voxel apart over `reach` mm."""
+        n = int(np.ceil(reach / (share * self.voxel))) if reach > 0.5 * self.voxel else 0
+        return np.linspace(-1, 1, 2 * n + 1, dtype=np.float32) if n else np.zeros(1, np.float32)
+
+    def flat_index(self, z: np.ndarray, y: np.ndarray, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return the flat voxel indices of the points inside the canvas, and (M,) bool which of the M points those are.
+
+        z, y, x are arrays of one shape with M elements, in mm.
+        """
+        scale, inside, flat = np.float32(1 / self.voxel), True, np.int32(0)
+        for mm, low, count in zip((z, y, x), self.low.astype(np.float32), self.shape, strict=True):
+            index = np.floor((mm.ravel() - low) * scale).astype(np.int32)
+            inside = inside & (index >= 0) & (index < count)
+            flat = flat * np.int32(count) + index
+        return flat[inside], inside
 
     def paint_flat(self, flat: np.ndarray, hu: np.ndarray | float | None = None, organ: np.ndarray | int | None = None):
         """Set CT number and organ value at flat voxel indices; for a voxel named twice the last value stays."""

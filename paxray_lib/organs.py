@@ -41,14 +41,20 @@ def paint_body(canvas: Canvas, frame: Frame) -> None:
     middle = middle + (1 - neck) * -4 + np.interp(t, [40, 140, 260], [4, 6, 8]) + 0.8 * thicker
     axis = frame.axis(z)
     skin = body.fat * np.interp(t, [-40, 20, 120, 330], [0.35, 0.6, 0.8, 1.25])
-    power = np.float32(2.4)
     for extra, hu in ((skin, FAT), (0 * skin, MUSCLE)):
-        across = np.abs((canvas.x[0] - axis[:, None]) / (muscle_wide + extra)[:, None]) ** power  # (Z, X)
-        along = np.abs((canvas.y[0].T - middle[:, None]) / (muscle_deep + extra)[:, None]) ** power  # (Z, Y)
-        inside = across.astype(np.float32)[:, None, :] + along.astype(np.float32)[:, :, None] < 1
-        np.copyto(canvas.hu, np.int16(hu), where=inside)
+        outline = muscle_wide + extra, middle, muscle_deep + extra
+        np.copyto(canvas.hu, np.int16(hu), where=_superellipses(canvas.y, canvas.x, axis, *outline, power=2.4))
     if body.breast:
         _paint_breasts(canvas, frame)
+
+
+def _superellipses(y, x, axis, wide, middle, deep, power: float) -> np.ndarray:
+    """Return the (Z, Y, X) inside of superellipses with centres (middle, axis) and half-axes (deep, wide), each (Z,)."""
+    along = np.abs((y[0].T - middle[:, None]) / deep[:, None]) ** power  # (Z, Y)
+    # half of the width at each (z, y): a single comparison for each voxel
+    half = np.where(along < 1, wide[:, None] * np.clip(1 - along, 0, 1) ** (1 / power), -1)
+    aside = np.abs(x[0] - axis[:, None]).astype(np.float32)  # (Z, X)
+    return aside[:, None, :] < half.astype(np.float32)[:, :, None]
 
 
 def _paint_breasts(canvas: Canvas, frame: Frame) -> None:
@@ -97,11 +103,7 @@ def _cage_box(canvas: Canvas, frame: Frame) -> tuple[slice, slice, slice]:
 
 def _cavity(frame: Frame, heights: np.ndarray, y: np.ndarray, x: np.ndarray) -> np.ndarray:
     """Return the (Z, Y, X) inside of the rib cage and of the belly below it."""
-    wide, middle, deep = frame.cage(heights, margin=-3.0)
-    axis, power = frame.axis(heights), np.float32(frame.EXPONENT)
-    across = np.abs((x[0] - axis[:, None]) / wide[:, None]).astype(np.float32) ** power  # (Z, X)
-    along = np.abs((y[0].T - middle[:, None]) / deep[:, None]).astype(np.float32) ** power  # (Z, Y)
-    return across[:, None, :] + along[:, :, None] < 1
+    return _superellipses(y, x, frame.axis(heights), *frame.cage(heights, margin=-3.0), power=frame.EXPONENT)
 
 
 def _heart(canvas: Canvas, frame: Frame, inside: tuple[slice, slice, slice]) -> np.ndarray:

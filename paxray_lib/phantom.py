@@ -4,6 +4,7 @@ A phantom is a function of (seed, case) alone; its size in pixels changes the re
 volumes pass through `projection.py`, as a real CT does.
 """
 
+import contextlib
 import json
 import os
 from collections.abc import Iterator
@@ -30,6 +31,7 @@ _FINEST, _COARSEST = 0.8, 2.0  # mm, voxels; finer images are interpolated
 _SETTINGS = "sample.json"
 _VERSION = 1  # raise it when the same seed gives other phantoms
 _SUFFIX = {"packed": ".pxm", "npy": ".npy"}
+_THREADS = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
 _EXTRA = {
     "name": "PAXRay workbench sample: generated thorax phantoms",
     "license": "CC0-1.0, generated phantoms",
@@ -247,12 +249,27 @@ def _write_all(out: Path, todo: list[int], size: int, seed: int, format: str, wo
         return
     # spawn: a fork of a process with threads (a notebook, torch) can hang
     with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-        jobs = [pool.submit(_write_case, out, case, size, seed, format) for case in todo]
+        with _single_threaded_children():
+            jobs = [pool.submit(_write_case, out, case, size, seed, format) for case in todo]
         try:
             yield from (job.result() for job in as_completed(jobs))
         except BaseException:
             pool.shutdown(wait=True, cancel_futures=True)
             raise
+
+
+@contextlib.contextmanager
+def _single_threaded_children() -> Iterator[None]:
+    # each process would start a BLAS thread for every processor, and they would wait for each other
+    saved = dict(os.environ)
+    os.environ.update(dict.fromkeys(_THREADS, "1"))
+    try:
+        yield
+    finally:
+        for name in _THREADS:
+            os.environ.pop(name)
+            if name in saved:
+                os.environ[name] = saved[name]
 
 
 def _write_case(out: Path, case: int, size: int, seed: int, format: str) -> int:

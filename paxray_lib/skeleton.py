@@ -170,7 +170,7 @@ def _paint_scapula(canvas: Canvas, frame: Frame, side: int, lift: float) -> None
     a, b = a[a + b <= 1, None], b[a + b <= 1, None]
     plate = joint + a * (upper - joint) + b * (tip - joint)
     plate[:, 1] += 10 * np.sin(np.pi * np.clip(a + b, 0, 1))[:, 0]
-    canvas.paint_flat(canvas.flat_index(plate)[0], int(0.55 * body.cortex))
+    canvas.paint_flat(canvas.flat_index(*plate.T)[0], int(0.55 * body.cortex))
     acromion, root = joint + np.array((-22, 12, side * 6)), upper + np.array((22, 4, 0))
     edges = [(joint, tip, 4, 4.5), (upper, tip, 4, 2.5), (joint, upper, 4, 3.5), (root, acromion, 16, 4.5)]
     for start, end, bow, radius in edges:
