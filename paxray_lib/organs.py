@@ -49,7 +49,7 @@ def paint_body(canvas: Canvas, frame: Frame) -> None:
 
 
 def _superellipses(y, x, axis, wide, middle, deep, power: float) -> np.ndarray:
-    """Return the (Z, Y, X) inside of superellipses with centres (middle, axis) and half-axes (deep, wide), each (Z,)."""
+    """Return the (Z, Y, X) inside of superellipses with centres (middle, axis), half-axes (deep, wide), each (Z,)."""
     along = np.abs((y[0].T - middle[:, None]) / deep[:, None]) ** power  # (Z, Y)
     # half of the width at each (z, y): a single comparison for each voxel
     half = np.where(along < 1, wide[:, None] * np.clip(1 - along, 0, 1) ** (1 / power), -1)
