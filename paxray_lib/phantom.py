@@ -124,7 +124,7 @@ def draw_look(rng: np.random.Generator) -> Look:
     cut = rng.uniform(0, 0.06, 4) * (rng.random(4) < 0.5) * (rng.random() < 0.35)
     exposure = Exposure(
         bone=rng.uniform(0.95, 1.6),
-        scatter=rng.uniform(0.03, 0.5),
+        scatter=rng.uniform(0.03, 0.9),
         low=rng.uniform(0.2, 3.0),
         high=rng.uniform(99.0, 100.0),
         gamma=float(np.exp(rng.normal(0.12, 0.25))),
