@@ -10,12 +10,12 @@ const MAX_SCALE = 64, KEPT_SCENES = 256;
 
 const TEMPLATE = `
 <div class="paxray-browse" data-testid="browse" hidden>
-  <button data-testid="previous" title="Previous image (p)">‹ Previous</button>
-  <button data-testid="next" title="Next image (n)">Next ›</button>
+  <button data-testid="previous" title="Previous image (p)" aria-label="Previous image">‹</button>
+  <button data-testid="next" title="Next image (n)" aria-label="Next image">›</button>
   <select data-testid="jump" aria-label="Image"></select>
   <span data-testid="place"></span>
   <label>View <select data-testid="view"><option value="">all</option><option>frontal</option><option>lateral</option></select></label>
-  <label data-testid="sort-label">Worst first by <select data-testid="sort"><option value="">(file order)</option></select></label>
+  <label data-testid="sort-label">Sort <select data-testid="sort"><option value="">file order</option></select></label>
 </div>
 <div class="paxray-main">
   <div class="paxray-left">
@@ -511,7 +511,7 @@ class Viewer {
     const verdict = label => {
       if (stacks.length < 2) return "";
       const [a, b] = stacks.map(stack => stack.sets.has(stack.ids[i], label));
-      return a && b ? "in both" : a ? "ground truth only" : "prediction only";
+      return a && b ? "in both" : a ? "missed" : "extra";
     };
     return [...found].map(label => ({ label, area: area(label), verdict: verdict(label) })).sort((a, b) => a.area - b.area || a.label - b.label);
   }
@@ -525,12 +525,11 @@ class Viewer {
     const { meta, planes } = this.scene, total = meta.width * meta.height, found = this.labelsAt(pixel);
     const values = Array.from({ length: meta.channels }, (_, k) => planes[k * total + pixel[1] * meta.width + pixel[0]]);
     const count = found.length === 1 ? "1 label" : `${found.length} labels`;
-    const line = element("p", "", `column ${pixel[0]}, row ${pixel[1]}, gray ${values.join(" ")}: ${count}`);
+    const line = element("p", "", `column ${pixel[0]}, row ${pixel[1]}, gray ${values.join(" ")}: ${count}${found.length ? ", the smallest first" : ""}`);
     const chips = found.map(({ label, area, verdict }) => {
       const chip = element("span", "paxray-chip", undefined, { "data-label": this.labels.names[label] });
-      const size = meta.spacing ? `${(area * meta.spacing[0] * meta.spacing[1] / 100).toFixed(1)} cm²` : `${area} px`;
-      chip.append(square(this.labels.colors[label]), this.labels.names[label] + " ",
-        element("span", "", `${areaText(area, total)}, ${size}${verdict ? ", " + verdict : ""}`));
+      const size = meta.spacing ? `${(area * meta.spacing[0] * meta.spacing[1] / 100).toFixed(1)} cm²` : areaText(area, total);
+      chip.append(square(this.labels.colors[label]), this.labels.names[label] + " ", element("span", "", verdict ? `${size}, ${verdict}` : size));
       return chip;
     });
     box.replaceChildren(line, ...chips);
@@ -546,9 +545,10 @@ class Viewer {
 
   moved() {
     this.find("zoom").textContent = `${Math.round(100 * this.camera.scale)}%`;
+    const visible = this.camera.visible();
+    this.root.dataset.visible = visible;
     clearTimeout(this.settle);
     this.settle = setTimeout(() => {
-      const visible = this.camera.visible();
       if (this.scene && String(visible) !== String(this.model.get("visible"))) this.set("visible", visible);
     }, 150);
   }
@@ -654,7 +654,7 @@ class Viewer {
   buildBrowse() {
     const { names, scores } = this.items, sort = this.find("sort");
     this.find("browse").hidden = names.length < 2;
-    for (const column of Object.keys(scores)) sort.append(new Option(column.replaceAll("_", " "), column));
+    for (const column of Object.keys(scores)) sort.append(new Option(`worst ${column.replaceAll("_", " ")}`, column));
     this.find("sort-label").hidden = sort.options.length < 2;
   }
 
@@ -679,19 +679,22 @@ class Viewer {
   /** Write the traits of the style into the controls. */
   readStyle() {
     const { alpha, outline, dashed, window: [low, high] } = this.style();
-    const width = high - low, level = low + (width >> 1);
-    for (const [id, value, text] of [["opacity", alpha, `${Math.round(alpha / 2.55)}%`], ["level", level, level], ["window", width, width]]) {
-      this.find(id).value = value;
-      this.find(id).nextElementSibling.textContent = text;
+    if (String(this.windowOfSliders()) !== `${low},${high}`) { // else they say the same, beyond the ends of the scale too
+      this.find("window").value = high - low;
+      this.find("level").value = low + ((high - low) >> 1);
     }
+    this.find("opacity").value = alpha;
+    const texts = { opacity: `${Math.round(alpha / 2.55)}%`, level: this.find("level").value, window: this.find("window").value };
+    for (const [id, text] of Object.entries(texts)) this.find(id).nextElementSibling.textContent = text;
     this.find("outline").value = outline;
     this.find("dashed").checked = dashed;
     this.updateModes();
   }
 
-  setWindow() {
-    const width = Number(this.find("window").value), low = Math.max(0, Math.min(254, Number(this.find("level").value) - (width >> 1)));
-    this.set("window", [low, Math.max(low + 1, Math.min(255, Number(this.find("level").value) - (width >> 1) + width))]);
+  windowOfSliders() {
+    const width = Number(this.find("window").value), low = Number(this.find("level").value) - (width >> 1);
+    const from = Math.max(0, Math.min(254, low));
+    return [from, Math.max(from + 1, Math.min(255, low + width))];
   }
 
   connect() {
@@ -718,7 +721,7 @@ class Viewer {
     listen("opacity", "input", () => this.set("alpha", Number(this.find("opacity").value)));
     listen("outline", "change", () => this.set("outline", Number(this.find("outline").value)));
     listen("dashed", "change", () => this.set("dashed", this.find("dashed").checked));
-    for (const id of ["level", "window"]) listen(id, "input", () => this.setWindow());
+    for (const id of ["level", "window"]) listen(id, "input", () => { this.set("window", this.windowOfSliders()); this.readStyle(); });
     listen("zoom-in", "click", () => camera.zoom(1.5));
     listen("zoom-out", "click", () => camera.zoom(1 / 1.5));
     listen("zoom-reset", "click", () => camera.reset());
@@ -751,19 +754,19 @@ class Viewer {
       stage.setPointerCapture(event.pointerId);
     });
     listen("stage", "pointermove", event => {
-      if (press && (press.moved || Math.hypot(event.clientX - press.x, event.clientY - press.y) > 3)) {
+      if (event.buttons & 1 && press && (press.moved || Math.hypot(event.clientX - press.x, event.clientY - press.y) > 3)) {
         stage.classList.add("panning");
         camera.pan(event.clientX - press.x, event.clientY - press.y);
         press = { x: event.clientX, y: event.clientY, moved: true };
       }
       this.readout(camera.pixel(...at(event)));
     });
-    listen("stage", "pointerup", event => {
+    listen("stage", "pointerup", () => stage.classList.remove("panning"));
+    listen("stage", "click", event => {
       const pixel = camera.pixel(...at(event));
-      if (press && !press.moved && this.scene && event.detail < 2) before = this.selected;
-      if (press && !press.moved && this.scene && pixel) this.pick(pixel, event.shiftKey);
-      press = null;
-      stage.classList.remove("panning");
+      if (event.target.closest("button") || press?.moved || event.detail > 1 || !this.scene || !pixel) return;
+      before = this.selected;
+      this.pick(pixel, event.shiftKey);
     });
     listen("stage", "pointercancel", () => { press = null; stage.classList.remove("panning"); });
     listen("stage", "pointerleave", () => this.readout(null));

@@ -20,7 +20,8 @@ Controls bear `data-testid` attributes, for tests and scripts:
     iou-NAME, dice-NAME, area-NAME, mean        scores, areas, and the mean scores of the selection
     browse, previous, next, jump, view, sort    browsing; present only with several images
 
-`data-drawn` on the viewer counts the drawings, `data-draw-ms` is the duration of the last one.
+On the viewer, `data-drawn` counts the drawings, `data-draw-ms` is the duration of the last one, `data-first-ms` that of
+the first one of an image from its arrival on, and `data-visible` is the trait `visible` at this moment.
 """
 
 import io
