@@ -187,7 +187,9 @@ def predict(
     labels: Labels = "",
     mirror: Annotated[bool, typer.Option("--mirror", help="Average with the mirrored image (known view).")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Make outputs again that are there.")] = False,
-    batch_size: Annotated[int, typer.Option(min=1, help="Images that pass through the network together.")] = 4,
+    batch_size: Annotated[
+        int | None, typer.Option(min=1, help="Images that pass through the network together; default 1, on a GPU 8.")
+    ] = None,
     precision: Annotated[str, typer.Option(help="float32, or bfloat16 where the hardware has it: faster.")] = "float32",
     device: Device = "auto",
 ):

@@ -182,12 +182,16 @@ def _largest_not_above(value: float, dtype: "torch.dtype") -> float:
 
 def _pack_channels_last(logits: "torch.Tensor", cut: float, packed: "torch.Tensor") -> None:
     """Pack pixel by pixel, a block of rows at a time so that the booleans stay in the cache."""
+    import torch
+
     out = packed.numpy()
     pixels = logits.detach().permute(0, 2, 3, 1)  # (N, H, W, L)
+    if logits.dtype in (torch.float32, torch.float64):
+        pixels = pixels.numpy()  # its comparison takes a fifth of the time of torch's for blocks as small as these
     step = max(1, 2**20 // (pixels.shape[2] * pixels.shape[3]))
     for n in range(len(pixels)):
         for top in range(0, pixels.shape[1], step):
-            above = (pixels[n, top : top + step] > cut).numpy()
+            above = np.asarray(pixels[n, top : top + step] > cut)
             out[n, top : top + step] = np.packbits(above, axis=-1, bitorder="little")
 
 

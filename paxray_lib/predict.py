@@ -91,7 +91,7 @@ def predict(
     format: str = "packed",
     threshold: float = 0.5,
     labels: str | Iterable[str] | None = None,
-    batch_size: int = 4,
+    batch_size: int | None = None,
     mirror: bool = False,
     overwrite: bool = False,
     precision: str = "float32",
@@ -106,7 +106,7 @@ def predict(
     format : "packed" (.pxm), "npy" ((L, H, W) bool, as published), "coco" (RLE JSON), or "dicom-seg" (for DICOM images)
     threshold : a pixel has a label where its sigmoid is greater
     labels : names, groups and patterns of the labels to write; all by default
-    batch_size : images that pass through the network together
+    batch_size : images that pass through the network together; by default 1, on a GPU 8 (a CPU gains nothing from more)
     mirror : average each image of known view with its mirror image, sides swapped back
     overwrite : make outputs again that are there already
     precision : "float32", or "bfloat16": faster on hardware that has it, with about 1 % of the outlines' pixels changed
@@ -144,14 +144,14 @@ def predict(
         if isinstance(model, AnatomySegmenter):
             model = optimize_for_inference(model, next(model.parameters()).device, PRECISIONS[precision])
         run = _Run(model, out, ledger, settings, indices, items)
-        run.go(batch_size)
+        run.go(batch_size or (8 if next(model.parameters()).is_cuda else 1))
         return run.table()
 
 
-def _check_numbers(threshold: float, batch_size: int, precision: str) -> None:
+def _check_numbers(threshold: float, batch_size: int | None, precision: str) -> None:
     if not 0 < threshold < 1:
         raise ValueError(f"threshold {threshold}: must lie between 0 and 1")
-    if batch_size < 1:
+    if batch_size is not None and batch_size < 1:
         raise ValueError(f"batch_size {batch_size}: must be 1 or more")
     if precision not in PRECISIONS:
         raise ValueError(f"unknown precision {precision!r} (one of {', '.join(PRECISIONS)})")
