@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 NAME = "sources.jsonl"
-_Entry = tuple[str | None, int, int]
+_Entry = tuple[str, int, int]
 
 
 def read_sources(out: Path) -> dict[str, _Entry]:
@@ -47,9 +47,7 @@ class Ledger:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             self._file.close()
-            raise ValueError(
-                f"{out}: another prediction is at work in this folder; wait for it, or use another"
-            ) from None
+            raise ValueError(f"{out}: another prediction works in this folder; wait for it, or use another") from None
         self._entries = read_sources(out)
         self._file.write("\n")  # ends what a kill may have cut short
 
@@ -59,8 +57,10 @@ class Ledger:
     def __exit__(self, *_) -> None:
         self._file.close()
 
-    def __contains__(self, output: str) -> bool:
-        return output in self._entries
+    def may_write(self, output: str, source: Path) -> bool:
+        """Return whether an output is not there, or is one that was made from `source`, as it is now or was before."""
+        made_from = self._entries.get(output, (None,))[0]
+        return not (self.out / output).exists() or made_from == os.path.relpath(source, self.out)
 
     def is_done(self, output: str, source: Path) -> bool:
         """Return whether an output is there and was made from `source` as it is now."""
@@ -75,7 +75,7 @@ class Ledger:
     def forget(self) -> None:
         """Let no output count as done; they are still known as made here."""
         for output in list(self._entries):
-            self._write(output, (None, 0, 0))
+            self._write(output, (self._entries[output][0], 0, 0))
 
     def clean(self, outputs: Iterable[str]) -> None:
         """Remove the unfinished files that a killed run left beside its outputs."""

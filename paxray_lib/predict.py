@@ -188,11 +188,11 @@ def _prepare(out: Path, ledger: Ledger, items: Sequence[_Item], settings: dict, 
         ledger.forget()
     else:
         _check_settings(out / SETTINGS, settings)
-        foreign = [item.output for item in items if item.output not in ledger and (out / item.output).exists()]
+        foreign = [item for item in items if not ledger.may_write(item.output, item.path)]
         if foreign:
             raise ValueError(
-                f"{out / foreign[0]}: is there already and was not predicted by an earlier run; use another folder, "
-                "or overwrite"
+                f"{out / foreign[0].output}: is there already and was not predicted from {foreign[0].path}; "
+                "use another folder, or overwrite"
             )
     ledger.clean(item.output for item in items)
     with atomic_write(out / SETTINGS) as temporary:

@@ -1,19 +1,21 @@
+import errno
 import json
+import os
 import sys
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
 from PIL import Image as PilImage
+from test_outputs import read_seg, write_xray
 
 from paxray_lib.images import Image, Preprocessing, read_image
 from paxray_lib.labels import LABELS
+from paxray_lib.ledger import Ledger
 from paxray_lib.masks import PackedMasks
-from paxray_lib.outputs import output_names
-from paxray_lib.predict import predict, predict_image
+from paxray_lib.predict import Stopped, predict, predict_image
 
 predict_module = sys.modules["paxray_lib.predict"]  # the package attribute of that name is the function
 
@@ -156,37 +158,215 @@ def test_labels_are_selected(folder, tmp_path):
         predict(Threshold(), folder / "a.png", tmp_path, labels=["hart"])
 
 
-def test_mirroring_swaps_sides_in_frontal_images_only():
-    model = Threshold((16, 16))
-    pixels = np.full((16, 16), 0.9, np.float32)
-    found = {
-        view: predict_image(model, Image(pixels, None, view), mirror=True) for view in ("frontal", "lateral", None)
-    }
-    plain = predict_image(model, pixels)
-    assert found[None] == plain
-    # the model finds lung_left (2) everywhere and lung_right (1) in the left half only: logits 44.3 and -9
-    assert found["frontal"].unpack("lung_left").mean() == 1
-    assert found["frontal"].unpack("lung_right").mean() == 1  # half from lung_left of the mirrored image
-    assert found["lateral"].unpack("lung_right").mean() == 1  # mirrored halves averaged, sides kept
-    assert plain.unpack("lung_right").mean() == 0.5
+# -- mirroring
 
 
-@given(
-    st.lists(
-        st.tuples(
-            st.sampled_from(["", "d/"]),
-            st.sampled_from("ab"),
-            st.sampled_from([".png", ".jpg", ".PNG", ".png.png", ""]),
-        ),
-        unique=True,
+class Fixed(Threshold):
+    """Logits do not depend on the image but on whether it is the mirrored one, whose left column is white."""
+
+    def __init__(self, plain, mirrored, size=(8, 8)):
+        super().__init__(size)
+        self.plain, self.mirrored = (torch.as_tensor(a, dtype=torch.float32) for a in (plain, mirrored))
+
+    def coarse(self, images):
+        return torch.stack([self.mirrored if image[0, 0, 0] > 0 else self.plain for image in images])
+
+
+@pytest.mark.parametrize("view", ["frontal", "lateral", None])
+def test_mirroring_is_the_mean_of_both_logits_with_sides_swapped_back(view):
+    rng = np.random.default_rng(0)
+    plain, mirrored = rng.normal(size=(2, 166, 8, 8)).astype(np.float32)
+    pixels = np.zeros((8, 8), np.float32)
+    pixels[:, -1] = 1
+    masks = predict_image(Fixed(plain, mirrored), Image(pixels, None, view), threshold=0.6, mirror=True)
+    cut = np.log(0.6 / 0.4)
+    for i, name in enumerate(LABELS.names):
+        other = {"frontal": LABELS.mirror[i], "lateral": i, None: None}[view]
+        wanted = plain[i]
+        # the right middle lobe has no counterpart: the mirrored image does not show where it lies
+        if other is not None and not (view == "frontal" and name == "lung_right_lobemiddle"):
+            wanted = (plain[i] + mirrored[other][:, ::-1]) / 2
+        np.testing.assert_array_equal(masks.unpack()[i], wanted > cut, err_msg=name)
+
+
+def test_a_network_that_is_symmetric_is_not_changed_by_mirroring():
+    class Symmetric(Threshold):
+        def coarse(self, images):
+            gray = images[:, :1] * 0.229 + 0.485
+            return (gray - torch.rand(166, generator=torch.Generator().manual_seed(0))[None, :, None, None]) * 50
+
+    pixels = np.random.default_rng(1).random((16, 16), np.float32)
+    model = Symmetric((16, 16))
+    masks = predict_image(model, Image(pixels, None, "lateral"), mirror=True)
+    assert masks == predict_image(model, pixels)
+
+
+def test_labels_and_mirroring_go_together(folder, tmp_path):
+    path, names = folder / "deep/cfrontal.jpeg", ["lung_left", "lung_right_lobemiddle"]
+    predict(Threshold(), path, tmp_path, labels=names, mirror=True)
+    whole = predict_image(Threshold(), read_image(path), mirror=True)
+    np.testing.assert_array_equal(PackedMasks.read(tmp_path / "cfrontal.pxm").unpack(), whole.unpack(names))
+
+
+# -- runs that go on
+
+
+def test_a_bad_file_that_becomes_good_is_done_on_the_next_run(folder, tmp_path):
+    good = (folder / "a.png").read_bytes()
+    (folder / "late.png").write_bytes(good[:50])
+    first = predict(Threshold(), folder, tmp_path / "out").set_index("file")
+    assert first.loc[str(folder / "late.png"), "status"] == "failed"
+    (folder / "late.png").write_bytes(good)
+    second = predict(Threshold(), folder, tmp_path / "out").set_index("file")
+    assert second.loc[str(folder / "late.png"), "status"] == "ok"
+    assert (second["status"] == "skipped").sum() == 4
+    assert PackedMasks.read(tmp_path / "out/late.pxm") == PackedMasks.read(tmp_path / "out/a.png.pxm")
+
+
+def test_an_image_that_was_replaced_is_done_again(folder, tmp_path):
+    out = tmp_path / "out"
+    predict(Threshold(), folder, out)
+    (folder / "a.png").write_bytes((folder / "deep/B.PNG").read_bytes())
+    report = predict(Threshold(), folder, out).set_index("output")
+    assert report["status"].value_counts().to_dict() == {"skipped": 3, "ok": 1}
+    assert PackedMasks.read(out / "a.png.pxm") == PackedMasks.read(out / "deep/B.pxm")
+
+
+def test_images_of_another_folder_do_not_count_as_done(folder, tmp_path):
+    out = tmp_path / "out"
+    predict(Threshold(), [folder / "a.png"], out)
+    other = tmp_path / "other/a.jpg"
+    other.parent.mkdir()
+    PilImage.new("L", (9, 7), 200).save(other)
+    before = (out / "a.pxm").read_bytes()
+    with pytest.raises(ValueError, match=r"a\.pxm: is there already and was not predicted from .*other/a\.jpg"):
+        predict(Threshold(), other, out)
+    assert (out / "a.pxm").read_bytes() == before
+    assert predict(Threshold(), other, out, overwrite=True)["status"].tolist() == ["ok"]
+    assert PackedMasks.read(out / "a.pxm").shape[1:] == (7, 9)
+
+
+def test_files_that_were_not_predicted_are_not_written_over(folder, tmp_path):
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "a.png.npy").write_bytes(b"a label of somebody's data set")
+    with pytest.raises(ValueError, match=r"a\.png\.npy: is there already"):
+        predict(Threshold(), folder, out, format="npy")
+    assert (out / "a.png.npy").read_bytes() == b"a label of somebody's data set"
+    assert (predict(Threshold(), folder, out, format="npy", overwrite=True)["status"] == "ok").all()
+
+
+def test_a_stopped_overwrite_leaves_no_old_output_counted_as_done(folder, tmp_path, monkeypatch):
+    out, write, calls = tmp_path / "out", predict_module.write_output, []
+    predict(Threshold(), folder, out)
+
+    def stops(*arguments):
+        calls.append(arguments)
+        if len(calls) > 1:
+            raise KeyboardInterrupt
+        write(*arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(predict_module, "write_output", stops)
+        with pytest.raises(KeyboardInterrupt):
+            predict(Threshold(), folder, out, threshold=0.7, overwrite=True)
+    report = predict(Threshold(), folder, out, threshold=0.7)
+    assert set(report["status"]) == {"ok", "skipped"}
+    for row in report.itertuples():
+        assert PackedMasks.read(out / row.output) == predict_image(Threshold(), read_image(row.file), 0.7)
+
+
+def test_a_line_cut_short_by_a_kill_costs_one_output(folder, tmp_path):
+    out = tmp_path / "out"
+    predict(Threshold(), folder, out)
+    lines = (out / "sources.jsonl").read_text().rstrip("\n")
+    (out / "sources.jsonl").write_text(lines[:-9])
+    last = json.loads(lines.splitlines()[-1])["output"]
+    (out / last).unlink()  # the line stands before its output
+    report = predict(Threshold(), folder, out).set_index("output")
+    assert report.loc[last, "status"] == "ok"
+    assert (report["status"] == "skipped").sum() == 3
+    assert (predict(Threshold(), folder, out)["status"] == "skipped").all()
+
+
+def test_unfinished_files_of_a_killed_run_are_removed(folder, tmp_path):
+    (tmp_path / "out/deep").mkdir(parents=True)
+    part = tmp_path / "out/deep/.B.0123456789ab.part.pxm"
+    part.write_bytes(b"half")
+    predict(Threshold(), folder, tmp_path / "out")
+    assert not part.exists()
+
+
+def test_two_runs_do_not_work_in_one_folder(folder, tmp_path):
+    with Ledger(tmp_path / "out"), pytest.raises(ValueError, match="another prediction works in this folder"):
+        predict(Threshold(), folder, tmp_path / "out")
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EROFS])
+def test_a_full_disk_ends_the_run_and_what_is_done_is_recorded(folder, tmp_path, monkeypatch, number):
+    out, write, calls = tmp_path / "out", predict_module.write_output, []
+
+    def full(path, *arguments):
+        calls.append(path)
+        if len(calls) > 2:
+            raise OSError(number, os.strerror(number), str(path))
+        write(path, *arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(predict_module, "write_output", full)
+        with pytest.raises(Stopped, match=rf"{os.strerror(number)}.*of 4 done"):
+            predict(Threshold(), folder, out)
+    report = pd.read_csv(out / "report.csv", keep_default_na=False)
+    assert len(report) == 4
+    assert {"ok", "pending"} >= set(report["status"])
+    assert {str(path.relative_to(out)) for path in out.rglob("*.pxm")} >= set(report["output"]) - {""}
+    again = predict(Threshold(), folder, out)
+    assert again["status"].value_counts().to_dict() == {"skipped": 2, "ok": 2}
+
+
+def test_an_output_that_cannot_be_written_is_one_failed_row(folder, tmp_path):
+    (tmp_path / "out/deep/B.pxm").mkdir(parents=True)
+    report = predict(Threshold(), folder, tmp_path / "out", overwrite=True).set_index("file")
+    assert report.loc[str(folder / "deep/B.PNG"), "status"] == "failed"
+    assert "could not be written" in report.loc[str(folder / "deep/B.PNG"), "reason"]
+    assert (report["status"] == "ok").sum() == 3
+
+
+def test_values_that_are_not_finite_fail_and_name_the_image(folder, tmp_path):
+    class Broken(Threshold):
+        def coarse(self, images):
+            logits = super().coarse(images)
+            logits[images.mean(dim=(1, 2, 3)) > 0.5, 17, 0, 0] = float("nan")
+            return logits
+
+    PilImage.new("L", (20, 20), 255).save(folder / "white.png")
+    report = predict(Broken(), folder, tmp_path / "out").set_index("file")
+    failed = report[report["status"] == "failed"]
+    assert list(failed.index) == [str(folder / "white.png")]
+    assert "not finite" in failed["reason"].iloc[0]
+    assert str(folder / "white.png") in failed["reason"].iloc[0]
+    with pytest.raises(ValueError, match="not finite"):
+        predict_image(Broken(), read_image(folder / "white.png"))
+
+
+def test_dicom_outputs_beside_their_inputs_are_not_predicted(tmp_path):
+    write_xray(tmp_path / "x.dcm", (20, 24))
+    PilImage.new("L", (9, 7)).save(tmp_path / "y.png")
+    for wanted in (["ok", "failed"], ["skipped", "failed"]):
+        report = predict(Threshold(), tmp_path, tmp_path, format="dicom-seg")
+        assert report["status"].tolist() == wanted
+        assert [Path(file).name for file in report["file"]] == ["x.dcm", "y.png"]
+        assert "y.png: not DICOM" in report["reason"].iloc[1]
+    np.testing.assert_array_equal(
+        read_seg(tmp_path / "x.seg.dcm"), predict_image(Threshold(), read_image(tmp_path / "x.dcm")).unpack()
     )
-)
-def test_two_inputs_never_write_one_output(parts):
-    names = ["".join(part) for part in parts]
-    outputs = output_names(names, ".pxm")
-    assert len(set(outputs)) == len(names)
-    for name, output in zip(names, outputs, strict=True):
-        assert output.startswith(name.rsplit(".", 1)[0])
+
+
+def test_the_report_is_in_the_order_of_the_inputs(folder, tmp_path):
+    paths = [folder / "deep/B.PNG", folder / "missing.png", folder / "a.png", folder / "a.jpg"]
+    report = predict(Threshold(), paths, tmp_path / "out")
+    assert report["file"].tolist() == list(map(str, paths))
+    assert report["status"].tolist() == ["ok", "failed", "ok", "ok"]
 
 
 def test_wrong_arguments_are_refused_before_anything_is_written(folder, tmp_path):
@@ -200,6 +380,9 @@ def test_wrong_arguments_are_refused_before_anything_is_written(folder, tmp_path
         predict(Threshold(), folder / "none", out)
     with pytest.raises(ValueError, match="list is empty"):
         predict(Threshold(), [], out)
+    for wrong in ({"threshold": 1.0}, {"threshold": float("nan")}, {"batch_size": 0}, {"precision": "float8"}):
+        with pytest.raises(ValueError, match=next(iter(wrong))):
+            predict(Threshold(), folder, out, **wrong)
     assert not out.exists()
 
 
