@@ -120,8 +120,16 @@ def child(path: str, folder: Path) -> None:
     else:
         network = ours(model, folder / "images", folder / path, path)
     total = time.perf_counter() - start
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
-    print(json.dumps({"total": total, "network": network, "peak": peak}))
+    print(json.dumps({"total": total, "network": network, "peak": peak_bytes()}))
+
+
+def peak_bytes() -> int:
+    """Return the peak resident memory of this process."""
+    status = Path("/proc/self/status")
+    if status.is_file():  # the kernel's ru_maxrss starts at the memory of the process that started this one
+        line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM"))
+        return int(line.split()[1]) * 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
 
 def differences(folder: Path, path: str, count: int) -> tuple[int, int, int]:

@@ -10,7 +10,9 @@ import pytest
 import torch
 from PIL import Image as PilImage
 from test_outputs import read_seg, write_xray
+from typer.testing import CliRunner
 
+from paxray_lib.cli import app
 from paxray_lib.images import Image, Preprocessing, read_image
 from paxray_lib.labels import LABELS
 from paxray_lib.ledger import Ledger
@@ -391,3 +393,31 @@ def test_settings_name_what_was_done(folder, tmp_path):
     settings = json.loads((tmp_path / "out/settings.json").read_text())
     assert settings["threshold"] == 0.25
     assert settings["labels"] == ["heart"]
+
+
+# -- the command
+
+
+def test_the_command_tells_how_it_went(folder, tmp_path, monkeypatch):
+    monkeypatch.setattr("paxray_lib.model.load_model", lambda path, device: Threshold())
+    arguments = ["predict", "--images", str(folder), "--out", str(tmp_path / "out"), "--weights", "w.ckpt"]
+    done = CliRunner().invoke(app, arguments)
+    assert done.exit_code == 0, done.stderr
+    assert "4 ok, 0 skipped, 0 failed" in done.stdout
+    (folder / "text.png").write_text("hello")
+    some = CliRunner().invoke(app, arguments)
+    assert some.exit_code == 1
+    assert "0 ok, 4 skipped, 1 failed" in some.stdout
+    assert some.stderr.startswith("failed: ")
+    other = CliRunner().invoke(app, [*arguments, "--threshold", "0.6"])
+    assert other.exit_code == 2
+    assert "other threshold" in other.stderr
+
+    def full(*_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(predict_module, "write_output", full)
+    stopped = CliRunner().invoke(app, [*arguments, "--overwrite"])
+    assert stopped.exit_code == 3
+    assert os.strerror(errno.ENOSPC) in stopped.stderr
+    assert len(stopped.stderr.strip().splitlines()) == 1
