@@ -17,6 +17,7 @@ from paxray_lib.images import Image, Preprocessing, read_image
 from paxray_lib.labels import LABELS
 from paxray_lib.ledger import Ledger
 from paxray_lib.masks import PackedMasks
+from paxray_lib.model import build_model
 from paxray_lib.predict import Stopped, predict, predict_image
 
 predict_module = sys.modules["paxray_lib.predict"]  # the package attribute of that name is the function
@@ -393,6 +394,24 @@ def test_settings_name_what_was_done(folder, tmp_path):
     settings = json.loads((tmp_path / "out/settings.json").read_text())
     assert settings["threshold"] == 0.25
     assert settings["labels"] == ["heart"]
+
+
+def test_bfloat16_moves_only_what_is_near_the_threshold(folder, tmp_path):
+    torch.manual_seed(0)
+    model = build_model(
+        "unet", ["heart", "aorta"], "resnet18", preprocessing=Preprocessing("standard", (64, 64))
+    ).eval()
+    predict(model, folder / "a.png", tmp_path / "half", precision="bfloat16")
+    masks = PackedMasks.read(tmp_path / "half/a.pxm", model.labels)
+    image = read_image(folder / "a.png")
+    with torch.no_grad():
+        logits = model(torch.as_tensor(model.preprocess(image))[None])[0].numpy()  # (2, 64, 64)
+    rows, columns = (np.arange(n) * 64 // n for n in image.pixels.shape)
+    logits = logits[:, rows][:, :, columns]
+    differs = masks.unpack() != (logits > 0)
+    assert np.abs(logits[differs]).max(initial=0) < 0.02 * np.abs(logits).max()
+    with pytest.raises(ValueError, match="other precision"):
+        predict(model, folder / "a.png", tmp_path / "half")
 
 
 # -- the command
