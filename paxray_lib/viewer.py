@@ -87,7 +87,7 @@ class LabelViewer(anywidget.AnyWidget):
         For an unknown name, and if sizes, labels or numbers do not fit, such as masks of another size than the image.
     """
 
-    _esm = _source("viewer_pixels.js", "viewer.js")
+    _esm = _source("viewer_pixels.js", "viewer_parts.js", "viewer.js")
     _css = _source("viewer.css")
 
     selected = traitlets.List(traitlets.Unicode()).tag(sync=True)

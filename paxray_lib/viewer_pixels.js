@@ -2,7 +2,7 @@
 //
 // Masks arrive as the table of distinct label sets (packed bits, row 0 is the empty set) and one table row a pixel.
 // A 512 x 512 image with 166 labels has some 1500 distinct sets, so that a toggle mixes 1500 colors, not 262144.
-// This file and viewer.js are joined into one module; nothing here touches the page.
+// Joined with viewer_parts.js and viewer.js into one module; nothing here touches the page.
 
 const TRUE_POSITIVE = [0, 158, 115], FALSE_POSITIVE = [230, 159, 0], FALSE_NEGATIVE = [86, 180, 233];
 const DASH = 4; // pixels
@@ -343,9 +343,9 @@ class Scene {
     const lined = mode === "both" ? this.prediction : filled;
     const size = mode === "both" ? Math.max(1, style.outline) : style.outline;
     const outline = size && lined ? lined.outline(size) : null; // before the colors: it may add sets
-    if (filled) this.fill(filled.ids, meanColors(filled.sets, chosen, this.colors), style, box);
-    else this.fill(null, [-1], style, box);
-    if (outline) this.line(outline, meanColors(lined.sets, chosen, this.colors), style.dashed, box);
+    const mean = filled ? meanColors(filled.sets, chosen, this.colors) : [-1];
+    this.fill(filled?.ids, mean, style, box);
+    if (outline) this.line(outline, lined === filled ? mean : meanColors(lined.sets, chosen, this.colors), style.dashed, box);
   }
 
   /** Rules 1 and 3. */

@@ -113,7 +113,7 @@ def test_it_shows_the_selection_of_python(viewer, page):
     assert copied(page) == viewer.selected
     assert checked(page, "label-heart") == "true"
     assert checked(page, "label-aorta") == "false"
-    assert test_id(page, "count").inner_text() == "3 of 166 selected"
+    assert test_id(page, "count").inner_text() == "3 of 166"
     same_as(viewer, page)
 
 
