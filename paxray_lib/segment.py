@@ -40,10 +40,11 @@ def segment(
             inputs = inputs.to(like.device, like.dtype, memory_format=torch.channels_last)
             coarse = model.coarse(inputs).float()  # (N, L, h / s, w / s)
             chosen = [i for i, view in enumerate(mirror_views) if view is not None]
-            mirrored = dict(zip(chosen, model.coarse(inputs[chosen].flip(-1)).float(), strict=True)) if chosen else {}
+            flipped = model.coarse(inputs[chosen].flip(-1)).float().split(1) if chosen else ()
+            mirrored = dict(zip(chosen, flipped, strict=True))
             # one image at a time: the logits of one alone, 166 x 512 x 512, take 174 MB
             return [
-                _decide(model, coarse[i], mirrored.get(i), view, inputs.shape[-2:], threshold, indices)
+                _decide(model, coarse[i : i + 1], mirrored.get(i), view, inputs.shape[-2:], threshold, indices)
                 for i, view in enumerate(mirror_views)
             ]
     finally:
@@ -64,13 +65,13 @@ def _decide(model, coarse, mirrored, view, size, threshold: float, indices) -> n
 
 
 def _enlarge(model, coarse: torch.Tensor, indices: list[int], size) -> torch.Tensor:
-    """Return the logits (1, len(indices), h, w) of some labels from coarse ones (L, h / s, w / s)."""
-    if indices != list(range(len(coarse))):
-        coarse = coarse[indices]
-    if coarse.device.type == "cpu":  # enlarging and packing are then several times as fast
-        coarse = coarse[None].contiguous(memory_format=torch.channels_last)
-        return model.upsample(coarse, size)
-    return model.upsample(coarse[None], size)
+    """Return the logits (1, len(indices), h, w) of some labels from coarse ones (1, L, h / s, w / s)."""
+    if indices != list(range(coarse.shape[1])):
+        coarse = coarse[:, indices]
+    if coarse.device.type == "cpu" and coarse.stride(1) != 1:
+        # enlarging and packing take a fifth of the time; not `contiguous`, whose strides for one image are ambiguous
+        coarse = coarse.clone(memory_format=torch.channels_last)
+    return model.upsample(coarse, size)
 
 
 def _mirror_plan(labels: LabelSet, indices: list[int], view: str) -> tuple[list[int], list[int]]:
