@@ -65,7 +65,7 @@ def lab(tiny, tmp_path_factory):
         try:
             address = f"http://127.0.0.1:{port}"
             wait_for(f"{address}/api", server, settings / "log")
-            yield folder, f"{address}/lab/tree", {**os.environ, **own}
+            yield folder, f"{address}/lab/workspaces", {**os.environ, **own}
         finally:
             server.terminate()
             server.wait(20)
@@ -98,7 +98,7 @@ def test_viewer_in_jupyterlab(lab, open_page):
     folder, address, _ = lab
     page = open_page(viewport={"width": 1400, "height": 1000})
     page.set_default_timeout(120_000)
-    page.goto(f"{address}/viewer.ipynb")
+    page.goto(f"{address}/one/tree/viewer.ipynb")
     page.locator(".jp-Cell").nth(3).wait_for()
     page.get_by_text("| Idle").wait_for()
     run_cell(page, 0)
@@ -152,7 +152,7 @@ def test_an_executed_notebook_shows_the_viewer_once_it_is_trusted(lab, open_page
     subprocess.run(command, env=env, check=True, capture_output=True)
     page = open_page(viewport={"width": 1400, "height": 1000})
     page.set_default_timeout(120_000)
-    page.goto(f"{address}/executed.ipynb")
+    page.goto(f"{address}/two/tree/executed.ipynb")
     page.wait_for_function("Number(document.querySelector('[data-testid=viewer]')?.dataset.drawn) > 1")
     page.get_by_text("| Idle").wait_for()  # the new kernel does not know the widget
     page.wait_for_timeout(1000)
