@@ -71,7 +71,7 @@ class AnatomySegmenter(nn.Module):
     def coarse(self, images: Tensor) -> Tensor:
         """Return the logits at the resolution of the last convolution, before `upsample`: the cheap form to keep."""
         height, width = images.shape[-2:]
-        padded_height, padded_width = self._padded(height, width)
+        padded_height, padded_width = self.padded(height, width)
         if (padded_height, padded_width) != (height, width):
             # replicate: zeros would be an edge that no X-ray has; reflection needs an image larger than the border
             images = functional.pad(images, (0, padded_width - width, 0, padded_height - height), mode="replicate")
@@ -79,12 +79,14 @@ class AnatomySegmenter(nn.Module):
 
     def upsample(self, coarse: Tensor, size: tuple[int, int]) -> Tensor:
         """Return logits (N, L, h, w) for `size` = (h, w) of the images that `coarse` was computed from."""
-        padded = self._padded(*size)
+        padded = self.padded(*size)
         if coarse.shape[-2:] != padded:
             coarse = functional.interpolate(coarse, padded, mode="bilinear", align_corners=False)
-        return coarse[..., : size[0], : size[1]]
+        # a slice of everything would still cost a fill and a copy of the gradient
+        return coarse if padded == tuple(size) else coarse[..., : size[0], : size[1]]
 
-    def _padded(self, height: int, width: int) -> tuple[int, int]:
+    def padded(self, height: int, width: int) -> tuple[int, int]:
+        """Return the height and width at which the network runs for images of the given size."""
         if isinstance(self.network, PublishedUNet):
             return height, width
         least = _LEAST_SIZE.get(self.config["architecture"], _MULTIPLE)

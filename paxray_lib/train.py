@@ -203,6 +203,19 @@ class _State:
     rows: list[dict] = dataclasses.field(default_factory=list)
 
 
+class _ModelWithLoss(torch.nn.Module):
+    """Pixels and packed targets to the loss in one module: Fabric would cast logits that leave it to float32."""
+
+    def __init__(self, model: AnatomySegmenter, kind: str):
+        super().__init__()
+        self.model, self.kind = model, kind
+
+    def forward(self, images: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        inputs = normalize(images, self.model.preprocessing)  # (N, 3, h, w)
+        logits = self.model(inputs.contiguous(memory_format=torch.channels_last))  # (N, L, h, w)
+        return dice_bce(logits, targets, self.kind)
+
+
 class _Training:
     def __init__(self, config: TrainConfig, resume: bool):
         self.config, self.folder = config, Path(config.run_dir)
@@ -228,11 +241,14 @@ class _Training:
     def _set_up(self, saved: dict | None) -> None:
         config = self.config
         model = load_model(self.last) if saved else _new_model(config, self.train_set.labels)
+        if model.padded(config.crop_size, config.crop_size) != (config.crop_size, config.crop_size):
+            # the padded border would be at a place where the whole image later has pixels, and was never trained there
+            raise ValueError(f"crop_size {config.crop_size}: {model.name} needs a multiple of {model.padded(1, 1)[0]}")
         self.model = model.to(memory_format=torch.channels_last)
-        optimizer = torch.optim.AdamW(parameter_groups(model, config), lr=config.learning_rate, betas=(0.9, 0.99))
+        optimizer = torch.optim.AdamW(parameter_groups(model, config), lr=config.learning_rate, betas=(0.9, 0.99), fused=True)
         if saved:
             optimizer.load_state_dict(saved["optimizer"])
-        self.network, self.optimizer = self.fabric.setup(self.model, optimizer)
+        self.network, self.optimizer = self.fabric.setup(_ModelWithLoss(model, config.loss), optimizer)
         self.batches = TrainingBatches(
             self.train_set,
             model.preprocessing,
@@ -298,8 +314,7 @@ class _Training:
         rate = lr_factor(config, self._global_step, len(self.batches))
         for group in self.optimizer.param_groups:
             group["lr"] = group["base_lr"] * rate
-        images = normalize(batch.images, self.model.preprocessing)  # (N, 3, h, w)
-        loss = dice_bce(self.network(images.contiguous(memory_format=torch.channels_last)), batch.targets, config.loss)
+        loss = self.network(batch.images, batch.targets)
         value = float(loss.detach())
         if not math.isfinite(value):
             raise NotFinite(self._not_finite(value, batch.names))

@@ -70,7 +70,7 @@ class TestForm:
 def small_run(tmp_path_factory):
     """Folder of all notebooks executed by `paxray run` with the profile of the tests; inside the project, for nbval."""
     sample = tmp_path_factory.mktemp("sample")
-    generate_sample(sample, cases=8, size=64, progress=False)
+    generate_sample(sample, cases=8, size=64, show_progress=False)
     out = ROOT / "runs" / f"test-{uuid.uuid4().hex[:8]}"
     command = ["run", "--profile", "notebooks/profiles/test.yaml", "--set", f"data_root={sample}", "--out", str(out)]
     done = subprocess.run(
