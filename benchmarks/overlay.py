@@ -1,10 +1,11 @@
-"""Time overlays of 2, 20 and all 166 labels at 512 x 512 and print a markdown table: python benchmarks/overlay.py."""
+"""Time overlays of 2, 109 and all 166 labels at 512 x 512: python benchmarks/overlay.py [--update]."""
 
 import statistics
 import sys
 import time
 
 import numpy as np
+from _report import conditions, table, update
 
 from paxray_lib.labels import LABELS
 from paxray_lib.masks import PackedMasks
@@ -41,15 +42,18 @@ def main(size: int = 512, repeats: int = 30) -> None:
     rows = {
         "2 labels": lambda: render(image, masks, two),
         "2 labels, 3 px outlines": lambda: render(image, masks, two, outline=3),
-        "24 ribs": lambda: render(image, masks, LABELS.select("rib_left_*", "rib_right_*")),
+        "109 ribs": lambda: render(image, masks, LABELS.select("ribs")),
         "all 166 labels": lambda: render(image, masks),
         "all 166 labels, no outlines": lambda: render(image, masks, outline=0),
         "difference of 2 labels": lambda: compare(image, masks, other, two),
         "difference of all 166 labels": lambda: compare(image, masks, other),
     }
-    lines = [f"| overlay, {size} x {size}, median of {repeats} | ms |", "|---|---|"]
-    lines += [f"| {name} | {median_ms(call, repeats):.1f} |" for name, call in rows.items()]
-    sys.stdout.write("\n".join(lines) + "\n")
+    lines = [[name, f"{median_ms(call, repeats):.1f}"] for name, call in rows.items()]
+    text = f"## Overlays\n\n{table([f'{size} x {size}, 1 px outlines', 'ms'], lines)}\n\n"
+    text += f"Median of {repeats}. {conditions('numpy')}"
+    print(text)
+    if "--update" in sys.argv:
+        update("overlay", text)
 
 
 if __name__ == "__main__":

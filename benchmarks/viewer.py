@@ -1,0 +1,168 @@
+"""Time the LabelViewer in JupyterLab, in headless Chromium, and report a table.
+
+A phantom of 512 x 512 with 166 labels, and the same enlarged to 2048 x 2048. Work is the time that a click spends in
+the viewer's drawing; repaint is the time from a click to the frame that shows it; the first display counts from the
+arrival of the data. Needs Chromium: PAXRAY_CHROMIUM or `chromium` on the PATH.
+"""
+
+import os
+import shutil
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from pathlib import Path
+
+import cv2
+import nbformat
+from _report import conditions, table, update
+from PIL import Image
+from playwright.sync_api import Page, sync_playwright
+
+from paxray_lib.phantom import render
+from paxray_lib.scenes import Scene
+
+SIZES = (512, 2048)
+REPEATS = 30
+ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-sync", "--no-first-run"]
+VIEWER = '[data-testid="viewer"]'
+CLICKS = """async ({ name, repeats }) => {
+    const root = document.querySelector('[data-testid="viewer"]');
+    const target = root.querySelector(`[data-testid="${name}"]`);
+    const works = [], repaints = [];
+    for (let k = 0; k < repeats + 4; k++) {
+        await new Promise(resolve => setTimeout(resolve, 40 + 13 * (k % 5)));
+        const start = performance.now();
+        target.click();
+        await new Promise(resolve => requestAnimationFrame(() => {
+            const channel = new MessageChannel();
+            channel.port1.onmessage = resolve;  // runs after the frame is painted
+            channel.port2.postMessage(0);
+        }));
+        if (k >= 4) { repaints.push(performance.now() - start); works.push(Number(root.dataset.drawMs)); }
+    }
+    return { works, repaints };
+}"""
+
+
+def write_inputs(folder: Path) -> dict[int, int]:
+    """Write image, masks and notebook of each size; return the bytes that travel for each."""
+    image, masks = render(0, 0, SIZES[0])["frontal"]
+    payload = {}
+    for size in SIZES:
+        pixels = cv2.resize(image, (size, size), interpolation=cv2.INTER_LINEAR)
+        stack = masks.resize(size, size)
+        Image.fromarray(pixels).save(folder / f"{size}.png")
+        stack.write(folder / f"{size}.pxm")
+        message = Scene("x", pixels, stack, None).to_message()
+        payload[size] = sum(len(part) for part in message.values() if isinstance(part, bytes))
+        notebook = nbformat.v4.new_notebook()
+        notebook.metadata.kernelspec = {"name": "python3", "display_name": "Python 3", "language": "python"}
+        show = f"from paxray_lib import LabelViewer\nLabelViewer('{size}.png', '{size}.pxm')"
+        cells = [show, "import time\nprint('busy', flush=True)\ntime.sleep(10)"]
+        notebook.cells = [nbformat.v4.new_code_cell(cell) for cell in cells]
+        nbformat.write(notebook, folder / f"{size}.ipynb")
+    return payload
+
+
+def start_lab(folder: Path) -> tuple[subprocess.Popen, str]:
+    """Start JupyterLab in a folder and return its process and address."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [
+        sys.executable,
+        "-m",
+        "jupyterlab",
+        "--no-browser",
+        f"--port={port}",
+        "--ServerApp.token=",
+        "--allow-root",
+    ]
+    server = subprocess.Popen(command, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    address = f"http://127.0.0.1:{port}"
+    for _ in range(400):
+        try:
+            urllib.request.urlopen(f"{address}/api", timeout=2).close()
+            return server, address
+        except OSError:
+            time.sleep(0.25)
+    server.terminate()
+    sys.exit("JupyterLab did not start")
+
+
+def open_viewer(page: Page, address: str, size: int) -> None:
+    """Open the notebook of a size and show its viewer."""
+    page.goto(f"{address}/lab/workspaces/w{size}/tree/{size}.ipynb")
+    page.get_by_text("| Idle").wait_for()
+    run_cell(page, 0)
+    page.wait_for_function(f"Number(document.querySelector('{VIEWER}')?.dataset.drawn) > 1")
+    page.wait_for_timeout(1500)
+
+
+def run_cell(page: Page, number: int) -> None:
+    """Run a cell without waiting for its end."""
+    page.locator(".jp-Cell").nth(number).locator(".jp-InputArea-prompt").click()
+    page.keyboard.press("Control+Enter")
+
+
+def toggles(page: Page, what: str, name: str, repeats: int = REPEATS) -> tuple:
+    """Click a control again and again and return a row of the table."""
+    times = page.evaluate(CLICKS, {"name": name, "repeats": repeats})
+    ninetieth = statistics.quantiles(times["repaints"], n=10)[-1]
+    works, repaints = statistics.median(times["works"]), statistics.median(times["repaints"])
+    return what, f"{works:.1f}", f"{repaints:.1f}", f"{ninetieth:.1f}"
+
+
+def measure(page: Page, size: int) -> list[tuple]:
+    """Return the rows of one size."""
+    label = f"{size} x {size}"
+    rows = [toggles(page, f"{label}, 3 or 4 labels, toggle aorta", "label-aorta")]
+    rows.append(toggles(page, f"{label}, 3 or 4 labels, toggle lung_overall", "label-lung_overall"))
+    page.locator('[data-testid="all"]').click()
+    rows.append(toggles(page, f"{label}, all 166 labels, toggle lung_overall", "label-lung_overall"))
+    rows.append(toggles(page, f"{label}, all 109 rib labels at once", "group-ribs"))
+    run_cell(page, 1)
+    page.get_by_text("busy", exact=True).wait_for()
+    rows.append(toggles(page, f"{label}, all 166 labels, toggle heart while a cell runs", "label-heart"))
+    return rows
+
+
+def main() -> None:
+    """Measure both sizes and report."""
+    chromium = os.environ.get("PAXRAY_CHROMIUM") or shutil.which("chromium")
+    if not chromium:
+        sys.exit("no Chromium: install Debian's package chromium, or set PAXRAY_CHROMIUM")
+    rows, firsts = [], {}
+    with tempfile.TemporaryDirectory() as name, sync_playwright() as playwright:
+        payload = write_inputs(Path(name))
+        server, address = start_lab(Path(name))
+        try:
+            browser = playwright.chromium.launch(executable_path=chromium, args=ARGUMENTS)
+            for size in SIZES:
+                page = browser.new_page(viewport={"width": 1400, "height": 1000})
+                page.set_default_timeout(120_000)
+                open_viewer(page, address, size)
+                firsts[size] = float(page.locator(VIEWER).get_attribute("data-first-ms"))
+                rows += measure(page, size)
+                page.close()
+            browser.close()
+        finally:
+            server.terminate()
+            server.wait(20)
+    text = "## LabelViewer in JupyterLab, headless Chromium\n\n"
+    text += table(["toggle", "work, median ms", "to repaint, median ms", "90th percentile ms"], rows)
+    for size in SIZES:
+        text += f"\n\n{size} x {size}: {payload[size] / 1000:.0f} kB travel for image and masks; "
+        text += f"first display {firsts[size]:.0f} ms after they arrive."
+    text += f"\n\nMedians of {REPEATS}. " + conditions("anywidget", "jupyterlab", "playwright")
+    print(text)
+    if "--update" in sys.argv:
+        update("viewer", text)
+
+
+if __name__ == "__main__":
+    main()
