@@ -5,6 +5,7 @@ import io
 import json
 import re
 
+import nbformat
 import numpy as np
 import pandas as pd
 import pytest
@@ -16,6 +17,7 @@ from paxray_lib.dataset import PaxrayDataset
 from paxray_lib.labels import LABELS
 from paxray_lib.masks import PackedMasks
 from paxray_lib.metrics import counts, dice, iou
+from paxray_lib.report import notebook_page
 from paxray_lib.viewer import LabelViewer
 
 pytestmark = pytest.mark.browser
@@ -411,6 +413,29 @@ def test_a_colour_image_is_drawn_exactly(open_page, tiny, tmp_path):
     page.goto(write_page(viewer, tmp_path))
     ready(page)
     same_as(viewer, page)
+
+
+def test_the_page_of_an_executed_notebook_shows_two_viewers(viewer, open_page, tiny, tmp_path):
+    sample = PaxrayDataset(tiny)[0]
+    notebook = nbformat.v4.new_notebook()
+    for shown in (viewer, LabelViewer(sample.image, sample.masks)):
+        output = nbformat.v4.new_output("execute_result", shown._repr_mimebundle_()[0], execution_count=1)
+        notebook.cells.append(nbformat.v4.new_code_cell("viewer", outputs=[output]))
+    nbformat.write(notebook, tmp_path / "viewer.ipynb")
+    path = notebook_page(tmp_path / "viewer.ipynb")
+    page = open_page()
+    page.goto(path.as_uri())
+    ready(page)
+    assert test_id(page, "viewer").count() == 2
+    page.locator("img").wait_for(state="detached")  # the scripts replaced both figures
+    second = test_id(page, "viewer").nth(1)
+    second.get_by_test_id("none").click()
+    assert second.get_by_test_id("count").inner_text() == "0 of 166"
+    assert test_id(page, "viewer").nth(0).get_by_test_id("count").inner_text() == "3 of 166"
+    notebook.cells = [nbformat.v4.new_code_cell("viewer")]
+    nbformat.write(notebook, tmp_path / "empty.ipynb")
+    added = path.stat().st_size - notebook_page(tmp_path / "empty.ipynb").stat().st_size
+    assert added < 2 * 400_000
 
 
 def test_without_javascript_the_figure_stays(open_page, address):
