@@ -73,6 +73,7 @@ class LabelPicker(widgets.HBox):
         self._busy = False
         self._make_controls()
         super().__init__([widgets.VBox(self._controls, layout={"width": "270px", "flex": "0 0 auto"}), self._view])
+        self.layout.align_items = "flex-start"
         self._list()
         self.selected = self._at_first() if selected is None else selected
         self._connect()
@@ -115,7 +116,7 @@ class LabelPicker(widgets.HBox):
         self._names = widgets.SelectMultiple(rows=16, layout=wide)
         self._all = widgets.Button(description="add all listed", layout={"width": "48%"})
         self._none = widgets.Button(description="clear", layout={"width": "48%"})
-        slider = {"layout": wide, "style": {"description_width": "60px"}}
+        slider = {"layout": wide, "style": {"description_width": "72px"}}
         self._opacity = widgets.IntSlider(round(ALPHA * 100 / 255), 0, 100, description="opacity %", **slider)
         self._outline = widgets.IntSlider(1, 0, 5, description="outline", **slider)
         self._status = widgets.Label()

@@ -23,6 +23,8 @@ from paxray_lib import LabelViewer, PackedMasks, PaxrayDataset
 data = PaxrayDataset({root!r})
 shift = lambda sample: PackedMasks(np.roll(sample.masks.data, 3, 1), sample.masks.labels)
 viewer = LabelViewer.browse(data, shift)
+asked = []
+viewer.on_msg(lambda _, content, buffers: asked.extend(content['need']))
 viewer
 """,
     "viewer.selected = ['aorta', 't8']\nviewer.alpha = 200",
@@ -33,6 +35,8 @@ print('busy', flush=True)
 while not Path('free').exists(): time.sleep(0.1)
 """,
     "viewer.to_image().save('seen.png'); print('saved', viewer.selected, viewer.position, viewer.visible)",
+    "viewer",
+    "print('asked for', asked)",
 ]
 
 
@@ -140,6 +144,17 @@ def test_viewer_in_jupyterlab(lab, open_page):
     saved = wait_for_output(folder / "viewer.ipynb")
     assert "text/html" in saved["data"]
     assert "".join(saved["data"]["text/plain"]).startswith("LabelViewer(8 images, 166 labels")
+
+    run_cell(page, 4)  # a second view shares what the first one has received
+    page.wait_for_function("document.querySelectorAll('[data-testid=viewer][data-first-ms]').length === 2")
+    page.locator("[data-testid=next]").nth(1).click()
+    shown = "[...document.querySelectorAll('canvas')].every(c => c.parentNode.ariaLabel.startsWith('case001frontal'))"
+    page.wait_for_function(shown)
+    run_cell(page, 5)
+    page.get_by_text("asked for [").wait_for()
+    asked = json.loads(page.get_by_text("asked for [").inner_text().removeprefix("asked for "))
+    assert asked[:2] == [1, 2]
+    assert len(asked) == len(set(asked)), "an image was sent twice"
 
 
 def test_an_executed_notebook_shows_the_viewer_once_it_is_trusted(lab, open_page):
