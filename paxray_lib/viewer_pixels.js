@@ -8,8 +8,10 @@ const TRUE_POSITIVE = [0, 158, 115], FALSE_POSITIVE = [230, 159, 0], FALSE_NEGAT
 const DASH = 4; // pixels
 
 async function inflate(bytes) {
-  const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("deflate"));
-  return new Uint8Array(await new Response(stream).arrayBuffer());
+  const { readable, writable } = new DecompressionStream("deflate"), writer = writable.getWriter();
+  const result = new Response(readable).arrayBuffer();
+  await Promise.all([writer.write(bytes), writer.close()]);
+  return new Uint8Array(await result);
 }
 
 /** Undo the prediction of each (height, width) plane from its left, upper and upper left neighbor, in place. */
@@ -40,8 +42,10 @@ class LabelSets {
     for (let k = 0; k < this.count; k++)
       for (let b = 0; b < byteCount; b++)
         this.data[k * this.words + (b >> 2)] |= bytes[k * byteCount + b] << (8 * (b & 3));
-    this.memo = new Map();
+    this.memo = { both: [], without: [] };
     this.known = null;
+    this.earlier = [];
+    this.scratch = new Uint32Array(this.words);
   }
 
   has(set, label) { return (this.data[set * this.words + (label >> 5)] >>> (label & 31)) & 1; }
@@ -65,19 +69,22 @@ class LabelSets {
     }
   }
 
-  /** Return the set of the labels that are in a and in b, or (without) in a and not in b. */
-  combine(a, b, without) {
-    if (!a || (!b && !without)) return 0;
-    const key = (without ? b + 2 ** 25 : b) * 2 ** 26 + a;
-    let found = this.memo.get(key);
+  /** Return the set of the labels that are in a and in b. */
+  both(a, b) { return a && b ? this.combine(a, b, this.memo.both, false) : 0; }
+
+  /** Return the set of the labels that are in a and not in b. */
+  without(a, b) { return a && b ? this.combine(a, b, this.memo.without, true) : a; }
+
+  combine(a, b, memo, invert) {
+    const row = memo[a] ??= new Map();
+    let found = row.get(b);
     if (found === undefined) {
-      const bits = new Uint32Array(this.words);
+      const bits = this.scratch;
       for (let w = 0; w < this.words; w++) {
         const other = this.data[b * this.words + w];
-        bits[w] = this.data[a * this.words + w] & (without ? ~other : other);
+        bits[w] = this.data[a * this.words + w] & (invert ? ~other : other);
       }
-      found = this.intern(bits);
-      this.memo.set(key, found);
+      row.set(b, found = this.intern(bits));
     }
     return found;
   }
@@ -85,10 +92,11 @@ class LabelSets {
   /** Return the number of the set with these words, a new one if need be. */
   intern(bits) {
     if (!this.known) {
-      this.known = new Map(); // hash to the sets that have it
+      this.known = new Map(); // hash to the last set that has it; `earlier` leads to those before
       for (let k = 0; k < this.count; k++) this.remember(k);
     }
-    const same = this.known.get(this.hash(bits, 0))?.find(k => this.equals(k, bits));
+    let same = this.known.get(this.hash(bits, 0));
+    while (same !== undefined && !this.equals(same, bits)) same = this.earlier[same];
     if (same !== undefined) return same;
     if ((this.count + 1) * this.words > this.data.length) {
       const larger = new Uint32Array(this.data.length * 2);
@@ -101,8 +109,9 @@ class LabelSets {
   }
 
   remember(set) {
-    const hash = this.hash(this.data, set * this.words), same = this.known.get(hash);
-    if (same) same.push(set); else this.known.set(hash, [set]);
+    const hash = this.hash(this.data, set * this.words);
+    this.earlier[set] = this.known.get(hash);
+    this.known.set(hash, set);
   }
 
   hash(data, start) {
@@ -165,34 +174,35 @@ class MaskStack {
   findOutline(size) {
     const { ids, sets, width, height } = this;
     let core = ids;
-    for (let step = 0; step < size; step++) core = this.erode(core);
+    for (let step = 1; step < size; step++) {
+      const inner = new Uint32Array(core.length);
+      for (let i = 0; i < core.length; i++) inner[i] = this.eroded(core, i);
+      core = inner;
+    }
     const pixels = [], ends = [], rows = new Int32Array(height + 1);
     for (let y = 0, i = 0; y < height; y++) {
       rows[y] = pixels.length;
-      for (let x = 0; x < width; x++, i++)
-        if (ids[i] !== core[i]) {
+      for (let x = 0; x < width; x++, i++) {
+        const id = ids[i];
+        if (!id) continue;
+        const kept = this.eroded(core, i, x, y);
+        if (kept !== id) {
           pixels.push(i);
-          ends.push(sets.combine(ids[i], core[i], true));
+          ends.push(sets.without(id, kept));
         }
+      }
     }
     rows[height] = pixels.length;
     return { pixels: Int32Array.from(pixels), ids: Int32Array.from(ends), rows };
   }
 
-  erode(core) {
-    const { sets, width, height } = this;
-    const inner = new Uint32Array(core.length); // the rim stays empty: nothing is marked outside
-    for (let y = 1; y < height - 1; y++)
-      for (let x = 1, i = y * width + 1; x < width - 1; x++, i++) {
-        const id = core[i], up = core[i - width], down = core[i + width], left = core[i - 1], right = core[i + 1];
-        let kept = id;
-        if (up !== id) kept = sets.combine(kept, up, false);
-        if (down !== id) kept = sets.combine(kept, down, false);
-        if (left !== id) kept = sets.combine(kept, left, false);
-        if (right !== id) kept = sets.combine(kept, right, false);
-        inner[i] = kept;
-      }
-    return inner;
+  /** Return the set of a pixel after one erosion of `core`. */
+  eroded(core, i, x = i % this.width, y = Math.floor(i / this.width)) {
+    const { sets, width, height } = this, id = core[i];
+    if (!x || !y || x === width - 1 || y === height - 1) return 0; // nothing is marked outside
+    const up = core[i - width], down = core[i + width], left = core[i - 1], right = core[i + 1];
+    if (up === id && down === id && left === id && right === id) return id;
+    return sets.both(sets.both(sets.both(sets.both(id, up), down), left), right);
   }
 }
 
@@ -359,8 +369,8 @@ class Scene {
       green[k] = (mean[k] >> 8 & 255) * alpha + 127;
       blue[k] = (mean[k] & 255) * alpha + 127;
     }
-    for (let y = top; y < bottom; y++)
-      for (let i = y * width + left, end = y * width + right; i < end; i++) {
+    const row = (i, end) => { // a function, so that engines compile it after a few rows
+      for (; i < end; i++) {
         const id = ids ? ids[i] : 0;
         let r = shown[planes[i]], g = shown[planes[i + second]], b = shown[planes[i + third]];
         if (mean[id] >= 0) {
@@ -370,6 +380,8 @@ class Scene {
         }
         pixels[i] = 0xff000000 | b << 16 | g << 8 | r;
       }
+    };
+    for (let y = top; y < bottom; y++) row(y * width + left, y * width + right);
   }
 
   /** Rule 4. */
