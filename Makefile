@@ -19,7 +19,7 @@ help: ## what there is to make
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-6s %s\n", $$1, $$2}' Makefile
 
 demo: $(STAMP) data/sample/paxray.json ## the whole path on sample data: explore, train, evaluate, predict
-	@$(BIN)/python -m paxray_lib run --profile notebooks/profiles/demo.yaml --out runs/demo
+	@$(BIN)/python -m paxray_lib run --profile notebooks/profiles/demo.yaml --out runs/demo --resume
 
 test: check ## lint, then all tests (SLOW=1: the slow ones too)
 	@$(BIN)/python -m pytest $(if $(SLOW),,-m "not slow") $(ARGS)

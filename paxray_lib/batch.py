@@ -16,12 +16,13 @@ from pathlib import Path
 from typing import Any
 
 from paxray_lib import report, runfolder
-from paxray_lib.profiles import field_types, read_profile
+from paxray_lib.profiles import check_key, field_types, read_profile
 
 DONE, STOPPED = 0, 3
 
-# Settings of the runner itself; time_limit: seconds that one notebook may take, null for no limit.
-RUNNER_TYPES = {"run_dir": str, "time_limit": float | None}
+# Settings of the runner itself. time_limit: seconds that one notebook may take, null for no limit;
+# notebooks: the names of those to run, in place of all.
+RUNNER_TYPES = {"run_dir": str, "time_limit": float | None, "notebooks": list}
 
 
 def run(
@@ -61,6 +62,8 @@ def run(
     notebooks = find_notebooks(notebooks_dir)
     parameters = {path.stem: parameter_types(path) for path in notebooks}
     settings = read_settings(profile, overrides, parameters, config_types)
+    notebooks = _chosen(notebooks, settings.get("notebooks"), profile)
+    parameters = {path.stem: parameters[path.stem] for path in notebooks}
     run_dir = Path(out or settings.get("run_dir") or Path("runs") / Path(profile).stem).resolve()
     root = notebooks[0].parent.parent
     settings["run_dir"] = os.path.relpath(run_dir, root) if run_dir.is_relative_to(root) else str(run_dir)
@@ -98,6 +101,25 @@ def find_notebooks(notebooks_dir: str | os.PathLike | None = None) -> list[Path]
     if not notebooks:
         raise FileNotFoundError(f"{folder}: no notebooks named like 01_explore.ipynb")
     return notebooks
+
+
+def _chosen(notebooks: list[Path], names: list[str] | None, profile: str | os.PathLike) -> list[Path]:
+    known = [path.stem for path in notebooks]
+    for name in names or ():
+        check_key(name, known, f"{profile}: notebooks")
+    return [path for path in notebooks if not names or path.stem in names]
+
+
+def train_settings(profile: str | os.PathLike, overrides: Iterable[str] = ()) -> dict[str, Any]:
+    """Read a profile for training alone: fields of TrainConfig, and what the runner and the notebooks know besides."""
+    types = _train_config_types()
+    if read_profile(profile, overrides).keys() <= types.keys():
+        return read_profile(profile, overrides, types)
+    try:
+        parameters = {path.stem: parameter_types(path) for path in find_notebooks()}
+    except FileNotFoundError:
+        parameters = {}
+    return read_settings(profile, overrides, parameters, types)
 
 
 def parameter_types(notebook: Path) -> dict[str, Any]:

@@ -149,10 +149,11 @@ def train(
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint.")] = False,
 ):
     """Train a model; checkpoints, metrics.csv and logs go to the profile's run_dir."""
-    from paxray_lib.profiles import build_config, field_types, read_profile
+    from paxray_lib.batch import train_settings
+    from paxray_lib.profiles import build_config
     from paxray_lib.train import NotFinite, TrainConfig, fit
 
-    values = read_profile(profile, settings, field_types(TrainConfig))
+    values = train_settings(profile, settings)
     try:
         say(f"done: {fit(build_config(TrainConfig, values), resume=resume)}")
     except NotFinite as error:

@@ -137,6 +137,24 @@ def evaluate_constant(
     return Evaluation(Counts.concat(parts), test.labels, image_table(test), {"model": "mean mask", "split": test.split})
 
 
+def published_verdict(summary: dict, published_percent: float, tolerance: float = 0.3) -> str:
+    """Say in one line whether a mean IoU under the published convention is the published one.
+
+    Parameters
+    ----------
+    summary : `Evaluation.summary`
+    published_percent : 60.6, 57.07 or 52.77 (Seibold et al., BMVC 2022: all, half, a quarter of the training images)
+    tolerance : in percentage points
+    """
+    obtained = 100 * summary["overall"]["iou_published"]
+    difference = obtained - published_percent
+    agrees = "agrees with" if abs(difference) <= tolerance else "DIFFERS FROM"
+    return (
+        f"mean IoU {obtained:.2f} % (convention 'published') {agrees} the published {published_percent} %: "
+        f"difference {difference:+.2f}, tolerance {tolerance}"
+    )
+
+
 def image_table(dataset: PaxrayDataset) -> pd.DataFrame:
     """Return image, case and view ("unknown" where it is) of each sample."""
     rows = [(entry.image, entry.case, entry.view or "unknown") for entry in dataset.entries]

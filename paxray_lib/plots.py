@@ -60,6 +60,12 @@ def plot_samples(samples: Sequence[Sample], names: Sequence[str]) -> Figure:
     return figure
 
 
+def _title(score: str) -> str:
+    """Return "IoU (present)" for "iou_present"."""
+    name, convention = score.split("_")
+    return f"{name.replace('iou', 'IoU').replace('dice', 'Dice')} ({convention})"
+
+
 def plot_by_label(values: Mapping[str, Sequence[float]], labels: LabelSet, xlabel: str, columns: int = 3) -> Figure:
     """All labels as rows in a few columns, one marker a series; for numbers of images, areas or scores.
 
@@ -127,7 +133,7 @@ def plot_training(metrics: pd.DataFrame) -> Figure:
     styles = {"iou_present": "-", "dice_present": "--", "iou_published": ":"}
     for name, style in styles.items():
         scores = metrics[["epoch", f"val_{name}"]].dropna()
-        right.plot(scores["epoch"], scores[f"val_{name}"], style, color="#2f7ebc", label=name.replace("_", ", "))
+        right.plot(scores["epoch"], scores[f"val_{name}"], style, color="#2f7ebc", label=_title(name))
     right.set(xlabel="epoch", ylabel="validation score (0 to 1)", ylim=(0, 1))
     right.legend(frameon=False)
     for axis in (left, right):
@@ -154,7 +160,7 @@ def plot_groups(summaries: Mapping[str, Mapping], score: str = "iou_present") ->
         bars = axis.bar(places, values, width * 0.92, label=name, color=("#2f7ebc", "#b9c4cc", "#e0672a")[k % 3])
         axis.bar_label(bars, [f"{value:.2f}" for value in values], fontsize=7)
     axis.set_xticks(range(len(groups)), [group.replace("_", " ") for group in groups], rotation=20)
-    axis.set(ylabel=f"{score.replace('_', ', ')} (0 to 1)", ylim=(0, 1.08))
+    axis.set(ylabel=f"{_title(score)}, 0 to 1", ylim=(0, 1.08))
     axis.spines[["top", "right"]].set_visible(False)
     axis.legend(frameon=False, ncols=len(summaries), loc="upper right")
     return figure
@@ -218,7 +224,7 @@ def plot_score_distribution(scores: pd.DataFrame, score: str = "iou_present") ->
     axis.hist(
         views, bins=np.linspace(0, 1, 26), label=["frontal", "lateral"], color=["#2f7ebc", "#e0672a"], stacked=True
     )
-    axis.set(xlabel=f"mean {score.replace('_', ', ')} of an image (0 to 1)", ylabel="images", xlim=(0, 1))
+    axis.set(xlabel=f"mean {_title(score)} of an image, 0 to 1", ylabel="images", xlim=(0, 1))
     axis.legend(frameon=False)
     axis.spines[["top", "right"]].set_visible(False)
     return figure

@@ -245,7 +245,8 @@ class _Training:
             # the padded border would be at a place where the whole image later has pixels, and was never trained there
             raise ValueError(f"crop_size {config.crop_size}: {model.name} needs a multiple of {model.padded(1, 1)[0]}")
         self.model = model.to(memory_format=torch.channels_last)
-        optimizer = torch.optim.AdamW(parameter_groups(model, config), lr=config.learning_rate, betas=(0.9, 0.99), fused=True)
+        groups = parameter_groups(model, config)
+        optimizer = torch.optim.AdamW(groups, lr=config.learning_rate, betas=(0.9, 0.99), fused=True)
         if saved:
             optimizer.load_state_dict(saved["optimizer"])
         self.network, self.optimizer = self.fabric.setup(_ModelWithLoss(model, config.loss), optimizer)
