@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from PIL import Image as PilImage
 
 from paxray_lib.common import did_you_mean
 from paxray_lib.dataset import PaxrayDataset, Sample
@@ -51,6 +52,14 @@ class Scene:
         if self.target is not None and self.prediction is not None and self.target.labels != self.prediction.labels:
             labels = self.target.labels, self.prediction.labels
             raise ValueError(f"{self.name}: masks and prediction have different labels: {labels[0]} and {labels[1]}")
+
+    def reduced(self, part: float) -> "Scene":
+        """Return it with height and width times `part`: the image by area, the masks by nearest neighbour."""
+        height, width = (max(1, int(side * part)) for side in self.pixels.shape[:2])
+        pixels = np.asarray(PilImage.fromarray(self.pixels).resize((width, height), PilImage.Resampling.BOX))
+        stacks = (None if masks is None else masks.resize(height, width) for masks in (self.target, self.prediction))
+        spacing = self.spacing_mm and tuple(mm / part for mm in self.spacing_mm)
+        return Scene(self.name, pixels, *stacks, self.view, spacing)
 
     def to_message(self) -> dict:
         """Return what the browser gets: plain values, and bytes for image, target and prediction."""

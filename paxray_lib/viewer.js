@@ -93,16 +93,10 @@ class Viewer {
   draw() {
     if (!this.scene) return;
     const start = performance.now(), chosen = this.indices(), style = this.style(), key = JSON.stringify(style);
-    const { width, height } = this.scene.meta;
-    let box = [0, 0, width, height];
-    if (this.drawn?.scene === this.scene && this.drawn.key === key) {
-      const before = this.drawn.chosen;
-      box = this.scene.boxOf([...chosen].filter(i => !before.has(i)).concat([...before].filter(i => !chosen.has(i))));
-    }
-    if (box) {
-      this.scene.draw(chosen, style, box);
-      this.context.putImageData(this.scene.data, 0, 0, box[0], box[1], box[2] - box[0], box[3] - box[1]);
-    }
+    const before = this.drawn?.scene === this.scene && this.drawn.key === key ? this.drawn.chosen : null;
+    const toggled = before && [...chosen].filter(i => !before.has(i)).concat([...before].filter(i => !chosen.has(i)));
+    const box = this.scene.draw(chosen, style, toggled);
+    if (box) this.context.putImageData(this.scene.data, 0, 0, box[0], box[1], box[2] - box[0], box[3] - box[1]);
     this.drawn = { scene: this.scene, key, chosen };
     this.root.dataset.drawMs = (performance.now() - start).toFixed(2);
     this.root.dataset.drawn = ++this.draws;
@@ -185,7 +179,7 @@ class Viewer {
   readout(pixel) {
     const box = this.find("readout");
     if (!pixel || !this.scene) {
-      box.replaceChildren(element("p", "", HINT));
+      box.replaceChildren(element("p", "", (this.scene?.meta.note ?? "") + HINT));
       return;
     }
     const { meta, planes } = this.scene, total = meta.width * meta.height, found = this.labelsAt(pixel);

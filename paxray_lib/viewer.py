@@ -270,7 +270,16 @@ class LabelViewer(anywidget.AnyWidget):
         count = len(self._scenes.names)
         messages = (self._message((self.position + k) % count) for k in range(count))
         caption = f"{self._scenes.names[self.position]}: {', '.join(self.selected[:12]) or 'no label selected'}"
-        return offline_page(str(self._esm), str(self._css), state, messages, picture.getvalue(), caption, _PAGE_BYTES)
+        sources = str(self._esm), str(self._css)
+        return offline_page(*sources, state, messages, self._smaller, picture.getvalue(), caption, _PAGE_BYTES)
+
+    def _smaller(self, part: float) -> dict:
+        """Return the message of the image shown, reduced."""
+        scene = self._load(self.position)
+        message = scene.reduced(part).to_message()
+        (height, width), size = scene.pixels.shape[:2], f"{message['height']} x {message['width']}"
+        note = f"This page stores the image reduced to {size} pixels; it has {height} x {width}. "
+        return {"index": self.position, **message, "note": note}
 
 
 _PAGE_TRAITS = {

@@ -48,6 +48,14 @@ class LabelSets {
     this.scratch = new Uint32Array(this.words);
   }
 
+  /** Return for each set whether it has a label of the given words: 1 or 0. */
+  touched(words) {
+    const found = new Uint8Array(this.count);
+    for (let k = 0; k < this.count; k++)
+      for (let w = 0; w < this.words; w++) if (this.data[k * this.words + w] & words[w]) found[k] = 1;
+    return found;
+  }
+
   has(set, label) { return (this.data[set * this.words + (label >> 5)] >>> (label & 31)) & 1; }
 
   list(set) {
@@ -340,10 +348,24 @@ class Scene {
     return box;
   }
 
-  /** Draw the chosen labels inside a box (left, top, right, bottom). */
-  draw(labels, style, box = [0, 0, this.meta.width, this.meta.height]) {
-    const chosen = new Uint32Array(Math.ceil(Math.ceil(this.labelCount / 8) / 4));
-    for (const label of labels) chosen[label >> 5] |= 1 << (label & 31);
+  /** The words of a set of labels, as LabelSets has them. */
+  wordsOf(labels) {
+    const words = new Uint32Array(Math.ceil(this.labelCount / 32));
+    for (const label of labels) words[label >> 5] |= 1 << (label & 31);
+    return words;
+  }
+
+  /**
+   * Draw the chosen labels, or, given those that were toggled since the last time, only where these are.
+   * Returns the box (left, top, right, bottom) that may have changed, null if there is none.
+   */
+  draw(labels, style, toggled = null) {
+    const box = toggled ? this.boxOf(toggled) : [0, 0, this.meta.width, this.meta.height];
+    if (box) this.drawBox(this.wordsOf(labels), style, box, toggled && this.wordsOf(toggled));
+    return box;
+  }
+
+  drawBox(chosen, style, box, toggled) {
     const mode = this.mode(style.mode);
     if (mode === "difference") {
       this.fill(this.pair.ids, differenceColors(this.pair, chosen), style, box);
@@ -354,12 +376,12 @@ class Scene {
     const size = mode === "both" ? Math.max(1, style.outline) : style.outline;
     const outline = size && lined ? lined.outline(size) : null; // before the colors: it may add sets
     const mean = filled ? meanColors(filled.sets, chosen, this.colors) : [-1];
-    this.fill(filled?.ids, mean, style, box);
+    this.fill(filled?.ids, mean, style, box, toggled && lined === filled ? filled?.sets.touched(toggled) : null);
     if (outline) this.line(outline, lined === filled ? mean : meanColors(lined.sets, chosen, this.colors), style.dashed, box);
   }
 
-  /** Rules 1 and 3. */
-  fill(ids, mean, { alpha, window }, [left, top, right, bottom]) {
+  /** Rules 1 and 3; pixels whose set is not `touched` stay as they are. */
+  fill(ids, mean, { alpha, window }, [left, top, right, bottom], touched = null) {
     const { planes, pixels } = this, { width, height, channels } = this.meta;
     const second = channels === 3 ? width * height : 0, third = 2 * second;
     const shown = windowTable(window), rest = 255 - alpha;
@@ -372,6 +394,7 @@ class Scene {
     const row = (i, end) => { // a function, so that engines compile it after a few rows
       for (; i < end; i++) {
         const id = ids ? ids[i] : 0;
+        if (touched && !touched[id]) continue;
         let r = shown[planes[i]], g = shown[planes[i + second]], b = shown[planes[i + third]];
         if (mean[id] >= 0) {
           r = r * rest + red[id]; r = (r + 1 + (r >> 8)) >> 8; // r / 255, exact below 65535

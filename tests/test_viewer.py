@@ -144,6 +144,17 @@ def test_page_stays_small_however_many_images():
     assert 1 <= len(stored(page)["scenes"]) < 12
 
 
+def test_an_image_too_large_for_a_page_is_stored_reduced():
+    image = np.random.default_rng(0).random((900, 1200))
+    stack = np.zeros((166, 900, 1200), bool)
+    stack[17, 100:600, 200:900] = True
+    page = page_of(LabelViewer(image, stack, stack))
+    assert 300_000 < len(page) <= 400_000
+    (scene,) = stored(page)["scenes"]
+    assert scene["width"] / scene["height"] == pytest.approx(4 / 3, abs=0.01)
+    assert f"reduced to {scene['height']} x {scene['width']} pixels; it has 900 x 1200" in scene["note"]
+
+
 class NoisyImages(PaxrayDataset):
     """Twelve noisy images in memory."""
 
