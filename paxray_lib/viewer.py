@@ -34,6 +34,7 @@ import traitlets
 from PIL import Image as PilImage
 
 from paxray_lib.dataset import PaxrayDataset
+from paxray_lib.images import Image, read_image
 from paxray_lib.inputs import as_masks, as_pixels
 from paxray_lib.labels import LabelSet
 from paxray_lib.overlay import ALPHA, MODES, compare, render, window_table
@@ -56,7 +57,7 @@ class LabelViewer(anywidget.AnyWidget):
     Parameters
     ----------
     image : path or array
-        Whatever `visualize_certain_labels` takes.
+        Whatever `visualize_certain_labels` takes. With a known pixel spacing areas are shown in square centimeters.
     masks, prediction : path, (L, H, W) array or PackedMasks, optional
         Ground truth and prediction; at least one of them.
     labels : LabelSet, optional
@@ -106,8 +107,11 @@ class LabelViewer(anywidget.AnyWidget):
 
     def __init__(self, image, masks=None, prediction=None, *, labels=None, selected=None, **style):
         target, prediction = (None if m is None else as_masks(m, labels) for m in (masks, prediction))
-        name = Path(image).stem if isinstance(image, (str, Path)) else "image"
-        scene = Scene(name, as_pixels(image), target, prediction)
+        name = "image"
+        if isinstance(image, (str, Path)):
+            name, image = Path(image).stem, read_image(image)
+        view, spacing = (image.view, image.spacing_mm) if isinstance(image, Image) else (None, None)
+        scene = Scene(name, as_pixels(image), target, prediction, view, spacing)
         self._open(OneScene(scene), {}, selected, style)
 
     @classmethod

@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 
 from paxray_lib.dataset import PaxrayDataset, Sample
+from paxray_lib.images import Image
 from paxray_lib.labels import LABELS, LabelSet
 from paxray_lib.masks import PackedMasks
 from paxray_lib.overlay import compare, render
@@ -60,6 +61,13 @@ def test_picture_is_that_of_the_overlay(sample, shifted, pixels):
     viewer.visible = [3, 5, 20, 10]
     np.testing.assert_array_equal(np.asarray(viewer.to_image()), expected[3:23, 5:15])
     assert viewer.figure().height >= 48
+
+
+def test_spacing_and_name_come_from_the_image(sample, tiny):
+    viewer = LabelViewer(Image(sample.image, (0.5, 0.25), "frontal"), sample.masks)
+    assert (viewer._first["spacing"], viewer._first["view"]) == ([0.5, 0.25], "frontal")
+    path = PaxrayDataset(tiny).image_path(0)
+    assert LabelViewer(str(path), sample.masks)._first["name"] == path.stem
 
 
 def test_one_stack_is_drawn_whatever_the_mode(sample, pixels):
