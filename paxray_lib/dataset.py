@@ -230,25 +230,20 @@ class PaxrayDataset(Sequence):
 class EpochSampler:
     """The order of one epoch as (epoch, position, index), a function of (seed, epoch) alone.
 
-    Resuming at `start` gives exactly the rest of the epoch. With several processes (`rank` of `world`) each takes every
-    `world`-th position; the epoch is filled up from its own beginning so that all take the same number.
+    Resuming at `start` gives exactly the rest of the epoch.
     """
 
     length: int
     seed: int
     epoch: int
     start: int = 0
-    rank: int = 0
-    world: int = 1
 
     def __len__(self) -> int:
-        return -(-self.length // self.world) - self.start
+        return self.length - self.start
 
     def __iter__(self) -> Iterator[tuple[int, int, int]]:
         order = np.random.default_rng([self.seed, self.epoch]).permutation(self.length)
-        for step in range(self.start, -(-self.length // self.world)):
-            position = step * self.world + self.rank
-            yield self.epoch, position, int(order[position % self.length])
+        return ((self.epoch, position, int(order[position])) for position in range(self.start, self.length))
 
 
 def pack_target(path: Path, labels: LabelSet) -> str:

@@ -70,21 +70,21 @@ class TrainingSet(Dataset):
 class _Batches(Sampler):
     """The batches of one epoch from a step on; the loader's workers live on while these numbers change."""
 
-    def __init__(self, length: int, seed: int, size: int, rank: int, world: int):
-        self.length, self.seed, self.size, self.rank, self.world = length, seed, size, rank, world
+    def __init__(self, length: int, seed: int, size: int):
+        self.length, self.seed, self.size = length, seed, size
         self.epoch = self.start = 0
 
     @property
     def steps(self) -> int:
         """Steps of a whole epoch."""
-        return -(-len(EpochSampler(self.length, self.seed, 0, 0, self.rank, self.world)) // self.size)
+        return -(-self.length // self.size)
 
     def __len__(self) -> int:
         return self.steps - self.start
 
     def __iter__(self) -> Iterator[list[tuple[int, int, int]]]:
         start = self.start * self.size
-        keys = list(EpochSampler(self.length, self.seed, self.epoch, start, self.rank, self.world))
+        keys = list(EpochSampler(self.length, self.seed, self.epoch, start))
         return (keys[i : i + self.size] for i in range(0, len(keys), self.size))
 
 
@@ -98,7 +98,6 @@ class TrainingBatches:
     augmentation : AugmentConfig
     batch_size, seed, workers : int
     device : torch.device
-    rank, world : this process and the number of processes; each takes its own part of an epoch
     """
 
     def __init__(
@@ -111,11 +110,9 @@ class TrainingBatches:
         seed: int,
         workers: int,
         device: torch.device,
-        rank: int = 0,
-        world: int = 1,
     ):
         self.device = device
-        self._plan = _Batches(len(dataset), seed, batch_size, rank, world)
+        self._plan = _Batches(len(dataset), seed, batch_size)
         self._loader = DataLoader(
             TrainingSet(dataset, preprocessing, augmentation, seed, keep=workers == 0),
             batch_sampler=self._plan,

@@ -30,7 +30,7 @@ from paxray_lib.model import PUBLISHED, AnatomySegmenter, build_model, load_mode
 
 SCHEDULES = ("multistep", "onecycle")
 BEST = tuple(f"{score}_{convention}" for score in ("iou", "dice") for convention in CONVENTIONS)
-MAY_CHANGE = ("data_root", "run_dir", "epochs", "device", "devices", "nodes", "workers", "log_every")
+MAY_CHANGE = ("data_root", "run_dir", "epochs", "device", "workers", "log_every")
 
 
 class NotFinite(RuntimeError):
@@ -60,7 +60,6 @@ class TrainConfig:
     gradient_clip : largest norm of the gradient, 0 for no limit
     seed : of weights, order and augmentation
     device : "auto", "cpu", "cuda", "cuda:1", "mps"
-    devices, nodes : processes a machine, and machines; more than one is started by torchrun
     precision : "auto" (bfloat16 where the hardware has it), "float32" or "bfloat16"
     workers : processes that prepare samples beside the training
     """
@@ -98,8 +97,6 @@ class TrainConfig:
     gradient_clip: float = 0.0
     seed: int = 0
     device: str = "auto"
-    devices: int = 1
-    nodes: int = 1
     precision: str = "auto"
     workers: int = 0
 
@@ -109,7 +106,7 @@ class TrainConfig:
             value = getattr(self, name)
             if value not in known:
                 raise ValueError(f"{name} is {value!r}{did_you_mean(str(value), known)} (one of {', '.join(known)})")
-        for name in ("image_size", "crop_size", "batch_size", "epochs", "val_every", "log_every", "devices", "nodes"):
+        for name in ("image_size", "crop_size", "batch_size", "epochs", "val_every", "log_every"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} is {getattr(self, name)}; it must be at least 1")
         augmentation(self)  # checks its own fields
@@ -258,8 +255,6 @@ class _Training:
             seed=config.seed,
             workers=config.workers,
             device=self.fabric.device,
-            rank=self.fabric.global_rank,
-            world=self.fabric.world_size,
         )
 
     def run(self) -> Path:
@@ -382,13 +377,12 @@ def _new_model(config: TrainConfig, labels: LabelSet) -> AnatomySegmenter:
 
 
 def make_fabric(config: TrainConfig) -> Fabric:
-    """Return a launched Fabric for the device, number of processes and precision of a config."""
+    """Return a launched Fabric for the device and precision of a config."""
     accelerator, _, index = config.device.partition(":")
     if accelerator == "auto":
         accelerator = "cuda" if torch.cuda.is_available() else "cpu"
-    devices = [int(index)] if index else config.devices
     precision = choose_precision(config.precision, torch.device(accelerator))
-    fabric = Fabric(accelerator=accelerator, devices=devices, num_nodes=config.nodes, precision=precision)
+    fabric = Fabric(accelerator=accelerator, devices=[int(index)] if index else 1, precision=precision)
     fabric.launch()
     return fabric
 

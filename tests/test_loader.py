@@ -56,12 +56,6 @@ def test_workers_go_on_with_another_epoch_and_start(tiny):
         assert_same(collect(workers, epoch, start), collect(plain, epoch, start))
 
 
-def test_processes_share_an_epoch(tiny):
-    parts = [collect(make(tiny, rank=rank, world=2), 0) for rank in range(2)]
-    names = [name for part in parts for *_, names in part for name in names]
-    assert sorted(names) == sorted(sample.name for sample in PaxrayDataset(tiny, split="train"))
-
-
 def test_without_augmentation_a_batch_is_the_resized_sample(tiny):
     config = AugmentConfig(image_size=32, crop_size=32, resize_prob=0.0)
     batch = next(make(tiny, config=config).epoch(0))
