@@ -6,9 +6,7 @@ from pathlib import Path
 
 import pytest
 from hypothesis import settings
-from sampledata import write_tiny
-
-ROOT = Path(__file__).resolve().parent.parent
+from sampledata import ROOT, small_training, write_tiny
 
 # Tests never open a window nor wait for a model hub. Set before matplotlib and huggingface_hub are imported.
 os.environ.setdefault("MPLBACKEND", "Agg")
@@ -60,20 +58,3 @@ def trained(tiny, tmp_path_factory) -> Path:
 
     folder = tmp_path_factory.mktemp("run")
     return fit(TrainConfig(**small_training(tiny, folder)))
-
-
-def small_training(root: Path, folder: Path) -> dict:
-    """Settings of a training that takes seconds."""
-    return {
-        "data_root": str(root),
-        "run_dir": str(folder),
-        "architecture": "unet",
-        "encoder": "resnet18",
-        "image_size": 32,
-        "crop_size": 32,
-        "batch_size": 3,
-        "epochs": 2,
-        "val_every": 1,
-        "device": "cpu",
-        "precision": "float32",
-    }

@@ -9,6 +9,8 @@ from paxray_lib.dataset import Entry, write_datafile
 from paxray_lib.labels import LABELS, LabelSet
 from paxray_lib.masks import PackedMasks
 
+ROOT = Path(__file__).resolve().parent.parent
+"""The project's root."""
 CASES = {"train": 4, "val": 1, "test": 2}
 
 
@@ -42,3 +44,20 @@ def write_tiny(root: Path, size: int = 48, labels: LabelSet = LABELS, suffix: st
         first += cases
     write_datafile(root / "paxray.json", labels, splits, {"name": "tiny"})
     return root / "paxray.json"
+
+
+def small_training(root: Path, folder: Path) -> dict:
+    """Settings of a training that takes seconds."""
+    return {
+        "data_root": str(root),
+        "run_dir": str(folder),
+        "architecture": "unet",
+        "encoder": "resnet18",
+        "image_size": 32,
+        "crop_size": 32,
+        "batch_size": 3,
+        "epochs": 2,
+        "val_every": 1,
+        "device": "cpu",
+        "precision": "float32",
+    }

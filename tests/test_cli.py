@@ -8,9 +8,8 @@ import sys
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import small_training
 from PIL import Image
-from sampledata import write_tiny
+from sampledata import small_training, write_tiny
 
 from paxray_lib.dataset import PaxrayDataset
 from paxray_lib.masks import PackedMasks

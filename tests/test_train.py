@@ -5,8 +5,7 @@ import pandas as pd
 import pytest
 import torch
 import yaml
-from conftest import small_training
-from sampledata import write_tiny
+from sampledata import small_training, write_tiny
 
 from paxray_lib import train
 from paxray_lib.evaluate import evaluate
