@@ -137,12 +137,21 @@ def read_datafile(data_root: str | os.PathLike, datafile: str | os.PathLike = "p
 def write_datafile(
     path: str | os.PathLike, labels: LabelSet, splits: Mapping[str, Sequence[Entry]], extra: Mapping | None = None
 ) -> None:
-    """Write a `paxray.json` atomically; `extra` adds top-level keys (name, license, ...)."""
+    """Write a `paxray.json` atomically; `extra` adds top-level keys (name, license, ...).
+
+    An item gets a case or a view where its file stem says another one, so that `read_datafile` finds the same entries.
+    """
     content: dict = {"label_dict": labels.to_label_dict(), **(extra or {})}
     for name, entries in splits.items():
-        content[name] = [{"image": e.image, "target": e.target} for e in entries]
+        content[name] = [_item(entry) for entry in entries]
     with atomic_write(path) as temporary:
         temporary.write_text(json.dumps(content, indent=1), encoding="utf-8")
+
+
+def _item(entry: Entry) -> dict:
+    named = {"case": case_of(entry.image), "view": view_of(entry.image)}
+    other = {key: getattr(entry, key) for key, value in named.items() if getattr(entry, key) != value}
+    return {"image": entry.image, "target": entry.target, **other}
 
 
 def _listing(root: Path) -> str:
@@ -171,7 +180,8 @@ def _entry(path: Path, place: str, item) -> Entry:
         raise ValueError(f"{path}: {place} has the target {str(target)[:80]}; it must be a path or null")
     if view not in ("frontal", "lateral", None):
         raise ValueError(f"{path}: {place} has the view {view!r}; it must be 'frontal' or 'lateral'")
-    return Entry(image, target, str(item.get("case", case_of(image))), view)
+    case = item.get("case")
+    return Entry(image, target, case_of(image) if case is None else str(case), view)
 
 
 class PaxrayDataset(Sequence):
@@ -249,11 +259,13 @@ class EpochSampler:
 def pack_target(path: Path, labels: LabelSet) -> str:
     """Write the packed file beside a `.npy` target, read it back and compare. Returns "packed" or "skipped".
 
+    A packed file that is there is kept if it can be read with these labels and is not older than the `.npy`, which may
+    have been deleted since to save space; otherwise it is written again.
+
     Raises ValueError or OSError, naming the file, if the target is unreadable or the copy differs.
     """
     packed = path.with_suffix(".pxm")
-    if packed.is_file() and packed.stat().st_mtime >= path.stat().st_mtime:
-        PackedMasks.read(packed, labels)
+    if _is_packed(path, packed, labels):
         return "skipped"
     masks = PackedMasks.read(path, labels)
     masks.write(packed)
@@ -261,6 +273,18 @@ def pack_target(path: Path, labels: LabelSet) -> str:
         packed.unlink()
         raise ValueError(f"{packed}: differs from {path.name} after writing; is the disk sound?")
     return "packed"
+
+
+def _is_packed(path: Path, packed: Path, labels: LabelSet) -> bool:
+    if not packed.is_file() or (path.is_file() and packed.stat().st_mtime < path.stat().st_mtime):
+        return False
+    try:
+        PackedMasks.read(packed, labels)
+    except ValueError:
+        if path.is_file():
+            return False
+        raise
+    return True
 
 
 def npy_targets(datafile: Datafile) -> list[Path]:

@@ -24,7 +24,7 @@ _GRAY = ("MONOCHROME1", "MONOCHROME2")
 # What pydicom and its decoders raise for broken or unsupported data.
 _BROKEN = (
     OSError, ValueError, TypeError, AttributeError, KeyError, IndexError, NotImplementedError, RuntimeError, EOFError,
-    OverflowError, struct.error, zlib.error, pydicom.errors.InvalidDicomError,
+    OverflowError, struct.error, zlib.error, pydicom.errors.InvalidDicomError, pydicom.errors.BytesLengthException,
 )  # fmt: skip
 _FILTERING = threading.Lock()
 

@@ -48,7 +48,12 @@ def test_datafile_may_lie_elsewhere_and_keeps_unknown_keys(tiny, tmp_path):
 
 
 def test_write_then_read_is_the_same(tmp_path):
-    splits = {"train": (Entry("images/afrontal.png", None, "a", "frontal"),), "val": (), "test": ()}
+    train = (
+        Entry("images/afrontal.png", None, "a", "frontal"),
+        Entry("images/b.png", "labels/b.pxm", "patient 7", "lateral"),
+        Entry("images/clateral.png", None, "c", None),
+    )
+    splits = {"train": train, "val": (), "test": ()}
     write_datafile(tmp_path / "x.json", LabelSet(["a", "b", "a"]), splits)
     data = read_datafile(tmp_path, "x.json")
     assert data.splits == splits
@@ -60,6 +65,12 @@ def test_item_fields_replace_what_the_name_says(tmp_path):
     rewrite(tmp_path, lambda c: c["train"][0].update(view="lateral", case="other"))
     entry = read_datafile(tmp_path).splits["train"][0]
     assert (entry.view, entry.case) == ("lateral", "other")
+
+
+def test_a_case_of_null_is_the_one_in_the_name(tmp_path):
+    write_tiny(tmp_path)
+    rewrite(tmp_path, lambda c: c["train"][0].update(case=None))
+    assert read_datafile(tmp_path).splits["train"][0].case == "case000"
 
 
 @pytest.mark.parametrize(
@@ -125,6 +136,32 @@ def test_packing_is_resumable_and_sees_newer_stacks(tmp_path):
     os.utime(path, (path.stat().st_atime, path.stat().st_mtime + 20))
     with pytest.raises(ValueError, match="cut short"):
         pack_target(path, data.labels)
+
+
+def test_packing_again_after_the_stacks_were_deleted_keeps_the_packed_files(tmp_path):
+    write_tiny(tmp_path, suffix=".npy")
+    data = read_datafile(tmp_path)
+    path = npy_targets(data)[0]
+    pack_target(path, data.labels)
+    path.unlink()
+    assert pack_target(path, data.labels) == "skipped"
+    path.with_suffix(".pxm").write_bytes(b"PAXMASK")
+    with pytest.raises(ValueError, match="case000frontal.pxm"):
+        pack_target(path, data.labels)
+
+
+def test_packing_repairs_damaged_files_and_those_of_other_labels(tmp_path):
+    write_tiny(tmp_path, suffix=".npy")
+    data = read_datafile(tmp_path)
+    path = npy_targets(data)[0]
+    packed, masks = path.with_suffix(".pxm"), PackedMasks.read(path)
+    pack_target(path, data.labels)
+    packed.write_bytes(packed.read_bytes()[:-5])
+    assert pack_target(path, data.labels) == "packed"
+    assert PackedMasks.read(packed) == masks
+    renamed = LabelSet(["renamed", *data.labels.names[1:]])
+    assert pack_target(path, renamed) == "packed"
+    assert PackedMasks.read(packed).labels == renamed
 
 
 @given(length=st.integers(1, 40), seed=st.integers(0, 5), epoch=st.integers(0, 3), start=st.integers(0, 40))

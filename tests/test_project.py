@@ -58,7 +58,7 @@ def tracked_files() -> list[str]:
 
 def make(*arguments: str, **variables: str) -> subprocess.CompletedProcess:
     """Run make with a clean environment: a test may itself run under make, whose flags would leak in."""
-    environment = {k: v for k, v in os.environ.items() if k not in ("MAKEFLAGS", "MFLAGS", "MAKELEVEL")}
+    environment = {k: v for k, v in os.environ.items() if k not in ("MAKEFLAGS", "MFLAGS", "MAKELEVEL", "SLOW", "ARGS")}
     return subprocess.run(
         ["make", *arguments], cwd=ROOT, env=environment | variables, capture_output=True, text=True, timeout=60
     )
