@@ -146,7 +146,7 @@ def test_packing_again_after_the_stacks_were_deleted_keeps_the_packed_files(tmp_
     path.unlink()
     assert pack_target(path, data.labels) == "skipped"
     path.with_suffix(".pxm").write_bytes(b"PAXMASK")
-    with pytest.raises(ValueError, match="case000frontal.pxm"):
+    with pytest.raises(ValueError, match=r"case000frontal\.pxm"):
         pack_target(path, data.labels)
 
 
