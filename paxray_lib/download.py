@@ -7,6 +7,7 @@ SHA-256 in `fetched.json`.
 
 import hashlib
 import json
+import lzma
 import os
 import shutil
 import stat
@@ -83,10 +84,11 @@ def fetch_weights(which: str, to: str | os.PathLike, archive: str | os.PathLike 
     source = str(archive) if archive is not None else drive_url(WEIGHTS_FOLDER)
     if archive is None:
         _from_drive(WEIGHTS_FOLDER, lambda names: _weights_name(names, which), target)
+        model = load_model(target)
     else:
+        model = load_model(archive)  # before the copy: a file that does not load must not take the name of a good one
         with atomic_write(target) as temporary:
-            shutil.copyfile(_existing(archive), temporary)
-    model = load_model(target)
+            shutil.copyfile(archive, temporary)
     say(f"{target}: {model.name}, {len(model.labels)} labels")
     _record(target.with_suffix(".json"), target, sha256(target), source)
     return target
@@ -172,22 +174,25 @@ def _record(path: Path, file: Path, digest: str, source: str) -> None:
 def unpack(archive: str | os.PathLike, to: str | os.PathLike) -> Path:
     """Unpack a zip file with a PAXRay data set so that `to` holds its paxray.json.
 
-    Everything goes to a hidden folder beside `to` first; an interrupted call is continued by the next one.
+    Everything goes to a hidden folder beside `to` first; an interrupted call is continued by the next one with the same
+    archive, and what another archive left there is removed.
 
     Raises
     ------
     ValueError
-        If the archive is damaged, cut short, hostile (paths outside of itself, links, size), or holds no paxray.json.
+        If the archive is damaged, cut short, encrypted, hostile (paths outside of itself, links, size), or holds no
+        paxray.json.
     """
     archive, to = Path(archive), Path(to)
-    partial = to.with_name(f".{to.name}.unpacking")
     try:
         with zipfile.ZipFile(archive) as file:
-            members = _checked_members(archive, file, to.parent)
+            members = _checked_members(archive, file)
+            partial = _partial_folder(to, members)
+            _check_space(archive, members, partial)
             for member in progress(members, f"unpacking {archive.name}"):
                 _extract(archive, file, member, partial)
-    except (zipfile.BadZipFile, EOFError, zipfile.zlib.error, NotImplementedError) as error:
-        raise ValueError(f"{archive}: damaged or cut short ({error}); fetch it again") from error
+    except (zipfile.BadZipFile, EOFError, zipfile.zlib.error, lzma.LZMAError, NotImplementedError) as error:
+        raise ValueError(f"{archive}: damaged or cut short ({error}); remove it and fetch it again") from error
     root = _data_root(archive, partial)
     if to.is_dir():
         to.rmdir()  # empty, or this fails
@@ -196,22 +201,50 @@ def unpack(archive: str | os.PathLike, to: str | os.PathLike) -> Path:
     return to
 
 
-def _checked_members(archive: Path, file: zipfile.ZipFile, where: Path) -> list[zipfile.ZipInfo]:
-    members = [member for member in file.infolist() if not member.is_dir()]
+def _checked_members(archive: Path, file: zipfile.ZipFile) -> list[zipfile.ZipInfo]:
+    members = [member for member in file.infolist() if not member.filename.endswith("/")]
     total = sum(member.file_size for member in members)
-    free = shutil.disk_usage(_nearest_folder(where)).free
     if len(members) > MAX_FILES or total > MAX_BYTES:
         raise ValueError(f"{archive}: claims {len(members)} files of {total >> 30} GiB, more than any PAXRay data set")
-    if total > free:
-        raise ValueError(f"{archive}: needs {total >> 20} MiB, but {where} has {free >> 20} MiB free")
     for member in members:
-        path = PurePosixPath(member.filename.replace("\\", "/"))
-        kind = stat.S_IFMT(member.external_attr >> 16)
-        if path.is_absolute() or ".." in path.parts or ":" in path.parts[0] or kind not in (0, stat.S_IFREG):
+        if not _stays_inside(member):
             raise ValueError(
                 f"{archive}: {member.filename!r} leads outside or is no plain file; do not use this archive"
             )
+        if member.flag_bits & 1:
+            raise ValueError(f"{archive}: {member.filename!r} is encrypted; is it {DATASET_ARCHIVE}?")
     return members
+
+
+def _stays_inside(member: zipfile.ZipInfo) -> bool:
+    path = PurePosixPath(member.filename.replace("\\", "/"))
+    plain = stat.S_IFMT(member.external_attr >> 16) in (0, stat.S_IFREG)
+    return plain and bool(path.parts) and not path.is_absolute() and ".." not in path.parts and ":" not in path.parts[0]
+
+
+def _partial_folder(to: Path, members: list[zipfile.ZipInfo]) -> Path:
+    """Return the hidden folder for these members, and remove those that other archives have left."""
+    content = repr([(member.filename, member.file_size, member.CRC) for member in members])
+    digest = hashlib.sha256(content.encode("utf-8", "surrogatepass")).hexdigest()[:12]
+    partial = to.with_name(f".{to.name}.{digest}.unpacking")
+    for other in to.parent.iterdir() if to.parent.is_dir() else ():
+        if other != partial and other.name.startswith(f".{to.name}.") and other.name.endswith(".unpacking"):
+            shutil.rmtree(other)
+    return partial
+
+
+def _check_space(archive: Path, members: list[zipfile.ZipInfo], partial: Path) -> None:
+    needed = sum(member.file_size for member in members if not _is_extracted(member, partial))
+    where = _nearest_folder(partial.parent)
+    free = shutil.disk_usage(where).free
+    if needed > free:
+        raise ValueError(f"{archive}: needs {needed >> 20} MiB, but {where} has {free >> 20} MiB free")
+
+
+def _is_extracted(member: zipfile.ZipInfo, folder: Path) -> bool:
+    # whole, since it was renamed into place
+    target = folder / member.filename
+    return target.is_file() and target.stat().st_size == member.file_size
 
 
 def _nearest_folder(path: Path) -> Path:
@@ -219,9 +252,9 @@ def _nearest_folder(path: Path) -> Path:
 
 
 def _extract(archive: Path, file: zipfile.ZipFile, member: zipfile.ZipInfo, folder: Path) -> None:
+    if _is_extracted(member, folder):
+        return
     target = folder / member.filename
-    if target.is_file() and target.stat().st_size == member.file_size:
-        return  # whole, since it was renamed into place
     with file.open(member) as source, atomic_write(target) as temporary, temporary.open("wb") as out:
         written = 0
         for block in _blocks(source):

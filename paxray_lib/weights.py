@@ -3,6 +3,8 @@
 import argparse
 import os
 import pickle
+import re
+import warnings
 import zipfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -15,6 +17,7 @@ from torch import Tensor, nn
 # what torch.load and its restricted unpickler raise for damaged data, found by damaging files
 _BROKEN = (pickle.UnpicklingError, SafetensorError, RuntimeError, EOFError, ValueError, LookupError)
 _BROKEN += (TypeError, AttributeError)
+_NAMED = re.compile(r"GLOBAL (\S+)")
 # layers after the last convolution, which a file of encoder weights may carry and a segmentation network drops
 _CLASSIFIERS = ("fc.", "classifier.", "head.", "last_linear.", "_fc.", "_conv_head.", "_bn1.", "last_layer.")
 
@@ -40,17 +43,24 @@ def read_weights(path: str | os.PathLike, mapped: bool = True) -> object:
     try:
         if path.suffix == ".safetensors":
             return load_file(path)
-        with torch.serialization.safe_globals([argparse.Namespace]):
+        with torch.serialization.safe_globals([argparse.Namespace]), warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "Detected pickle protocol", UserWarning)  # it loads, or is refused below
             return torch.load(path, map_location="cpu", weights_only=True, mmap=mapped and zipfile.is_zipfile(path))
     except _BROKEN as error:
         raise ValueError(
             f"{path}: cannot be read as weights; it is damaged or cut short, or it holds objects that could run code, "
-            f"which is refused ({_first_line(error)}); copy or fetch it again"
+            f"which is refused ({_reason(error)}); copy or fetch it again"
         ) from error
 
 
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:160]
+def _reason(error: Exception) -> str:
+    text = str(error)
+    if found := _NAMED.search(text):
+        return f"it asks for {found[1]}"
+    if "weights_only" in text:  # torch advises to load the file without this protection
+        text = text.partition("WeightsUnpickler error:")[2]
+    line = (text.strip().splitlines() or [""])[0][:160]
+    return line if " " in line else f"{type(error).__name__} {line}".strip()
 
 
 def state_of(content: object, path: str | os.PathLike) -> dict[str, Tensor]:

@@ -106,7 +106,7 @@ def test_a_flipped_bit_is_found(archive, tmp_path):
     assert not (tmp_path / "paxray").exists()
 
 
-@pytest.mark.parametrize("name", ["../evil.txt", "/evil.txt", "a/../../evil.txt", "..\\evil.txt", "c:/evil.txt"])
+@pytest.mark.parametrize("name", [".", "../evil.txt", "/evil.txt", "a/../../evil.txt", "..\\evil.txt", "c:/evil.txt"])
 def test_paths_outside_are_refused_before_anything_is_written(tmp_path, name):
     with zipfile.ZipFile(tmp_path / "x.zip", "w") as archive:
         archive.writestr("paxray.json", "{}")
@@ -123,6 +123,53 @@ def test_links_are_refused(tmp_path):
         archive.writestr(link, "/etc/passwd")
     with pytest.raises(ValueError, match="no plain file"):
         unpack(tmp_path / "x.zip", tmp_path / "paxray")
+
+
+def test_a_member_without_a_name_is_refused(tmp_path):
+    nameless = zipfile.ZipInfo("x")
+    nameless.filename = ""
+    with zipfile.ZipFile(tmp_path / "x.zip", "w") as archive:
+        archive.writestr(nameless, "evil")
+    with pytest.raises(ValueError, match="do not use this archive"):
+        unpack(tmp_path / "x.zip", tmp_path / "paxray")
+
+
+def test_an_encrypted_archive_is_refused(archive, tmp_path):
+    content = bytearray(archive.read_bytes())
+    content[content.find(b"PK\x01\x02") + 8] |= 1  # the first member's flag in the directory at the end
+    (tmp_path / "x.zip").write_bytes(content)
+    with pytest.raises(ValueError, match=r"x\.zip: .* is encrypted"):
+        unpack(tmp_path / "x.zip", tmp_path / "paxray")
+
+
+def test_other_compressions_are_checked_too(tmp_path):
+    with zipfile.ZipFile(tmp_path / "x.zip", "w", zipfile.ZIP_LZMA) as archive:
+        archive.writestr("paxray.json", "{}" * 1000)
+    content = bytearray((tmp_path / "x.zip").read_bytes())
+    content[60:70] = b"\xff" * 10
+    (tmp_path / "x.zip").write_bytes(content)
+    with pytest.raises(ValueError, match="damaged or cut short"):
+        unpack(tmp_path / "x.zip", tmp_path / "paxray")
+
+
+def test_nothing_of_another_archive_stays(archive, tmp_path, monkeypatch):
+    with zipfile.ZipFile(tmp_path / "other.zip", "w") as other:
+        other.writestr("paxray_dataset/stray.txt", "x")
+        other.writestr("b.txt", "x")
+    extract = fetching._extract
+    stop = {"b.txt"}
+
+    def stops(path, file, member, folder):
+        if member.filename in stop:
+            raise KeyboardInterrupt
+        extract(path, file, member, folder)
+
+    monkeypatch.setattr(fetching, "_extract", stops)
+    with pytest.raises(KeyboardInterrupt):
+        unpack(tmp_path / "other.zip", tmp_path / "paxray")
+    root = unpack(archive, tmp_path / "paxray")
+    assert not list(root.rglob("stray.txt"))
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["other.zip", "paxray"]
 
 
 def test_size_is_bounded(archive, tmp_path, monkeypatch):
@@ -154,7 +201,7 @@ def test_interrupted_unpacking_goes_on(archive, tmp_path, monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         unpack(archive, tmp_path / "paxray")
     assert not (tmp_path / "paxray").exists()
-    first = next((tmp_path / ".paxray.unpacking").rglob("*.png"))
+    first = next(next(tmp_path.glob(".paxray.*.unpacking")).rglob("*.png"))
     stamp = first.stat().st_mtime_ns
     monkeypatch.setattr(fetching, "_extract", extract)
     root = unpack(archive, tmp_path / "paxray")
@@ -226,8 +273,11 @@ def test_ambiguous_weights_list_what_is_there():
 
 def test_weights_that_do_not_load_are_refused(tmp_path):
     (tmp_path / "w.pth").write_bytes(b"nothing")
-    with pytest.raises(ValueError, match=r"paxray_full\.pth"):
+    (tmp_path / "to").mkdir()
+    (tmp_path / "to/paxray_full.pth").write_bytes(b"good ones, fetched before")
+    with pytest.raises(ValueError, match=r"w\.pth: cannot be read"):
         fetch_weights("full", tmp_path / "to", tmp_path / "w.pth")
+    assert [path.read_bytes() for path in (tmp_path / "to").iterdir()] == [b"good ones, fetched before"]
     with pytest.raises(ValueError, match="one of full, half, quarter"):
         fetch_weights("all", tmp_path / "to", tmp_path / "w.pth")
     with pytest.raises(FileNotFoundError, match=r"no\.pth"):
