@@ -129,6 +129,7 @@ def evaluate_constant(
     train: PaxrayDataset, test: PaxrayDataset, size: int = 128, views: Sequence[str] = ("frontal", "lateral")
 ) -> Evaluation:
     """Evaluate the best constant guess: for each view the pixels that a label covers in most training images."""
+    check_targets(test)
     guesses = {view: thresholded_mean(train, view, size) for view in views}
     parts = []
     for i, entry in enumerate(test.entries):
@@ -173,6 +174,14 @@ def check_labels(labels: LabelSet, dataset: PaxrayDataset) -> None:
     )
 
 
+def check_targets(dataset: PaxrayDataset) -> None:
+    """Raise ValueError if a split has no image, or one without a target: nothing to learn from or to compare with."""
+    missing = [entry.image for entry in dataset.entries if entry.target is None]
+    if missing or not len(dataset):
+        what = f"{len(missing)} images without a target, such as {missing[0]}" if missing else "no images"
+        raise ValueError(f"{dataset.datafile.path}: split {dataset.split!r} has {what}; masks are needed for each")
+
+
 def count_dataset(
     model: torch.nn.Module, dataset: PaxrayDataset, threshold: float = 0.5, batch_size: int = 8, quiet: bool = False
 ) -> Counts:
@@ -181,10 +190,7 @@ def count_dataset(
     The model is used in evaluation mode on its own device and left in the mode that it was in. Reading and
     preprocessing run in threads beside the network.
     """
-    missing = [entry.image for entry in dataset.entries if entry.target is None]
-    if missing or not len(dataset):
-        what = f"{len(missing)} images without a target, such as {missing[0]}" if missing else "no images"
-        raise ValueError(f"{dataset.datafile.path}: split {dataset.split!r} has {what}; nothing to compare with")
+    check_targets(dataset)
     prepared = map_ahead(lambda i: _prepare(model, dataset[i]), range(len(dataset)), ahead=2 * batch_size)
     shown = prepared if quiet else progress(prepared, f"evaluating {dataset.split}", len(dataset))
     was_training = model.training

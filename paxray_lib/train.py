@@ -14,17 +14,17 @@ from pathlib import Path
 import pandas as pd
 import torch
 import yaml
-from lightning_fabric import Fabric
 from torch.utils.tensorboard import SummaryWriter
 
 from paxray_lib.augment import AugmentConfig
 from paxray_lib.common import atomic_write, did_you_mean, say
 from paxray_lib.dataset import SPLITS, PaxrayDataset
-from paxray_lib.evaluate import count_dataset
+from paxray_lib.devices import PRECISIONS, make_fabric
+from paxray_lib.evaluate import check_targets, count_dataset
 from paxray_lib.images import Preprocessing
 from paxray_lib.labels import LabelSet
 from paxray_lib.loader import TrainingBatches, normalize
-from paxray_lib.losses import dice_bce
+from paxray_lib.losses import KINDS, dice_bce
 from paxray_lib.metrics import CONVENTIONS, Counts, dice, iou, mean_score
 from paxray_lib.model import PUBLISHED, AnatomySegmenter, build_model, load_model, read_extra, save_model
 
@@ -102,22 +102,26 @@ class TrainConfig:
 
     def __post_init__(self):
         object.__setattr__(self, "lr_milestones", tuple(self.lr_milestones))
-        for name, known in (("schedule", SCHEDULES), ("best", BEST), ("precision", tuple(PRECISIONS))):
+        choices = {"schedule": SCHEDULES, "loss": KINDS, "best": BEST, "precision": tuple(PRECISIONS)}
+        for name, known in choices.items():
             value = getattr(self, name)
             if value not in known:
                 raise ValueError(f"{name} is {value!r}{did_you_mean(str(value), known)} (one of {', '.join(known)})")
         for name in ("image_size", "crop_size", "batch_size", "epochs", "val_every", "log_every"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} is {getattr(self, name)}; it must be at least 1")
+        for name in ("weight_decay", "gradient_clip", "save_every", "seed", "workers"):
+            if not getattr(self, name) >= 0:  # written so that NaN fails too
+                raise ValueError(f"{name} is {getattr(self, name)}; it must not be negative")
+        for name, top in (("learning_rate", math.inf), ("lr_gamma", math.inf), ("threshold", 1)):
+            if not 0 < getattr(self, name) < top:
+                raise ValueError(f"{name} is {getattr(self, name)}; it must lie between 0 and {top:g}")
         augmentation(self)  # checks its own fields
 
 
 def augmentation(config: TrainConfig) -> AugmentConfig:
     """Return the augmentation that a config describes; raises ValueError if one of its fields is out of range."""
     return AugmentConfig(**{field.name: getattr(config, field.name) for field in dataclasses.fields(AugmentConfig)})
-
-
-PRECISIONS = {"auto": None, "float32": "32-true", "bfloat16": "bf16-mixed"}
 
 
 def fit(config: TrainConfig, resume: bool = False) -> Path:
@@ -167,26 +171,6 @@ def lr_factor(config: TrainConfig, step: int, steps_per_epoch: int) -> float:
     return max(1e-3, 0.5 + 0.5 * math.cos(math.pi * (step - rising) / max(1, total - rising)))
 
 
-def choose_precision(name: str, device: torch.device) -> str:
-    """Return Fabric's name of a precision; "auto" is bfloat16 where the hardware multiplies it."""
-    if name != "auto":
-        return PRECISIONS[name]
-    if device.type == "cuda":
-        fast = torch.cuda.is_bf16_supported(including_emulation=False)
-    else:
-        fast = device.type == "cpu" and _cpu_has_bfloat16()
-    return PRECISIONS["bfloat16" if fast else "float32"]
-
-
-def _cpu_has_bfloat16() -> bool:
-    # AVX512 without these instructions emulates bfloat16 and is slower than float32
-    try:
-        flags = Path("/proc/cpuinfo").read_text()
-    except OSError:
-        return False
-    return "avx512_bf16" in flags or "amx_bf16" in flags
-
-
 @dataclass
 class _State:
     """Where a training stands: what a resumed one needs beside weights and optimizer."""
@@ -219,10 +203,10 @@ class _Training:
         self.last, self.best = (self.folder / "checkpoints" / name for name in ("last.ckpt", "best.ckpt"))
         self.train_set = PaxrayDataset(config.data_root, config.datafile, SPLITS[0])
         self.val_set = PaxrayDataset(config.data_root, config.datafile, SPLITS[1])
-        if not len(self.train_set):
-            raise ValueError(f"{self.train_set.datafile.path}: the training split is empty")
+        for dataset in (self.train_set, self.val_set):  # now, not at the first validation, which may be hours away
+            check_targets(dataset)
         saved = self._saved(resume)
-        self.fabric = make_fabric(config)
+        self.fabric = make_fabric(config.device, config.precision)
         self.state = _State(**saved["state"]) if saved else _State()
         self._set_up(saved)
 
@@ -374,17 +358,6 @@ def _new_model(config: TrainConfig, labels: LabelSet) -> AnatomySegmenter:
     kind = "published" if config.architecture == PUBLISHED else "standard"
     preprocessing = Preprocessing(kind, (config.image_size, config.image_size))
     return build_model(config.architecture, labels, config.encoder, config.encoder_weights, preprocessing)
-
-
-def make_fabric(config: TrainConfig) -> Fabric:
-    """Return a launched Fabric for the device and precision of a config."""
-    accelerator, _, index = config.device.partition(":")
-    if accelerator == "auto":
-        accelerator = "cuda" if torch.cuda.is_available() else "cpu"
-    precision = choose_precision(config.precision, torch.device(accelerator))
-    fabric = Fabric(accelerator=accelerator, devices=[int(index)] if index else 1, precision=precision)
-    fabric.launch()
-    return fabric
 
 
 def validation_scores(found: Counts) -> dict[str, float]:

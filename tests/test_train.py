@@ -6,6 +6,7 @@ import pytest
 import torch
 import yaml
 from sampledata import small_training, write_tiny
+from test_dataset import rewrite
 
 from paxray_lib import train
 from paxray_lib.evaluate import evaluate
@@ -117,6 +118,11 @@ def test_onecycle_rises_once_and_falls_to_nothing():
         ("schedule", "onecycl", "did you mean 'onecycle'"),
         ("best", "iou", "one of"),
         ("precision", "float16", "one of"),
+        ("loss", "presnt", "did you mean 'present'"),
+        ("threshold", 1.5, "threshold is 1.5; it must lie between 0 and 1"),
+        ("learning_rate", 0.0, "learning_rate"),
+        ("learning_rate", float("nan"), "learning_rate"),
+        ("workers", -1, "workers is -1; it must not be negative"),
         ("epochs", 0, "at least 1"),
         ("crop_size", 600, "crop_size"),
         ("flip_prob", 2.0, "flip_prob"),
@@ -127,10 +133,25 @@ def test_settings_are_checked_at_once(field, value, message):
         TrainConfig(**{field: value})
 
 
-def test_an_empty_split_is_refused(tmp_path):
-    from test_dataset import rewrite
-
+@pytest.mark.parametrize("split", ["train", "val"])
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda items: items.clear(), "no images"),
+        (lambda items: items[1].pop("target"), "1 images without a target, such as images/case"),
+    ],
+)
+def test_a_split_without_images_or_masks_is_refused_at_the_start(tmp_path, split, change, message):
     write_tiny(tmp_path)
-    rewrite(tmp_path, lambda content: content.update(train=[]))
-    with pytest.raises(ValueError, match="training split is empty"):
+    rewrite(tmp_path, lambda content: change(content[split]))
+    with pytest.raises(ValueError, match=f"split '{split}' has {message}"):
         fit(TrainConfig(**small_training(tmp_path, tmp_path / "run")))
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("device", ["cuda:99", "gpu", "bogus"])
+def test_a_device_that_is_not_there_is_refused(tiny, tmp_path, device):
+    config = TrainConfig(**{**small_training(tiny, tmp_path / "run"), "device": device})
+    with pytest.raises(ValueError, match=f"device '{device}' is not available here"):
+        fit(config)
+    assert not (tmp_path / "run").exists()

@@ -1,0 +1,23 @@
+import pytest
+import torch
+
+from paxray_lib import devices
+from paxray_lib.devices import choose_precision, make_fabric
+
+
+@pytest.mark.parametrize("device", ["cpu", "cpu:0"])
+def test_the_cpu_is_one_device_however_it_is_called(device):
+    fabric = make_fabric(device, "float32")
+    assert (fabric.device.type, fabric.world_size) == ("cpu", 1)
+
+
+@pytest.mark.parametrize(("fast", "expected"), [(True, "bf16-mixed"), (False, "32-true")])
+def test_auto_precision_follows_the_hardware(monkeypatch, fast, expected):
+    monkeypatch.setattr(devices, "_cpu_has_bfloat16", lambda: fast)
+    assert choose_precision("auto", torch.device("cpu")) == expected
+    assert choose_precision("float32", torch.device("cpu")) == "32-true"
+    assert choose_precision("bfloat16", torch.device("cpu")) == "bf16-mixed"
+
+
+def test_auto_precision_elsewhere_is_float32():
+    assert choose_precision("auto", torch.device("mps")) == "32-true"
