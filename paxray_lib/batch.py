@@ -6,6 +6,7 @@ metadata, and kept in status.json (see runfolder.py).
 """
 
 import ast
+import contextlib
 import dataclasses
 import os
 import re
@@ -64,7 +65,7 @@ def run(
     settings = read_settings(profile, overrides, parameters, config_types)
     notebooks = _chosen(notebooks, settings.get("notebooks"), profile)
     parameters = {path.stem: parameters[path.stem] for path in notebooks}
-    run_dir = Path(out or settings.get("run_dir") or Path("runs") / Path(profile).stem).resolve()
+    run_dir = Path(out or settings.get("run_dir") or _default_folder(profile)).resolve()
     root = notebooks[0].parent.parent
     settings["run_dir"] = os.path.relpath(run_dir, root) if run_dir.is_relative_to(root) else str(run_dir)
     with runfolder.lock(run_dir):
@@ -111,15 +112,20 @@ def _chosen(notebooks: list[Path], names: list[str] | None, profile: str | os.Pa
 
 
 def train_settings(profile: str | os.PathLike, overrides: Iterable[str] = ()) -> dict[str, Any]:
-    """Read a profile for training alone: fields of TrainConfig, and what the runner and the notebooks know besides."""
-    types = _train_config_types()
-    if read_profile(profile, overrides).keys() <= types.keys():
-        return read_profile(profile, overrides, types)
-    try:
-        parameters = {path.stem: parameter_types(path) for path in find_notebooks()}
-    except FileNotFoundError:
-        parameters = {}
-    return read_settings(profile, overrides, parameters, types)
+    """Read a profile for training alone: fields of TrainConfig, and what the runner and the notebooks know besides.
+
+    Without `run_dir` it is runs/ and the profile's name, as for `run`.
+    """
+    types, parameters = _train_config_types(), {}
+    if not read_profile(profile, overrides).keys() <= types.keys():
+        with contextlib.suppress(FileNotFoundError):
+            parameters = {path.stem: parameter_types(path) for path in find_notebooks()}
+    settings = read_settings(profile, overrides, parameters, types)
+    return {"run_dir": str(_default_folder(profile)), **settings}
+
+
+def _default_folder(profile: str | os.PathLike) -> Path:
+    return Path("runs") / Path(profile).stem
 
 
 def parameter_types(notebook: Path) -> dict[str, Any]:

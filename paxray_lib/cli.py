@@ -76,7 +76,7 @@ def check(data_root: DataRoot, datafile: DataFile = Path("paxray.json")):
     for finding in findings:
         say(f"{finding.severity:8} {finding.where}: {finding.message}")
     errors = sum(finding.severity == "error" for finding in findings)
-    say(f"{errors} errors, {len(findings) - errors} warnings in {Path(data_root) / datafile}")
+    say(f"{errors} errors, {len(findings) - errors} warnings in {datafile} with data in {data_root}")
     return SOME_FAILED if errors else DONE
 
 
@@ -148,7 +148,7 @@ def train(
     settings: Settings = [],  # noqa: B006 - typer reads the default, nobody changes it
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint.")] = False,
 ):
-    """Train a model; checkpoints, metrics.csv and logs go to the profile's run_dir."""
+    """Train a model; checkpoints, metrics.csv and logs go to run_dir, by default runs/ and the profile's name."""
     from paxray_lib.batch import train_settings
     from paxray_lib.profiles import build_config
     from paxray_lib.train import NotFinite, TrainConfig, fit

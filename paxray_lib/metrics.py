@@ -113,27 +113,6 @@ def counts(pred, target, labels: int | None = None) -> Counts:
     return _dense_counts(pred, target) if labels is None else _packed_counts(pred, target, labels)
 
 
-def counts_from_logits(logits: "torch.Tensor", target: "torch.Tensor", threshold: float = 0.5) -> Counts:
-    """Count the decisions ``sigmoid(logits) > threshold`` against packed targets, on the logits' device.
-
-    Parameters
-    ----------
-    logits : (N, L, H, W) floating tensor
-    target : (N, H, W, B) uint8 tensor or array, packed
-    threshold : float in (0, 1)
-
-    Raises
-    ------
-    ValueError
-        If the shapes do not fit or the threshold is out of range.
-    """
-    import torch
-
-    decided = pack_decisions(logits, threshold)
-    target = torch.as_tensor(target, device=logits.device)
-    return counts(decided, target, labels=logits.shape[1])
-
-
 def pack_decisions(logits: "torch.Tensor", threshold: float = 0.5) -> "torch.Tensor":
     """Return the packed bits of ``sigmoid(logits) > threshold`` (strictly, as published).
 

@@ -116,3 +116,10 @@ def test_verification_runs_on_fetched_data_and_weights(tiny, tmp_path):
         import shutil
 
         shutil.rmtree(out, ignore_errors=True)
+
+
+def test_training_goes_to_a_folder_with_the_profiles_name(tmp_path):
+    profile = tmp_path / "mine.yaml"
+    profile.write_text("epochs: 1\n")
+    assert train_settings(profile)["run_dir"] == "runs/mine"
+    assert train_settings(profile, ["run_dir=elsewhere"])["run_dir"] == "elsewhere"
