@@ -164,9 +164,12 @@ class DatasetScenes:
 
 
 class FolderScenes:
-    """The images below a folder that have predicted masks of the same name below another."""
+    """The images below a folder that have predicted masks of the same name below another.
 
-    def __init__(self, images: str | os.PathLike, predictions: str | os.PathLike):
+    `labels` are those of mask files that do not carry them, if not the 166 published ones.
+    """
+
+    def __init__(self, images: str | os.PathLike, predictions: str | os.PathLike, labels: LabelSet | None = None):
         root = Path(images)
         relative = [path.relative_to(root) for path in find_images(root)]
         found = {path: find_masks(predictions, path) for path in relative}
@@ -175,7 +178,7 @@ class FolderScenes:
             raise ValueError(f"{predictions}: no mask file there bears the name of an image in {root} ({len(found)})")
         self.names = [path.with_suffix("").as_posix() for path, masks in found.items() if masks]
         self.views = [view_of(path) for path, _ in self._pairs]
-        self.labels = PackedMasks.read(self._pairs[0][1]).labels
+        self.labels = PackedMasks.read(self._pairs[0][1], labels).labels
 
     def load(self, index: int) -> Scene:
         """Read one image; raises ValueError or OSError that names the file."""

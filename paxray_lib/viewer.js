@@ -260,7 +260,8 @@ class Viewer {
     if (message.error) {
       this.show(null);
       this.say(message.error);
-    } else if (this.scene?.message !== message) {
+    } else if (this.scene?.message === message) this.say(""); // back from one that did not arrive yet
+    else {
       const start = performance.now(), scene = await this.unpack(message);
       if (position !== this.model.get("position")) return;
       this.show(scene);

@@ -33,6 +33,7 @@ import numpy as np
 import traitlets
 from PIL import Image as PilImage
 
+from paxray_lib.common import did_you_mean
 from paxray_lib.dataset import PaxrayDataset
 from paxray_lib.images import Image, read_image
 from paxray_lib.inputs import as_masks, as_pixels
@@ -44,6 +45,7 @@ from paxray_lib.viewer_page import offline_page
 
 _HERE = Path(__file__).parent
 _START = ("lung_left", "lung_right", "heart")
+_STYLE = ("mode", "alpha", "outline", "dashed", "window")
 _PAGE_BYTES = 380_000  # what a display adds to a page
 
 
@@ -121,10 +123,13 @@ class LabelViewer(anywidget.AnyWidget):
         predictions: str | Path | Callable | None = None,
         *,
         scores=None,
+        labels: LabelSet | None = None,
         selected: Iterable[str] | str | None = None,
         **style,
     ) -> "LabelViewer":
         """Return a viewer of many images, read one by one as they are opened.
+
+        One that cannot be read, or whose masks do not fit, says so when it is opened.
 
         Parameters
         ----------
@@ -133,6 +138,8 @@ class LabelViewer(anywidget.AnyWidget):
             Mask files bear the names of the images, as `predict` writes them. Needed for a folder.
         scores : DataFrame, optional
             One row an image with a column `image` and numbers to sort by: `Evaluation.scores_by_image()`.
+        labels : LabelSet, optional
+            The labels of `.npy` predictions of a folder of images, if not the 166 published ones.
         selected, **style
             As for `LabelViewer`.
         """
@@ -141,28 +148,33 @@ class LabelViewer(anywidget.AnyWidget):
         elif predictions is None or callable(predictions):
             raise ValueError(f"{images}: to browse a folder, name the folder of its predictions")
         else:
-            scenes = FolderScenes(images, predictions)
+            scenes = FolderScenes(images, predictions, labels)
         columns = {} if scores is None else score_columns(scores, scenes.names)
         viewer = cls.__new__(cls)
         viewer._open(scenes, columns, selected, style)
         return viewer
 
     def _open(self, scenes, columns: dict, selected, style: dict) -> None:
+        for name in style:
+            if name not in _STYLE:
+                raise ValueError(f"unknown setting {name!r}{did_you_mean(name, _STYLE)} (one of {', '.join(_STYLE)})")
         self._scenes, self._columns, self._loaded = scenes, dict(columns), {}
         self._label_set: LabelSet = scenes.labels
-        scene = self._load(0)
-        chosen = self._at_first(scene) if selected is None else self._label_set.select(selected)
+        first = self._message(0)
+        chosen = self._at_first(self._loaded.get(0)) if selected is None else self._label_set.select(selected)
         super().__init__(
             _labels=label_message(self._label_set),
             _items={"names": scenes.names, "views": scenes.views, "scores": self._columns},
-            _first={"index": 0, **scene.to_message()},
+            _first=first,
             selected=[self._label_set.names[i] for i in chosen],
-            **{"mode": "target" if scene.prediction is None else "both", **style},
+            **{"mode": "both" if "prediction" in first else "target", **style},
         )
         self.on_msg(self._answer)
 
-    def _at_first(self, scene: Scene) -> list[int]:
-        masks = scene.target if scene.target is not None else scene.prediction
+    def _at_first(self, scene: Scene | None) -> list[int]:
+        masks = scene and (scene.target if scene.target is not None else scene.prediction)
+        if masks is None:  # unreadable, or an image without masks
+            return []
         present = np.flatnonzero(masks.counts()).tolist()
         return [i for i in present if self._label_set.names[i] in _START] or present[:1]
 
@@ -180,10 +192,9 @@ class LabelViewer(anywidget.AnyWidget):
     def to_image(self) -> PilImage.Image:
         """Return what is seen, one pixel for each pixel of the image: the same picture as the PNG button's."""
         pixels = self._draw(self._load(self.position))
-        if self.visible:
-            top, left, height, width = self.visible
-            pixels = pixels[top : top + height, left : left + width]
-        return PilImage.fromarray(pixels)
+        top, left, height, width = self.visible or (0, 0, *pixels.shape[:2])
+        seen = pixels[top : top + height, left : left + width]
+        return PilImage.fromarray(seen if seen.size else pixels)  # empty: a part of the larger image shown before
 
     def figure(self) -> PilImage.Image:
         """Return the whole image as it is drawn, with a legend: a static figure to stand beside the viewer."""
@@ -222,6 +233,15 @@ class LabelViewer(anywidget.AnyWidget):
             raise ValueError(f"window {proposal['value']}: two gray values, low and high, are needed")
         window_table(*proposal["value"])
         return list(proposal["value"])
+
+    @traitlets.validate("visible")
+    def _visible_of(self, proposal) -> list[int]:
+        part = proposal["value"]
+        if part and (len(part) != 4 or min(part[:2]) < 0 or min(part[2:]) < 1):
+            raise ValueError(
+                f"visible {part}: top, left, height and width in pixels are needed, or [] for the whole image"
+            )
+        return part
 
     @traitlets.validate("position")
     def _position_of(self, proposal) -> int:
@@ -268,12 +288,15 @@ class LabelViewer(anywidget.AnyWidget):
         """Return the viewer as HTML with the image shown and as many after it as a page has room for."""
         state = {name: getattr(self, name) for name in self.trait_names(sync=True) if name in _PAGE_TRAITS}
         picture = io.BytesIO()
-        figure = self.figure()
+        caption = f"{self._scenes.names[self.position]}: {', '.join(self.selected[:12]) or 'no label selected'}"
+        try:
+            figure = self.figure()
+        except (ValueError, OSError) as error:
+            figure, caption = PilImage.new("RGB", (8, 8)), str(error)
         figure.thumbnail((700, 700))
         figure.save(picture, "JPEG", quality=70)
         count = len(self._scenes.names)
         messages = (self._message((self.position + k) % count) for k in range(count))
-        caption = f"{self._scenes.names[self.position]}: {', '.join(self.selected[:12]) or 'no label selected'}"
         sources = str(self._esm), str(self._css)
         return offline_page(*sources, state, messages, self._smaller, picture.getvalue(), caption, _PAGE_BYTES)
 

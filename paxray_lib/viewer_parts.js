@@ -3,6 +3,7 @@
 const MODES = { target: "Ground truth", prediction: "Prediction", both: "Both", difference: "Difference" };
 const HINT = "Point at the image to read its labels. Click: select the smallest label there (Shift: only it). " +
   "Wheel: zoom. Drag: pan. Double click: whole image. Keys: / search, + and − zoom, 0 whole image, n and p next and previous.";
+const MODULE = Math.random().toString(36).slice(2); // each viewer of a notebook may load this module anew
 const MAX_SCALE = 64, KEPT_SCENES = 256;
 
 const TEMPLATE = `
@@ -165,7 +166,7 @@ class Tree {
   }
 
   add(row) {
-    row.node.id = `paxray-${Tree.count = (Tree.count ?? 0) + 1}`;
+    row.node.id = `paxray-${MODULE}-${Tree.count = (Tree.count ?? 0) + 1}`;
     this.rows.push(row);
     this.root.append(row.node);
   }

@@ -5,6 +5,7 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image as PilImage
 
 from paxray_lib.dataset import PaxrayDataset, Sample
 from paxray_lib.images import Image
@@ -179,3 +180,55 @@ class NoisyImages(PaxrayDataset):
         stack = np.zeros((166, 160, 160), bool)
         stack[17, 20:90, 30:80] = True
         return Sample(self.image, PackedMasks.pack(stack, LABELS), f"i{index}", "c", None, None)
+
+
+def test_images_without_masks_can_be_browsed(tiny, tmp_path):
+    (tmp_path / "images").symlink_to(tiny / "images")
+    data = json.loads((tiny / "paxray.json").read_text())
+    data["test"] = [{"image": entry["image"]} for entry in data["test"]]
+    (tmp_path / "paxray.json").write_text(json.dumps(data))
+    dataset = PaxrayDataset(tmp_path, split="test")
+    viewer = LabelViewer.browse(dataset)
+    assert viewer.selected == []
+    expected = np.repeat((dataset[0].image * 255 + 0.5).astype(np.uint8)[..., None], 3, axis=2)
+    np.testing.assert_array_equal(np.asarray(viewer.to_image()), expected)
+
+
+def test_the_first_image_may_be_broken(tiny, tmp_path):
+    (tmp_path / "images").mkdir()
+    masks = PackedMasks.pack(np.ones((2, 5, 7), bool), LabelSet(["a", "b"]))
+    for name in ("1", "2"):
+        PilImage.fromarray(np.zeros((5, 7), np.uint8)).save(tmp_path / "images" / f"{name}.png")
+        masks.write(tmp_path / f"{name}.npy")
+    (tmp_path / "images/1.png").write_bytes(b"broken")
+    viewer = LabelViewer.browse(tmp_path / "images", tmp_path, labels=masks.labels)
+    page = viewer._repr_mimebundle_()[0]["text/html"]
+    assert "1.png: not a PNG" in stored(page)["scenes"][0]["error"]
+    assert re.search("<figcaption>.*1.png: not a PNG", page)
+    viewer.position = 1
+    viewer.selected = ["a"]
+    assert viewer.to_image().size == (7, 5)
+
+
+def test_what_was_seen_of_a_larger_image_does_not_limit_a_smaller_one(sample):
+    viewer = LabelViewer(sample.image, sample.masks)
+    viewer.visible = [5000, 0, 10, 10]
+    assert viewer.to_image().size == sample.image.shape[::-1]
+    viewer.visible = [1, 2, 3, 4]
+    assert viewer.to_image().size == (4, 3)
+    with pytest.raises(ValueError, match=r"visible \[3\]"):
+        viewer.visible = [3]
+
+
+def test_an_unknown_setting_is_refused(sample):
+    with pytest.raises(ValueError, match="unknown setting 'alhpa'; did you mean 'alpha'"):
+        LabelViewer(sample.image, sample.masks, alhpa=3)
+
+
+def test_no_name_ends_the_script_of_a_page():
+    names = ["<!--<script>", "</script><b>"]
+    masks = PackedMasks.pack(np.ones((2, 5, 7), bool), LabelSet(names))
+    page = LabelViewer(np.zeros((5, 7), np.uint8), masks)._repr_mimebundle_()[0]["text/html"]
+    assert page.count("<script") == page.count("</script") == 2
+    assert "<!--" not in page
+    assert stored(page)["traits"]["_labels"]["names"] == names

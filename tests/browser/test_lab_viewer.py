@@ -122,6 +122,10 @@ def test_viewer_in_jupyterlab(lab, open_page):
     page.locator("[data-testid=next]").click()  # sent ahead of time
     page.wait_for_function("document.querySelector('canvas').parentNode.ariaLabel.startsWith('case000lateral')")
     assert int(viewer.get_attribute("data-drawn")) > drawn
+    page.locator("[data-testid=jump]").select_option("6")
+    page.get_by_text("Waiting for the kernel").wait_for()
+    page.locator("[data-testid=jump]").select_option("1")
+    page.get_by_text("Waiting for the kernel").wait_for(state="hidden")
     assert page.locator(".jp-Cell").nth(2).get_by_text("[*]:").is_visible()  # all that while the kernel was busy
     (folder / "free").touch()
 
