@@ -210,7 +210,7 @@ def _move_rigid(params: Params, pixels: np.ndarray, masks: PackedMasks | None):
         masks = masks.gather(*source_indices(params, *pixels.shape))
     pixels = _to_square(pixels, params.size)
     rows, columns = source_indices(params, params.size, params.size)
-    return pixels[rows[:, None], columns], masks
+    return pixels.take(rows, axis=0).take(columns, axis=1), masks
 
 
 def _to_square(pixels: np.ndarray, size: int) -> np.ndarray:

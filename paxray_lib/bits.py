@@ -103,5 +103,4 @@ def byte_mask(indices: Iterable[int], width: int) -> np.ndarray:
 
 def stray_bits(data: np.ndarray, labels: int) -> bool:
     """Tell whether a bit beyond the last label is set in (H, W, B) packed bits."""
-    unused = 0xFF << labels % 8 & 0xFF if labels % 8 else 0
-    return bool(unused and (data[..., -1] & np.uint8(unused)).any())
+    return bool(labels % 8 and data[..., -1].max(initial=0) >= 1 << labels % 8)
