@@ -112,6 +112,8 @@ def overlay(
     from paxray_lib.common import atomic_write
     from paxray_lib.overlay import visualize_certain_labels, visualize_label
 
+    if out.suffix.lower() != ".png":
+        raise ValueError(f"{out}: overlays are written as PNG; end the name with .png")
     names = [name for name in labels.split(",") if name.strip()]
     if names:
         picture = visualize_certain_labels(names, image, masks, concat=concat, legend=legend)

@@ -1,5 +1,6 @@
 """Device and precision of a training: a Fabric that is checked before anything is loaded."""
 
+import logging
 from pathlib import Path
 
 import torch
@@ -8,6 +9,9 @@ from lightning_fabric import Fabric
 from paxray_lib.model import find_device
 
 PRECISIONS = {"auto": None, "float32": "32-true", "bfloat16": "bf16-mixed"}
+
+# Fabric would announce the precision on stderr, before errors too; training says it in its own first line
+logging.getLogger("lightning_fabric.utilities.rank_zero").setLevel(logging.WARNING)
 
 
 def make_fabric(device: str, precision: str) -> Fabric:

@@ -219,10 +219,12 @@ class LabelSet(Sequence):
         Raises
         ------
         ValueError
-            If one of them matches nothing; the message lists near matches.
+            If one of them matches nothing, with near matches in the message, or is no text.
         """
         found: set[int] = set()
         for item in wanted:
+            if not isinstance(item, str | Iterable):
+                raise ValueError(f"label names, groups or patterns are needed, got {item!r}; see LabelSet.names")
             found.update(self._select_one(item) if isinstance(item, str) else self.select(*item))
         return sorted(found)
 

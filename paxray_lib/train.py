@@ -115,7 +115,8 @@ class TrainConfig:
                 raise ValueError(f"{name} is {getattr(self, name)}; it must not be negative")
         for name, top in (("learning_rate", math.inf), ("lr_gamma", math.inf), ("threshold", 1)):
             if not 0 < getattr(self, name) < top:
-                raise ValueError(f"{name} is {getattr(self, name)}; it must lie between 0 and {top:g}")
+                limit = "" if top == math.inf else f" and less than {top}"
+                raise ValueError(f"{name} is {getattr(self, name)}; it must be more than 0{limit}")
         augmentation(self)  # checks its own fields
 
 

@@ -81,6 +81,7 @@ def test_check_exits_with_1_when_something_is_wrong(tmp_path):
     [
         (("check", "--data-root", "nowhere"), "nowhere: no such data folder"),
         (("overlay", "--image", "no.png", "--masks", "no.pxm", "--out", "o.png"), "no.pxm: no such mask file"),
+        (("overlay", "--image", "no.png", "--masks", "no.pxm", "--out", "o.jpg"), "o.jpg: overlays are written as PNG"),
         (("predict", "--images", "empty", "--out", "o", "--weights", "no.ckpt"), "no.ckpt: no such file"),
         (("evaluate", "--weights", "no.ckpt", "--data-root", "."), "no.ckpt"),
         (("train", "--profile", "no.yaml"), "no.yaml: no such profile"),

@@ -11,6 +11,11 @@ def test_the_cpu_is_one_device_however_it_is_called(device):
     assert (fabric.device.type, fabric.world_size) == ("cpu", 1)
 
 
+def test_nothing_is_announced(capfd):
+    make_fabric("cpu", "bfloat16")
+    assert capfd.readouterr() == ("", "")
+
+
 @pytest.mark.parametrize(("fast", "expected"), [(True, "bf16-mixed"), (False, "32-true")])
 def test_auto_precision_follows_the_hardware(monkeypatch, fast, expected):
     monkeypatch.setattr(devices, "_cpu_has_bfloat16", lambda: fast)

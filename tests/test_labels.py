@@ -186,6 +186,8 @@ def test_select_takes_names_groups_patterns_and_lists():
     assert LABELS.select("ribs") == [i for i, g in enumerate(LABELS.group) if g == "ribs"]
     assert LABELS.select(" heart ", "heart") == LABELS.index("heart")
     assert LABELS.select() == []
+    with pytest.raises(ValueError, match="names, groups or patterns are needed, got 17"):
+        LABELS.select(["heart", 17])
 
 
 @pytest.mark.parametrize("look_up", [LABELS.index, LABELS.select])
