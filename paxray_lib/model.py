@@ -210,7 +210,10 @@ def load_model(
     config, labels, preprocessing = describe(content, path, labels, preprocessing)
     # on "meta" nothing is allocated or initialized; smp's encoders may have buffers outside of the state dict
     with torch.device("meta" if config["architecture"] == PUBLISHED else "cpu"):
-        network = make_network(config, len(labels))
+        try:
+            network = make_network(config, len(labels))
+        except ValueError as error:
+            raise ValueError(f"{path}: {error}") from error
     model = AnatomySegmenter(network, config, labels, preprocessing)
     fill(network, state_of(content, path), path, f"{model.name} with {len(labels)} labels")
     return model.to(device).eval()
@@ -232,7 +235,8 @@ def _describe_ours(content: Mapping, path, labels, preprocessing) -> tuple[dict,
         found = LabelSet(content["labels"]), Preprocessing.from_dict(content["preprocessing"])
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{path}: damaged checkpoint ({error}); copy it again") from error
-    if not all(isinstance(config.get(key), str) for key in ("architecture", "encoder")):
+    kinds = {"architecture": str, "encoder": str, "head_stride": int}
+    if not all(isinstance(({"head_stride": 1} | config).get(key), kind) for key, kind in kinds.items()):
         raise ValueError(f"{path}: damaged checkpoint (config {config}); copy it again")
     for given, own, what in zip((labels, preprocessing), found, ("labels", "preprocessing"), strict=True):
         if given is not None and given != own:
@@ -242,10 +246,11 @@ def _describe_ours(content: Mapping, path, labels, preprocessing) -> tuple[dict,
 
 def _describe_published(content: object, path, labels, preprocessing) -> tuple[dict, LabelSet, Preprocessing]:
     state = state_of(content, path)
-    if LAST_LAYER not in state:
+    if LAST_LAYER not in state or not state[LAST_LAYER].ndim:
         raise ValueError(
-            f"{path}: neither a checkpoint of this library nor weights of the published network (no {LAST_LAYER}; "
-            f"first key: {next(iter(state))}); weights of other networks need a checkpoint written by save_model"
+            f"{path}: neither a checkpoint of this library nor weights of the published network (no convolution "
+            f"{LAST_LAYER}; first key: {next(iter(state))}); weights of other networks need a checkpoint written by "
+            "save_model"
         )
     count = len(state[LAST_LAYER])
     if labels is None:

@@ -69,14 +69,20 @@ def state_of(content: object, path: str | os.PathLike) -> dict[str, Tensor]:
     Raises
     ------
     ValueError
-        If that is no mapping of names to tensors.
+        If that is no mapping of names to dense tensors of real numbers.
     """
     for key in ("model", "state_dict"):
         if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
             content = content[key]
-    if not isinstance(content, Mapping) or not content or not all(isinstance(v, Tensor) for v in content.values()):
-        raise ValueError(f"{path}: holds no weights (a mapping of names to tensors, alone or as 'model')")
+    if not isinstance(content, Mapping) or not content or not all(map(_is_plain, content.values())):
+        raise ValueError(f"{path}: holds no weights (a mapping of names to dense, real tensors, alone or as 'model')")
     return {str(key).removeprefix("module."): value for key, value in content.items()}
+
+
+def _is_plain(value: object) -> bool:
+    if not isinstance(value, Tensor) or value.is_quantized or value.is_complex():
+        return False
+    return value.layout == torch.strided and not value.is_meta
 
 
 def fill(module: nn.Module, state: Mapping[str, Tensor], path: str | os.PathLike, what: str) -> None:

@@ -22,6 +22,7 @@ from paxray_lib.images import Preprocessing
 from paxray_lib.labels import LABELS, LabelSet
 from paxray_lib.model import build_model, find_device, load_model, optimize_for_inference, read_extra, save_model
 from paxray_lib.networks import fold_batch_norm
+from paxray_lib.published import LAST_LAYER
 
 TINY = "tu-test_resnet"
 REFERENCE = Path(__file__).parent / "reference"
@@ -179,6 +180,8 @@ def _edited(tmp_path, **changes):
         ({"labels": []}, "damaged checkpoint"),
         ({"config": {"architecture": 3}}, "damaged checkpoint"),
         ({"config": 5}, "damaged checkpoint"),
+        ({"config": {"architecture": "unet", "encoder": TINY, "head_stride": torch.ones(3)}}, "damaged checkpoint"),
+        ({"config": {"architecture": "unet", "encoder": "resnet1x"}}, "unknown encoder 'resnet1x'"),
         ({"preprocessing": {"kind": "published"}}, "damaged checkpoint"),
         ({"model": {}}, "does not fit|holds no weights"),
         ({"version": 2}, "version 2, not 1"),
@@ -244,6 +247,9 @@ def test_published_layout_with_a_missing_and_an_extra_key(tmp_path):
 
 
 def test_weights_of_another_network_are_refused(tmp_path):
+    torch.save({LAST_LAYER: torch.tensor(1.0)}, tmp_path / "number.pth")
+    with pytest.raises(ValueError, match=r"number\.pth: neither a checkpoint of this library"):
+        load_model(tmp_path / "number.pth")
     torch.save(nn.Linear(2, 2).state_dict(), tmp_path / "other.pth")
     with pytest.raises(ValueError, match=r"other\.pth: neither a checkpoint of this library"):
         load_model(tmp_path / "other.pth")

@@ -77,7 +77,12 @@ def test_state_is_found_with_and_without_wrapping(prefix, wrap):
     assert list(found) == ["a.weight"]
 
 
-@pytest.mark.parametrize("content", [{}, [1], {"model": {"a": 3}}, {"a": torch.ones(1), "b": 2}, None])
+ODD = [{"a": torch.ones(2, device="meta")}, {"a": torch.ones(2).to_sparse()}, {"a": torch.ones(2) * 1j}]
+    {"a": t} for t in (torch.ones(2, device="meta"), torch.ones(2).to_sparse(), torch.ones(2, dtype=torch.complex64))
+]
+
+
+@pytest.mark.parametrize("content", [{}, [1], {"model": {"a": 3}}, {"a": torch.ones(1), "b": 2}, None, *ODD])
 def test_content_without_weights_is_refused(content):
     with pytest.raises(ValueError, match=r"x\.pth: holds no weights"):
         state_of(content, "x.pth")
