@@ -78,8 +78,6 @@ def test_state_is_found_with_and_without_wrapping(prefix, wrap):
 
 
 ODD = [{"a": torch.ones(2, device="meta")}, {"a": torch.ones(2).to_sparse()}, {"a": torch.ones(2) * 1j}]
-    {"a": t} for t in (torch.ones(2, device="meta"), torch.ones(2).to_sparse(), torch.ones(2, dtype=torch.complex64))
-]
 
 
 @pytest.mark.parametrize("content", [{}, [1], {"model": {"a": 3}}, {"a": torch.ones(1), "b": 2}, None, *ODD])
