@@ -168,7 +168,7 @@ def row(name: str, result: dict, first: dict, count: int, difference: tuple[int,
 def main() -> None:
     """Run all paths and print the table."""
     parser = argparse.ArgumentParser()
-    parser.add_argument("--images", type=int, default=32)
+    parser.add_argument("--images", type=int, default=64)
     parser.add_argument("--update", action="store_true", help="write the table to RESULTS.md")
     parser.add_argument("--child", nargs=2, help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -192,7 +192,7 @@ def main() -> None:
             compared = None if path == "straightforward" else differences(folder, path, min(8, options.images))
             rows.append(row(title, results[path], results["straightforward"], options.images, compared))
     head = ["path", "images/s", "speed-up", "outside the network", "peak memory", "bits that differ"]
-    text = f"{conditions('torch')}; {options.images} images of {SIZE} x {SIZE}, 166 labels\n\n{table(head, rows)}"
+    text = f"## Prediction\n\n{conditions('torch')}; {options.images} images of {SIZE} x {SIZE}, 166 labels\n\n{table(head, rows)}"
     print(text)
     if options.update:
         update("predict", text)

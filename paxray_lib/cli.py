@@ -225,7 +225,8 @@ def run(
     profile: Annotated[Path, typer.Option(help="YAML file of settings, such as notebooks/profiles/demo.yaml.")],
     settings: Settings = [],  # noqa: B006 - typer reads the default, nobody changes it
     out: Annotated[
-        Path | None, typer.Option(help="Folder of the run; by default runs/ and the profile's name.")
+        Path | None,
+        typer.Option(help="Folder of the run; by default the profile's run_dir, or else runs/ and the profile's name."),
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Start at the first notebook that is not done.")] = False,
 ):

@@ -148,7 +148,7 @@ def fold_batch_norm(network: nn.Module) -> nn.Module:
     """
     network = copy.deepcopy(network).eval().requires_grad_(False)
     folded = copy.deepcopy(network)
-    trial = torch.rand(2, 3, 128, 128, device=next(network.parameters()).device)
+    trial = torch.rand(1, 3, 128, 128, device=next(network.parameters()).device)
     for conv, norm in _conv_norm_pairs(network, trial):
         folded.set_submodule(conv, fuse_conv_bn_eval(folded.get_submodule(conv), folded.get_submodule(norm)))
         folded.set_submodule(norm, nn.Identity())
