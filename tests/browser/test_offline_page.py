@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from paxray_lib.dataset import PaxrayDataset
-from paxray_lib.labels import LABELS
+from paxray_lib.labels import LABELS, LabelSet
 from paxray_lib.masks import PackedMasks
 from paxray_lib.metrics import counts, dice, iou
 from paxray_lib.report import notebook_page
@@ -262,6 +262,19 @@ def test_hovering_names_the_labels_the_smallest_first(viewer, page):
     assert f"{share:.1f}%" in text or f"{share:.0f}%" in text
     page.mouse.move(0, 0)
     assert "Point at the image" in test_id(page, "readout").inner_text()
+
+
+@pytest.mark.parametrize("width", [900, 1600])
+def test_all_labels_of_a_pixel_fit(open_page, tmp_path, width):
+    names = LABELS.names[:156:6]  # 26, as many as a pixel of a lateral image may have
+    masks = PackedMasks.pack(np.ones((26, 40, 40), bool), LabelSet(names))
+    page = open_page(viewport={"width": width, "height": 900})
+    page.goto(write_page(LabelViewer(np.zeros((40, 40)), masks, masks), tmp_path))
+    ready(page)
+    page.locator("canvas").hover()
+    assert page.locator(".paxray-chip").count() == 26
+    assert test_id(page, "readout").evaluate("box => box.scrollHeight <= box.clientHeight")
+    assert page.locator(".paxray-chip").evaluate_all("all => all.every(chip => chip.scrollWidth <= chip.clientWidth)")
 
 
 def test_clicking_the_image_selects_the_smallest_label(viewer, page):
