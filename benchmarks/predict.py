@@ -192,7 +192,8 @@ def main() -> None:
             compared = None if path == "straightforward" else differences(folder, path, min(8, options.images))
             rows.append(row(title, results[path], results["straightforward"], options.images, compared))
     head = ["path", "images/s", "speed-up", "outside the network", "peak memory", "bits that differ"]
-    text = f"## Prediction\n\n{conditions('torch')}; {options.images} images of {SIZE} x {SIZE}, 166 labels\n\n{table(head, rows)}"
+    text = f"## Prediction\n\n{conditions('torch')}; {options.images} images of {SIZE} x {SIZE}, 166 labels\n\n"
+    text += table(head, rows)
     print(text)
     if options.update:
         update("predict", text)

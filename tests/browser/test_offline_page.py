@@ -264,7 +264,7 @@ def test_hovering_names_the_labels_the_smallest_first(viewer, page):
     assert "Point at the image" in test_id(page, "readout").inner_text()
 
 
-@pytest.mark.parametrize("width", [900, 1600])
+@pytest.mark.parametrize("width", [900, 1250, 1600])
 def test_all_labels_of_a_pixel_fit(open_page, tmp_path, width):
     names = LABELS.names[:156:6]  # 26, as many as a pixel of a lateral image may have
     masks = PackedMasks.pack(np.ones((26, 40, 40), bool), LabelSet(names))
