@@ -278,7 +278,7 @@ def find_device(device: str | torch.device = "auto") -> torch.device:
         device = "cuda" if torch.cuda.is_available() else "cpu"
     try:
         found = torch.device(device)
-        torch.empty(0, device=found)
+        torch.empty(1, device=found).item()  # "meta" has no numbers
     except (RuntimeError, AssertionError) as error:
         raise ValueError(f"device {str(device)!r} is not available here; use 'cpu' or 'auto'") from error
     return found

@@ -268,6 +268,8 @@ def test_devices():
         find_device("gpu0")
     with pytest.raises(ValueError, match="device 'cuda:99' is not available"):
         find_device("cuda:99")
+    with pytest.raises(ValueError, match="device 'meta' is not available"):
+        find_device("meta")
 
 
 def _with_statistics(model):
