@@ -38,6 +38,7 @@ RECIPE = {
     "loss": "published",
     "best": "dice_published",
     "val_every": 10,
+    "log_every": 100,
     "threshold": 0.5,
     "precision": "float32",
 }
