@@ -130,3 +130,15 @@ def test_some_tables_are_marked_for_comparison():
         cell for path in NOTEBOOKS for cell in cells(path) if "nbval-check-output" in cell["metadata"].get("tags", [])
     ]
     assert len(marked) >= 3
+
+
+def test_plain_nbval_takes_notebooks_without_execution_counts(tmp_path):
+    """The notebooks are committed with outputs but without counts, which nbval alone takes for never run."""
+    import nbformat
+
+    cell = nbformat.v4.new_code_cell("1 + 1", outputs=[nbformat.v4.new_output("execute_result", {"text/plain": "2"})])
+    nbformat.write(nbformat.v4.new_notebook(cells=[cell]), tmp_path / "01_a.ipynb")
+    shutil.copy(ROOT / "notebooks/conftest.py", tmp_path)
+    command = [sys.executable, "-m", "pytest", "-q", "--nbval", "-p", "no:cacheprovider", "01_a.ipynb"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stdout
