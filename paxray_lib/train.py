@@ -248,9 +248,8 @@ class _Training:
         with SummaryWriter(self.folder / "logs", purge_step=self._global_step) as self.writer:
             while state.epoch < config.epochs:
                 self._train_epoch()
-                if state.epoch % config.val_every == 0 or state.epoch == config.epochs:
-                    self._validate()
-                self._finish_epoch()
+                due = state.epoch % config.val_every == 0 or state.epoch == config.epochs
+                self._finish_epoch(self._validate() if due else {})
         return self.folder
 
     @property
@@ -310,17 +309,16 @@ class _Training:
         good = f"the last good checkpoint is {self.last}" if self.last.is_file() else "no checkpoint was written yet"
         return f"the loss is {value} at step {self._global_step} (images {', '.join(names)}); {good}"
 
-    def _validate(self) -> None:
+    def _validate(self) -> dict[str, float]:
         found = count_dataset(self.model, self.val_set, self.config.threshold, quiet=True)
         scores = validation_scores(found)
-        self.scores = scores
         if scores[self.config.best] > self.state.best:
             self.state.best = scores[self.config.best]
             self._save(self.best)
+        return scores
 
-    def _finish_epoch(self) -> None:
+    def _finish_epoch(self, scores: dict[str, float]) -> None:
         state = self.state
-        scores = self.__dict__.pop("scores", {})
         row = {
             "epoch": state.epoch,
             "train_loss": state.loss_sum / state.loss_steps,
