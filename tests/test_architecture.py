@@ -15,7 +15,7 @@ MODULES = {path.stem: ast.parse(path.read_text(encoding="utf-8")) for path in so
 
 # A module imports from its own layer or an earlier one. A new module gets a place here first.
 LAYERS = (
-    "common labels metrics",
+    "common labels metrics processes",
     "bits maskfiles masks images dicom runfolder profiles",
     "dataset augment loader model networks devices published weights losses inputs overlay panels outputs dicomseg"
     " segment",
