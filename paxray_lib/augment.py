@@ -122,6 +122,16 @@ class Params:
         """Whether rows and columns stay rows and columns: no rotation, no zoom."""
         return self.degrees == 0 and self.zoom == 1
 
+    @property
+    def shift(self) -> float:
+        """What is added after the contrast, which turns around 0.5: the brightness included."""
+        return 0.5 - 0.5 * self.contrast + self.brightness
+
+    @property
+    def changes_intensity(self) -> bool:
+        """Whether pixels change in value."""
+        return self.gamma != 1 or self.contrast != 1 or self.brightness != 0 or self.noise > 0
+
 
 def draw(rng: np.random.Generator, config: AugmentConfig, view: str | None = None) -> Params:
     """Draw the parameters for one sample.
@@ -190,7 +200,7 @@ def apply(params: Params, pixels: np.ndarray, masks: PackedMasks | None) -> tupl
     moved, masks = move(params, pixels, masks)
     if masks is not None and params.flip == "frontal":
         masks = PackedMasks(swap_sides(masks.data, masks.labels), masks.labels)
-    return _change_intensity(params, moved), masks
+    return change_intensity(params, moved), masks
 
 
 def source_indices(params: Params, height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
@@ -221,13 +231,43 @@ def _to_square(pixels: np.ndarray, size: int) -> np.ndarray:
 
 def _move_affine(params: Params, pixels: np.ndarray, masks: PackedMasks | None):
     if masks is not None:
-        masks = _gather_affine(masks, _affine(params, *pixels.shape), params.crop)
+        masks = _gather_affine(masks, source_lines(params, *masks.shape[1:]), params.crop)
     pixels = np.ascontiguousarray(_to_square(pixels, params.size), np.float32)
-    matrix = _affine(params, params.size, params.size)
-    matrix[:, 2] += matrix[:, :2].sum(1) / 2 - 0.5  # from pixel edges to the pixel centres that OpenCV counts from
-    flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
-    moved = cv2.warpAffine(pixels, matrix, (params.crop, params.crop), flags=flags, borderMode=cv2.BORDER_CONSTANT)
-    return moved, masks
+    lines = source_lines(params, params.size, params.size, centres=True)
+    x, y = (np.float32(lines[i] + lines[i + 1][:, None]) for i in (0, 2))
+    # remap, not warpAffine: the positions are ours, so that another device can repeat them
+    return cv2.remap(pixels, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT), masks
+
+
+def source_lines(params: Params, height: int, width: int, centres: bool = False) -> np.ndarray:
+    """Return where the crop comes from in an array of (height, width), as four lines of (crop,) float64.
+
+    Row r and column c of the crop come from x = lines[0, c] + lines[1, r], y = lines[2, c] + lines[3, r]: a sum of two
+    float64, which is the same to the bit on every device.
+
+    Parameters
+    ----------
+    params : Params
+    height, width : int
+    centres : bool
+        If False, the source pixel is (floor(y), floor(x)), empty where that lies outside.
+        If True, positions are those to interpolate at, with pixel centres at whole numbers.
+
+    Returns
+    -------
+    (4, crop) float64 array
+    """
+    lines = np.zeros((4, params.crop))
+    if params.is_rigid:
+        lines[3], lines[0] = source_indices(params, height, width)
+        return lines
+    matrix = _affine(params, height, width)
+    places = np.arange(params.crop) + 0.5
+    lines[0::2] = matrix[:, :1] * places
+    lines[1::2] = matrix[:, 1:2] * places + matrix[:, 2:]
+    if centres:
+        lines[1::2] -= 0.5  # positions from the edge of the image -> from the centre of its first pixel
+    return lines
 
 
 def _affine(params: Params, height: int, width: int) -> np.ndarray:
@@ -246,12 +286,10 @@ def _affine(params: Params, height: int, width: int) -> np.ndarray:
     return np.column_stack([linear, centre - linear @ [middle, middle]])
 
 
-def _gather_affine(masks: PackedMasks, matrix: np.ndarray, crop: int) -> PackedMasks:
+def _gather_affine(masks: PackedMasks, lines: np.ndarray, crop: int) -> PackedMasks:
     """Take for each pixel of the crop the source pixel in which its centre falls; empty outside."""
     _, height, width = masks.shape
-    centres = np.arange(crop) + 0.5
-    x = np.floor(matrix[0, 0] * centres + (matrix[0, 1] * centres[:, None] + matrix[0, 2])).astype(np.int32)
-    y = np.floor(matrix[1, 0] * centres + (matrix[1, 1] * centres[:, None] + matrix[1, 2])).astype(np.int32)
+    x, y = (np.floor(lines[i] + lines[i + 1][:, None]).astype(np.int32) for i in (0, 2))
     outside = (x < 0) | (x >= width) | (y < 0) | (y >= height)
     source = np.where(outside, 0, y * width + x)
     items = np.ascontiguousarray(masks.data).reshape(height * width, -1).view(f"V{masks.data.shape[2]}")[:, 0]
@@ -260,15 +298,19 @@ def _gather_affine(masks: PackedMasks, matrix: np.ndarray, crop: int) -> PackedM
     return PackedMasks(data, masks.labels)
 
 
-def _change_intensity(params: Params, pixels: np.ndarray) -> np.ndarray:
+def change_intensity(params: Params, pixels: np.ndarray) -> np.ndarray:
+    """Return (h, w) float32 pixels in 0..1 with gamma, contrast, brightness and noise applied, in this order."""
     pixels = np.ascontiguousarray(pixels, np.float32)
     if params.gamma != 1:
         pixels = np.clip(pixels, 0, 1) ** np.float32(params.gamma)
     if params.contrast != 1 or params.brightness != 0:
-        shift = 0.5 - 0.5 * params.contrast + params.brightness
-        pixels = pixels * np.float32(params.contrast) + np.float32(shift)
+        pixels = pixels * np.float32(params.contrast) + np.float32(params.shift)
     if params.noise > 0:
-        rng = np.random.default_rng(params.noise_seed)
-        pixels = pixels + np.float32(params.noise) * rng.standard_normal(pixels.shape, np.float32)
-    changed = params.gamma != 1 or params.contrast != 1 or params.brightness != 0 or params.noise > 0
-    return np.clip(pixels, 0, 1) if changed else pixels
+        pixels = pixels + noise_of(params, pixels.shape)
+    return np.clip(pixels, 0, 1) if params.changes_intensity else pixels
+
+
+def noise_of(params: Params, shape: tuple[int, ...]) -> np.ndarray:
+    """Return the drawn noise, a float32 array, in units of the full range."""
+    rng = np.random.default_rng(params.noise_seed)
+    return np.float32(params.noise) * rng.standard_normal(shape, np.float32)

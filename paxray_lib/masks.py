@@ -16,7 +16,7 @@ from paxray_lib.bits import byte_count, byte_mask, count_bits, nearest_indices, 
 from paxray_lib.labels import LabelSet
 from paxray_lib.maskfiles import MASK_SUFFIXES, read_masks, write_masks
 
-__all__ = ["MASK_SUFFIXES", "PackedMasks", "nearest_indices", "swap_sides"]
+__all__ = ["MASK_SUFFIXES", "PackedMasks", "nearest_indices", "swap_plan", "swap_sides"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -199,23 +199,50 @@ class PackedMasks:
 
 def swap_sides(data: np.ndarray, labels: LabelSet) -> np.ndarray:
     """Return (..., B) uint8 packed bits with each label's bit moved to its mirror label."""
-    if labels.without_mirror:
-        lonely = ", ".join(labels.without_mirror[:3])
-        raise ValueError(f"cannot mirror these masks: the counterpart of {lonely} is not among the labels; add it")
-    words = np.zeros((*data.shape[:-1], -(-data.shape[-1] // 8)), "<u8")
-    words.view(np.uint8)[..., : data.shape[-1]] = data
+    items = np.ascontiguousarray(data).reshape(-1, data.shape[-1])
+    flat, width = items.ravel(), data.shape[-1]
+    changes = flat[width:] != flat[:-width]
+    if np.count_nonzero(changes) > len(items):
+        return _swap(items, labels).reshape(data.shape)
+    # neighbours mostly have the same labels: only the first pixel of a run is worked on
+    places = np.flatnonzero(changes) // width + 1
+    starts = np.append(0, places[np.diff(places, prepend=0) > 0])
+    swapped = _swap(items[starts], labels).view(f"V{width}")[:, 0]
+    return np.repeat(swapped, np.diff(starts, append=len(items))).view(np.uint8).reshape(data.shape)
+
+
+def _swap(items: np.ndarray, labels: LabelSet) -> np.ndarray:
+    """Swap sides in (N, B) uint8, each pixel by itself."""
+    plan = swap_plan(labels)
+    words = np.zeros((len(items), -(-items.shape[1] // 8)), "<u8")
+    words.view(np.uint8)[:, : items.shape[1]] = items
     out = np.zeros_like(words)
-    for source, target, shift, mask in _swap_plan(labels):
-        bits = words[..., source] & mask
-        out[..., target] |= bits << np.uint64(shift) if shift >= 0 else bits >> np.uint64(-shift)
-    return np.ascontiguousarray(out.view(np.uint8)[..., : data.shape[-1]])
+    for source, target, shift, mask in plan:
+        bits = words[:, source] & np.uint64(mask)
+        out[:, target] |= bits << np.uint64(shift) if shift >= 0 else bits >> np.uint64(-shift)
+    return np.ascontiguousarray(out.view(np.uint8)[:, : items.shape[1]])
 
 
 @lru_cache(maxsize=32)
-def _swap_plan(labels: LabelSet) -> list[tuple[int, int, int, np.uint64]]:
-    # bits that move by the same distance move together: some ten steps instead of 166
+def swap_plan(labels: LabelSet) -> list[tuple[int, int, int, int]]:
+    """Return the steps that move each label's bit to its mirror label, in pixels of little-endian 64-bit words.
+
+    Bits that move by the same distance move together: some twenty steps instead of 166.
+
+    Returns
+    -------
+    list of (source word, target word, shift to the left, mask of the bits in the source word)
+
+    Raises
+    ------
+    ValueError
+        If the counterpart of a label is not among the labels.
+    """
+    if labels.without_mirror:
+        lonely = ", ".join(labels.without_mirror[:3])
+        raise ValueError(f"cannot mirror these masks: the counterpart of {lonely} is not among the labels; add it")
     plan: dict[tuple[int, int, int], int] = {}
     for i, j in enumerate(labels.mirror.tolist()):
         key = (i // 64, j // 64, j % 64 - i % 64)
         plan[key] = plan.get(key, 0) | 1 << i % 64
-    return [(*key, np.uint64(mask)) for key, mask in plan.items()]
+    return [(*key, mask) for key, mask in plan.items()]

@@ -17,10 +17,10 @@ MODULES = {path.stem: ast.parse(path.read_text(encoding="utf-8")) for path in so
 LAYERS = (
     "common labels metrics processes",
     "bits maskfiles masks images dicom runfolder profiles",
-    "dataset augment loader model networks devices published weights losses inputs overlay panels outputs dicomseg"
-    " segment",
+    "dataset augment resident loader model networks devices published weights losses inputs overlay panels outputs"
+    " dicomseg segment",
     "phantom scenes anatomy canvas skeleton organs projection check download explore",
-    "train evaluate predict ledger measure plots picker viewer viewer_page",
+    "train evaluate counting predict ledger measure plots picker viewer viewer_page",
     "batch execute report cli __main__",
 )
 LAYER = {module: number for number, modules in enumerate(LAYERS) for module in modules.split()}
