@@ -9,7 +9,7 @@ Files of an evaluation (`Evaluation.write`):
 
 import json
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -17,13 +17,14 @@ import numpy as np
 import pandas as pd
 import torch
 
-from paxray_lib.common import atomic_write, map_ahead, progress
-from paxray_lib.dataset import PaxrayDataset, Sample
+from paxray_lib.common import atomic_write
+from paxray_lib.counting import check_targets, count_dataset, gather_counts
+from paxray_lib.dataset import PaxrayDataset
 from paxray_lib.explore import thresholded_mean
 from paxray_lib.labels import LabelSet
-from paxray_lib.masks import PackedMasks
-from paxray_lib.metrics import CONVENTIONS, Counts, counts, dice, iou, mean_score, pack_decisions, per_label
+from paxray_lib.metrics import CONVENTIONS, Counts, counts, dice, iou, mean_score, per_label
 from paxray_lib.model import load_model
+from paxray_lib.processes import is_first, local_device, rank_and_world
 
 SCORES = {"iou": iou, "dice": dice}
 
@@ -99,6 +100,8 @@ def evaluate(
 ) -> Evaluation:
     """Evaluate a model, or the file of one, on a split, each image at its own size.
 
+    Several processes (see `processes`) share the images; each returns the whole evaluation, and the first one writes.
+
     Parameters
     ----------
     model : module from `build_model` or `load_model`, or a path
@@ -114,13 +117,14 @@ def evaluate(
     """
     name = str(model) if isinstance(model, (str, os.PathLike)) else model.name
     if isinstance(model, (str, os.PathLike)):
-        model = load_model(model, device)
+        model = load_model(model, local_device(device))
     dataset = PaxrayDataset(data_root, datafile, split)
     check_labels(model.labels, dataset)
-    found = count_dataset(model, dataset, threshold)
+    rank, world = rank_and_world()
+    found = gather_counts(count_dataset(model, dataset, threshold, quiet=rank > 0, rank=rank, world=world))
     info = {"model": name, "datafile": str(dataset.datafile.path), "split": split, "threshold": threshold}
     result = Evaluation(found, dataset.labels, image_table(dataset), info)
-    if out is not None:
+    if out is not None and is_first():
         result.write(out)
     return result
 
@@ -172,66 +176,6 @@ def check_labels(labels: LabelSet, dataset: PaxrayDataset) -> None:
         f"the model has {len(labels)} labels, but {dataset.datafile.path} has {len(dataset.labels)}{detail}; "
         "use the data file that the model was trained with"
     )
-
-
-def check_targets(dataset: PaxrayDataset) -> None:
-    """Raise ValueError if a split has no image, or one without a target: nothing to learn from or to compare with."""
-    missing = [entry.image for entry in dataset.entries if entry.target is None]
-    if missing or not len(dataset):
-        what = f"{len(missing)} images without a target, such as {missing[0]}" if missing else "no images"
-        raise ValueError(f"{dataset.datafile.path}: split {dataset.split!r} has {what}; masks are needed for each")
-
-
-def count_dataset(
-    model: torch.nn.Module, dataset: PaxrayDataset, threshold: float = 0.5, batch_size: int = 8, quiet: bool = False
-) -> Counts:
-    """Count pixels of a model's decisions against a data set, each image at its own size, in the data set's order.
-
-    The model is used in evaluation mode on its own device and left in the mode that it was in. Reading and
-    preprocessing run in threads beside the network.
-    """
-    check_targets(dataset)
-    prepared = map_ahead(lambda i: _prepare(model, dataset[i]), range(len(dataset)), ahead=2 * batch_size)
-    shown = prepared if quiet else progress(prepared, f"evaluating {dataset.split}", len(dataset))
-    was_training = model.training
-    model.eval()
-    try:
-        parts = [_count_batch(model, batch, threshold) for batch in _batches(shown, batch_size)]
-    finally:
-        model.train(was_training)
-    return Counts.concat(parts)
-
-
-def _prepare(model: torch.nn.Module, sample: Sample) -> tuple[torch.Tensor, PackedMasks]:
-    return torch.as_tensor(model.preprocess(sample.image)), sample.masks
-
-
-def _batches(items: Iterable, size: int) -> Iterator[list]:
-    batch = []
-    for item in items:
-        batch.append(item)
-        if len(batch) == size:
-            yield batch
-            batch = []
-    if batch:
-        yield batch
-
-
-def _count_batch(model: torch.nn.Module, batch: list[tuple[torch.Tensor, PackedMasks]], threshold: float) -> Counts:
-    device = next(model.parameters()).device
-    images = torch.stack([image for image, _ in batch]).to(device, non_blocking=True)  # (N, 3, h, w)
-    with torch.inference_mode():
-        decided = pack_decisions(model(images), threshold)  # (N, h, w, B)
-    targets = [target for _, target in batch]
-    if all(target.shape[1:] == tuple(decided.shape[1:3]) for target in targets):
-        stack = torch.from_numpy(np.stack([target.data for target in targets])).to(device)
-        return counts(decided, stack, labels=len(model.labels))
-    return Counts.concat(_count_resized(bits, target) for bits, target in zip(decided.cpu(), targets, strict=True))
-
-
-def _count_resized(bits: torch.Tensor, target: PackedMasks) -> Counts:
-    pred = PackedMasks(bits.numpy(), target.labels)
-    return counts(pred.resize(*target.shape[1:]), target)
 
 
 def per_label_table(found: Counts, labels: LabelSet) -> pd.DataFrame:

@@ -20,7 +20,19 @@ def segment(
     threshold: float = 0.5,
     indices: Sequence[int] | None = None,
 ) -> list[np.ndarray | None]:
-    """Return the packed decisions of a model, (h, w, B) uint8 for each of its inputs; None if logits are not finite.
+    """Return the packed decisions of a model as arrays, (h, w, B) uint8 for each of its inputs; see `decide`."""
+    decided = decide(model, inputs, mirror_views, threshold, indices)
+    return [None if bits is None else bits.cpu().numpy() for bits in decided]
+
+
+def decide(
+    model: torch.nn.Module,
+    inputs: torch.Tensor,
+    mirror_views: Sequence[str | None],
+    threshold: float = 0.5,
+    indices: Sequence[int] | None = None,
+) -> list[torch.Tensor | None]:
+    """Return a tensor (h, w, B) uint8 of packed bits on the model's device for each input; None if not finite.
 
     The model is in eval mode meanwhile, so that no image depends on the others.
 
@@ -51,7 +63,7 @@ def segment(
         model.train(was_training)
 
 
-def _decide(model, coarse, mirrored, view, size, threshold: float, indices) -> np.ndarray | None:
+def _decide(model, coarse, mirrored, view, size, threshold: float, indices) -> torch.Tensor | None:
     if not (coarse.isfinite().all() and (mirrored is None or mirrored.isfinite().all())):
         return None
     indices = list(range(len(model.labels)) if indices is None else indices)
@@ -61,7 +73,7 @@ def _decide(model, coarse, mirrored, view, size, threshold: float, indices) -> n
         back = _enlarge(model, mirrored, partners, size).flip(-1)
         back[:, alone] = logits[:, alone]
         logits = logits.add_(back).div_(2)
-    return pack_decisions(logits, threshold)[0].cpu().numpy()
+    return pack_decisions(logits, threshold)[0]
 
 
 def _enlarge(model, coarse: torch.Tensor, indices: list[int], size) -> torch.Tensor:

@@ -21,7 +21,7 @@ LAYERS = (
     " dicomseg segment",
     "phantom scenes anatomy canvas skeleton organs projection check download explore",
     "train evaluate counting predict ledger measure plots picker viewer viewer_page",
-    "batch execute report cli __main__",
+    "pages plans batch execute report sweep sweepscores sweeppage cli __main__",
 )
 LAYER = {module: number for number, modules in enumerate(LAYERS) for module in modules.split()}
 

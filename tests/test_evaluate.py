@@ -6,11 +6,14 @@ import pytest
 import torch
 from sampledata import write_tiny
 
+from paxray_lib.counting import count_dataset
 from paxray_lib.dataset import PaxrayDataset
 from paxray_lib.evaluate import Evaluation, evaluate, evaluate_constant, per_label_table, summarize
 from paxray_lib.images import Preprocessing
 from paxray_lib.labels import LABELS, LabelSet
-from paxray_lib.metrics import Counts
+from paxray_lib.metrics import Counts, counts, pack_decisions
+from paxray_lib.model import build_model
+from paxray_lib.processes import interleave
 
 
 class Oracle(torch.nn.Module):
@@ -30,9 +33,13 @@ class Oracle(torch.nn.Module):
     def preprocess(self, image):
         return self.preprocessing(image)
 
-    def forward(self, images):
+    def coarse(self, images):
         answers = [min(self.known, key=lambda item: (item[0] - image).abs().sum())[1] for image in images]
         return torch.from_numpy(np.stack(answers)).float() * 8 - 4 + self.weight
+
+    def upsample(self, coarse, size):
+        assert coarse.shape[-2:] == size
+        return coarse
 
 
 @pytest.fixture(scope="module")
@@ -54,6 +61,38 @@ def test_images_are_compared_at_their_own_size(tiny, test_set):
         np.testing.assert_array_equal(result.counts.tp[row], (pred & true).sum((1, 2)))
         np.testing.assert_array_equal(result.counts.fp[row], (pred & ~true).sum((1, 2)))
         np.testing.assert_array_equal(result.counts.fn[row], (true & ~pred).sum((1, 2)))
+
+
+@pytest.mark.parametrize("world", [2, 3, 5])
+def test_shares_of_several_processes_are_the_whole(tiny, test_set, world):
+    model = Oracle(test_set, 24)
+    whole = count_dataset(model, test_set)
+    parts = [count_dataset(model, test_set, quiet=True, rank=rank, world=world) for rank in range(world)]
+    for name in ("tp", "fp", "fn"):
+        joined = interleave([getattr(part, name) for part in parts])
+        np.testing.assert_array_equal(joined, getattr(whole, name))
+        assert joined.dtype == np.int64
+
+
+def test_folded_batch_norm_changes_no_more_than_rounding(tiny, test_set):
+    model = build_model("unet", test_set.labels, "resnet18", preprocessing=Preprocessing("standard", (48, 48)))
+    found = count_dataset(model.eval(), test_set)
+    with torch.inference_mode():
+        inputs = torch.stack([torch.as_tensor(model.preprocess(sample.image)) for sample in test_set])
+        logits = model(inputs)
+    target = np.stack([sample.masks.data for sample in test_set])
+    plain = counts(pack_decisions(logits).numpy(), target, labels=len(test_set.labels))
+    near = (logits.abs() < 1e-4).sum((2, 3)).numpy()
+    assert near.sum() < 2000  # of 1.5 million
+    for name in ("tp", "fp", "fn"):
+        assert (np.abs(getattr(found, name) - getattr(plain, name)) <= near).all()
+
+
+def test_an_output_that_is_not_finite_is_refused(test_set):
+    model = Oracle(test_set, 48)
+    model.weight.data.fill_(np.nan)
+    with pytest.raises(ValueError, match=r"case005frontal.*not finite"):
+        count_dataset(model, test_set)
 
 
 def test_the_model_keeps_its_mode(tiny, test_set):
