@@ -17,6 +17,9 @@ from nbclient.exceptions import DeadKernelError
 from papermill.clientwrap import PapermillNotebookClient
 from papermill.engines import NBClientEngine, papermill_engines
 from papermill.exceptions import PapermillException, PapermillExecutionError
+from papermill.iorw import papermill_io
+
+from paxray_lib import runfolder
 
 _GRACE_S = 5.0  # from asking a cell to stop to killing its kernel
 _SOURCE_LINES = 3
@@ -64,6 +67,15 @@ class Stop:
         self._group: int | None = None
         self._killer = threading.Timer(_GRACE_S, self._signal, [signal.SIGKILL])
         self._killer.daemon = True
+        self._parts: list[Stop] = []
+
+    def part(self) -> "Stop":
+        """Return a Stop for a part of the work: it ends with the whole, the whole does not end with it."""
+        part = Stop()
+        self._parts.append(part)
+        if self.reason is not None:  # asked after the append, so that no wish falls between
+            part.request(self.reason, self.state)
+        return part
 
     def request(self, reason: str, state: str = "interrupted") -> None:
         """Ask the notebook to end; only the first wish counts."""
@@ -73,6 +85,8 @@ class Stop:
                 self._client.shutdown_kernel = "immediate"  # once the cell has ended, there is nothing to wait for
             self._signal(signal.SIGINT)
             self._killer.start()
+            for part in self._parts:
+                part.request(reason, state)
 
     def attach(self, client: PapermillNotebookClient) -> None:
         """Take charge of the kernel that `client` starts."""
@@ -123,6 +137,27 @@ class _Engine(NBClientEngine):
         client.execute()
 
 
+class _NotebookFile:
+    """Takes what papermill saves: each notebook in one piece, as papermill itself does not, and on a full disk too."""
+
+    scheme = "paxray:"
+
+    @classmethod
+    def write(cls, text: str, path: str) -> None:
+        """Write RUN/notebooks/NAME.ipynb."""
+        output = Path(path.removeprefix(cls.scheme))
+        runfolder.write_record(output.parent.parent, f"{output.parent.name}/{output.name}", text)
+
+    @classmethod
+    def pretty_path(cls, path: str) -> str:
+        """Return the path as papermill's log names it."""
+        return path.removeprefix(cls.scheme)
+
+
+papermill_io.register(_NotebookFile.scheme, _NotebookFile)
+papermill_engines.register("paxray", _Engine)
+
+
 class _CellWatch:
     """Knows which cell runs, so that a dead kernel can be blamed on it."""
 
@@ -167,7 +202,7 @@ def execute(notebook: Path, output: Path, parameters: Mapping[str, Any], folder:
 
     Parameters
     ----------
-    notebook, output : absolute paths
+    notebook, output : absolute paths; the output lies in a folder of the run's folder
     parameters : names and plain values, all known to the notebook
     folder : working directory of the kernel
     stop : through which the notebook can be ended
@@ -177,7 +212,6 @@ def execute(notebook: Path, output: Path, parameters: Mapping[str, Any], folder:
     Outcome
         Errors of the notebook, its kernel and its files are outcomes, not exceptions.
     """
-    output.parent.mkdir(parents=True, exist_ok=True)
     watch = _CellWatch(stop)
     error = None
     try:
@@ -200,10 +234,9 @@ def execute(notebook: Path, output: Path, parameters: Mapping[str, Any], folder:
 def _execute(
     notebook: Path, output: Path, parameters: Mapping[str, Any], folder: Path, stop: Stop, watch: _CellWatch
 ) -> None:
-    papermill_engines.register("paxray", _Engine)
     papermill.execute_notebook(
         notebook,
-        output,
+        f"{_NotebookFile.scheme}{output}",
         dict(parameters),
         engine_name="paxray",
         kernel_name="python3",  # this environment's, whatever the notebook was last saved with

@@ -6,6 +6,7 @@ So a step that status.json calls running, in a folder that nobody has locked, wa
 
 import contextlib
 import datetime
+import errno
 import fcntl
 import hashlib
 import importlib.metadata
@@ -25,6 +26,9 @@ from paxray_lib.common import atomic_write
 FREE_KEYS = ("run_dir", "time_limit")
 
 MISSING_DATA = "is not there yet"
+
+# Space that a run keeps for saying how it ended, should the disk be full by then: some notebooks, pages, status.json.
+RESERVE, RESERVE_BYTES = ".reserve", 8_000_000
 
 
 @contextlib.contextmanager
@@ -117,7 +121,7 @@ class Status:
 
     def write(self) -> None:
         """Write status.json in one piece."""
-        write_text(self.path, json.dumps({**self.run, "steps": self.steps}, indent=1) + "\n")
+        write_record(self.path.parent, self.path.name, json.dumps({**self.run, "steps": self.steps}, indent=1) + "\n")
 
 
 def now() -> str:
@@ -134,6 +138,50 @@ def write_text(path: Path, text: str) -> None:
     """Write a text file in one piece."""
     with atomic_write(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
+
+
+@contextlib.contextmanager
+def reserve(run_dir: Path) -> Iterator[None]:
+    """Keep space on the disk for `write_record`; it is given back at the end, or when a record needs it."""
+    path = run_dir / RESERVE
+    path.write_bytes(os.urandom(RESERVE_BYTES))  # zeros would take no space on disks that compress
+    try:
+        yield
+    finally:
+        path.unlink(missing_ok=True)
+
+
+def write_record(run_dir: Path, name: str, text: str) -> Path:
+    """Write a text file that says how the run goes; on a full disk, give up the reserve for it. Return its path."""
+    path = run_dir / name
+    try:
+        write_text(path, text)
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT) or not (run_dir / RESERVE).is_file():
+            raise
+        (run_dir / RESERVE).unlink()
+        write_text(path, text)
+    return path
+
+
+def earlier_status(run_dir: Path, resume: bool) -> dict[str, Any] | None:
+    """Return the status of the run to be resumed in a folder that this process has locked, or None for a new run.
+
+    What that status calls running was cut off. A run that was killed before its first status is new.
+
+    Raises
+    ------
+    ValueError
+        The folder holds other files, or a run and `resume` is not set.
+    """
+    held = sorted(path.name for path in run_dir.iterdir() if not path.name.startswith("."))
+    if not held or (resume and held == ["config.yaml"]):
+        return None
+    if "status.json" not in held:
+        raise ValueError(f"{run_dir}: holds other files ({held[0]}, ...); choose an empty folder with --out")
+    if not resume:
+        raise ValueError(f"{run_dir}: holds a run already; continue it with --resume, or choose another --out")
+    return read_json(run_dir / "status.json")
 
 
 def write_settings(run_dir: Path, settings: Mapping[str, Any]) -> None:

@@ -19,7 +19,7 @@ LAYERS = (
     "bits maskfiles masks images dicom runfolder profiles",
     "dataset augment resident loader model networks devices published weights losses inputs overlay panels outputs"
     " dicomseg segment",
-    "phantom scenes anatomy canvas skeleton organs projection check download explore",
+    "phantom scenes anatomy canvas skeleton organs projection check download explore survey audit",
     "train evaluate counting predict ledger measure plots picker viewer viewer_page",
     "pages plans batch execute report sweep sweepscores sweeppage cli __main__",
 )
