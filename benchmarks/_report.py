@@ -4,6 +4,8 @@ import datetime
 import os
 import platform
 import re
+import resource
+import sys
 from importlib.metadata import version
 from pathlib import Path
 
@@ -43,3 +45,12 @@ def update(name: str, text: str, path: Path = RESULTS) -> None:
     before, rest = content.split(start, 1)
     after = rest.split(end, 1)[1]
     path.write_text(f"{before}{start}\n{text.strip()}\n{end}{after}", encoding="utf-8")
+
+
+def peak_bytes() -> int:
+    """Return the peak resident memory of this process."""
+    status = Path("/proc/self/status")
+    if status.is_file():  # the kernel's ru_maxrss starts at the memory of the process that started this one
+        line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM"))
+        return int(line.split()[1]) * 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)

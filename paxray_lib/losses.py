@@ -3,7 +3,8 @@
 The plain way makes four to six tensors as large as the logits (probabilities, float targets, products). Here the loss
 and its gradient are worked out in closed form, block by block: only the logits are kept between forward and backward,
 the gradient is the only new tensor of their size, and a target is unpacked for the block at hand alone. On a GPU the
-same sums are compiled into one kernel each where torch.compile works.
+same sums are compiled into one kernel each where torch.compile works. `dice_bce_coarse` takes logits from before the
+last upsampling and enlarges them block by block too, so that those of full size never exist.
 """
 
 import functools
@@ -12,6 +13,7 @@ import warnings
 from collections.abc import Callable, Iterator
 
 import torch
+from torch.nn.functional import interpolate
 
 from paxray_lib.common import did_you_mean
 
@@ -57,6 +59,33 @@ def dice_bce(logits: torch.Tensor, target: torch.Tensor, kind: str = "published"
     return _DiceBCE.apply(logits, target, kind, target.shape != logits.shape)
 
 
+def dice_bce_coarse(coarse: torch.Tensor, target: torch.Tensor, kind: str = "published") -> torch.Tensor:
+    """Return `dice_bce` of logits after their bilinear upsampling (align_corners=False) to the size of the target.
+
+    On a CPU the logits are enlarged, used and dropped a few rows at a time, and so is their gradient.
+
+    Parameters
+    ----------
+    coarse : (N, L, h, w) float tensor
+        float64, float32, bfloat16 or float16.
+    target : (N, H, W, ceil(L / 8)) uint8 tensor, packed
+    kind : {"published", "present"}
+
+    Raises
+    ------
+    ValueError
+        As `dice_bce`.
+    """
+    size = target.shape[1:3]
+    _check(coarse if coarse.ndim != 4 else coarse.new_empty(()).expand(*coarse.shape[:2], *size), target, kind)
+    if coarse.device.type != "cpu" or coarse.shape[-2:] == size:
+        full = coarse if coarse.shape[-2:] == size else interpolate(coarse, size, mode="bilinear")
+        return dice_bce(full, target, kind)
+    # columns first: with a height of h they are few enough to be kept, and rows are then mixed by small products
+    wide = interpolate(coarse, (coarse.shape[2], size[1]), mode="bilinear")  # (N, L, h, W)
+    return _RowsDiceBCE.apply(wide.contiguous(memory_format=torch.channels_last), target, kind)
+
+
 def _check(logits: torch.Tensor, target: torch.Tensor, kind: str) -> None:
     if kind not in KINDS:
         raise ValueError(f"unknown loss {kind!r}{did_you_mean(str(kind), KINDS)} (known: {', '.join(KINDS)})")
@@ -92,6 +121,52 @@ class _DiceBCE(torch.autograd.Function):
         logits, target, *slopes = ctx.saved_tensors
         slopes = [slope * grad_output for slope in slopes]
         return _fused(_gradient, _whole_gradient, logits, target, ctx.packed, *slopes), None, None, None
+
+
+class _RowsDiceBCE(torch.autograd.Function):
+    """Like `_DiceBCE`, for channels-last logits whose rows are still to be enlarged."""
+
+    @staticmethod
+    def forward(ctx, wide, target, kind):
+        n, labels = wide.shape[:2]
+        sums = torch.zeros((5, n, labels), dtype=_wide(wide.dtype))
+        for image, _, _, x, t in _row_blocks(wide, target):
+            _add_sums(sums[:, image], x, t, 0)
+        loss, slopes = _score(sums, kind, target.shape[1] * target.shape[2])
+        ctx.save_for_backward(wide, target, *slopes)
+        return loss
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx, grad_output):
+        wide, target, *slopes = ctx.saved_tensors
+        slopes = [(slope * grad_output).unsqueeze(1) for slope in slopes]  # (N, 1, L)
+        gradient = torch.zeros_like(wide, dtype=slopes[0].dtype)
+        out = gradient.permute(0, 2, 3, 1).flatten(2)  # (N, h, W L)
+        for image, rows, weights, x, t in _row_blocks(wide, target):
+            inner = _block_gradient(x, t, *(slope[image] for slope in slopes))
+            out[image, rows].addmm_(weights.t(), inner.view(len(weights), -1))
+        return gradient.to(wide.dtype), None, None
+
+
+def _row_blocks(wide: torch.Tensor, target: torch.Tensor) -> Iterator[tuple]:
+    """Yield (image, rows of `wide`, their weights (H', h'), x and t (H' W, L)) for blocks of H' rows of the target."""
+    dtype = _wide(wide.dtype)
+    labels, height, columns = wide.shape[1:]
+    source = wide.permute(0, 2, 3, 1).flatten(2)  # (N, h, W L)
+    full = target.shape[1]
+    weights = interpolate(torch.eye(height, dtype=dtype)[None], full, mode="linear")[0].t()  # (H, h)
+    step = max(1, _BLOCK // (columns * labels))
+    for image in range(len(wide)):
+        bits = _Bits(target[image], labels, 0, True)
+        for start in range(0, full, step):
+            part = weights[start : start + step]
+            used = part.any(0).nonzero()
+            rows = slice(int(used[0]), int(used[-1]) + 1)
+            part = part[:, rows]
+            x = torch.mm(part, source[image, rows].to(dtype)).view(-1, labels)
+            pixels = slice(start * columns, start * columns + len(x))
+            yield image, rows, part, x, bits.take(pixels).to(dtype)
 
 
 def _score(sums: torch.Tensor, kind: str, pixels: int) -> tuple[torch.Tensor, list[torch.Tensor]]:
@@ -193,17 +268,20 @@ def _sums(logits: torch.Tensor, target: torch.Tensor, packed: bool) -> torch.Ten
     dtype = _wide(logits.dtype)
     sums = logits.new_zeros((5, *logits.shape[:2]), dtype=dtype)
     for image, labels, x, t, axis, _ in _blocks(logits, target, packed):
-        x, t = x.to(dtype), t.to(dtype)
-        total = sums[:, image, labels]
-        work = torch.abs(x).neg_().exp_().log1p_()  # softplus(x) = max(x, 0) + log(1 + exp(-|x|))
-        total[0] += work.sum(axis)
-        total[0] += torch.clamp(x, min=0, out=work).addcmul_(x, t, value=-1).sum(axis)
-        p = torch.sigmoid(x)
-        total[3] += p.sum(axis)
-        total[4] += t.sum(axis)
-        total[1] += torch.mul(p, t, out=work).sum(axis)
-        total[2] += p.square_().sum(axis)
+        _add_sums(sums[:, image, labels], x.to(dtype), t.to(dtype), axis)
     return sums
+
+
+def _add_sums(total: torch.Tensor, x: torch.Tensor, t: torch.Tensor, axis: int) -> None:
+    """Add a block's sums along `axis` to `total`, (5, labels)."""
+    work = torch.abs(x).neg_().exp_().log1p_()  # softplus(x) = max(x, 0) + log(1 + exp(-|x|))
+    total[0] += work.sum(axis)
+    total[0] += torch.clamp(x, min=0, out=work).addcmul_(x, t, value=-1).sum(axis)
+    p = torch.sigmoid(x)
+    total[3] += p.sum(axis)
+    total[4] += t.sum(axis)
+    total[1] += torch.mul(p, t, out=work).sum(axis)
+    total[2] += p.square_().sum(axis)
 
 
 def _gradient(logits: torch.Tensor, target: torch.Tensor, packed: bool, e, a, b, c) -> torch.Tensor:
@@ -212,13 +290,16 @@ def _gradient(logits: torch.Tensor, target: torch.Tensor, packed: bool, e, a, b,
     gradient = torch.empty_like(logits)
     out = _flat(gradient)[0]
     for image, labels, x, t, axis, place in _blocks(logits, target, packed):
-        slope_e, slope_a, slope_b, slope_c = (s[image, labels].unsqueeze(axis) for s in (e, a, b, c))
-        t = t.to(dtype)
-        p = torch.sigmoid(x.to(dtype))
-        inner = (t * slope_a).addcmul_(p, slope_b).add_(slope_c)
-        inner.mul_(torch.addcmul(p, p, p, value=-1))
-        out[place] = inner.addcmul_(p.sub_(t), slope_e)
+        slopes = (slope[image, labels].unsqueeze(axis) for slope in (e, a, b, c))
+        out[place] = _block_gradient(x.to(dtype), t.to(dtype), *slopes)
     return gradient
+
+
+def _block_gradient(x: torch.Tensor, t: torch.Tensor, e, a, b, c) -> torch.Tensor:
+    p = torch.sigmoid(x)
+    inner = (t * a).addcmul_(p, b).add_(c)
+    inner.mul_(torch.addcmul(p, p, p, value=-1))
+    return inner.addcmul_(p.sub_(t), e)
 
 
 def _fused(blockwise: Callable, whole: Callable, logits: torch.Tensor, *rest) -> torch.Tensor:

@@ -8,10 +8,10 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from torch.nn.functional import binary_cross_entropy_with_logits
+from torch.nn.functional import binary_cross_entropy_with_logits, interpolate
 
 from paxray_lib import losses
-from paxray_lib.losses import KINDS, dice_bce
+from paxray_lib.losses import KINDS, dice_bce, dice_bce_coarse
 
 CASES = json.loads((Path(__file__).parent / "reference" / "published_loss.json").read_text())["cases"]
 FORMATS = [torch.contiguous_format, torch.channels_last]
@@ -119,6 +119,54 @@ def test_bfloat16_logits_are_summed_in_float32(kind, memory_format):
     # relative: half a unit of bfloat16 and some; absolute: p - t of a good prediction cancels in float32
     atol = 1e-6 * expected_gradient.abs().max().item()
     torch.testing.assert_close(gradient.double(), expected_gradient, rtol=2**-8, atol=atol)
+
+
+@given(
+    st.integers(0, 2**32 - 1),
+    st.sampled_from(KINDS),
+    st.sampled_from([(1, 1), (5, 7), (8, 3), (10, 14)]),
+    st.sampled_from([(10, 14), (16, 12), (11, 13)]),
+    st.sampled_from(FORMATS),
+    st.sampled_from([1, 300, 2**18]),
+)
+def test_coarse_logits_equal_those_enlarged_by_autograd(seed, kind, size, full, memory_format, block):
+    logits = random_inputs(seed, (2, 11, *size))[0].contiguous(memory_format=memory_format)
+    target = random_inputs(seed, (2, 11, *full))[1]
+
+    def expected(x):
+        return plain_loss(interpolate(x, full, mode="bilinear", align_corners=False), target, kind)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(losses, "_BLOCK", block)  # one row at a time, a few, all
+        found = loss_and_gradient(dice_bce_coarse, logits, pack(target), kind)
+    torch.testing.assert_close(found, loss_and_gradient(expected, logits), rtol=1e-10, atol=1e-13)
+
+
+def test_coarse_logits_in_bfloat16_are_enlarged_and_summed_in_float32():
+    logits = random_inputs(0, (2, 9, 10, 10))[0].bfloat16()
+    target = random_inputs(0, (2, 9, 40, 40))[1]
+    # columns are enlarged in the type of the logits, as in a network
+    wide = interpolate(logits, (10, 40), mode="bilinear").double()
+    expected = plain_loss(interpolate(wide, (40, 40), mode="bilinear"), target, "published")
+    loss, gradient = loss_and_gradient(dice_bce_coarse, logits, pack(target))
+    assert (loss.dtype, gradient.dtype) == (torch.float32, torch.bfloat16)
+    torch.testing.assert_close(loss.double(), expected, rtol=1e-5, atol=0)
+
+
+def test_coarse_logits_never_exist_at_full_size():
+    logits = random_inputs(8, (3, 40, 8, 8))[0].float().requires_grad_()
+    target = random_inputs(8, (3, 40, 64, 64))[1]
+    sizes = []
+    with torch.autograd.graph.saved_tensors_hooks(lambda x: sizes.append(x.numel()) or x, lambda x: x):
+        dice_bce_coarse(logits, pack(target))
+    assert max(sizes) == 3 * 40 * 8 * 64
+
+
+def test_coarse_errors_say_what_is_wrong():
+    with pytest.raises(ValueError, match=r"uint8 .* does not fit logits \(2, 9, 8, 8\)"):
+        dice_bce_coarse(torch.zeros(2, 9, 4, 4), torch.zeros(2, 8, 8, 3, dtype=torch.uint8))
+    with pytest.raises(ValueError, match=r"\(N, L, h, w\)"):
+        dice_bce_coarse(torch.zeros(2, 9, 4), torch.zeros(2, 8, 8, 2, dtype=torch.uint8))
 
 
 def test_extreme_logits_stay_finite():
