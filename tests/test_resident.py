@@ -19,7 +19,11 @@ from paxray_lib.resident import ResidentSet, move_batch, read_resized, resident_
 PUBLISHED = AugmentConfig(image_size=32, crop_size=28)
 EVERYTHING = AugmentConfig(32, 24, 0.6, 1.2, 0.5, 20, 0.2, 0.1, 0.2, 0.3, 0.05)
 SIZE = 20
-LABEL_SETS = (LABELS, LabelSet(["rib_left_1", "rib_right_1", *LABELS.names[115:135]]), LabelSet(["lung_right", "heart", "lung_left"]))
+LABEL_SETS = (
+    LABELS,
+    LabelSet(["rib_left_1", "rib_right_1", *LABELS.names[115:135]]),
+    LabelSet(["lung_right", "heart", "lung_left"]),
+)
 
 
 def worker_sample(dataset, preprocessing, config, seed, key):
