@@ -5,6 +5,7 @@ The modules, in the order in which data flow through them:
     labels -> masks, images -> dataset, augment -> model, losses -> train -> metrics, evaluate -> predict
     phantom, projection, download   where data come from
     check, explore, plots, overlay, picker, viewer   how people look at them
+    processes   several processes that share a training, an evaluation, a prediction
     batch, cli   the notebooks headless, and the `paxray` command
 """
 
@@ -18,7 +19,7 @@ _HOME = {
     "LabelViewer": "viewer",
     "PackedMasks": "masks",
     "PaxrayDataset": "dataset",
-    "TrainConfig": "train",
+    "TrainConfig": "trainconfig",
     "build_model": "model",
     "evaluate": "evaluate",
     "fit": "train",

@@ -5,6 +5,7 @@ Exit codes: 0 done; 1 done, with items that failed and are listed; 2 could not s
 """
 
 import functools
+import os
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -81,21 +82,29 @@ def check(data_root: DataRoot, datafile: DataFile = Path("paxray.json")):
 
 
 @_command
-def pack(data_root: DataRoot, datafile: DataFile = Path("paxray.json")):
+def pack(
+    data_root: DataRoot,
+    datafile: DataFile = Path("paxray.json"),
+    workers: Annotated[int, typer.Option(help="Files worked on at a time; 0 takes as many as there are cores.")] = 0,
+    remove_npy: Annotated[
+        bool, typer.Option("--remove-npy", help="Delete a .npy once its packed file has been read back and equals it.")
+    ] = False,
+):
     """Write a packed file (.pxm, about a thousandth of the size) beside every .npy target, and verify it."""
-    from paxray_lib.dataset import npy_targets, pack_target, read_datafile
+    from paxray_lib.dataset import read_datafile
+    from paxray_lib.packing import npy_targets, pack_dataset
 
     data = read_datafile(data_root, datafile)
-    targets = npy_targets(data)
-    done = {"packed": 0, "skipped": 0}
-    failed = 0
-    for path in progress(targets, "packing"):
-        try:
-            done[pack_target(path, data.labels)] += 1
-        except (ValueError, OSError) as error:
-            failed += 1
-            sys.stderr.write(f"failed: {error}\n")
-    say(f"{done['packed']} packed, {done['skipped']} already packed, {failed} failed of {len(targets)} .npy targets")
+    total = len(npy_targets(data))
+    done = []
+    for item in progress(pack_dataset(data, workers or os.cpu_count() or 1, remove_npy), "packing", total):
+        done.append(item)
+        if item.reason:
+            sys.stderr.write(f"failed: {item.reason}\n")
+    packed, skipped, failed = (sum(item.status == s for item in done) for s in ("packed", "skipped", "failed"))
+    say(f"{packed} packed, {skipped} already packed, {failed} failed of {total} .npy targets")
+    if remove_npy:
+        say(f"{sum(item.removed for item in done)} .npy files deleted")
     return SOME_FAILED if failed else DONE
 
 
@@ -174,9 +183,12 @@ def evaluate(
 ):
     """Evaluate a model on a split: IoU and Dice by label, group and view, under both conventions."""
     from paxray_lib.evaluate import evaluate as run_evaluation
+    from paxray_lib.processes import is_first, joined
 
-    result = run_evaluation(weights, data_root, datafile, split, out, device, threshold)
-    for name, value in result.summary["overall"].items():
+    with joined():
+        result = run_evaluation(weights, data_root, datafile, split, out, device, threshold)
+        shown = result.summary["overall"] if is_first() else {}
+    for name, value in shown.items():
         say(f"{name:16} {value if isinstance(value, int) else format(value, '.4f')}")
 
 
@@ -203,21 +215,28 @@ def predict(
     from paxray_lib.model import load_model
     from paxray_lib.predict import Stopped
     from paxray_lib.predict import predict as run_prediction
+    from paxray_lib.processes import is_first, joined, local_device
 
     names = [name for name in labels.split(",") if name.strip()] or None
-    model = load_model(weights, device)
+    model = load_model(weights, local_device(device))
     settings = (format, threshold, names, batch_size, mirror, overwrite, precision)
-    try:
-        report = run_prediction(model, images, out, *settings)
-    except Stopped as error:
-        _fail(str(error), STOPPED)
-    failed = report[report["status"] == "failed"]
+    with joined():
+        try:
+            report = run_prediction(model, images, out, *settings)
+        except Stopped as error:
+            _fail(str(error), STOPPED)
+        failed = report[report["status"] == "failed"]
+        if is_first():
+            _say_predicted(report, failed, out)
+    return SOME_FAILED if len(failed) else DONE
+
+
+def _say_predicted(report, failed, out: Path) -> None:
     for row in failed.itertuples():
         sys.stderr.write(f"failed: {row.reason}\n")
     counts = report["status"].value_counts()
     numbers = ", ".join(f"{counts.get(status, 0)} {status}" for status in ("ok", "skipped", "failed"))
     say(f"{numbers}; {out}/report.csv")
-    return SOME_FAILED if len(failed) else DONE
 
 
 @_command

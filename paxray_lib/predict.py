@@ -6,6 +6,8 @@ already is not made again, so that a run that was stopped goes on where it was (
 - `report.csv` has one row an input: file, status, reason, output. The status is ok, skipped (done before), failed, or
   pending while the run is at work or where it was stopped.
 - `settings.json` says with which model and settings all outputs of the folder were made.
+
+Several processes (see `processes`) share the inputs; the first one's report is of its own share until all are done.
 """
 
 import contextlib
@@ -30,6 +32,7 @@ from paxray_lib.ledger import Ledger, read_sources
 from paxray_lib.masks import PackedMasks
 from paxray_lib.model import AnatomySegmenter, optimize_for_inference
 from paxray_lib.outputs import FORMATS, check_format, output_names, write_output
+from paxray_lib.processes import from_first, gather, is_first, rank_and_world
 from paxray_lib.segment import segment
 
 REPORT, SETTINGS = "report.csv", "settings.json"
@@ -128,7 +131,7 @@ def predict(
     _check_numbers(threshold, batch_size, precision)
     indices = model.labels.select(labels) if labels else list(range(len(model.labels)))
     out = Path(out)
-    items = _plan(images, out, FORMATS[format])
+    items = from_first(lambda: _plan(images, out, FORMATS[format]))
     settings = {
         "model": model.name,
         "weights": _digest(model),
@@ -139,11 +142,41 @@ def predict(
         "mirror": mirror,
         "precision": precision,
     }
-    with Ledger(out) as ledger:
-        _prepare(out, ledger, items, settings, overwrite)
+    with _open_ledger(out, items, settings, overwrite) as ledger:
         run = _Run(model, out, ledger, settings, indices, items)
-        run.go(batch_size or (8 if next(model.parameters()).is_cuda else 1))
+        _go_together(run, batch_size or (8 if next(model.parameters()).is_cuda else 1))
         return run.table()
+
+
+def _open_ledger(out: Path, items: Sequence[_Item], settings: dict, overwrite: bool) -> Ledger:
+    """Return this process's ledger, once the first process has prepared the folder."""
+    opened: list[Ledger] = []
+
+    def prepare() -> None:
+        opened.append(Ledger(out))
+        try:
+            _prepare(out, opened[0], items, settings, overwrite)
+        except (ValueError, OSError):
+            opened[0].close()
+            raise
+
+    from_first(prepare)
+    return opened[0] if opened else Ledger(out, rank_and_world()[0])
+
+
+def _go_together(run: "_Run", batch_size: int) -> None:
+    """Do this process's share, then bring all rows and ledgers together; if one had to stop, all end as stopped."""
+    reason = run.go(batch_size)
+    if not is_first():
+        run.ledger.close()
+    for rows, other in gather((run.rows, reason)):
+        run.rows |= rows
+        reason = reason or other
+    if is_first():
+        run.finish()
+    gather(None)  # the report is complete before any process goes on
+    if reason:
+        raise Stopped(run.stopped(reason))
 
 
 def _check_numbers(threshold: float, batch_size: int | None, precision: str) -> None:
@@ -224,26 +257,39 @@ class _Run:
         self.rows: dict[Path, tuple[str, str]] = {}
         self.reported = 0.0
 
-    def go(self, batch_size: int) -> None:
-        """Do what is not done, one batch after the other, while others are read and written."""
-        todo = [item for item in self.items if not self._is_done(item)]
+    def go(self, batch_size: int) -> str:
+        """Do what is not done of this process's share, one batch after the other, while others are read and written.
+
+        Returns
+        -------
+        Why it had to stop before the end, or an empty text.
+        """
+        rank, world = rank_and_world()
+        todo = [item for item in self.items[rank::world] if not self._is_done(item)]
         if todo and isinstance(self.model, AnatomySegmenter):  # not for nothing: it takes seconds
             device = next(self.model.parameters()).device
             self.model = optimize_for_inference(self.model, device, self.dtype)
         read = map_ahead(self._read, todo, ahead=2 * batch_size)
         written = map_ahead(self._write, self._segmented(read, batch_size), ahead=2 * batch_size)
         try:
-            for item in progress(written, "predicting", len(todo)):
+            for item in written if rank else progress(written, "predicting", len(todo)):
                 self.rows[item.path] = ("failed", item.reason) if item.reason else ("ok", "")
                 self._report(at_once=False)
         except OSError as error:
-            raise Stopped(self._stopped(error)) from error
-        except torch.OutOfMemoryError as error:
-            raise Stopped(self._stopped("out of memory on the device: use a smaller batch size")) from error
+            return str(error)
+        except torch.OutOfMemoryError:
+            return "out of memory on the device: use a smaller batch size"
         finally:
             # on a full disk there is no room for it; what is done is in the ledger
             with contextlib.suppress(OSError):
                 self._report(at_once=True)
+        return ""
+
+    def finish(self) -> None:
+        """Write the report of all processes, and keep one ledger; the first process does, when none is at work."""
+        with contextlib.suppress(OSError):
+            self.ledger.absorb()
+            self._report(at_once=True)
 
     def _is_done(self, item: _Item) -> bool:
         if not item.path.is_file() or not self.ledger.is_done(item.output, item.path):
@@ -296,9 +342,10 @@ class _Run:
             return replace(item, bits=None, reason=f"{item.path}: its output could not be written ({error})")
         return replace(item, bits=None)
 
-    def _stopped(self, error: OSError | str) -> str:
+    def stopped(self, reason: str) -> str:
+        """Return the message of a run that had to stop."""
         done = sum(status in ("ok", "skipped") for status, _ in self.rows.values())
-        return f"{self.out}: {error}; {done} of {len(self.items)} done; when that is mended, the same again goes on"
+        return f"{self.out}: {reason}; {done} of {len(self.items)} done; when that is mended, the same again goes on"
 
     def table(self) -> pd.DataFrame:
         """Return the report as it stands."""
@@ -309,7 +356,7 @@ class _Run:
         return pd.DataFrame(rows, columns=["file", "status", "reason", "output"])
 
     def _report(self, at_once: bool) -> None:
-        if at_once or time.monotonic() - self.reported > REPORT_EVERY_S:
+        if is_first() and (at_once or time.monotonic() - self.reported > REPORT_EVERY_S):
             with atomic_write(self.out / REPORT) as path:
                 self.table().to_csv(path, index=False)
             self.reported = time.monotonic()

@@ -31,6 +31,7 @@ def joined() -> Iterator[None]:
     distributed.init_process_group("gloo", timeout=_PATIENCE)
     try:
         yield
+        gather(None)  # at the first exit code other than 0 torchrun ends the others, which may have something to say
     finally:
         distributed.destroy_process_group()
 

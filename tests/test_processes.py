@@ -1,12 +1,19 @@
+import json
 import os
 import subprocess
 import sys
 
 import numpy as np
+import pandas as pd
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from paxray_lib.images import Preprocessing
+from paxray_lib.labels import LABELS
+from paxray_lib.ledger import NAME, read_sources
+from paxray_lib.model import build_model, save_model
 from paxray_lib.processes import from_first, gather, gather_rows, interleave, is_first, joined, rank_and_world
 
 
@@ -50,6 +57,10 @@ def test_alone_nothing_changes():
 SCRIPT = """
 import sys
 import numpy as np
+from paxray_lib.images import Preprocessing
+from paxray_lib.labels import LABELS
+from paxray_lib.ledger import NAME, read_sources
+from paxray_lib.model import build_model, save_model
 from paxray_lib.processes import from_first, gather, gather_rows, joined, rank_and_world
 
 def refuse():
@@ -77,3 +88,86 @@ def test_two_processes_agree(tmp_path):
     script.write_text(SCRIPT)
     done = torchrun(2, script)
     assert done.returncode == 0, done.stderr
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory):
+    torch.manual_seed(0)
+    path = tmp_path_factory.mktemp("weights") / "model.ckpt"
+    save_model(path, build_model("unet", LABELS, "resnet18", preprocessing=Preprocessing("standard", (32, 32))))
+    return path
+
+
+@pytest.fixture
+def odd(tiny, tmp_path):
+    """A data file with three test images."""
+    content = json.loads((tiny / "paxray.json").read_text())
+    content["test"] = content["test"][:3]
+    (tmp_path / "odd.json").write_text(json.dumps(content))
+    return tmp_path / "odd.json"
+
+
+def both_ways(tmp_path, verb, *arguments):
+    """Run a command in one process and in two; return their folders and how they ended."""
+    folders = tmp_path / "one", tmp_path / "two"
+    commands = [[verb, *arguments, "--device", "cpu", "--out", folder] for folder in folders]
+    alone = subprocess.run([sys.executable, "-m", "paxray_lib", *map(str, commands[0])], capture_output=True, text=True)
+    return *folders, alone, torchrun(2, "-m", "paxray_lib", *commands[1])
+
+
+@pytest.mark.slow
+def test_evaluation_by_two_processes_is_that_by_one(tiny, odd, weights, tmp_path):
+    arguments = ("--weights", weights, "--data-root", tiny, "--datafile", odd)
+    one, two, alone, together = both_ways(tmp_path, "evaluate", *arguments)
+    assert together.returncode == 0, together.stderr
+    assert together.stdout == alone.stdout
+    for name in ("summary.json", "per_label.csv"):
+        assert (two / name).read_text() == (one / name).read_text()
+    with np.load(one / "counts.npz") as a, np.load(two / "counts.npz") as b:
+        assert sorted(a) == sorted(b)
+        for name in a:
+            np.testing.assert_array_equal(a[name], b[name])
+            assert a[name].dtype == b[name].dtype
+
+
+@pytest.mark.slow
+def test_prediction_by_two_processes_is_that_by_one(tiny, weights, tmp_path):
+    images = tmp_path / "images"
+    images.mkdir()
+    for path in sorted((tiny / "images").iterdir())[:6]:
+        (images / path.name).write_bytes(path.read_bytes())
+    (images / "broken.png").write_bytes(b"no image")
+    one, two, alone, together = both_ways(tmp_path, "predict", "--images", images, "--weights", weights)
+    assert alone.returncode == together.returncode == 1, together.stderr
+    assert together.stderr.count("failed: ") == 1
+    assert together.stdout == alone.stdout.replace("/one/", "/two/")
+    for name in ("report.csv", "settings.json"):
+        assert (two / name).read_text() == (one / name).read_text()
+    found = {path.name for path in two.iterdir()}
+    assert found == {path.name for path in one.iterdir()}
+    outputs = [name for name in found if name.endswith(".pxm")]
+    assert len(outputs) == 6
+    for name in outputs:
+        assert (two / name).read_bytes() == (one / name).read_bytes()
+    assert read_sources(one) == read_sources(two)
+
+    # cut off before the ledgers came together; then one process goes on
+    lines = (two / NAME).read_text().splitlines()
+    (two / NAME).write_text("\n".join(lines[:-3]) + "\n")
+    (two / "sources.1.jsonl").write_text("\n".join(lines[-3:-1]) + "\n")
+    (two / json.loads(lines[-1])["output"]).unlink()
+    again = torchrun(2, "-m", "paxray_lib", "predict", "--images", images, "--weights", weights, "--out", two)
+    assert "1 ok, 5 skipped, 1 failed" in again.stdout, again.stderr
+    assert pd.read_csv(two / "report.csv")["status"].value_counts().to_dict() == {"skipped": 5, "ok": 1, "failed": 1}
+    assert not list(two.glob("sources.*.jsonl"))
+
+
+@pytest.mark.slow
+def test_a_refusal_by_the_first_process_ends_all(tiny, weights, tmp_path):
+    arguments = ("predict", "--weights", weights, "--images", tiny / "images", "--out", tmp_path / "out")
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "settings.json").write_text("{}")
+    done = torchrun(2, "-m", "paxray_lib", *arguments, "--device", "cpu")
+    assert done.returncode != 0
+    assert "holds predictions with other" in done.stderr
+    assert "sources.1.jsonl" not in {path.name for path in (tmp_path / "out").iterdir()}
