@@ -57,6 +57,19 @@ def test_sample_then_check_then_overlay(tmp_path):
     assert paxray("pack", "--data-root", tmp_path / "s").stdout.startswith("0 packed, 4 already")
 
 
+def test_pack_removes_what_it_verified_and_lists_what_failed(tmp_path):
+    write_tiny(tmp_path, suffix=".npy")
+    bad = tmp_path / "labels" / "case002lateral.npy"
+    bad.write_bytes(bad.read_bytes()[:1000])
+    done = paxray("pack", "--data-root", tmp_path, "--workers", 2, "--remove-npy", code=1)
+    assert done.stdout.splitlines() == [
+        "13 packed, 0 already packed, 1 failed of 14 .npy targets",
+        "13 .npy files deleted",
+    ]
+    assert f"failed: {bad}: " in done.stderr
+    assert list(tmp_path.rglob("*.npy")) == [bad]
+
+
 def test_overlay_draws_what_the_library_draws(tiny, tmp_path):
     dataset = PaxrayDataset(tiny)
     masks = dataset.datafile.target_path(dataset.entries[0])

@@ -1,5 +1,4 @@
 import json
-import os
 
 import numpy as np
 import pytest
@@ -7,15 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sampledata import write_tiny
 
-from paxray_lib.dataset import (
-    Entry,
-    EpochSampler,
-    PaxrayDataset,
-    npy_targets,
-    pack_target,
-    read_datafile,
-    write_datafile,
-)
+from paxray_lib.dataset import Entry, EpochSampler, PaxrayDataset, read_datafile, write_datafile
 from paxray_lib.labels import LABELS, LabelSet
 from paxray_lib.masks import PackedMasks
 
@@ -113,55 +104,17 @@ def test_masks_of_another_size_are_refused(tmp_path):
         PaxrayDataset(tmp_path)[0]
 
 
-def test_packed_file_is_read_in_place_of_npy(tmp_path):
+def test_packed_files_are_read_where_there_are_any_and_stacks_elsewhere(tmp_path):
     write_tiny(tmp_path, suffix=".npy")
     data = read_datafile(tmp_path)
-    entry = data.splits["train"][0]
-    assert data.target_path(entry).suffix == ".npy"
-    before = PaxrayDataset(tmp_path)[0].masks
-    assert pack_target(data.root / entry.target, data.labels) == "packed"
-    assert data.target_path(entry).suffix == ".pxm"
-    assert PaxrayDataset(tmp_path)[0].masks == before
-
-
-def test_packing_is_resumable_and_sees_newer_stacks(tmp_path):
-    write_tiny(tmp_path, suffix=".npy")
-    data = read_datafile(tmp_path)
-    path = npy_targets(data)[0]
-    assert len(npy_targets(data)) == 14
-    assert [pack_target(path, data.labels) for _ in range(2)] == ["packed", "skipped"]
-    os.utime(path, (path.stat().st_atime, path.stat().st_mtime + 10))
-    assert pack_target(path, data.labels) == "packed"
-    path.write_bytes(path.read_bytes()[:1000])
-    os.utime(path, (path.stat().st_atime, path.stat().st_mtime + 20))
-    with pytest.raises(ValueError, match="cut short"):
-        pack_target(path, data.labels)
-
-
-def test_packing_again_after_the_stacks_were_deleted_keeps_the_packed_files(tmp_path):
-    write_tiny(tmp_path, suffix=".npy")
-    data = read_datafile(tmp_path)
-    path = npy_targets(data)[0]
-    pack_target(path, data.labels)
-    path.unlink()
-    assert pack_target(path, data.labels) == "skipped"
-    path.with_suffix(".pxm").write_bytes(b"PAXMASK")
-    with pytest.raises(ValueError, match=r"case000frontal\.pxm"):
-        pack_target(path, data.labels)
-
-
-def test_packing_repairs_damaged_files_and_those_of_other_labels(tmp_path):
-    write_tiny(tmp_path, suffix=".npy")
-    data = read_datafile(tmp_path)
-    path = npy_targets(data)[0]
-    packed, masks = path.with_suffix(".pxm"), PackedMasks.read(path)
-    pack_target(path, data.labels)
-    packed.write_bytes(packed.read_bytes()[:-5])
-    assert pack_target(path, data.labels) == "packed"
-    assert PackedMasks.read(packed) == masks
-    renamed = LabelSet(["renamed", *data.labels.names[1:]])
-    assert pack_target(path, renamed) == "packed"
-    assert PackedMasks.read(packed).labels == renamed
+    before = [PaxrayDataset(tmp_path)[i].masks for i in range(3)]
+    first, second = (tmp_path / entry.target for entry in data.splits["train"][:2])
+    PackedMasks.read(first, data.labels).write(first.with_suffix(".pxm"))
+    PackedMasks.read(second, data.labels).write(second.with_suffix(".pxm"))
+    first.unlink()
+    read = [data.target_path(entry).suffix for entry in data.splits["train"][:3]]
+    assert read == [".pxm", ".pxm", ".npy"]
+    assert [PaxrayDataset(tmp_path)[i].masks for i in range(3)] == before
 
 
 @given(length=st.integers(1, 40), seed=st.integers(0, 5), epoch=st.integers(0, 3), start=st.integers(0, 40))
