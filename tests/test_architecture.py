@@ -19,7 +19,7 @@ LAYERS = (
     "bits maskfiles masks images dicom runfolder profiles",
     "dataset packing augment resident loader model networks devices published weights losses inputs overlay panels outputs"
     " dicomseg segment",
-    "phantom looks scenes anatomy canvas skeleton organs projection check download explore survey rules audit",
+    "phantom looks scenes anatomy canvas skeleton organs projection check download explore structures ct body derive cases survey rules audit",
     "train trainconfig trainlog memory evaluate counting predict ledger measure plots picker viewer viewer_page",
     "pages plans batch execute report sweep sweepscores sweeppage cli __main__",
 )

@@ -1,0 +1,248 @@
+"""One look at every image and mask of a data set: what the tables of `explore` and the rules of `audit` are made from.
+
+In a stack of 166 labels few combinations of labels occur, in long runs along the rows. So the pixels are first gathered
+into runs, then into combinations; areas, centroids, brightness and the overlaps of all pairs of labels follow by one
+small product of matrices, without unpacking a mask.
+"""
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+import pandas as pd
+
+from paxray_lib.common import map_ahead, progress
+from paxray_lib.dataset import Datafile, Entry
+from paxray_lib.images import read_image
+from paxray_lib.labels import LabelSet
+from paxray_lib.masks import PackedMasks
+
+VIEWS = ("frontal", "lateral")
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing to know about a data set: severity "error" or "warning", the file or label, and a message."""
+
+    severity: str
+    where: str
+    message: str
+
+
+@dataclass(frozen=True)
+class Moments:
+    """What the masks of one image add up to.
+
+    Attributes
+    ----------
+    areas : (L,) int64, in pixels
+    rows, columns : (L,) float64
+        Centroids as parts of height and width, 0 (top, left) to 1; NaN where a label is absent.
+    brightness : (L,) float64
+        Mean pixel value, 0..1, NaN where absent.
+    shared : (L, L) int64
+        Pixels that two labels have in common; the areas are its diagonal.
+    """
+
+    areas: np.ndarray
+    rows: np.ndarray
+    columns: np.ndarray
+    brightness: np.ndarray
+    shared: np.ndarray
+
+
+@dataclass(frozen=True)
+class Survey:
+    """What is known of every image of a data file, N images and L labels in the order of the file.
+
+    Attributes
+    ----------
+    labels : LabelSet
+    images : DataFrame of N rows
+        split, image, target, case, view, masks (bool: they could be read), height, width, mean and spread of the
+        pixel values, black and white (parts of the image near 0 and 1), image_hash, mask_hash (None if empty).
+    areas : (N, L) int64, in pixels; zero without masks
+    rows, columns, brightness : (N, L) float32, see `Moments`
+    outside : (N, P) int64, pixels of the child that are not in the parent, for each of `tree_pairs`
+    shared : dict of view ("frontal", "lateral", "unknown") to (L, L) int64, see `Moments`, added over the images
+    findings : list of Finding, about files that cannot be read or do not fit
+    """
+
+    labels: LabelSet
+    images: pd.DataFrame
+    areas: np.ndarray
+    rows: np.ndarray
+    columns: np.ndarray
+    brightness: np.ndarray
+    outside: np.ndarray
+    shared: dict[str, np.ndarray]
+    findings: list[Finding]
+
+    def of_view(self, view: str) -> np.ndarray:
+        """Return a (N,) bool array: images of a view whose masks could be read."""
+        return ((self.images["view"] == view) & self.images["masks"]).to_numpy()
+
+
+@dataclass
+class _Item:
+    """What one entry contributes."""
+
+    row: dict
+    findings: list[Finding] = field(default_factory=list)
+    moments: Moments | None = None
+
+    def found(self, severity: str, where: str, message: str) -> None:
+        self.findings.append(Finding(severity, where, message))
+
+
+def tree_pairs(labels: LabelSet) -> list[tuple[int, int]]:
+    """Return (child, parent) for every step of the label tree."""
+    return [(child, parent) for child, parents in enumerate(labels.parents) for parent in parents]
+
+
+def moments(masks: PackedMasks, pixels: np.ndarray | None = None) -> Moments:
+    """Return areas, centroids, brightness and overlaps of all labels.
+
+    Parameters
+    ----------
+    masks : PackedMasks of (L, H, W)
+    pixels : (H, W) float array, optional; without it the brightness is NaN
+    """
+    _, height, width = masks.shape
+    bits, runs = _combinations(masks, pixels)  # (U, L), (U, 4)
+    area, row, column, light = runs.T @ bits  # (4, L)
+    with np.errstate(invalid="ignore"):
+        rows, columns = (row / area + 0.5) / height, (column / area + 0.5) / width
+        brightness = light / area
+    shared = bits.T @ (bits * runs[:, :1])
+    return Moments(*(a.astype(t) for a, t in zip((area, rows, columns, brightness, shared), "qdddq", strict=True)))
+
+
+def _combinations(masks: PackedMasks, pixels: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
+    """Return the combinations of labels that occur, (U, L) of 0.0 and 1.0, and for each (U, 4) the number of its pixels
+    and the sums of their rows, columns and values."""
+    _, height, width = masks.shape
+    words = np.zeros((height * width, -(-masks.data.shape[2] // 8)), np.uint64)
+    words.view(np.uint8)[:, : masks.data.shape[2]] = masks.data.reshape(height * width, -1)
+    new = np.ones(height * width, bool)
+    new[1:] = (words[1:] != words[:-1]).any(axis=1)
+    new[::width] = True  # a run lies in one row
+    starts = np.flatnonzero(new)  # (R,)
+    length = np.diff(starts, append=height * width)
+    row, first = np.divmod(starts, width)
+    light = np.full(len(starts), np.nan) if pixels is None else np.add.reduceat(pixels.ravel(), starts, dtype=float)
+    sums = np.stack([length, length * row, length * first + length * (length - 1) / 2, light], 1)  # (R, 4)
+    patterns = words[starts]
+    order = np.lexsort(patterns.T)
+    patterns = patterns[order]
+    groups = np.flatnonzero(np.r_[True, (patterns[1:] != patterns[:-1]).any(axis=1)])
+    bits = np.unpackbits(patterns[groups].view(np.uint8), axis=1, bitorder="little", count=len(masks.labels))
+    return bits.astype(float), np.add.reduceat(sums[order], groups)
+
+
+def take_survey(data: Datafile) -> Survey:
+    """Look at every image and mask file of a data file once, in threads; what cannot be read becomes a finding."""
+    entries = [(split, entry) for split, items in data.splits.items() for entry in items]
+    pairs = np.array(tree_pairs(data.labels), int).reshape(-1, 2)
+    shared = {view: np.zeros((len(data.labels),) * 2, np.int64) for view in (*VIEWS, "unknown")}
+    found = _Columns(len(entries), len(data.labels), len(pairs))
+    rows, findings = [], []
+    for n, item in enumerate(progress(_look_ahead(data, entries), "looking", len(entries))):
+        rows.append(item.row)
+        findings += item.findings
+        if item.moments is not None:
+            found.add(n, item.moments, pairs)
+            shared[item.row["view"] or "unknown"] += item.moments.shared
+    return Survey(data.labels, pd.DataFrame(rows, columns=_ROW), **vars(found), shared=shared, findings=findings)
+
+
+_ROW = (
+    "split image target case view masks height width mean spread black white image_hash mask_hash".split()  # noqa: SIM905
+)
+
+
+class _Columns:
+    """The arrays of a survey while it is taken."""
+
+    def __init__(self, images: int, labels: int, pairs: int):
+        self.areas = np.zeros((images, labels), np.int64)
+        self.rows, self.columns, self.brightness = np.full((3, images, labels), np.nan, np.float32)
+        self.outside = np.zeros((images, pairs), np.int64)
+
+    def add(self, n: int, found: Moments, pairs: np.ndarray) -> None:
+        child, parent = pairs.T
+        self.areas[n], self.rows[n], self.columns[n], self.brightness[n] = (
+            found.areas, found.rows, found.columns, found.brightness,
+        )  # fmt: skip
+        self.outside[n] = found.areas[child] - found.shared[child, parent]
+
+
+def _look_ahead(data: Datafile, entries: list[tuple[str, Entry]]) -> Iterator[_Item]:
+    return map_ahead(lambda place: _look(data, *place), entries)
+
+
+def _look(data: Datafile, split: str, entry: Entry) -> _Item:
+    row = {"split": split, "image": entry.image, "target": entry.target, "case": entry.case, "view": entry.view}
+    item = _Item({**row, "masks": False, "image_hash": None, "mask_hash": None})
+    if entry.view is None:
+        item.found(
+            "warning", entry.image, "unknown view: the name ends neither in 'frontal' nor 'lateral'; never flipped"
+        )
+    pixels = _look_at_image(data, entry, item)
+    masks = _read_masks(data, split, entry, item)
+    if masks is None:
+        return item
+    fits = pixels is None or masks.shape[1:] == pixels.shape
+    if not fits:
+        found = f"masks of {masks.shape[1:]} do not fit the image of {pixels.shape}"
+        item.found("error", entry.target, found)
+    item.moments = moments(masks, pixels if fits else None)
+    item.row["masks"] = True
+    if item.moments.areas.any():
+        item.row["mask_hash"] = _digest(masks.data)
+    else:
+        item.found("warning", entry.target, "every mask is empty")
+    return item
+
+
+def _look_at_image(data: Datafile, entry: Entry, item: _Item) -> np.ndarray | None:
+    try:
+        pixels = read_image(data.root / entry.image).pixels
+    except (ValueError, OSError) as error:
+        item.found("error", entry.image, _reason(error, entry.image))
+        return None
+    if pixels.min() == pixels.max():
+        item.found("warning", entry.image, f"every pixel has the same value, {pixels.flat[0]:.3g}")
+    names = ("height", "width", "mean", "spread", "black", "white", "image_hash")
+    values = (*pixels.shape, pixels.mean(), pixels.std(), (pixels < 0.02).mean(), (pixels > 0.98).mean())
+    item.row.update(zip(names, (*values, _digest(pixels)), strict=True))
+    return pixels
+
+
+def _read_masks(data: Datafile, split: str, entry: Entry, item: _Item) -> PackedMasks | None:
+    path = data.target_path(entry)
+    if path is None:
+        item.found("warning", entry.image, f"no target in split {split!r}")
+        return None
+    try:
+        masks = PackedMasks.read(path, data.labels)
+    except (ValueError, OSError) as error:
+        item.found("error", entry.target, _reason(error, entry.target))
+        return None
+    listed = data.root / entry.target
+    if path != listed and listed.is_file() and listed.stat().st_mtime > path.stat().st_mtime:
+        found = f"newer than its packed file {path.name}, which is read; run 'paxray pack'"
+        item.found("warning", entry.target, found)
+    return masks
+
+
+def _digest(array: np.ndarray) -> str:
+    """Return a fingerprint of shape and values."""
+    return hashlib.blake2b(np.ascontiguousarray(array), digest_size=16, key=str(array.shape).encode()).hexdigest()
+
+
+def _reason(error: Exception, name: str) -> str:
+    text = str(error)
+    _, found, rest = text.partition(f"{name}: ")
+    return rest if found else text
