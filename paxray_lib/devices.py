@@ -1,11 +1,35 @@
-"""Device and precision of a training: a Fabric that is checked before anything is loaded."""
+"""Device, precision and processes of a training: a Fabric that is checked before anything is loaded.
+
+One process uses one device. Several are started by a launcher, which also decides how many there are:
+
+    torchrun --nproc-per-node 4 -m paxray_lib train --profile P.yaml
+
+on one machine with four GPUs; on each of two machines, with the first one's name:
+
+    torchrun --nnodes 2 --nproc-per-node 4 --rdzv-backend c10d --rdzv-endpoint HOST:29500 --rdzv-id paxray \\
+        -m paxray_lib train --profile P.yaml
+
+Under SLURM, srun is the launcher; the batch script is
+
+    #SBATCH --nodes=2
+    #SBATCH --ntasks-per-node=4
+    #SBATCH --gres=gpu:4
+    #SBATCH --cpus-per-task=8
+    srun python -m paxray_lib train --profile P.yaml --resume
+
+Each process needs to see all GPUs of its machine (no --gpus-per-task, no --gpu-bind) and takes the one of its local
+rank. Processes talk over NCCL on GPUs and gloo on processors; all read the same files, and the first alone writes.
+"""
 
 import logging
 from pathlib import Path
 
 import torch
 from lightning_fabric import Fabric
+from lightning_fabric.plugins.environments import LightningEnvironment
+from torch import distributed
 
+from paxray_lib.launch import Launch, find_launch
 from paxray_lib.model import find_device
 
 PRECISIONS = {"auto": None, "float32": "32-true", "bfloat16": "bf16-mixed"}
@@ -15,7 +39,7 @@ logging.getLogger("lightning_fabric.utilities.rank_zero").setLevel(logging.WARNI
 
 
 def make_fabric(device: str, precision: str) -> Fabric:
-    """Return a launched Fabric of one process.
+    """Return a launched Fabric: one process on one device, or this one of those that torchrun or srun started.
 
     Parameters
     ----------
@@ -25,13 +49,33 @@ def make_fabric(device: str, precision: str) -> Fabric:
     Raises
     ------
     ValueError
-        If there is no such device.
+        If there is no such device, or not as many as processes.
     """
-    found = find_device(device)
-    devices = [found.index] if found.index is not None and found.type != "cpu" else 1  # the CPU is one device
-    fabric = Fabric(accelerator=found.type, devices=devices, precision=choose_precision(precision, found))
+    found, launch = find_device(device), find_launch()
+    precision = choose_precision(precision, found)
+    if launch.world > 1:
+        _check_processes(found, launch)
+        options = {"strategy": "ddp", "devices": launch.local_world, "num_nodes": launch.nodes}
+        fabric = Fabric(accelerator=found.type, precision=precision, **options)
+    else:
+        devices = [found.index] if found.index is not None and found.type != "cpu" else 1  # the CPU is one device
+        # told that it is alone: inside a SLURM allocation Fabric would wait for others
+        fabric = Fabric(accelerator=found.type, devices=devices, precision=precision, plugins=[LightningEnvironment()])
     fabric.launch()
     return fabric
+
+
+def _check_processes(device: torch.device, launch: Launch) -> None:
+    if device.type == "mps" or (device.type == "cuda" and device.index is not None):
+        raise ValueError(
+            f"device '{device}' with {launch.world} processes: use 'auto', 'cuda' or 'cpu'; each process takes the GPU "
+            "of its own number"
+        )
+    if device.type == "cuda" and torch.cuda.device_count() < launch.local_world:
+        raise ValueError(
+            f"{launch.local_world} processes on this machine, but each sees {torch.cuda.device_count()} GPUs; start as "
+            "many as there are GPUs (--nproc-per-node), and under SLURM let each see all (--gres, no --gpus-per-task)"
+        )
 
 
 def choose_precision(name: str, device: torch.device) -> str:
@@ -52,3 +96,19 @@ def _cpu_has_bfloat16() -> bool:
     except OSError:
         return False
     return "avx512_bf16" in flags or "amx_bf16" in flags
+
+
+def mean_over_processes(value: torch.Tensor) -> torch.Tensor:
+    """Return the mean of a tensor over all processes; on a GPU this only queues the work."""
+    if not distributed.is_initialized():
+        return value
+    value = value.clone()
+    distributed.all_reduce(value)
+    return value / distributed.get_world_size()
+
+
+def share_buffers(module: torch.nn.Module) -> None:
+    """Give all processes the first one's buffers: without SyncBatchNorm each has statistics of its own images."""
+    if distributed.is_initialized():
+        for buffer in module.buffers():
+            distributed.broadcast(buffer, src=0)

@@ -1,103 +1,127 @@
-"""Training batches: samples read, brought to the network's size, augmented, and put on the device packed.
+"""Training batches: which samples a step takes, prepared by whoever is fastest, and put on the device packed.
 
-What a sample becomes depends on (seed, epoch, position) alone, whichever process prepares it.
+What a sample becomes depends on (seed, epoch, position) alone, whichever process prepares it and wherever.
 """
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
 
 import numpy as np
 import torch
-from torch.utils.data import DataLoader, Dataset, Sampler
+from torch.utils.data import DataLoader, Dataset
 
 from paxray_lib.augment import AugmentConfig, apply, draw
 from paxray_lib.dataset import EpochSampler, PaxrayDataset
 from paxray_lib.images import Preprocessing
-from paxray_lib.masks import PackedMasks
+from paxray_lib.resident import ResidentSet, read_resized, resident_bytes
 
-CACHE_BYTES = 2 << 30  # a training set that fits is read and resized once, when no worker processes are used
+HOST_BYTES = 2 << 30  # a training set up to this size stays in memory where no worker processes are asked for
+
+Key = tuple[int, int, int]  # epoch, position, index, as from EpochSampler
 
 
 @dataclass(frozen=True)
 class Batch:
-    """N samples: images (N, h, w) float32 in 0..1, targets (N, h, w, B) uint8 packed, and the samples' names."""
+    """N samples that pass through the network at once.
+
+    Attributes
+    ----------
+    images : (N, h, w) float32 tensor in 0..1
+    targets : (N, h, w, B) uint8 tensor, packed
+    names : list of str
+    weight : float
+        Factor for the mean loss of this batch: added up over a step's batches and averaged over processes, the loss is
+        the mean over all images of the step.
+    """
 
     images: torch.Tensor
     targets: torch.Tensor
     names: list[str]
+    weight: float
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Which samples each step takes in each process.
+
+    A step takes the next batch_size x accumulate x world positions of the epoch's order; its batch m in process r those
+    batch_size of them that begin at (m x world + r) x batch_size. The last step of an epoch may be smaller. All
+    processes have equally many batches, since they wait for each other: one that would have none takes the step's first
+    sample again, with weight 0. (That sample counts in BatchNorm's statistics, as any sample of a batch does.)
+    """
+
+    length: int
+    seed: int
+    batch_size: int
+    accumulate: int = 1
+    rank: int = 0
+    world: int = 1
+
+    @property
+    def images(self) -> int:
+        """Images of a whole step, over all processes."""
+        return self.batch_size * self.accumulate * self.world
+
+    @property
+    def steps(self) -> int:
+        """Steps of an epoch."""
+        return -(-self.length // self.images)
+
+    def step(self, epoch: int, step: int) -> list[Key]:
+        """Return the samples of one step, over all processes."""
+        return list(islice(EpochSampler(self.length, self.seed, epoch, step * self.images), self.images))
+
+    def epoch(self, epoch: int, start: int = 0) -> Iterator[list[tuple[list[Key], float]]]:
+        """Yield for each step from `start` on this process's batches: the samples, and the weight of each batch."""
+        order = list(EpochSampler(self.length, self.seed, epoch, start * self.images))
+        for first in range(0, len(order), self.images):
+            yield self._share(order[first : first + self.images])
+
+    def _share(self, keys: list[Key]) -> list[tuple[list[Key], float]]:
+        count = -(-len(keys) // (self.batch_size * self.world))
+        starts = ((m * self.world + self.rank) * self.batch_size for m in range(count))
+        own = (keys[start : start + self.batch_size] for start in starts)
+        return [(batch or keys[:1], len(batch) * self.world / len(keys)) for batch in own]
 
 
 class TrainingSet(Dataset):
-    """Augmented samples, indexed by (epoch, position, index) as `EpochSampler` yields them.
+    """Augmented samples read from disk, indexed by (epoch, position, index): what worker processes do.
 
     Raises ValueError for a sample without a target.
     """
 
-    def __init__(
-        self, dataset: PaxrayDataset, preprocessing: Preprocessing, augmentation: AugmentConfig, seed: int, keep: bool
-    ):
+    def __init__(self, dataset: PaxrayDataset, preprocessing: Preprocessing, augmentation: AugmentConfig, seed: int):
         self.dataset, self.preprocessing, self.augmentation, self.seed = dataset, preprocessing, augmentation, seed
-        height, width = preprocessing.size
-        sample_bytes = height * width * (4 + -(-len(dataset.labels) // 8))
-        self._kept: dict | None = {} if keep and sample_bytes * len(dataset) <= CACHE_BYTES else None
 
     def __len__(self) -> int:
         return len(self.dataset)
 
-    def __getitem__(self, key: tuple[int, int, int]) -> tuple[np.ndarray, np.ndarray, str]:
+    def __getitem__(self, key: Key) -> tuple[np.ndarray, np.ndarray, str]:
         epoch, position, index = key
-        pixels, masks, name, view = self._resized(index)
+        pixels, masks, name, view = read_resized(self.dataset, self.preprocessing, index)
         rng = np.random.default_rng([self.seed, epoch, position])
         pixels, masks = apply(draw(rng, self.augmentation, view), pixels, masks)
         return np.ascontiguousarray(pixels, np.float32), masks.data, name
 
-    def _resized(self, index: int) -> tuple[np.ndarray, PackedMasks, str, str | None]:
-        if self._kept is not None and index in self._kept:
-            return self._kept[index]
-        sample = self.dataset[index]
-        if sample.masks is None:
-            raise ValueError(
-                f"{self.dataset.image_path(index)}: no target in {self.dataset.datafile.path}; needed to train"
-            )
-        size, masks = self.preprocessing.size, sample.masks
-        masks = masks if masks.shape[1:] == size else masks.resize(*size)
-        item = self.preprocessing.resize(sample.image), masks, sample.name, sample.view
-        if self._kept is not None:
-            self._kept[index] = item
-        return item
-
-
-class _Batches(Sampler):
-    """The batches of one epoch from a step on; the loader's workers live on while these numbers change."""
-
-    def __init__(self, length: int, seed: int, size: int):
-        self.length, self.seed, self.size = length, seed, size
-        self.epoch = self.start = 0
-
-    @property
-    def steps(self) -> int:
-        """Steps of a whole epoch."""
-        return -(-self.length // self.size)
-
-    def __len__(self) -> int:
-        return self.steps - self.start
-
-    def __iter__(self) -> Iterator[list[tuple[int, int, int]]]:
-        start = self.start * self.size
-        keys = list(EpochSampler(self.length, self.seed, self.epoch, start))
-        return (keys[i : i + self.size] for i in range(0, len(keys), self.size))
-
 
 class TrainingBatches:
     """The batches of a training run on its device.
+
+    A training set that fits stays on the device: on a GPU in half of its free memory, on a CPU in `HOST_BYTES` if no
+    workers are asked for. Otherwise `workers` processes read from disk beside the training.
 
     Parameters
     ----------
     dataset : PaxrayDataset
     preprocessing : Preprocessing of the network
     augmentation : AugmentConfig
-    batch_size, seed, workers : int
+    batch_size, accumulate, seed : int, see `Plan`
+    workers : int
     device : torch.device
+    rank, world : number of this process, and how many there are
+    resident : whether the training set stays on the device; None decides as above
     """
 
     def __init__(
@@ -110,27 +134,62 @@ class TrainingBatches:
         seed: int,
         workers: int,
         device: torch.device,
+        accumulate: int = 1,
+        rank: int = 0,
+        world: int = 1,
+        resident: bool | None = None,
     ):
-        self.device = device
-        self._plan = _Batches(len(dataset), seed, batch_size)
+        self.dataset, self.device = dataset, device
+        self.plan = Plan(len(dataset), seed, batch_size, accumulate, rank, world)
+        if resident is None:
+            resident = fits(resident_bytes(dataset, preprocessing), workers, device)
+        self.resident = resident
+        what = (dataset, preprocessing, augmentation, seed)
+        self._source = ResidentSet(*what, device) if resident else _Loaded(TrainingSet(*what), workers, device)
+
+    def __len__(self) -> int:
+        return self.plan.steps
+
+    def names(self, epoch: int, step: int) -> list[str]:
+        """Return the file stems of one step's images, over all processes."""
+        return [Path(self.dataset.entries[index].image).stem for *_, index in self.plan.step(epoch, step)]
+
+    def epoch(self, epoch: int, start: int = 0) -> Iterator[list[Batch]]:
+        """Yield for each step of an epoch, from `start` on, this process's batches, on the device."""
+        steps = list(self.plan.epoch(epoch, start))
+        keys = [keys for batches in steps for keys, _ in batches]
+        loaded = map(self._source.take, keys) if self.resident else self._source.take_all(keys)
+        for batches in steps:
+            yield [Batch(*next(loaded), weight) for _, weight in batches]
+
+
+def fits(needed: int, workers: int, device: torch.device) -> bool:
+    """Return whether a training set of so many bytes stays on the device."""
+    if device.type == "cuda":
+        return needed <= torch.cuda.mem_get_info(device)[0] // 2
+    return workers == 0 and needed <= HOST_BYTES
+
+
+class _Loaded:
+    """Batches of samples read from disk; the workers live on from epoch to epoch while the list of keys changes."""
+
+    def __init__(self, samples: TrainingSet, workers: int, device: torch.device):
+        self.device, self._keys = device, []
         self._loader = DataLoader(
-            TrainingSet(dataset, preprocessing, augmentation, seed, keep=workers == 0),
-            batch_sampler=self._plan,
+            samples,
+            batch_sampler=self._keys,
             num_workers=workers,
             collate_fn=_collate,
             pin_memory=device.type == "cuda",
             persistent_workers=workers > 0,
         )
 
-    def __len__(self) -> int:
-        return self._plan.steps
-
-    def epoch(self, epoch: int, start: int = 0) -> Iterator[Batch]:
-        """Yield the batches of an epoch from step `start` on, on the device."""
-        self._plan.epoch, self._plan.start = epoch, start
+    def take_all(self, keys: list[list[Key]]) -> Iterator[tuple[torch.Tensor, torch.Tensor, list[str]]]:
+        """Yield images, targets and names of each list of keys, on the device."""
+        self._keys[:] = keys
         for images, targets, names in self._loader:
             move = {"device": self.device, "non_blocking": True}
-            yield Batch(images.to(**move), targets.to(**move), names)
+            yield images.to(**move), targets.to(**move), names
 
 
 def _collate(samples: list[tuple[np.ndarray, np.ndarray, str]]) -> tuple[torch.Tensor, torch.Tensor, list[str]]:
@@ -138,7 +197,15 @@ def _collate(samples: list[tuple[np.ndarray, np.ndarray, str]]) -> tuple[torch.T
     return torch.from_numpy(np.stack(images)), torch.from_numpy(np.stack(targets)), list(names)
 
 
-def normalize(images: torch.Tensor, preprocessing: Preprocessing) -> torch.Tensor:
-    """Return the network's input (N, 3, h, w) from pixels (N, h, w) in 0..1, computed on their device."""
-    scale, offset = (torch.from_numpy(values).to(images.device)[:, None, None] for values in preprocessing.affine())
-    return images[:, None] * scale + offset
+class Normalize(torch.nn.Module):
+    """The network's input (N, 3, h, w) from pixels (N, h, w) in 0..1, on the device of both."""
+
+    def __init__(self, preprocessing: Preprocessing):
+        super().__init__()
+        # buffers, so that no step sends them to the device again; not persistent: checkpoints hold the preprocessing
+        for name, values in zip(("scale", "offset"), preprocessing.affine(), strict=True):
+            self.register_buffer(name, torch.from_numpy(values)[:, None, None], persistent=False)  # (3, 1, 1)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """Return images (N, h, w) as (N, 3, h, w), scaled channel by channel."""
+        return images[:, None] * self.scale + self.offset

@@ -1,12 +1,14 @@
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from sampledata import write_tiny
 
 from paxray_lib.augment import AugmentConfig
 from paxray_lib.dataset import PaxrayDataset
 from paxray_lib.images import Preprocessing
-from paxray_lib.loader import TrainingBatches, normalize
+from paxray_lib.loader import HOST_BYTES, Normalize, Plan, TrainingBatches, fits
 
 
 def make(root, workers=0, size=(32, 32), config=None, **options):
@@ -17,7 +19,8 @@ def make(root, workers=0, size=(32, 32), config=None, **options):
 
 
 def collect(batches, epoch, start=0):
-    return [(batch.images.numpy(), batch.targets.numpy(), batch.names) for batch in batches.epoch(epoch, start)]
+    steps = batches.epoch(epoch, start)
+    return [(batch.images.numpy(), batch.targets.numpy(), batch.names) for step in steps for batch in step]
 
 
 def assert_same(one, other):
@@ -58,7 +61,7 @@ def test_workers_go_on_with_another_epoch_and_start(tiny):
 
 def test_without_augmentation_a_batch_is_the_resized_sample(tiny):
     config = AugmentConfig(image_size=32, crop_size=32, resize_prob=0.0)
-    batch = next(make(tiny, config=config).epoch(0))
+    (batch,) = next(make(tiny, config=config).epoch(0))
     samples = {sample.name: sample for sample in PaxrayDataset(tiny, split="train")}
     for pixels, bits, name in zip(batch.images, batch.targets, batch.names, strict=True):
         np.testing.assert_array_equal(bits, samples[name].masks.resize(32, 32).data)
@@ -70,7 +73,7 @@ def test_normalize_is_the_models_preprocessing(tiny, kind):
     preprocessing = Preprocessing(kind, (48, 48))
     image = PaxrayDataset(tiny, split="train")[0].image
     expected = preprocessing(image)
-    found = normalize(torch.from_numpy(preprocessing.resize(image))[None], preprocessing)[0]
+    found = Normalize(preprocessing)(torch.from_numpy(preprocessing.resize(image))[None])[0]
     np.testing.assert_allclose(found.numpy(), expected, rtol=1e-5, atol=1e-4)
 
 
@@ -81,3 +84,65 @@ def test_a_sample_without_target_is_named(tmp_path):
     rewrite(tmp_path, lambda content: [item.pop("target") for item in content["train"]])
     with pytest.raises(ValueError, match=r"case00.*no target"):
         next(make(tmp_path).epoch(0))
+
+
+def epoch_of(world, **settings):
+    """Weights, positions and batch sizes of one epoch: for each step a list over processes of lists of batches."""
+    plans = [Plan(rank=rank, world=world, seed=3, **settings) for rank in range(world)]
+    return list(zip(*(plan.epoch(5) for plan in plans), strict=True))
+
+
+@given(
+    length=st.integers(1, 40),
+    batch_size=st.integers(1, 5),
+    accumulate=st.integers(1, 3),
+    world=st.integers(1, 4),
+)
+def test_the_plan_shares_every_sample_once_with_equal_weight(length, batch_size, accumulate, world):
+    epoch = epoch_of(world, length=length, batch_size=batch_size, accumulate=accumulate)
+    plan = Plan(length, 3, batch_size, accumulate, 0, world)
+    assert len(epoch) == plan.steps
+    first = 0
+    for number, processes in enumerate(epoch):
+        assert len({len(batches) for batches in processes}) == 1, "processes wait for each other at every batch"
+        assert len(processes[0]) <= accumulate
+        taken, size = [], min(plan.images, length - first)
+        # in the epoch's order: the first batch of each process, then the second of each
+        for keys, weight in (batch for row in zip(*processes, strict=True) for batch in row):
+            assert 1 <= len(keys) <= batch_size
+            share = weight / len(keys) / world  # of one image in the mean over processes of sums of weighted means
+            assert weight == 0 or share == pytest.approx(1 / size)
+            taken += keys if weight else []
+        assert [position for _, position, _ in taken] == list(range(first, first + size))
+        assert taken == plan.step(5, number)
+        first += size
+    assert first == length
+
+
+@pytest.mark.parametrize("resident", [True, False])
+def test_processes_and_batch_sizes_do_not_change_what_a_sample_is(tiny, resident):
+    def samples(**options):
+        found = {}
+        for images, targets, names in collect(make(tiny, resident=resident, **options), 1):
+            found |= {name: (image, bits) for image, bits, name in zip(images, targets, names, strict=True)}
+        return found
+
+    expected = samples()
+    for rank in (0, 1):
+        for name, (image, bits) in samples(batch_size=1, accumulate=3, rank=rank, world=2).items():
+            np.testing.assert_array_equal(image, expected[name][0])
+            np.testing.assert_array_equal(bits, expected[name][1])
+
+
+def test_names_of_a_step_are_those_of_all_processes(tiny):
+    parts = [make(tiny, batch_size=1, accumulate=2, rank=rank, world=2) for rank in (0, 1)]
+    steps = [[batch.names[0] for batch in list(part.epoch(0))[1]] for part in parts]
+    assert sorted(parts[0].names(0, 1)) == sorted(steps[0] + steps[1])
+
+
+def test_what_fits_stays_on_the_device(monkeypatch):
+    cpu, gpu = torch.device("cpu"), torch.device("cuda")
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (1000, 2000))
+    assert [fits(HOST_BYTES, workers, cpu) for workers in (0, 1)] == [True, False]
+    assert not fits(HOST_BYTES + 1, 0, cpu)
+    assert [fits(needed, 4, gpu) for needed in (500, 501)] == [True, False]

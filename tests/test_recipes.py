@@ -15,7 +15,7 @@ from paxray_lib.augment import AugmentConfig
 from paxray_lib.batch import train_settings
 from paxray_lib.evaluate import published_verdict
 from paxray_lib.profiles import build_config
-from paxray_lib.train import TrainConfig, augmentation
+from paxray_lib.trainconfig import TrainConfig, augmentation
 
 ROOT = Path(__file__).resolve().parent.parent
 PROFILES = ROOT / "notebooks/profiles"

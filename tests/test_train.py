@@ -11,7 +11,8 @@ from test_dataset import rewrite
 from paxray_lib import train
 from paxray_lib.evaluate import evaluate
 from paxray_lib.model import load_model, read_extra
-from paxray_lib.train import NotFinite, TrainConfig, fit, lr_factor, parameter_groups
+from paxray_lib.train import NotFinite, fit
+from paxray_lib.trainconfig import TrainConfig, lr_factor, parameter_groups
 
 
 def test_a_run_leaves_what_design_promises(trained, tiny):
@@ -51,17 +52,19 @@ class Stop(Exception):
     pass
 
 
-def test_a_run_that_was_stopped_goes_on_to_the_same_weights(tiny, tmp_path, monkeypatch):
-    settings = {**small_training(tiny, tmp_path / "whole"), "save_every": 1, "noise": 0.1}
+@pytest.mark.parametrize("accumulates", [False, True])
+def test_a_run_that_was_stopped_goes_on_to_the_same_weights(tiny, tmp_path, monkeypatch, accumulates):
+    settings = {**small_training(tiny, tmp_path / "whole"), "save_every": 1, "noise": 0.1, "batch_size": 2}
+    settings["accumulate"] = 2 if accumulates else 1
     whole = fit(TrainConfig(**settings))
     config = TrainConfig(**{**settings, "run_dir": str(tmp_path / "stopped")})
     step, taken = train._Training._step, []
 
-    def stops(self, batch):
-        if len(taken) == 4:  # in the second of two epochs of three steps
+    def stops(self, batches):
+        if len(taken) == (3 if accumulates else 5):  # in the second of two epochs of two or four steps
             raise Stop
-        taken.append(batch.names)
-        return step(self, batch)
+        taken.append(batches)
+        return step(self, batches)
 
     monkeypatch.setattr(train._Training, "_step", stops)
     with pytest.raises(Stop):
@@ -86,7 +89,7 @@ def test_a_finished_run_can_be_continued_but_not_changed(trained, tiny, tmp_path
 
 
 def test_a_loss_that_is_not_finite_stops_with_names(tiny, tmp_path, monkeypatch):
-    monkeypatch.setattr(train, "dice_bce", lambda logits, *_: logits.sum() * float("nan"))
+    monkeypatch.setattr(train, "dice_bce_coarse", lambda logits, *_: logits.sum() * float("nan"))
     with pytest.raises(NotFinite, match=r"nan at step 0 .*case00.*no checkpoint"):
         fit(TrainConfig(**small_training(tiny, tmp_path)))
     assert not (tmp_path / "checkpoints").exists()
