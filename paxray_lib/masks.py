@@ -55,6 +55,13 @@ class PackedMasks:
         if stray_bits(data, count):
             raise ValueError(f"packed data of {count} labels has bits beyond label {count - 1} set; other labels?")
 
+    @classmethod
+    def _sound(cls, data: np.ndarray, labels: LabelSet) -> "PackedMasks":
+        """Wrap bits that fit the labels, as moved or checked ones do: a look at each costs as much as moving them."""
+        masks = object.__new__(cls)
+        masks.__dict__.update(data=data, labels=labels)
+        return masks
+
     # -- to and from plain arrays
 
     @classmethod
@@ -133,7 +140,7 @@ class PackedMasks:
         """Return the pixels of the given source rows and columns: any resize, crop and flip in one step."""
         places = np.add.outer(np.asarray(rows) * self.data.shape[1], columns)  # take from a flat list: thrice as fast
         pixels = self._pixels().ravel().take(places)
-        return PackedMasks(pixels.view(np.uint8).reshape(len(rows), len(columns), -1), self.labels)
+        return self._sound(pixels.view(np.uint8).reshape(len(rows), len(columns), -1), self.labels)
 
     def crop(self, top: int, left: int, height: int, width: int) -> "PackedMasks":
         """Cut out a rectangle that lies inside; raises ValueError otherwise."""
@@ -183,7 +190,7 @@ class PackedMasks:
         ValueError
             If the file is damaged, cut short, or does not fit `labels`; the message names the file.
         """
-        return cls(*read_masks(Path(path), labels))
+        return cls._sound(*read_masks(Path(path), labels))
 
     def write(self, path: str | os.PathLike, size: tuple[int, int] | None = None) -> None:
         """Write as `.npy` (bool, as published), `.pxm` or `.json` (COCO RLE), by the suffix, atomically.
