@@ -4,6 +4,8 @@ Planes (NCHW) all through, float targets as large as the logits, the 1x1 convolu
 term of the loss, a float metric label by label.
 """
 
+import itertools
+
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits, interpolate
@@ -47,7 +49,7 @@ class PlainUNet(nn.Module):
 
 def _block(*channels: int) -> nn.Sequential:
     layers = []
-    for before, after in zip(channels, channels[1:], strict=False):
+    for before, after in itertools.pairwise(channels):
         layers += [nn.Conv2d(before, after, kernel_size=3, padding=1), nn.BatchNorm2d(after), nn.ReLU(inplace=True)]
     return nn.Sequential(*layers)
 

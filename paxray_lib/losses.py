@@ -78,7 +78,7 @@ def dice_bce_coarse(coarse: torch.Tensor, target: torch.Tensor, kind: str = "pub
     """
     size = target.shape[1:3]
     _check(coarse if coarse.ndim != 4 else coarse.new_empty(()).expand(*coarse.shape[:2], *size), target, kind)
-    if coarse.device.type != "cpu" or coarse.shape[-2:] == size:
+    if coarse.device.type != "cpu" or coarse.shape[-2:] == size or torch.compiler.is_compiling():
         full = coarse if coarse.shape[-2:] == size else interpolate(coarse, size, mode="bilinear")
         return dice_bce(full, target, kind)
     # columns first: with a height of h they are few enough to be kept, and rows are then mixed by small products

@@ -5,14 +5,18 @@ published code need care when reading this file: the skip comes first in every c
 of the head have a bias although a BatchNorm follows.
 """
 
+import contextlib
 from collections import OrderedDict
+from collections.abc import Iterator
 
 import torch
 import torchvision
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.utils.checkpoint import checkpoint
 
 LAST_LAYER = "head.out.conv.weight"  # (L, 128, 1, 1): a file's number of labels
+_RECOMPUTED = ("layer1", "layer2")  # stages whose maps are large and quickly made: half of what a step keeps
 _STEM = {"conv1": "layer0.0", "bn1": "layer0.1"}
 
 
@@ -58,10 +62,35 @@ class _Backbone(nn.Module):
     def forward(self, images: Tensor) -> list[Tensor]:
         """Return maps of 64, 256, 512, 1024 and 2048 channels at strides 4, 4, 8, 16 and 32."""
         maps, x = [], images
-        for stage in self.backbone:
-            x = stage(x)
+        for name, stage in self.backbone.named_children():
+            x = _recompute(stage, x) if name in _RECOMPUTED and _saves_memory(x) else stage(x)
             maps.append(x)
         return maps
+
+
+def _saves_memory(x: Tensor) -> bool:
+    # a GPU has the memory, and a compiler decides itself what to keep
+    return x.requires_grad and x.device.type == "cpu" and not torch.compiler.is_compiling()
+
+
+def _recompute(stage: nn.Module, x: Tensor) -> Tensor:
+    """Run a stage without keeping its inner maps; the backward pass runs it again, with the same result."""
+    contexts = contextlib.nullcontext(), _statistics_left_alone(stage)
+    return checkpoint(stage, x, use_reentrant=False, preserve_rng_state=False, context_fn=lambda: contexts)
+
+
+@contextlib.contextmanager
+def _statistics_left_alone(stage: nn.Module) -> Iterator[None]:
+    """Let BatchNorm normalize by the batch as always, but not count that batch a second time."""
+    norms = [module for module in stage.modules() if isinstance(module, nn.BatchNorm2d)]
+    before = [(norm.momentum, norm.num_batches_tracked) for norm in norms]
+    for norm in norms:
+        norm.momentum, norm.num_batches_tracked = 0.0, None
+    try:
+        yield
+    finally:
+        for norm, (momentum, batches) in zip(norms, before, strict=True):
+            norm.momentum, norm.num_batches_tracked = momentum, batches
 
 
 class _Head(nn.Module):
