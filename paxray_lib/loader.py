@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, Dataset, default_collate
 
 from paxray_lib.augment import AugmentConfig, apply, draw
 from paxray_lib.dataset import EpochSampler, PaxrayDataset
@@ -194,7 +194,8 @@ class _Loaded:
 
 def _collate(samples: list[tuple[np.ndarray, np.ndarray, str]]) -> tuple[torch.Tensor, torch.Tensor, list[str]]:
     images, targets, names = zip(*samples, strict=True)
-    return torch.from_numpy(np.stack(images)), torch.from_numpy(np.stack(targets)), list(names)
+    # not np.stack: in a worker this one writes straight into the memory that it shares
+    return default_collate(list(images)), default_collate(list(targets)), list(names)
 
 
 class Normalize(torch.nn.Module):
