@@ -3,7 +3,7 @@
 The modules, in the order in which data flow through them:
 
     labels -> masks, images -> dataset, augment -> model, losses -> train -> metrics, evaluate -> predict
-    phantom, projection, download   where data come from
+    phantom, projection, ct, derive, project, download   where data come from
     check, explore, plots, overlay, picker, viewer   how people look at them
     processes   several processes that share a training, an evaluation, a prediction
     batch, cli   the notebooks headless, and the `paxray` command

@@ -13,6 +13,7 @@ from typing import Annotated
 import typer
 
 from paxray_lib.common import progress, say
+from paxray_lib.launch import find_launch
 
 app = typer.Typer(
     name="paxray",
@@ -48,7 +49,8 @@ def _command(function):
 
 
 def _fail(message: str, code: int):
-    sys.stderr.write(f"paxray: {message}\n")
+    if find_launch().local_rank == 0:  # of several processes on a machine one speaks
+        sys.stderr.write(f"paxray: {message}\n")
     raise typer.Exit(code) from None
 
 
@@ -159,16 +161,22 @@ def train(
     settings: Settings = [],  # noqa: B006 - typer reads the default, nobody changes it
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint.")] = False,
 ):
-    """Train a model; checkpoints, metrics.csv and logs go to run_dir, by default runs/ and the profile's name."""
+    """Train a model; checkpoints, metrics.csv and logs go to run_dir, by default runs/ and the profile's name.
+
+    On several GPUs: torchrun --nproc-per-node 4 -m paxray_lib train --profile P.yaml
+    """
     from paxray_lib.batch import train_settings
     from paxray_lib.profiles import build_config
-    from paxray_lib.train import NotFinite, TrainConfig, fit
+    from paxray_lib.train import NotFinite, fit
+    from paxray_lib.trainconfig import TrainConfig
 
     values = train_settings(profile, settings)
     try:
-        say(f"done: {fit(build_config(TrainConfig, values), resume=resume)}")
+        folder = fit(build_config(TrainConfig, values), resume=resume)
     except NotFinite as error:
         _fail(str(error), STOPPED)
+    if find_launch().rank == 0:
+        say(f"done: {folder}")
 
 
 @_command
@@ -184,12 +192,13 @@ def evaluate(
     """Evaluate a model on a split: IoU and Dice by label, group and view, under both conventions."""
     from paxray_lib.evaluate import evaluate as run_evaluation
     from paxray_lib.processes import is_first, joined
+    from paxray_lib.tables import score_lines
 
     with joined():
         result = run_evaluation(weights, data_root, datafile, split, out, device, threshold)
-        shown = result.summary["overall"] if is_first() else {}
-    for name, value in shown.items():
-        say(f"{name:16} {value if isinstance(value, int) else format(value, '.4f')}")
+        lines = score_lines(result.summary["overall"]) if is_first() else ()
+    for line in lines:
+        say(line)
 
 
 @_command
@@ -237,6 +246,40 @@ def _say_predicted(report, failed, out: Path) -> None:
     counts = report["status"].value_counts()
     numbers = ", ".join(f"{counts.get(status, 0)} {status}" for status in ("ok", "skipped", "failed"))
     say(f"{numbers}; {out}/report.csv")
+
+
+@_command
+def project(
+    ct: Annotated[Path, typer.Option(help="CT in Hounsfield units (.nii, .nii.gz), or a folder of them.")],
+    segmentation: Annotated[
+        Path,
+        typer.Option(help="Its label volume, or folder of one mask for each structure; or a folder of these."),
+    ],
+    out: Annotated[Path, typer.Option(help="Data set to make or to add to: paxray.json, images, labels, provenance.")],
+    names: Annotated[
+        Path | None, typer.Option(help="Table of value and name (.tsv, .csv, dataset.json), if not TotalSegmentator's.")
+    ] = None,
+    size: Annotated[int, typer.Option(help="Height and width of the images in pixels.")] = 512,
+    formation: Annotated[str, typer.Option(help="attenuation, or published: the recipe of PAXRay.")] = "attenuation",
+    split: Annotated[str, typer.Option(help="Split that the cases go to: train, val or test.")] = "test",
+):
+    """Project CTs with their TotalSegmentator segmentations to frontal and lateral images with masks.
+
+    Two folders are paired by file name, without .nii.gz and without _ct or _0000, and _seg, _segmentation, _totalseg
+    or _labels. The same command again skips what is done. Exit code 1 if some could not be done or paired.
+    """
+    from paxray_lib.cases import find_cases
+    from paxray_lib.project import project_cases
+
+    cases, unmatched = find_cases(ct, segmentation)
+    outcomes = project_cases(cases, out, names, size, formation, split)
+    failed = [f"{outcome.case}: {outcome.reason}" for outcome in outcomes if outcome.status == "failed"]
+    for line in failed + unmatched:
+        sys.stderr.write(f"failed: {line}\n")
+    counts = [sum(outcome.status == status for outcome in outcomes) for status in ("ok", "skipped")]
+    numbers = f"{counts[0]} projected, {counts[1]} skipped, {len(failed)} failed"
+    say(f"{numbers}, {len(unmatched)} without counterpart; {out / 'paxray.json'}")
+    return SOME_FAILED if failed or unmatched else DONE
 
 
 @_command

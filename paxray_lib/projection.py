@@ -127,15 +127,37 @@ def line_integrals(
 
     `bone` multiplies what exceeds 150 HU, since bone attenuates a real beam more than its CT number says.
     """
+    water = _ray_sums(hu, spacing, view, size, pixel_mm, _attenuation_table(bone))
+    return water * (WATER_PER_MM * spacing[_RAY_AXIS[view]] / 1000)
+
+
+def hounsfield_sums(
+    hu: np.ndarray, spacing: tuple[float, float, float], view: str, size: int, pixel_mm: float
+) -> np.ndarray:
+    """Return the (size, size) float64 sums of the CT numbers along the rays of a view.
+
+    Numbers are clipped to -1024..3071 and counted from -1024, as in the recipe of the PAXRay data set.
+    """
+    numbers = np.arange(1 << 16, dtype=np.uint16).view(np.int16).astype(int)
+    return _ray_sums(hu, spacing, view, size, pixel_mm, (np.clip(numbers, -1024, 3071) + 1024).astype(np.uint16))
+
+
+def _ray_sums(hu: np.ndarray, spacing, view: str, size: int, pixel_mm: float, table: np.ndarray) -> np.ndarray:
+    """Return the (size, size) sums along rays of `table`, (65536,) uint16, at the bit patterns of the CT numbers."""
     if hu.ndim != 3 or hu.dtype != np.int16:
         raise ValueError(f"Hounsfield units must be a (z, y, x) int16 array, got {hu.shape} {hu.dtype}")
-    axis = _RAY_AXIS[view]
-    table = _attenuation_table(bone)
+    axis = _RAY_AXIS[view] - 1
     # slice by slice: the cache holds a slice, memory holds no second volume
-    rays = np.stack([table[s.view(np.uint16)].sum(axis - 1, dtype=np.uint32) for s in np.ascontiguousarray(hu)])
+    rays = np.stack([table[s.view(np.uint16)].sum(axis, dtype=np.uint32) for s in np.ascontiguousarray(hu)])
     rows, columns = _view_weights(hu.shape, spacing, view, size, pixel_mm)
-    units = rows @ rays.astype(np.float64) @ columns.T  # integers below 2**53: exact in any order
-    return units * (WATER_PER_MM * spacing[axis] / (1000 * _UNITS**2))
+    return rows @ rays.astype(np.float64) @ columns.T / _UNITS**2  # integers below 2**53: exact in any order
+
+
+def equalized(sums: np.ndarray) -> np.ndarray:
+    """Turn sums along rays (H, W) into a picture (H, W) float32 in 0..1 by histogram equalisation; 0 stays black."""
+    matter = np.sort(sums[sums > 0])
+    rank = np.searchsorted(matter, sums, side="right") / max(len(matter), 1)
+    return np.where(sums > 0, rank, 0).astype(np.float32)
 
 
 @dataclass(frozen=True)

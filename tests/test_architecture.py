@@ -16,12 +16,13 @@ MODULES = {path.stem: ast.parse(path.read_text(encoding="utf-8")) for path in so
 # A module imports from its own layer or an earlier one. A new module gets a place here first.
 LAYERS = (
     "common labels metrics processes launch",
-    "bits maskfiles masks images dicom runfolder profiles",
+    "bootstrap surface bits maskfiles masks images dicom runfolder profiles",
     "dataset packing augment resident loader model networks devices published weights losses inputs overlay panels outputs"
     " dicomseg segment",
-    "phantom looks scenes anatomy canvas skeleton organs projection check download explore structures ct body derive cases survey rules audit",
-    "train trainconfig trainlog memory evaluate counting predict ledger measure plots picker viewer viewer_page",
-    "pages plans batch execute report sweep sweepscores sweeppage cli __main__",
+    "phantom looks scenes anatomy canvas skeleton organs projection check download explore structures ct body derive cases"
+    " survey rules audit",
+    "train trainconfig trainlog memory evaluate counting tables compare predict project ledger measure plots picker viewer viewer_page",
+    "pages plans batch execute report sweep sweepscores sweepplots sweeppage cli __main__",
 )
 LAYER = {module: number for number, modules in enumerate(LAYERS) for module in modules.split()}
 

@@ -1,0 +1,92 @@
+"""Which CT belongs to which segmentation: the pairs that `paxray project` works on."""
+
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from paxray_lib.ct import stem_of, structure_files
+
+_CT_ENDINGS = ("_ct", "_0000")
+_SEGMENTATION_ENDINGS = ("_segmentation", "_totalseg", "_labels", "_seg")
+
+
+@dataclass(frozen=True)
+class Case:
+    """A CT with its segmentation, under the name that its images will have."""
+
+    name: str
+    ct: Path
+    segmentation: Path
+
+
+def find_cases(ct: str | os.PathLike, segmentation: str | os.PathLike) -> tuple[list[Case], list[str]]:
+    """Pair CTs with segmentations.
+
+    Two files, or a file and a folder of one mask for each structure, are one case. Of two folders, those belong
+    together whose names are the same without .nii or .nii.gz and without an ending of _ct or _0000 (CT) and of _seg,
+    _segmentation, _totalseg or _labels (segmentation); a segmentation may be a folder of masks. A folder that holds
+    ct.nii.gz is the CT of that folder's name, and its folder `segmentations` the segmentation, as in TotalSegmentator's
+    own data set.
+
+    Returns
+    -------
+    cases : list of Case, by name
+    unmatched : list of str
+        One message for each CT or segmentation that has no counterpart.
+
+    Raises
+    ------
+    FileNotFoundError
+        If a path does not exist, or a folder holds no CT.
+    ValueError
+        If two files of a folder have the same name by this rule.
+    """
+    ct, segmentation = Path(ct), Path(segmentation)
+    for path in (ct, segmentation):
+        if not path.exists():
+            raise FileNotFoundError(f"{path}: no such file or folder")
+    if ct.is_file():
+        return [Case(_case_name(ct, _CT_ENDINGS), ct, segmentation)], []
+    scans, labels = _listed(ct, _CT_ENDINGS, _SEGMENTATION_ENDINGS), _listed_segmentations(segmentation)
+    if not scans:
+        raise FileNotFoundError(f"{ct}: no .nii or .nii.gz file in this folder")
+    if ct.resolve() == segmentation.resolve():
+        scans = {name: path for name, path in scans.items() if labels.get(name) != path}
+    cases = [Case(name, path, labels[name]) for name, path in sorted(scans.items()) if name in labels]
+    unmatched = [f"{path}: no segmentation named {name}" for name, path in sorted(scans.items()) if name not in labels]
+    unmatched += [f"{path}: no CT named {name}" for name, path in sorted(labels.items()) if name not in scans]
+    return cases, unmatched
+
+
+def _case_name(path: Path, endings: Iterable[str]) -> str:
+    stem = stem_of(path)
+    return next((stem[: -len(e)] for e in endings if stem.endswith(e) and len(stem) > len(e)), stem)
+
+
+def _listed(folder: Path, endings: tuple[str, ...], others: tuple[str, ...]) -> dict[str, Path]:
+    found: dict[str, Path] = {}
+    for path in structure_files(folder):
+        if not stem_of(path).endswith(others):
+            _add(found, _case_name(path, endings), path)
+    for path in sorted(folder.glob("*/ct.nii.gz")):
+        _add(found, path.parent.name, path)
+    return found
+
+
+def _listed_segmentations(folder: Path) -> dict[str, Path]:
+    if not folder.is_dir():
+        raise ValueError(f"{folder}: --ct is a folder, so --segmentation must be one too")
+    found = _listed(folder, _SEGMENTATION_ENDINGS, _CT_ENDINGS)
+    found = {name: path for name, path in found.items() if path.name != "ct.nii.gz"}
+    for path in sorted(path for path in folder.iterdir() if path.is_dir()):
+        inner = path / "segmentations" if (path / "segmentations").is_dir() else path
+        if any(file.name != "ct.nii.gz" for file in structure_files(inner)):
+            _add(found, _case_name(path, _SEGMENTATION_ENDINGS), inner)
+    return found
+
+
+def _add(found: dict[str, Path], name: str, path: Path) -> None:
+    if name in found:
+        raise ValueError(f"{path}: the same case {name!r} as {found[name]}; rename one of them")
+    found[name] = path

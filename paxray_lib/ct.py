@@ -1,0 +1,306 @@
+"""Read a CT and its segmentation from NIfTI files, check both, and turn them into the orientation of projection.py.
+
+What the storage order of a file is does not matter: its affine says where head, front and right are. Values are checked
+to be Hounsfield units, the segmentation to fit the CT, the anatomy to be a chest that lies as the affine says.
+"""
+
+import os
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import nibabel
+import numpy as np
+from nibabel.orientations import apply_orientation, axcodes2ornt, io_orientation, ornt_transform
+
+from paxray_lib.structures import BUILT_IN, CODES, codes_of, header_names, is_in, read_names
+
+MAX_OBLIQUE = 12.0  # degrees: up to here the closest axes are taken, beyond it shapes would be visibly skewed
+SUFFIXES = (".nii.gz", ".nii")
+_AXES = ("I", "P", "L")  # of projection.py: to the feet, to the back, to the left
+_FEW = 50  # voxels; fewer do not count as a structure
+_READ_ERRORS = (nibabel.filebasedimages.ImageFileError, EOFError, zlib.error, OSError, ValueError)
+
+
+@dataclass(frozen=True)
+class Scan:
+    """A CT with its segmentation.
+
+    Attributes
+    ----------
+    hu : (Z, Y, X) int16 array
+        Hounsfield units, -1024 to 32767, oriented head to feet, front to back, right to left.
+    structures : (Z, Y, X) uint8 array
+        Codes of structures.STRUCTURES; 0 elsewhere.
+    spacing : (z, y, x) voxel size in mm
+    facts : dict
+        What a record of provenance says about the files: shapes, spacing, axes, affine, names.
+    """
+
+    hu: np.ndarray
+    structures: np.ndarray
+    spacing: tuple[float, float, float]
+    facts: dict
+
+
+def read_scan(
+    ct: str | os.PathLike, segmentation: str | os.PathLike, names: str | os.PathLike | Mapping[int, str] | None = None
+) -> Scan:
+    """Read and check a CT with its segmentation.
+
+    Parameters
+    ----------
+    ct : path
+        NIfTI file in Hounsfield units.
+    segmentation : path
+        NIfTI file of the same grid with a value for each structure, or a folder with a binary NIfTI file for each.
+    names : path or mapping of value to name, optional
+        Names of the values of a label volume. Without it they come from its header, as TotalSegmentator writes them,
+        or from `<its name>_labels.tsv` beside it, or else they are those of TotalSegmentator v2, task `total`.
+
+    Raises
+    ------
+    FileNotFoundError
+        If a file is missing.
+    ValueError
+        If a file cannot be read, has no orientation, is oblique, does not fit the other, is not in Hounsfield units, is
+        empty, or is not a chest that lies as its affine says; the message names the file, the value and a remedy.
+    """
+    ct, segmentation = Path(ct), Path(segmentation)
+    image = _open(ct)
+    oblique = _check_affine(image, ct)
+    hu = _hounsfield(_turned(image, ct), ct)
+    if segmentation.is_dir():
+        structures, facts = _read_folder(segmentation, image, ct)
+    else:
+        structures, facts = _read_labels(segmentation, image, ct, names)
+    spacing = _spacing(image)
+    _check_chest(hu, structures, ct, segmentation)
+    facts |= {
+        "shape": list(image.shape),
+        "spacing_mm": [round(float(s), 6) for s in nibabel.affines.voxel_sizes(image.affine)],
+        "axes": "".join(nibabel.aff2axcodes(image.affine)),
+        "affine": np.asarray(image.affine).round(6).tolist(),
+        "oblique_degrees": round(oblique, 3),
+    }
+    return Scan(hu, structures, spacing, facts)
+
+
+def stem_of(path: Path) -> str:
+    """Return the name of a file without .nii or .nii.gz."""
+    return next((path.name[: -len(suffix)] for suffix in SUFFIXES if path.name.lower().endswith(suffix)), path.name)
+
+
+def _open(path: Path) -> nibabel.spatialimages.SpatialImage:
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: no such file")
+    if not path.name.lower().endswith(SUFFIXES):
+        raise ValueError(f"{path}: not a NIfTI file (.nii, .nii.gz); convert it, DICOM series for instance by dcm2niix")
+    try:
+        image = nibabel.load(path)
+    except _READ_ERRORS as error:
+        raise ValueError(f"{path}: not readable as NIfTI ({error})") from error
+    if image.ndim != 3 and not (image.ndim == 4 and image.shape[3] == 1):
+        raise ValueError(f"{path}: shape {image.shape}; one volume of three dimensions is needed")
+    return image if image.ndim == 3 else image.slicer[..., 0]
+
+
+def _check_affine(image, path: Path) -> float:
+    """Return the angle in degrees between the volume's axes and the patient's."""
+    if not image.header["sform_code"] and not image.header["qform_code"]:
+        raise ValueError(
+            f"{path}: the header has no affine (sform and qform codes are 0), so that left and right are unknown; "
+            "convert the CT again from DICOM, for instance by dcm2niix"
+        )
+    affine = np.asarray(image.affine, float)
+    if not np.isfinite(affine).all() or abs(np.linalg.det(affine[:3, :3])) < 1e-6:
+        raise ValueError(
+            f"{path}: the affine {affine[:3, :3].tolist()} spans no volume; convert the CT again from DICOM"
+        )
+    directions = affine[:3, :3] / np.linalg.norm(affine[:3, :3], axis=0)
+    angle = float(np.degrees(np.arccos(np.clip(np.abs(directions).max(axis=0).min(), 0, 1))))
+    if angle > MAX_OBLIQUE:
+        raise ValueError(
+            f"{path}: the volume is {angle:.0f} degrees oblique to the patient, more than {MAX_OBLIQUE:.0f}; resample "
+            "CT and segmentation to straight axes first"
+        )
+    return angle
+
+
+def _orientation(affine: np.ndarray) -> np.ndarray:
+    return ornt_transform(io_orientation(affine), axcodes2ornt(_AXES))
+
+
+def _spacing(image) -> tuple[float, float, float]:
+    sizes = nibabel.affines.voxel_sizes(image.affine)
+    order = np.argsort(_orientation(image.affine)[:, 0])
+    return tuple(float(sizes[axis]) for axis in order)
+
+
+def _turned(image, path: Path) -> np.ndarray:
+    """Return the values as a contiguous (Z, Y, X) array; integers as stored, all else as float32."""
+    scaled = image.header.get_slope_inter() not in ((None, None), (1.0, 0.0))
+    try:
+        if scaled or image.get_data_dtype().kind == "f":
+            values = image.get_fdata(dtype=np.float32, caching="unchanged")
+        else:
+            values = np.asarray(image.dataobj)
+    except _READ_ERRORS as error:
+        raise ValueError(f"{path}: damaged or cut short ({error})") from error
+    return np.ascontiguousarray(apply_orientation(values, _orientation(image.affine)))
+
+
+def _hounsfield(values: np.ndarray, path: Path) -> np.ndarray:
+    """Return int16 Hounsfield units, at least -1024."""
+    if values.dtype.kind == "f" and not np.isfinite(values).all():
+        raise ValueError(f"{path}: holds values that are no numbers (NaN or infinity); replace them by -1024")
+    low, high = float(values.min()), float(values.max())
+    if low > -500 or high < 200:
+        remedy = "subtract 1024" if low >= -24 and high > 1000 else "convert it again from DICOM with its rescale slope"
+        raise ValueError(
+            f"{path}: values from {low:g} to {high:g} are not Hounsfield units of a chest, which run from about -1000 "
+            f"in air to above 500 in bone; {remedy}"
+        )
+    if values.dtype == np.int16:
+        return np.maximum(values, np.int16(-1024))
+    return np.clip(np.rint(values) if values.dtype.kind == "f" else values, -1024, 32767).astype(np.int16)
+
+
+def _check_fit(image, path: Path, ct_image, ct: Path) -> None:
+    if image.shape != ct_image.shape:
+        raise ValueError(
+            f"{path}: shape {image.shape}, but {ct.name} has {ct_image.shape}; segment this very CT, or resample"
+        )
+    corners = np.array([[i, j, k, 1] for i in (0, 1) for j in (0, 1) for k in (0, 1)], float)
+    corners[:, :3] *= np.array(image.shape) - 1
+    apart = np.abs(corners @ (np.asarray(image.affine) - np.asarray(ct_image.affine)).T).max()
+    if not apart <= 0.5 * min(nibabel.affines.voxel_sizes(ct_image.affine)):
+        raise ValueError(
+            f"{path}: its affine puts voxels up to {apart:.1f} mm from where that of {ct.name} does; "
+            "segment this very CT, or resample the segmentation to its grid"
+        )
+
+
+def _read_labels(path: Path, ct_image, ct: Path, names) -> tuple[np.ndarray, dict]:
+    image = _open(path)
+    _check_fit(image, path, ct_image, ct)
+    # the CT's affine for both: the header of a segmentation may be rounded, or lack its codes
+    values = _turned(nibabel.Nifti1Image(image.dataobj, ct_image.affine, image.header), path)
+    if values.dtype.kind == "f":
+        values = _whole_numbers(values, path)
+    low, high = int(values.min()), int(values.max())
+    if low < 0 or high > 65535:
+        raise ValueError(f"{path}: values from {low} to {high}; a label volume holds 0 to 65535")
+    if high == 0:
+        raise ValueError(f"{path}: the segmentation is empty, all values are 0")
+    known, source = _names_of(path, image, names)
+    table = np.zeros(high + 1, np.uint8)
+    for value, name in known.items():
+        if value <= high:
+            table[value] = CODES.get(name, 0)
+    present = np.flatnonzero(np.bincount(values.ravel(), minlength=high + 1))[1 if low == 0 else 0 :]
+    unnamed = [int(value) for value in present if value not in known]
+    unknown = sorted(known[int(value)] for value in present if value in known and known[int(value)] not in CODES)
+    if len(unnamed) == len(present):
+        raise ValueError(
+            f"{path}: none of its values ({unnamed[:5]}) has a name in {source}; give a table with --names"
+        )
+    return table[values], {"names": source, "values_without_name": unnamed, "names_not_used": unknown}
+
+
+def _whole_numbers(values: np.ndarray, path: Path) -> np.ndarray:
+    if not np.isfinite(values).all() or (values != np.rint(values)).any():
+        raise ValueError(f"{path}: holds fractions, so it is no label volume (probabilities, or smoothed?)")
+    return values.astype(np.int32)
+
+
+def _names_of(path: Path, image, names) -> tuple[Mapping[int, str], str]:
+    if isinstance(names, Mapping):
+        return names, "the caller's names"
+    if names is not None:
+        return read_names(names), Path(names).name
+    found = header_names(image.header.extensions)
+    if found:
+        return found, "header"
+    beside = path.with_name(f"{stem_of(path)}_labels.tsv")
+    if beside.is_file():
+        return read_names(beside), beside.name
+    return BUILT_IN, "TotalSegmentator v2, task total"
+
+
+def structure_files(folder: Path) -> list[Path]:
+    """Return the NIfTI files of a folder, sorted by name."""
+    return sorted(path for path in folder.iterdir() if path.name.lower().endswith(SUFFIXES))
+
+
+def _read_folder(folder: Path, ct_image, ct: Path) -> tuple[np.ndarray, dict]:
+    files = structure_files(folder)
+    known = [path for path in files if stem_of(path) in CODES]
+    if not known:
+        first = ", ".join(path.name for path in files[:3]) or "no .nii.gz file"
+        raise ValueError(
+            f"{folder}: no file has the name of a structure of TotalSegmentator, such as heart.nii.gz; it has {first}"
+        )
+    structures = None
+    for path in known:
+        image = _open(path)
+        _check_fit(image, path, ct_image, ct)
+        mask = _turned(nibabel.Nifti1Image(image.dataobj, ct_image.affine, image.header), path)
+        if not np.isin(mask.ravel()[:: max(1, mask.size // 100_000)], (0, 1)).all() or mask.max() > 1 or mask.min() < 0:
+            raise ValueError(
+                f"{path}: values up to {mask.max()}; a folder holds one mask of 0 and 1 for each structure"
+            )
+        if structures is None:
+            structures = np.zeros(mask.shape, np.uint8)
+        structures[mask > 0] = CODES[stem_of(path)]
+    if not structures.any():
+        raise ValueError(f"{folder}: the segmentation is empty, all masks are 0")
+    unknown = sorted(stem_of(path) for path in files if path not in known)
+    return structures, {"names": "file names", "values_without_name": [], "names_not_used": unknown}
+
+
+def _check_chest(hu: np.ndarray, structures: np.ndarray, ct: Path, segmentation: Path) -> None:
+    counts = np.bincount(structures.ravel(), minlength=256)
+    present = {name for name, code in CODES.items() if counts[code] >= _FEW}
+    lungs = [code for code in codes_of("lung") if counts[code] >= _FEW]
+    thorax = [name for name in present if name.startswith(("rib_", "vertebrae_T"))]
+    if not lungs or not thorax:
+        missing = "lung" if not lungs else "rib or thoracic vertebra"
+        raise ValueError(
+            f"{segmentation}: no {missing} among its {len(present)} structures, so this is not a CT of the chest; "
+            "or do the values have other names (--names)?"
+        )
+    median = float(np.median(hu[is_in(structures, lungs)]))
+    if median > -200:
+        raise ValueError(
+            f"{segmentation}: where it says lung, {ct.name} has a median of {median:.0f}, and not -900 to -500 as in "
+            "Hounsfield units of lungs; is the CT in Hounsfield units, and do the values have these names (--names)?"
+        )
+    _check_position(structures, counts, ct)
+
+
+def _check_position(structures: np.ndarray, counts: np.ndarray, ct: Path) -> None:
+    """Check that the patient lies as the affine says: right before left, head before feet, front before back."""
+    order = ("C1", "C7", "T1", "T3", "T6", "T9", "T12", "L1", "L5")
+    spine = [name for name in (f"vertebrae_{level}" for level in order) if counts[CODES[name]] >= _FEW]
+    sides = [
+        [c for s, c in CODES.items() if counts[c] >= _FEW and s.startswith(("lung_", "rib_")) and f"_{side}" in s]
+        for side in ("right", "left")
+    ]
+    back = [c for s, c in CODES.items() if counts[c] >= _FEW and s.startswith("vertebrae_")]
+    front = [CODES[s] for s in ("sternum", "heart") if counts[CODES[s]] >= _FEW]
+    head, feet = [CODES[name] for name in spine[:1]], [CODES[name] for name in spine[-1:] if len(spine) > 1]
+    pairs = [(2, *sides, "right", "left"), (1, front, back, "front", "back"), (0, head, feet, "head", "feet")]
+    for axis, first, second, low, high in pairs:
+        if first and second and not _mean(structures, first, axis) < _mean(structures, second, axis):
+            raise ValueError(
+                f"{ct}: by the affine, what is segmented as {low} lies to the {high}; the orientation in the header is "
+                "wrong, or the segmentation's names are"
+            )
+
+
+def _mean(structures: np.ndarray, codes: list[int], axis: int) -> float:
+    found = is_in(structures, codes)
+    along = found.sum(axis=tuple(a for a in range(3) if a != axis))
+    return float((along * np.arange(len(along))).sum() / along.sum())
