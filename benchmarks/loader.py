@@ -137,7 +137,7 @@ def _memory(pid: int) -> int:
 
 def measure_apart(way: str, workers: int, root: Path) -> dict[str, float]:
     """Return `measure` from an interpreter of its own."""
-    command = [sys.executable, __file__, "--one", way, str(workers), str(root)]
+    command = [sys.executable, "-W", "ignore::UserWarning", __file__, "--one", way, str(workers), str(root)]
     return json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout)
 
 
@@ -163,9 +163,9 @@ def main() -> None:
     ]
     text = (
         "## Training loaders\n\n"
-        f"{SIZE} x {SIZE}, {len(LABELS)} labels, {source}; batches of {BATCH}, published recipe (random resize, crop of "
-        f"{CROP}), in steady state for {SECONDS[OURS]:.0f} to {SECONDS[PLAIN]:.0f} s each, files in the system's cache. "
-        f"Plain: np.load, float, int64, torch's DataLoader. Memory: all processes, what they share counted once; the "
+        f"{SIZE} x {SIZE}, {len(LABELS)} labels, {source}; batches of {BATCH}, published recipe (random resize, crop "
+        f"of {CROP}), in steady state for {SECONDS[OURS]:.0f} to {SECONDS[PLAIN]:.0f} s each, files in the cache of "
+        f"the system. Plain: np.load, float, int64, torch's DataLoader. Memory: all processes, what they share counted once; the "
         f"resident set holds {IMAGES} images.\n\n"
         f"{table(['loader', 'workers', 'samples/s', 'peak memory'], rows)}\n\n"
         f"{conditions('numpy', 'torch', 'zstandard')}\n"
