@@ -165,8 +165,8 @@ def main() -> None:
         "## Training loaders\n\n"
         f"{SIZE} x {SIZE}, {len(LABELS)} labels, {source}; batches of {BATCH}, published recipe (random resize, crop "
         f"of {CROP}), in steady state for {SECONDS[OURS]:.0f} to {SECONDS[PLAIN]:.0f} s each, files in the cache of "
-        f"the system. Plain: np.load, float, int64, torch's DataLoader. Memory: all processes, what they share counted once; the "
-        f"resident set holds {IMAGES} images.\n\n"
+        f"the system. Plain: np.load, float, int64, torch's DataLoader. Memory: all processes, what they share "
+        f"counted once; the resident set holds {IMAGES} images.\n\n"
         f"{table(['loader', 'workers', 'samples/s', 'peak memory'], rows)}\n\n"
         f"{conditions('numpy', 'torch', 'zstandard')}\n"
     )

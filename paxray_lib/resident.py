@@ -90,6 +90,8 @@ class ResidentSet:
         self._masks = torch.empty(shape, dtype=torch.uint8, device=store)
         self._names, self._views = [], []
         self._fill(dataset, preprocessing)
+        on_gpu = store.type == "cuda"
+        self._packed = None if on_gpu else [PackedMasks(masks, dataset.labels) for masks in self._masks.numpy()]
 
     def __len__(self) -> int:
         return len(self._names)
@@ -117,7 +119,7 @@ class ResidentSet:
         """
         params = [self._draw(*key) for key in keys]
         indices = [index for _, _, index in keys]
-        if self._images.device.type == "cuda":
+        if self._packed is None:
             images, targets = move_batch(self._images, self._masks, indices, params, self._labels)
         else:
             images, targets = self._apply(indices, params)
@@ -133,8 +135,7 @@ class ResidentSet:
         images = np.empty((len(params), crop, crop), np.float32)
         targets = np.empty((len(params), crop, crop, self._masks.shape[3]), np.uint8)
         for k, (index, one) in enumerate(zip(indices, params, strict=True)):
-            masks = PackedMasks(self._masks[index].numpy(), self._labels)
-            images[k], moved = apply(one, self._images[index].numpy(), masks)
+            images[k], moved = apply(one, self._images[index].numpy(), self._packed[index])
             targets[k] = moved.data
         return torch.from_numpy(images), torch.from_numpy(targets)
 
