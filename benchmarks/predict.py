@@ -7,7 +7,6 @@ sigmoid, comparison, int64, a bool stack as `.npy`. Each path has a process of i
 
 import argparse
 import json
-import resource
 import subprocess
 import sys
 import tempfile
@@ -20,7 +19,7 @@ SIZE = 512
 NEAR = 1e-4  # logits this near to the threshold may fall on either side of it by rounding
 
 
-def make_images(folder: Path, count: int) -> None:
+def make_images(folder: Path, count: int, size: int = SIZE) -> None:
     """Write smooth random images as PNG."""
     import cv2
     from PIL import Image
@@ -29,20 +28,20 @@ def make_images(folder: Path, count: int) -> None:
     rng = np.random.default_rng(0)
     for i in range(count):
         coarse = rng.random((24, 24), np.float32)
-        pixels = cv2.resize(coarse, (SIZE, SIZE), interpolation=cv2.INTER_CUBIC) + rng.normal(0, 0.02, (SIZE, SIZE))
+        pixels = cv2.resize(coarse, (size, size), interpolation=cv2.INTER_CUBIC) + rng.normal(0, 0.02, (size, size))
         Image.fromarray((255 * np.clip(pixels, 0, 1)).astype(np.uint8)).save(folder / f"{i:03d}.png")
 
 
-def make_weights(path: Path, images: Path) -> None:
+def make_weights(path: Path, images: Path, size: int = SIZE) -> None:
     """Write random weights whose BatchNorm statistics fit the images, so that logits have the usual size."""
     import torch
 
-    from paxray_lib.images import read_image
+    from paxray_lib.images import Preprocessing, read_image
     from paxray_lib.labels import LABELS
     from paxray_lib.model import build_model, save_model
 
     torch.manual_seed(0)
-    model = build_model("paxray_unet", LABELS)
+    model = build_model("paxray_unet", LABELS, preprocessing=Preprocessing("published", (size, size)))
     batch = torch.stack([torch.as_tensor(model.preprocess(read_image(p))) for p in sorted(images.iterdir())[:2]])
     for module in model.modules():
         if isinstance(module, torch.nn.BatchNorm2d):
@@ -111,6 +110,8 @@ def ours(model, images: Path, out: Path, precision: str) -> float:
 
 def child(path: str, folder: Path) -> None:
     """Run one path and print what it took as JSON."""
+    from _report import peak_bytes
+
     from paxray_lib.model import load_model
 
     model = load_model(folder / "weights.ckpt")
@@ -121,15 +122,6 @@ def child(path: str, folder: Path) -> None:
         network = ours(model, folder / "images", folder / path, path)
     total = time.perf_counter() - start
     print(json.dumps({"total": total, "network": network, "peak": peak_bytes()}))
-
-
-def peak_bytes() -> int:
-    """Return the peak resident memory of this process."""
-    status = Path("/proc/self/status")
-    if status.is_file():  # the kernel's ru_maxrss starts at the memory of the process that started this one
-        line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM"))
-        return int(line.split()[1]) * 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
 
 def differences(folder: Path, path: str, count: int) -> tuple[int, int, int]:

@@ -114,7 +114,7 @@ def our_step(batch: int, size: int, precision: str) -> tuple[torch.nn.Module, Ca
 
 
 def measure(row: str, batch: int, size: int, steps: int, out: Path) -> dict:
-    """Return the seconds of each part (medians), peak memory and loss; write the gradients of the first step to `out`."""
+    """Return the seconds of each part (medians), peak memory, loss; write gradients of the first step to `out`."""
     network, step = plain_step(batch, size) if row == PLAIN else our_step(batch, size, row)
     marks = []
 
