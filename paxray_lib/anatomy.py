@@ -23,7 +23,7 @@ _CAGE = np.array(
 # centre of the vertebral bodies: depth below T1, y
 _SPINE = np.array(
     [
-        (-110, -8), (-70, -6), (-30, -1), (12, 10), (55, 37), (100, 56), (147, 63), (190, 59), (240, 40), (300, 16),
+        (-110, -12), (-70, -10), (-30, -5), (12, 6), (55, 32), (100, 50), (147, 56), (190, 53), (240, 37), (300, 16),
         (350, 6), (420, 12), (520, 60),
     ],
     float,
@@ -48,7 +48,7 @@ class Body:
     fat: float
     muscle: float
     breast: float  # radius, 0 for a flat chest
-    breath: float  # -1 deep expiration .. 1 deep inspiration
+    breath: float  # -2.7 lying, breathed out .. 1.5 deep inspiration
     dome_left: float  # left dome below the right one
     heart_size: float
     heart_angle: float
@@ -67,7 +67,11 @@ class Body:
     top: float  # z of the upper edge of the field
     field: float  # edge of the square field
     rib_slope: float
+    rib_bend: float  # above 1 the back of a rib is flatter than its front
     rib_height: float
+    apex: float  # top of the lungs below the top of the cage
+    hila: float  # width of the mediastinum, 1 on average
+    back: float  # soft tissue behind the spine
     seed: int  # for branching vessels and small irregularities
 
 
@@ -76,7 +80,9 @@ def draw_body(rng: np.random.Generator) -> Body:
     female = rng.random() < 0.5
     tall = rng.normal(0.97 if female else 1.04, 0.05)
     tall = float(np.clip(tall, 0.84, 1.18))
-    breath = float(np.clip(rng.normal(0.35, 0.55), -1, 1.5))
+    # upright and breathed in, or in bed (as most CTs are) with high domes
+    breath = rng.normal(0.45, 0.5) if rng.random() < 0.6 else rng.uniform(-2.7, 0.6)
+    breath = float(np.clip(breath, -2.7, 1.5))
     kind = rng.random()
     top = -rng.uniform(22, 40) if rng.random() < 0.9 else -rng.uniform(40, 115)
     # the field ends below the domes (as X-rays do), in the abdomen, or at the pelvis (as some CTs do)
@@ -90,19 +96,19 @@ def draw_body(rng: np.random.Generator) -> Body:
         kyphosis=rng.uniform(0.5, 1.15),
         scoliosis=(rng.normal(0, 4), rng.uniform(0, 2 * np.pi)),
         tilt=rng.normal(0, 0.02),
-        turn=rng.normal(0, 0.045),
+        turn=rng.normal(0, 0.065),
         fat=rng.gamma(3, 4.0) + 4,
         muscle=rng.uniform(8, 16),
         breast=rng.uniform(38, 66) if female else (rng.uniform(22, 36) if rng.random() < 0.2 else 0.0),
         breath=breath,
-        dome_left=rng.uniform(4, 26),
-        heart_size=float(np.clip(rng.normal(0.99, 0.11), 0.78, 1.4)),
+        dome_left=rng.uniform(2, 26) if rng.random() < 0.85 else rng.uniform(-10, 40),
+        heart_size=float(np.clip(rng.normal(0.91, 0.11), 0.74, 1.35)),
         heart_angle=rng.normal(0, 0.16),
         heart_shift=rng.normal(0, 6),
         aorta=rng.uniform(11, 17),
         unfold=rng.uniform(-3, 12),
-        marrow=rng.uniform(80, 240),
-        cortex=rng.uniform(550, 1050),
+        marrow=rng.uniform(60, 220),
+        cortex=rng.uniform(350, 950),
         lung=rng.uniform(-890, -770),
         contrast=rng.uniform(60, 260) if rng.random() < 0.25 else 0.0,
         arms=str(rng.choice(["up", "down", "none"], p=[0.35, 0.5, 0.15])),
@@ -112,8 +118,12 @@ def draw_body(rng: np.random.Generator) -> Body:
         thoracic=13 if rng.random() < 0.03 else 12,
         top=top,
         field=field,
-        rib_slope=rng.uniform(0.85, 1.15),
+        rib_slope=rng.uniform(0.75, 1.12),
+        rib_bend=rng.uniform(1.1, 2.1),
         rib_height=rng.uniform(0.85, 1.15),
+        apex=rng.uniform(0, 14),
+        hila=rng.uniform(0.9, 1.35),
+        back=rng.uniform(2, 14),
         seed=int(rng.integers(1 << 32)),
     )
 
@@ -188,7 +198,9 @@ class Frame:
             across = (x - axis - side * 0.46 * wide) / (0.64 * wide)
             r2 = across**2 + ((y - middle + 0.25 * deep) / (1.3 * deep)) ** 2
             caps.append(peak + height * (1 - np.sqrt(np.clip(1 - r2, 0, None))) + 90 * np.clip(r2 - 1, 0, None))
-        return np.minimum(*caps) + 24 * body.tall * (y - middle) / deep  # the back hangs lower
+        soft = 14.0  # mm: the central tendon joins the caps without a cusp
+        joined = -soft * np.logaddexp(-caps[0] / soft, -caps[1] / soft)
+        return joined + 24 * body.tall * (y - middle) / deep  # the back hangs lower
 
     def rib(self, number: int, side: int) -> tuple[np.ndarray, float]:
         """Return control points (z, y, x) of a rib from head to front end, and the posterior share of its length.
@@ -200,7 +212,7 @@ class Frame:
         head = zc - 0.42 * height
         angle, drop = self._rib_angles(number, head)
         u = (angle - angle[0]) / (angle[-1] - angle[0])
-        z = head - 3 + drop * (0.12 * u + 0.88 * u**1.08)
+        z = head - 3 + drop * (0.12 * u + 0.88 * u**self.body.rib_bend)
         wide, middle, deep = self.cage(z, margin=4.0)
         power = 2 / self.EXPONENT
         y = middle - deep * np.sign(angle) * np.abs(np.sin(angle)) ** power

@@ -33,11 +33,12 @@ def paint_body(canvas: Canvas, frame: Frame) -> None:
     body, z = frame.body, canvas.z[:, 0, 0].astype(float)
     wide, middle, deep = frame.cage(z)
     t = z / body.tall
-    shoulder = np.interp(t, [-45, -20, 5, 25, 60, 100, 130], [0, 25, 75, 92, 62, 18, 0]) * body.wide
+    shoulder = np.interp(t, [-45, -20, 5, 25, 60, 100, 140, 190, 240], [0, 25, 75, 96, 72, 42, 24, 8, 0]) * body.wide
     neck = np.clip((t + 45) / 45, 0, 1)  # 0 in the neck, 1 in the chest
     muscle_wide = np.where(t < 0, 48 + neck * (wide - 48 + body.muscle), wide + body.muscle) + shoulder * 0.8
     thicker = np.interp(t, [-25, 5, 60, 120], [0, 20, 12, 2])  # shoulder blades and their muscles
     muscle_deep = 50 + neck * (deep + body.muscle - 50) + thicker
+    thicker = thicker + body.back / 2
     middle = middle + (1 - neck) * -4 + np.interp(t, [40, 140, 260], [4, 6, 8]) + 0.8 * thicker
     axis = frame.axis(z)
     skin = body.fat * np.interp(t, [-40, 20, 120, 330], [0.35, 0.6, 0.8, 1.25])
@@ -75,7 +76,8 @@ def paint_chest(canvas: Canvas, frame: Frame) -> None:
     heights = z[:, 0, 0].astype(float)
     axis = frame.axis(heights)
     hu, regions = canvas.hu[box], canvas.regions[box]
-    cavity = _cavity(frame, heights, y, x)  # (Z, Y, X)
+    # the lungs end below the first ribs' top; the cage itself does not move
+    cavity = _cavity(frame, heights - body.apex * np.clip(1 - heights / 90, 0, 1), y, x)  # (Z, Y, X)
     below = z >= frame.dome(y[0], x[0]).astype(np.float32)[None]
     left, under, chest = x > axis[:, None, None], cavity & below, cavity & ~below
     np.copyto(regions, np.where(left, _R["hemidiaphragm_left"], _R["hemidiaphragm_right"]), where=under)
@@ -107,22 +109,23 @@ def _cavity(frame: Frame, heights: np.ndarray, y: np.ndarray, x: np.ndarray) -> 
 
 
 def _heart(canvas: Canvas, frame: Frame, inside: tuple[slice, slice, slice]) -> np.ndarray:
-    """Return the heart, cut to the box `inside`: an oblique left ventricle, an upright right atrium, a base."""
+    """Return the heart, cut to the box `inside`: four ellipsoids; the dome cuts off what is below it."""
     body, s = frame.body, frame.body.heart_size * frame.body.tall**0.3
     top = heart_top(frame)
     _, middle, deep = (float(v) for v in frame.cage(np.array(top + 60)))
     y0 = middle - 0.22 * deep + 2
     axis = float(frame.axis(top)) + body.heart_shift
-    tilt = 0.62 + body.heart_angle - 0.12 * body.breath
-    long = np.array([np.sin(tilt), -0.45, np.cos(tilt)])
+    tilt = 0.86 + body.heart_angle - 0.1 * body.breath
+    long = np.array([np.cos(tilt), -0.4, np.sin(tilt)])
     long /= np.linalg.norm(long)
     short = np.cross(long, (0.0, 1.0, 0.0))
     short /= np.linalg.norm(short)
     axes = np.stack([long, short, np.cross(long, short)])
     parts = [
-        ((top + 56, y0 - 2, axis + 27), np.array((67, 45, 43)) * s, axes),
-        ((top + 52, y0 + 6, axis - 11), np.array((48, 38, 31)) * s, np.eye(3)),
-        ((top + 24, y0 + 2, axis + 10), np.array((36, 34, 34)) * s, np.eye(3)),
+        ((top + 56, y0 - 2, axis + 30), np.array((68, 45, 48)) * s, axes),  # ventricles
+        ((top + 56, y0 + 6, axis - 11), np.array((46, 38, 31)) * s, np.eye(3)),  # right atrium
+        ((top + 29, y0 - 4, axis + 13), np.array((36, 38, 31)) * s, np.eye(3)),  # outflow
+        ((top + 38, y0 + 22, axis + 9), np.array((28, 26, 36)) * s, np.eye(3)),  # left atrium
     ]
     out = np.zeros(canvas.shape, bool)
     for centre, semi, rotation in parts:
@@ -135,14 +138,14 @@ def heart_top(frame: Frame) -> float:
     """Return z of the upper end of the heart; it stands on the left dome."""
     body = frame.body
     dome = dome_top(body) + 0.6 * body.dome_left
-    return dome - (83 + 10 * body.breath) * body.heart_size
+    return dome - (78 + 9 * body.breath) * body.heart_size
 
 
 def _slab(frame: Frame, y: np.ndarray, x: np.ndarray, heights: np.ndarray) -> np.ndarray:
     """Return what separates the lungs: wide at the hila, thin behind the sternum, as wide as the spine at the back."""
     t, axis = heights / frame.body.tall, frame.axis(heights)
-    right = np.interp(t, [-15, 20, 60, 95, 130, 300], [15, 22, 24, 26, 22, 20])
-    left = np.interp(t, [-15, 20, 50, 75, 105, 130, 300], [15, 21, 22, 24, 29, 22, 19])
+    right = frame.body.hila * np.interp(t, [-15, 20, 60, 95, 130, 300], [15, 22, 24, 26, 22, 20])
+    left = frame.body.hila * np.interp(t, [-15, 20, 50, 75, 105, 130, 300], [15, 21, 22, 24, 29, 22, 19])
     spine_y, spine_x = frame.spine(heights)
     _, middle, deep = frame.cage(heights)
     front = (middle - deep).astype(np.float32)[:, None]
@@ -191,15 +194,23 @@ def paint_abdomen(canvas: Canvas, frame: Frame, rng: np.random.Generator) -> Non
     wide, middle, deep = (float(v) for v in frame.cage(np.array(top + 60)))
     box, q = canvas.ellipsoid((top + 62, middle, -0.42 * wide), (75, 1.0 * deep, 0.62 * wide))
     canvas.paint(box, (q < 1) & (canvas.regions[box] >= _R["hemidiaphragm_right"]), hu=60 + 0.3 * body.contrast)
-    bubbles = [((top + body.dome_left + rng.uniform(20, 34), middle + rng.uniform(-20, 15), 0.42 * wide), (10, 24, 30))]
-    bubbles += [
-        ((top + rng.uniform(60, 200), middle - rng.uniform(10, 60), wide * rng.uniform(0.1, 0.75)), (12, 12, 20))
-        for _ in range(int(7 * body.gas**2))
-    ]
-    for centre, semi in bubbles:
-        scale = rng.uniform(0.3, 1.1)
-        box, q = canvas.ellipsoid(centre, np.asarray(semi) * scale)
+    for centre, semi in _bubbles(frame, rng, top, middle, wide):
+        box, q = canvas.ellipsoid(centre, semi)
+        q = np.where(canvas.axes(box)[0] > centre[0] + 0.3 * semi[0], 9, q)  # gas stands on fluid
         canvas.paint(box, (q < 1) & (canvas.regions[box] >= _R["hemidiaphragm_right"]), hu=-900)
+
+
+def _bubbles(frame: Frame, rng: np.random.Generator, top: float, middle: float, wide: float) -> list:
+    """Return (centre, semi-axes) of gas: mostly one under the left dome, and some in the bowel."""
+    body, found = frame.body, []
+    if rng.random() < 0.8:
+        semi = np.array((rng.uniform(8, 24), rng.uniform(20, 40), rng.uniform(14, 46)))
+        place = top + body.dome_left + rng.uniform(4, 22) + semi[0]
+        found.append(((place, middle + rng.uniform(-20, 15), wide * rng.uniform(0.28, 0.55)), semi))
+    for _ in range(int(9 * body.gas**2)):
+        place = top + rng.uniform(50, 210), middle - rng.uniform(10, 60), wide * rng.uniform(-0.7, 0.75)
+        found.append((place, np.array((12, 12, 20)) * rng.uniform(0.4, 1.5, 3)))
+    return found
 
 
 def paint_tubes(canvas: Canvas, frame: Frame, rng: np.random.Generator) -> None:
@@ -279,15 +290,16 @@ def _paint_airways(canvas: Canvas, frame: Frame, wobble: np.ndarray) -> None:
 
 
 def paint_vessels(canvas: Canvas, frame: Frame, rng: np.random.Generator) -> None:
-    """Paint branching vessels in both lungs, clipped to the lungs."""
+    """Paint branching vessels in both lungs, each clipped to its own."""
     t, lung = frame.body.tall, frame.body.lung
     contrast = BLOOD + frame.body.contrast - lung
-    for side, organ in ((-1, _O["lung_right_vessel"]), (1, _O["lung_left_vessel"])):
+    for side, word in ((-1, "right"), (1, "left")):
+        organ, lobes = _O[f"lung_{word}_vessel"], [_R[f"lung_{word}_lobe{part}"] for part in ("upper", "lower")]
         hilum = _before_spine(frame, [(112 * t - 4 * side, 26, side * 33)])[0]
         points, radius = vessel_tree(frame, rng, hilum, side, 0.7 * canvas.voxel)
         flat, share = canvas.beads(points, radius)
         regions = canvas.regions.reshape(-1)[flat]
-        inside = (regions > 0) & (regions <= _R["lung_left_lobelower"])
+        inside = (regions >= lobes[0]) & (regions <= lobes[1])
         canvas.paint_flat(flat[inside], (lung + contrast * share[inside]).astype(np.int16), organ)
 
 

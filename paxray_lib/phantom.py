@@ -15,7 +15,6 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image
-from scipy import ndimage
 
 from paxray_lib import organs, skeleton
 from paxray_lib.anatomy import Body, Frame, draw_body
@@ -23,13 +22,14 @@ from paxray_lib.canvas import Canvas
 from paxray_lib.common import atomic_write, progress
 from paxray_lib.dataset import Entry, write_datafile
 from paxray_lib.labels import LABELS
+from paxray_lib.looks import draw_look, lit, picture, window
 from paxray_lib.masks import PackedMasks
-from paxray_lib.projection import VIEWS, Exposure, LabelVolume, cast_shadows, line_integrals, project_masks, radiograph
+from paxray_lib.projection import VIEWS, LabelVolume, cast_shadows, line_integrals, project_masks
 
 MIN_SIZE, MAX_SIZE = 32, 2048
 _FINEST, _COARSEST = 0.8, 2.0  # mm, voxels; finer images are interpolated
 _SETTINGS = "sample.json"
-_VERSION = 1  # raise it when the same seed gives other phantoms
+_VERSION = 2  # raise it when the same seed gives other phantoms
 _SUFFIX = {"packed": ".pxm", "npy": ".npy"}
 _THREADS = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
 _EXTRA = {
@@ -58,16 +58,6 @@ class Phantom:
     volumes: list[LabelVolume]
     spacing: tuple[float, float, float]
     body: Body
-
-
-@dataclass(frozen=True)
-class Look:
-    """What differs between two X-rays of the same patient: exposure, sharpness, noise, collimation."""
-
-    exposure: Exposure
-    noise: float  # standard deviation of the line integral at full light
-    blur: float  # of the detector, mm
-    collimation: tuple[float, float, float, float]  # share of the image cut at top, bottom, left, right
 
 
 def make_phantom(seed: int, case: int, size: int = 256) -> Phantom:
@@ -108,45 +98,26 @@ def render(seed: int, case: int, size: int = 256) -> dict[str, tuple[np.ndarray,
     """Return {view: (image (size, size) uint8, PackedMasks)} of a phantom."""
     phantom = make_phantom(seed, case, size)
     shadows = cast_shadows(phantom.volumes)
-    pixel_mm = phantom.body.field / size
     views = {}
     for number, view in enumerate(VIEWS):
         rng = np.random.default_rng([seed, case, 1 + number])
         look = draw_look(rng)
-        depth = line_integrals(phantom.hu[view], phantom.spacing, view, size, pixel_mm, look.exposure.bone)
-        masks = project_masks(shadows, phantom.hu[view].shape, phantom.spacing, view, size, pixel_mm)
-        views[view] = picture(depth, look, pixel_mm, rng), masks
+        whole, top, left = window(look, size)
+        pixel_mm, hu = phantom.body.field / whole, phantom.hu[view]
+        depth = line_integrals(hu, phantom.spacing, view, whole, pixel_mm, look.exposure.bone)
+        masks = project_masks(shadows, hu.shape, phantom.spacing, view, whole, pixel_mm)
+        masks = _only(masks.crop(top, left, size, size), lit(look, size))
+        depth = depth[top : top + size, left : left + size]
+        airy = masks.union("lung_overall") & ~masks.union("diaphragm")
+        views[view] = picture(depth, airy, look, pixel_mm, rng), masks
     return views
 
 
-def draw_look(rng: np.random.Generator) -> Look:
-    """Draw how an image is exposed, as varied as X-rays of several machines."""
-    cut = rng.uniform(0, 0.06, 4) * (rng.random(4) < 0.5) * (rng.random() < 0.35)
-    exposure = Exposure(
-        bone=rng.uniform(0.95, 1.6),
-        scatter=rng.uniform(0.03, 0.9),
-        low=rng.uniform(0.2, 3.0),
-        high=rng.uniform(99.0, 100.0),
-        gamma=float(np.exp(rng.normal(0.12, 0.25))),
-        local=rng.uniform(0.1, 0.6),
-        equalize=rng.uniform(0.1, 0.9),
-        detail=rng.uniform(0.0, 1.8),
-    )
-    return Look(exposure, rng.uniform(0.002, 0.012), rng.uniform(0.2, 1.0), tuple(cut.tolist()))
-
-
-def picture(depth: np.ndarray, look: Look, pixel_mm: float, rng: np.random.Generator) -> np.ndarray:
-    """Turn line integrals (H, W) into an 8-bit picture (H, W) with blur, noise and collimation."""
-    depth = ndimage.gaussian_filter(depth, look.blur / pixel_mm)
-    noise = look.noise * np.exp(0.25 * depth) * rng.standard_normal(depth.shape)
-    level = radiograph(np.maximum(depth + noise * (depth > 0.05), 0), look.exposure)
-    height, width = depth.shape
-    top, bottom, left, right = look.collimation
-    level[: round(top * height)] = 0
-    level[height - round(bottom * height) :] = 0
-    level[:, : round(left * width)] = 0
-    level[:, width - round(right * width) :] = 0
-    return np.rint(level * 255).astype(np.uint8)
+def _only(masks: PackedMasks, opening: tuple[slice, slice]) -> PackedMasks:
+    # what the collimator hides has no label, as nothing outside a CT has one
+    data = np.zeros_like(masks.data)
+    data[opening] = masks.data[opening]
+    return PackedMasks(data, masks.labels)
 
 
 def generate_sample(

@@ -9,8 +9,8 @@ from paxray_lib.anatomy import Body, Frame
 from paxray_lib.canvas import Canvas, smooth_curve
 from paxray_lib.organs import FAT, MUSCLE, ORGAN_VALUES
 
-_SPREAD = {"c": 23, "t": 28, "l": 38}  # mm, half the span of the transverse processes
-_SPINOUS = {"c": (24, 0.3), "t": (30, 0.75), "l": (30, 0.15)}  # mm, length of the spinous process; its slope downwards
+_SPREAD = {"c": 23, "t": 30, "l": 38}  # mm, half the span of the transverse processes
+_SPINOUS = {"c": (22, 0.3), "t": (25, 0.9), "l": (28, 0.15)}  # mm, length of the spinous process; its slope downwards
 _NOT_HERE = 9.0  # any value above 1
 
 
@@ -49,7 +49,7 @@ def _vertebra_size(name: str, body: Body) -> tuple[float, float]:
     if name[0] == "c":
         return 12.0 * body.wide, 9.0 * depth_scale
     if name[0] == "t":
-        wide = np.interp(number, [1, 4, 12], [14.5, 13.5, 20.5])
+        wide = np.interp(number, [1, 4, 12], [16.5, 15, 21.5])
         return float(wide) * body.wide, float(np.interp(number, [1, 12], [10, 15.5])) * depth_scale
     return float(np.interp(number, [1, 5], [21, 25.5])) * body.wide, 16.5 * depth_scale
 
