@@ -1,4 +1,3 @@
-
 import numpy as np
 import pytest
 from hypothesis import given
@@ -219,6 +218,17 @@ def test_flip_swaps_sides_in_frontal_images_only(labels, data):
     np.testing.assert_array_equal(masks.flip("lateral").unpack(), stack[:, :, ::-1])
     assert masks.flip("frontal").flip("frontal") == masks
     np.testing.assert_array_equal(swap_sides(masks.data, labels), masks.flip("frontal").flip("lateral").data)
+
+
+@given(st.sampled_from([LABELS, SIDED]), st.integers(0, 99), st.integers(1, 40), st.booleans())
+def test_swapped_sides_are_the_mirror_labels_in_runs_and_in_noise(labels, seed, longest, columns_first):
+    rng = np.random.default_rng(seed)
+    pixels = rng.random((60, len(labels))) < rng.choice([0.02, 0.5])
+    stack = np.repeat(pixels, rng.integers(1, longest + 1, 60), axis=0)[:60].reshape(6, 10, -1).transpose(2, 0, 1)
+    data = pack(stack, labels).data
+    data = data.transpose(1, 0, 2) if columns_first else data  # not contiguous
+    swapped = PackedMasks(swap_sides(data, labels), labels).unpack()
+    np.testing.assert_array_equal(swapped, PackedMasks(data, labels).unpack()[labels.mirror])
 
 
 @pytest.mark.parametrize("view", [None, "Frontal", ""])
