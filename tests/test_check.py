@@ -3,6 +3,8 @@ import os
 
 import numpy as np
 import pytest
+from phantoms import exchange, renamed, write_phantoms
+from PIL import Image
 from sampledata import write_tiny
 from test_dataset import rewrite
 
@@ -99,6 +101,17 @@ def test_a_stack_newer_than_its_packed_file_is_warned_of(tmp_path):
     PackedMasks.read(path).write(path.with_suffix(".pxm"))
     os.utime(path, (0, path.stat().st_mtime + 10))
     assert "paxray pack" in dict(found(tmp_path, "warning"))["labels/case000frontal.npy"]
+
+
+def test_a_picture_of_one_value_is_warned_of(data):
+    Image.fromarray(np.full((48, 48), 255, np.uint8)).save(data / "images/case000frontal.png")
+    assert dict(found(data, "warning"))["images/case000frontal.png"] == "every pixel has the same value, 1"
+
+
+def test_what_the_audit_finds_is_among_the_findings(tmp_path):
+    order = exchange("lung_left", "lung_right")
+    write_phantoms(tmp_path / "x", change=lambda c, v, image, masks: (image, renamed(masks, order)))
+    assert any("lung_left (2) fits the name lung_right" in message for _, message in found(tmp_path / "x"))
 
 
 def test_a_datafile_that_cannot_be_read_raises(data):

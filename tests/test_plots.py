@@ -8,8 +8,9 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from paxray_lib import plots
 from paxray_lib.dataset import PaxrayDataset
 from paxray_lib.evaluate import evaluate_constant
-from paxray_lib.explore import area_table, label_table, mean_masks
+from paxray_lib.explore import label_table, mean_masks
 from paxray_lib.labels import LABELS
+from paxray_lib.survey import take_survey
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +37,7 @@ def test_samples_are_titled_by_name(train):
 
 
 def test_by_label_lists_all_labels_legibly(train):
-    table = label_table(area_table([train]), train.labels)
+    table = label_table(take_survey(train.datafile))
     figure = plots.plot_by_label({"images": table["images"]}, train.labels, "images")
     texts = drawn(figure)
     for i, name in enumerate(LABELS.names):
