@@ -35,7 +35,8 @@ from paxray_lib.model import find_device
 PRECISIONS = {"auto": None, "float32": "32-true", "bfloat16": "bf16-mixed"}
 
 # Fabric would announce the precision on stderr, before errors too; training says it in its own first line
-logging.getLogger("lightning_fabric.utilities.rank_zero").setLevel(logging.WARNING)
+for _name in ("rank_zero", "distributed"):
+    logging.getLogger(f"lightning_fabric.utilities.{_name}").setLevel(logging.WARNING)
 
 
 def make_fabric(device: str, precision: str) -> Fabric:

@@ -19,7 +19,7 @@ def step_bytes(
     """Return the bytes that a training step needs at its peak, without the workspace of the libraries below.
 
     Weights, gradients, optimizer, what the backward pass needs of each layer, and where it starts the logits with their
-    gradient.
+    gradient. The published network needs less on a CPU, where it computes some maps twice rather than keep them.
 
     Parameters
     ----------

@@ -16,7 +16,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from torch import distributed
 
 from paxray_lib.counting import check_targets, count_dataset, gather_counts
 from paxray_lib.dataset import SPLITS, PaxrayDataset
@@ -198,9 +197,8 @@ class _Training:
                 due = state.epoch % config.val_every == 0 or state.epoch == config.epochs
                 self._finish_epoch(self._validate() if due else {})
             self.log.write_metrics(state.rows)  # killed after the last checkpoint, a run may have left one row less
-        self.fabric.barrier()  # the first process has written its files
-        if distributed.is_initialized():
-            distributed.destroy_process_group()
+        # The first process has written its files. They stay joined: under torchrun a second joining may hang.
+        self.fabric.barrier()
         return self.folder
 
     def _announce(self) -> None:
@@ -313,6 +311,7 @@ class _Training:
             "processes": self.fabric.world_size,
         }
         if path == self.last:
+            self.log.flush()
             extra["optimizer"] = self.optimizer.state_dict()
         save_model(path, self.model, **extra)
 

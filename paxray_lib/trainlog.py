@@ -38,9 +38,10 @@ class TrainLog:
         if self.first:
             for part in (*self.folder.glob(".*.part.*"), *self.folder.glob("checkpoints/.*.part.*")):
                 part.unlink()  # what a run that was killed while it wrote has left: as large as a checkpoint
-            with atomic_write(self.folder / "config.yaml") as path:
-                path.write_text(yaml.safe_dump(plain(self.config), sort_keys=False), encoding="utf-8")
-            self._writer = SummaryWriter(self.folder / "logs", purge_step=self._done + 1 if self._done else None)
+            if not (self.folder / "status.json").is_file():  # `paxray run` has written its own, which it resumes by
+                with atomic_write(self.folder / "config.yaml") as path:
+                    path.write_text(yaml.safe_dump(plain(self.config), sort_keys=False), encoding="utf-8")
+            self._writer = SummaryWriter(self.folder / "logs", purge_step=self._done + 1)
         return self
 
     def __exit__(self, *_) -> None:
@@ -70,6 +71,11 @@ class TrainLog:
         left = mean_seconds * (self.config.epochs - row["epoch"])
         line = f"epoch {row['epoch']}/{self.config.epochs}: loss {row['train_loss']:.4f}{score}"
         say(f"{line}, {speed:.1f} images/s, {_duration(left)} left")
+
+    def flush(self) -> None:
+        """Bring what was logged to disk: before a checkpoint, since a resumed run does not log it again."""
+        if self._writer is not None:
+            self._writer.flush()
 
     def write_metrics(self, rows: list[dict]) -> None:
         """Write metrics.csv, one row an epoch."""

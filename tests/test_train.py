@@ -1,4 +1,5 @@
 import dataclasses
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -7,9 +8,11 @@ import torch
 import yaml
 from sampledata import small_training, write_tiny
 from test_dataset import rewrite
+from two_processes import freeze
 
 from paxray_lib import train
 from paxray_lib.evaluate import evaluate
+from paxray_lib.labels import LABELS
 from paxray_lib.model import load_model, read_extra
 from paxray_lib.train import NotFinite, fit
 from paxray_lib.trainconfig import TrainConfig, lr_factor, parameter_groups
@@ -52,16 +55,14 @@ class Stop(Exception):
     pass
 
 
-@pytest.mark.parametrize("accumulates", [False, True])
-def test_a_run_that_was_stopped_goes_on_to_the_same_weights(tiny, tmp_path, monkeypatch, accumulates):
-    settings = {**small_training(tiny, tmp_path / "whole"), "save_every": 1, "noise": 0.1, "batch_size": 2}
-    settings["accumulate"] = 2 if accumulates else 1
+def test_accumulation_that_was_stopped_goes_on_to_the_same_weights(tiny, tmp_path, monkeypatch):
+    settings = {**small_training(tiny, tmp_path / "whole"), "save_every": 1, "batch_size": 2, "accumulate": 2}
     whole = fit(TrainConfig(**settings))
     config = TrainConfig(**{**settings, "run_dir": str(tmp_path / "stopped")})
     step, taken = train._Training._step, []
 
     def stops(self, batches):
-        if len(taken) == (3 if accumulates else 5):  # in the second of two epochs of two or four steps
+        if len(taken) == 3:  # in the second of two epochs of two steps
             raise Stop
         taken.append(batches)
         return step(self, batches)
@@ -95,6 +96,68 @@ def test_a_loss_that_is_not_finite_stops_with_names(tiny, tmp_path, monkeypatch)
     assert not (tmp_path / "checkpoints").exists()
 
 
+def test_weights_that_are_not_finite_reach_no_checkpoint(tiny, tmp_path, monkeypatch):
+    step, taken = train._Training._step, []
+
+    def breaks(self, batches):
+        step(self, batches)  # its loss is good still
+        taken.append(batches)
+        if len(taken) == 5:
+            next(self.model.parameters()).data[0] = float("inf")
+
+    monkeypatch.setattr(train._Training, "_step", breaks)
+    config = TrainConfig(**{**small_training(tiny, tmp_path), "save_every": 5})
+    with pytest.raises(NotFinite, match=r"weights .* at step 4 \(images case.*last good checkpoint is .*last.ckpt"):
+        fit(config)
+    assert read_extra(tmp_path / "checkpoints/last.ckpt")["state"]["epoch"] == 1
+    assert all(value.isfinite().all() for value in load_model(tmp_path / "checkpoints/last.ckpt").parameters())
+
+
+@pytest.mark.slow
+def test_a_compiled_network_learns_the_same_and_its_checkpoints_are_plain(trained, tiny, tmp_path, monkeypatch):
+    monkeypatch.setitem(train.COMPILE_OPTIONS, "kernels", {"backend": "eager"})  # traced, but without a C compiler
+    fit(TrainConfig(**{**small_training(tiny, tmp_path), "compile": "kernels"}))
+    states = [load_model(folder / "checkpoints/last.ckpt").state_dict() for folder in (tmp_path, trained)]
+    assert states[0].keys() == states[1].keys()
+    losses = [pd.read_csv(folder / "metrics.csv")["train_loss"] for folder in (tmp_path, trained)]
+    pd.testing.assert_series_equal(*losses, rtol=1e-3)
+
+
+def test_graphs_need_a_gpu(tiny, tmp_path):
+    with pytest.raises(ValueError, match="compile 'graphs' needs an NVIDIA GPU, and this is cpu"):
+        fit(TrainConfig(**{**small_training(tiny, tmp_path / "run"), "compile": "graphs"}))
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_gpus_loss_is_read_a_step_late(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "Event", lambda: SimpleNamespace(record=lambda: None, synchronize=lambda: None))
+    cpu, gpu = train._Losses(torch.device("cpu")), train._Losses(torch.device("cuda"))
+    for step in range(3):
+        for losses in (cpu, gpu):
+            losses.add(step, torch.tensor(step + 0.5))
+        assert list(cpu.take()) == [(step, step + 0.5)]
+        assert list(gpu.take()) == [(step - 1, step - 0.5)][: step > 0]
+    assert list(gpu.take(all_of_them=True)) == [(2, 2.5)]
+
+
+def test_accumulated_batches_are_one_large_batch(tiny, tmp_path):
+    losses = []
+    for name, sizes in (("one", {"batch_size": 6}), ("three", {"batch_size": 2, "accumulate": 3})):
+        settings = {**small_training(tiny, tmp_path / name), **sizes, "epochs": 1}
+        freeze(True)
+        try:
+            folder = fit(TrainConfig(**settings))
+        finally:
+            freeze(False)
+        losses.append(dict(load_model(folder / "checkpoints/last.ckpt").named_parameters()))
+    start = dict(train._new_model(TrainConfig(**settings), LABELS).named_parameters())
+    apart, moved = (
+        sum((one[key] - value).square().sum() for key, value in other.items()).sqrt()
+        for one, other in (losses, (losses[0], start))
+    )
+    assert apart < 1e-3 * moved
+
+
 def test_published_groups_and_schedule():
     model = torch.nn.Sequential(torch.nn.Conv2d(1, 2, 1), torch.nn.BatchNorm2d(2))
     other, bias = parameter_groups(model, TrainConfig())
@@ -121,6 +184,8 @@ def test_onecycle_rises_once_and_falls_to_nothing():
         ("schedule", "onecycl", "did you mean 'onecycle'"),
         ("best", "iou", "one of"),
         ("precision", "float16", "one of"),
+        ("compile", "graph", "did you mean 'graphs'"),
+        ("accumulate", 0, "at least 1"),
         ("loss", "presnt", "did you mean 'present'"),
         ("threshold", 1.5, "threshold is 1.5; it must be more than 0 and less than 1"),
         ("learning_rate", 0.0, "learning_rate is 0.0; it must be more than 0$"),

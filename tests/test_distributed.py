@@ -1,0 +1,165 @@
+"""Two processes over gloo against one: the same weights, the same scores, one set of files."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import torch
+import two_processes
+from sampledata import ROOT, small_training, write_tiny
+from test_dataset import rewrite
+from two_processes import FROZEN, LIVE, config, freeze
+
+from paxray_lib import train
+from paxray_lib.devices import make_fabric
+from paxray_lib.evaluate import evaluate
+from paxray_lib.launch import Launch, find_launch
+from paxray_lib.model import load_model
+from paxray_lib.train import fit
+from paxray_lib.trainconfig import TrainConfig
+
+
+def torchrun(*command, processes=2):
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)]
+    env = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "default"}
+    return subprocess.run([*launcher, *map(str, command)], capture_output=True, text=True, env=env, check=False)
+
+
+@pytest.fixture(scope="module")
+def odd(tmp_path_factory) -> Path:
+    """Root of a data set of 7 training and 3 validation images, which two processes cannot share evenly."""
+    root = tmp_path_factory.mktemp("odd")
+    write_tiny(root)
+    rewrite(root, lambda content: content["val"].append(content["train"].pop()))
+    return root
+
+
+@pytest.fixture(scope="module")
+def both(odd, tmp_path_factory) -> tuple[Path, str]:
+    """Folder of what two processes left (see two_processes.py), and what they said."""
+    out = tmp_path_factory.mktemp("both")
+    done = torchrun(two_processes.__file__, odd, out)
+    assert done.returncode == 0, done.stderr
+    return out, done.stdout + done.stderr
+
+
+@pytest.fixture
+def alone(odd, tmp_path):
+    """A function that trains in this process."""
+
+    def run(name, frozen, **settings):
+        freeze(frozen)
+        try:
+            return fit(config(odd, tmp_path, name, **settings))
+        finally:
+            freeze(False)
+
+    return run
+
+
+def weights(folder: Path) -> dict[str, torch.Tensor]:
+    return dict(load_model(folder / "checkpoints/last.ckpt").named_parameters())
+
+
+def assert_moved_alike(one: Path, other: Path, settings: dict):
+    """Compare weights, relative to how far the training moved them: AdamW enlarges the rounding of tiny gradients."""
+    start = train._new_model(TrainConfig(**settings), load_model(one / "checkpoints/last.ckpt").labels)
+    first, second = weights(one), weights(other)
+    apart = sum((second[name] - value).square().sum() for name, value in first.items()).sqrt()
+    moved = sum((first[name] - value).square().sum() for name, value in start.named_parameters()).sqrt()
+    assert moved > 0.1
+    assert apart < 1e-3 * moved
+
+
+@pytest.mark.slow
+def test_with_frozen_batch_norm_two_processes_train_as_one(both, odd, alone):
+    settings = {**FROZEN, "batch_size": 6, "epochs": 2}
+    whole = alone("whole", True, **settings)
+    assert_moved_alike(both[0] / "frozen", whole, small_training(odd, whole))
+    tables = [pd.read_csv(folder / "metrics.csv") for folder in (both[0] / "frozen", whole)]
+    pd.testing.assert_series_equal(*(table["train_loss"] for table in tables), rtol=1e-4)
+
+
+@pytest.mark.slow
+def test_with_batch_norm_a_step_is_that_of_one_process_over_the_same_batches(both, odd, alone):
+    whole = alone("whole", False, **{**LIVE, "accumulate": 4})
+    assert_moved_alike(both[0] / "live", whole, small_training(odd, whole))
+
+
+@pytest.mark.slow
+def test_validation_is_shared_and_scored_as_by_one(both, odd):
+    for name in ("frozen", "live"):
+        metrics = pd.read_csv(both[0] / name / "metrics.csv").iloc[-1]
+        overall = evaluate(both[0] / name / "checkpoints/last.ckpt", odd, split="val").summary["overall"]
+        for score in ("iou_present", "iou_published", "dice_present", "dice_published"):
+            assert overall[score] == pytest.approx(metrics[f"val_{score}"], rel=1e-6)
+
+
+@pytest.mark.slow
+def test_the_first_process_alone_speaks_and_writes(both):
+    out, said = both
+    assert said.count("epoch 1/1:") == 2
+    assert said.count("epoch 2/2:") == said.count("resumed at epoch 2") == 1
+    assert "3 x 1 accumulated x 2 processes" in said
+    assert len(list((out / "live" / "logs").iterdir())) == 1
+    assert not list(out.rglob("*.part*"))
+
+
+@pytest.mark.slow
+def test_a_loss_that_is_not_finite_in_one_process_stops_all(both):
+    messages = {(both[0] / f"stopped{rank}.txt").read_text() for rank in (0, 1)}
+    assert len(messages) == 1
+    assert messages.pop().startswith("the loss is nan at step 0 (images case")
+    assert not (both[0] / "nan" / "checkpoints").exists()
+
+
+@pytest.mark.slow
+def test_another_number_of_processes_is_refused(both, odd):
+    with pytest.raises(ValueError, match=r"number of processes \(was 2, is 1\)"):
+        fit(config(odd, both[0], "frozen", **{**FROZEN, "epochs": 3}), resume=True)
+
+
+@pytest.mark.slow
+def test_what_is_wrong_at_the_start_is_said_once(tmp_path):
+    profile = tmp_path / "p.yaml"
+    profile.write_text(json.dumps({"data_root": str(tmp_path / "none"), "run_dir": str(tmp_path / "run")}))
+    done = torchrun("-m", "paxray_lib", "train", "--profile", profile)
+    assert done.returncode != 0
+    assert done.stderr.count("paxray: ") == 1, done.stderr
+
+
+TORCHRUN = {"TORCHELASTIC_RUN_ID": "x", "RANK": "5", "WORLD_SIZE": "8", "LOCAL_RANK": "1", "LOCAL_WORLD_SIZE": "4"}
+SLURM = {"SLURM_STEP_NUM_TASKS": "8", "SLURM_STEP_NUM_NODES": "2", "SLURM_PROCID": "5", "SLURM_LOCALID": "1"}
+
+
+@pytest.mark.parametrize(("env", "launcher"), [(TORCHRUN, "torchrun"), (SLURM, "slurm")])
+def test_the_launcher_says_which_process_this_is(monkeypatch, env, launcher):
+    for name, value in env.items():
+        monkeypatch.setenv(name, value)
+    assert find_launch() == Launch(launcher, rank=5, world=8, local_rank=1, local_world=4)
+    assert find_launch().nodes == 2
+
+
+@pytest.mark.parametrize("env", [{}, {"WORLD_SIZE": "4"}, {"SLURM_NTASKS": "8", "SLURM_PROCID": "0"}])
+def test_other_processes_are_alone(monkeypatch, env):
+    for name, value in {"SLURM_JOB_NAME": "job", **env}.items():  # a batch script without srun is one process
+        monkeypatch.setenv(name, value)
+    assert find_launch() == Launch()
+    assert make_fabric("cpu", "float32").world_size == 1
+
+
+@pytest.mark.parametrize(
+    ("device", "count", "message"),
+    [("cuda:1", 8, "use 'auto', 'cuda' or 'cpu'"), ("cuda", 1, "4 processes on this machine, but each sees 1 GPUs")],
+)
+def test_a_device_that_several_processes_cannot_share(monkeypatch, device, count, message):
+    for name, value in TORCHRUN.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr("paxray_lib.devices.find_device", torch.device)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: count)
+    with pytest.raises(ValueError, match=message):
+        make_fabric(device, "float32")

@@ -1,0 +1,46 @@
+"""What each of two processes does for test_distributed.py, which starts them by torchrun: two_processes.py DATA OUT."""
+
+import os
+import sys
+from pathlib import Path
+
+import torch
+from sampledata import small_training
+
+from paxray_lib import train
+from paxray_lib.train import NotFinite, fit
+from paxray_lib.trainconfig import TrainConfig
+
+# One process takes as many images a step as two do here: 6 of 7, then the last one, for which one process has none.
+FROZEN = {"batch_size": 3, "epochs": 1, "schedule": "multistep", "gradient_clip": 1.0}
+# All 7 in one step, in batches of the same images whether two processes accumulate two or one process four.
+# One batch has one image: at 32 px BatchNorm would then see one value, and refuse.
+LIVE = {"batch_size": 2, "accumulate": 2, "epochs": 1, "image_size": 64, "crop_size": 64}
+
+
+def config(data, out, name: str, **settings) -> TrainConfig:
+    return TrainConfig(**{**small_training(Path(data), Path(out) / name), **settings})
+
+
+def freeze(frozen: bool, module=torch.nn.BatchNorm2d, train_of_modules=torch.nn.Module.train) -> None:
+    """Let BatchNorm use the statistics that it has, in training too."""
+    module.train = lambda self, mode=True: train_of_modules(self, mode and not frozen)
+
+
+def main(data: str, out: str) -> None:
+    freeze(True)
+    fit(config(data, out, "frozen", **FROZEN))
+    fit(config(data, out, "frozen", **{**FROZEN, "epochs": 2}), resume=True)
+    freeze(False)
+    fit(config(data, out, "live", **LIVE))
+    rank = int(os.environ["RANK"])
+    if rank == 1:  # one process sees it, both stop
+        train.dice_bce_coarse = lambda logits, *_: logits.sum() * float("nan")
+    try:
+        fit(config(data, out, "nan", **LIVE))
+    except NotFinite as error:
+        (Path(out) / f"stopped{rank}.txt").write_text(str(error))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
