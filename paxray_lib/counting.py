@@ -1,6 +1,12 @@
-"""Go through a data set with a model and count: pixels per image and label, all that scores are made from."""
+"""Go through a data set with a model and count, per image and label, all that scores are made from.
 
-from collections.abc import Iterable, Iterator
+`count_dataset` counts pixels, which is what a validation during training needs. `measure_dataset` also compares
+boundaries and sorts probabilities into bins.
+"""
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -8,10 +14,14 @@ import torch
 from paxray_lib.common import map_ahead, progress
 from paxray_lib.dataset import PaxrayDataset, Sample
 from paxray_lib.masks import PackedMasks
-from paxray_lib.metrics import Counts, counts
+from paxray_lib.metrics import Counts, counts, pack_decisions
 from paxray_lib.model import AnatomySegmenter, optimize_for_inference
-from paxray_lib.processes import gather_rows
-from paxray_lib.segment import decide
+from paxray_lib.processes import gather_items, gather_rows, rank_and_world
+from paxray_lib.reliability import GRID, Reliability, bin_pixels
+from paxray_lib.segment import each_logits
+from paxray_lib.surface import Surface, surface
+
+_T = TypeVar("_T")
 
 
 def check_targets(dataset: PaxrayDataset) -> None:
@@ -52,12 +62,51 @@ def count_dataset(
     """
     check_targets(dataset)
     model = fast_copy(model)
-    indices = range(rank, len(dataset), world)
-    prepared = map_ahead(lambda i: _prepare(model, dataset[i]), indices, ahead=2 * batch_size)
-    shown = prepared if quiet else progress(prepared, f"evaluating {dataset.split}", len(indices))
-    parts = [_count_batch(model, batch, threshold) for batch in _batches(shown, batch_size)]
+
+    def count(logits: torch.Tensor, sample: Sample) -> Counts:
+        return _count(pack_decisions(logits, threshold)[0], sample.masks)
+
+    parts = list(_for_each(model, dataset, count, batch_size, quiet, range(rank, len(dataset), world)))
     nothing = np.zeros((0, len(dataset.labels)), np.int64)
     return Counts.concat([Counts(nothing, nothing, nothing), *parts])
+
+
+@dataclass(frozen=True)
+class Measured:
+    """All that the tables and figures of an evaluation are made from.
+
+    Attributes
+    ----------
+    counts : Counts of (N, L)
+    surface : Surface of (N, L), or None
+    reliability : Reliability of (L, BINS), the sums over all images, or None
+    """
+
+    counts: Counts
+    surface: Surface | None = None
+    reliability: Reliability | None = None
+
+
+def measure_dataset(
+    model: torch.nn.Module, dataset: PaxrayDataset, threshold: float = 0.5, batch_size: int = 8
+) -> Measured:
+    """Count pixels, compare boundaries and sort probabilities of a model's decisions against a data set.
+
+    Several processes (see `processes`) share the images, and all of them return the whole. Boundaries are compared in
+    threads beside the network. For arguments and errors see `count_dataset`.
+    """
+    check_targets(dataset)
+    model, (rank, world) = fast_copy(model), rank_and_world()
+
+    def look(logits: torch.Tensor, sample: Sample) -> tuple:
+        bits = pack_decisions(logits, threshold)[0]
+        decided = PackedMasks(bits.cpu().numpy(), sample.masks.labels).resize(*sample.masks.shape[1:])
+        return _count(bits, sample.masks), decided, sample.masks, _bins(logits[0], sample.masks)
+
+    looked = _for_each(model, dataset, look, batch_size, rank > 0, range(rank, len(dataset), world))
+    compared = map_ahead(lambda item: (item[0], surface(*item[1:3]), item[3]), looked, ahead=4)
+    found, surfaces, bins = zip(*gather_items(list(compared)), strict=True)
+    return Measured(Counts.concat(found), Surface.concat(surfaces), Reliability.total(bins))
 
 
 def gather_counts(found: Counts) -> Counts:
@@ -73,8 +122,33 @@ def fast_copy(model: torch.nn.Module) -> torch.nn.Module:
     return optimize_for_inference(model, like.device, like.dtype)
 
 
-def _prepare(model: torch.nn.Module, sample: Sample) -> tuple[torch.Tensor, Sample]:
-    return torch.as_tensor(model.preprocess(sample.image)), sample
+def _for_each(
+    model: torch.nn.Module,
+    dataset: PaxrayDataset,
+    use: Callable[[torch.Tensor, Sample], _T],
+    batch_size: int,
+    quiet: bool,
+    indices: range,
+) -> Iterator[_T]:
+    """Yield what `use` makes of the logits (1, L, h, w) of some images and their samples, in order."""
+
+    def prepare(index: int) -> tuple[torch.Tensor, Sample]:
+        sample = dataset[index]
+        return torch.as_tensor(model.preprocess(sample.image)), sample
+
+    def use_finite(logits: torch.Tensor | None, sample: Sample) -> _T:
+        if logits is None:
+            raise ValueError(
+                f"{sample.name}: the network's output is not finite; are its weights from a finished training?"
+            )
+        return use(logits, sample)
+
+    prepared = map_ahead(prepare, indices, ahead=2 * batch_size)
+    shown = prepared if quiet else progress(prepared, f"evaluating {dataset.split}", len(indices))
+    for batch in _batches(shown, batch_size):
+        images, samples = zip(*batch, strict=True)
+        # not a loop: no variable may keep the logits of one image while those of the next are computed
+        yield from map(use_finite, each_logits(model, torch.stack(images), [None] * len(batch)), samples)
 
 
 def _batches(items: Iterable, size: int) -> Iterator[list]:
@@ -88,18 +162,16 @@ def _batches(items: Iterable, size: int) -> Iterator[list]:
         yield batch
 
 
-def _count_batch(model: torch.nn.Module, batch: list[tuple[torch.Tensor, Sample]], threshold: float) -> Counts:
-    images = torch.stack([image for image, _ in batch])  # (N, 3, h, w)
-    decided = decide(model, images, [None] * len(batch), threshold)
-    return Counts.concat(_count_image(bits, sample) for bits, (_, sample) in zip(decided, batch, strict=True))
-
-
-def _count_image(bits: torch.Tensor | None, sample: Sample) -> Counts:
-    target = sample.masks
-    if bits is None:
-        raise ValueError(
-            f"{sample.name}: the network's output is not finite; are these weights of a finished training?"
-        )
+def _count(bits: torch.Tensor, target: PackedMasks) -> Counts:
     if bits.shape[:2] == target.data.shape[:2]:  # counted where they are: from a GPU just the numbers travel
         return counts(bits[None], torch.from_numpy(target.data).to(bits.device)[None], labels=len(target.labels))
     return counts(PackedMasks(bits.cpu().numpy(), target.labels).resize(*target.shape[1:]), target)
+
+
+def _bins(logits: torch.Tensor, target: PackedMasks) -> Reliability:
+    """Sort the probabilities of a grid of pixels, at the network's size, into bins."""
+    size, (height, width) = logits.shape[-2:], target.shape[1:]
+    rows, columns = (np.arange(max(1, n // GRID) // 2, n, max(1, n // GRID)) for n in size)
+    probabilities = logits[:, rows[0] :: max(1, size[0] // GRID), columns[0] :: max(1, size[1] // GRID)].sigmoid()
+    true = target.gather(rows * height // size[0], columns * width // size[1]).unpack()
+    return bin_pixels(probabilities.cpu().numpy(), true)

@@ -2,11 +2,17 @@
 
 Files of an evaluation (`Evaluation.write`):
 
-    counts.npz       tp, fp, fn (N, L) int64; images, cases, views (N,), names (L,) text
-    per_label.csv    one row a label index: see `per_label_table`
-    summary.json     scores overall, per view and per group, each under both conventions: see `summarize`
+    counts.npz       images, cases, views (N,) and names (L,) text; tp, fp, fn (N, L) int64 pixels;
+                     surface_within, surface_total (N, L) int64 and surface_hd95 (N, L) float64, see `surface.Surface`;
+                     bins_pixels, bins_true (L, K) int64 and bins_probability (L, K) float64, see `reliability`
+    per_label.csv    one row a label index: see `tables.per_label_table`
+    summary.json     scores overall, per view and per group, each under both conventions: see `tables.summarize`;
+                     calibration_error (see `reliability`), and what was evaluated
+
+Both tables can be computed again from counts.npz alone.
 """
 
+import functools
 import json
 import os
 from collections.abc import Sequence
@@ -18,15 +24,19 @@ import pandas as pd
 import torch
 
 from paxray_lib.common import atomic_write
-from paxray_lib.counting import check_targets, count_dataset, gather_counts
+from paxray_lib.counting import check_targets, measure_dataset
 from paxray_lib.dataset import PaxrayDataset
 from paxray_lib.explore import thresholded_mean
 from paxray_lib.labels import LabelSet
-from paxray_lib.metrics import CONVENTIONS, Counts, counts, dice, iou, mean_score, per_label
+from paxray_lib.metrics import Counts, counts, mean_score
 from paxray_lib.model import load_model
-from paxray_lib.processes import is_first, local_device, rank_and_world
+from paxray_lib.processes import is_first, local_device
+from paxray_lib.reliability import Reliability, calibration_error
+from paxray_lib.surface import Surface, surface
+from paxray_lib.tables import columns_of, image_scores, per_label_table, summarize
 
-SCORES = {"iou": iou, "dice": dice}
+_SURFACE = ("within", "total", "hd95")
+_BINS = ("pixels", "true", "probability")
 
 
 @dataclass(frozen=True)
@@ -39,42 +49,71 @@ class Evaluation:
     labels : LabelSet
     images : DataFrame of N rows: image, case, view
     info : dict of what was evaluated: split, data file, model, threshold
+    surface : Surface of (N, L), or None
+    reliability : Reliability of (L, K), or None
     """
 
     counts: Counts
     labels: LabelSet
     images: pd.DataFrame
     info: dict = field(default_factory=dict)
+    surface: Surface | None = None
+    reliability: Reliability | None = None
 
-    @property
+    @functools.cached_property
     def per_label(self) -> pd.DataFrame:
-        """One row a label index, see `per_label_table`."""
-        return per_label_table(self.counts, self.labels)
+        """One row a label index, see `tables.per_label_table`."""
+        return per_label_table(self.counts, self.labels, self.images["case"], self.surface)
 
-    @property
+    @functools.cached_property
     def summary(self) -> dict:
-        """Scores overall, per view and per group, see `summarize`."""
-        return {**self.info, **summarize(self.counts, self.labels, self.images["view"])}
+        """Scores overall, per view and per group, see `tables.summarize`, with `info` and the calibration error."""
+        scores = summarize(self.counts, self.labels, self.images["view"], self.images["case"], self.surface)
+        error = {} if self.reliability is None else {"calibration_error": calibration_error(self.reliability)}
+        return {**self.info, **error, **scores}
 
     def scores_by_image(self) -> pd.DataFrame:
-        """Return image, case, view, and the mean IoU and Dice over the labels that occur in each image."""
+        """Return image, case, view, and the means over the labels in each image: iou_present, dice_present, ..."""
         table = self.images.copy()
-        for name, score in SCORES.items():
-            values = score(self.counts)
-            table[f"{name}_present"] = [mean_score(values[i : i + 1], "present") for i in range(len(values))]
+        for column, (values, convention) in columns_of(image_scores(self.counts, self.surface)).items():
+            if convention == "present":
+                table[column] = [mean_score(values[i : i + 1], convention) for i in range(len(values))]
         return table
+
+    def scores_by_group(self, score: str = "iou") -> pd.DataFrame:
+        """Return one row an image and group: image, case, view, group, and the mean over its labels in the image.
+
+        Parameters
+        ----------
+        score : iou, dice, precision, recall, or nsd
+        """
+        values = image_scores(self.counts, self.surface)[score]
+        parts = []
+        for group in self.labels.groups:
+            indices = [i for i, name in enumerate(self.labels.group) if name == group]
+            means = [mean_score(values[i : i + 1, indices], "present") for i in range(len(values))]
+            parts.append(self.images.assign(group=group, **{f"{score}_present": means}))
+        return pd.concat(parts, ignore_index=True)
 
     def write(self, folder: str | os.PathLike) -> None:
         """Write counts.npz, per_label.csv and summary.json, each atomically."""
         folder = Path(folder)
         with atomic_write(folder / "counts.npz") as path:
-            columns = {f"{name}s": self.images[name].astype(str).to_numpy(dtype=str) for name in self.images}
-            names = np.array(self.labels.names)
-            np.savez_compressed(path, tp=self.counts.tp, fp=self.counts.fp, fn=self.counts.fn, names=names, **columns)
+            np.savez_compressed(path, **self._arrays())
         with atomic_write(folder / "per_label.csv") as path:
             self.per_label.to_csv(path, index=False, float_format="%.6f")
         with atomic_write(folder / "summary.json") as path:
-            path.write_text(json.dumps(self.summary, indent=1, allow_nan=True), encoding="utf-8")
+            path.write_text(json.dumps(self.summary, indent=1, allow_nan=False), encoding="utf-8")
+
+    def _arrays(self) -> dict[str, np.ndarray]:
+        arrays = {f"{name}s": self.images[name].astype(str).to_numpy(dtype=str) for name in self.images}
+        arrays |= {"names": np.array(self.labels.names)}
+        arrays |= {"tp": self.counts.tp, "fp": self.counts.fp, "fn": self.counts.fn}
+        if self.surface is not None:
+            arrays |= {f"surface_{name}": getattr(self.surface, name) for name in _SURFACE}
+        if self.reliability is not None:
+            arrays |= {f"bins_{name}": getattr(self.reliability, name) for name in _BINS}
+        return arrays
 
     @classmethod
     def read(cls, folder: str | os.PathLike) -> "Evaluation":
@@ -84,9 +123,12 @@ class Evaluation:
             images = pd.DataFrame({name: file[f"{name}s"] for name in ("image", "case", "view")})
             found = Counts(file["tp"], file["fp"], file["fn"])
             labels = LabelSet(file["names"].tolist())
+            surface = Surface(*(file[f"surface_{name}"] for name in _SURFACE)) if "surface_total" in file else None
+            bins = Reliability(*(file[f"bins_{name}"] for name in _BINS)) if "bins_pixels" in file else None
         summary = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
-        info = {key: value for key, value in summary.items() if key not in ("overall", "views", "groups")}
-        return cls(found, labels, images, info)
+        computed = ("overall", "views", "groups", "calibration_error")
+        info = {key: value for key, value in summary.items() if key not in computed}
+        return cls(found, labels, images, info, surface, bins)
 
 
 def evaluate(
@@ -120,10 +162,10 @@ def evaluate(
         model = load_model(model, local_device(device))
     dataset = PaxrayDataset(data_root, datafile, split)
     check_labels(model.labels, dataset)
-    rank, world = rank_and_world()
-    found = gather_counts(count_dataset(model, dataset, threshold, quiet=rank > 0, rank=rank, world=world))
+    found = measure_dataset(model, dataset, threshold)
     info = {"model": name, "datafile": str(dataset.datafile.path), "split": split, "threshold": threshold}
-    result = Evaluation(found, dataset.labels, image_table(dataset), info)
+    images = image_table(dataset)
+    result = Evaluation(found.counts, dataset.labels, images, info, found.surface, found.reliability)
     if out is not None and is_first():
         result.write(out)
     return result
@@ -135,11 +177,14 @@ def evaluate_constant(
     """Evaluate the best constant guess: for each view the pixels that a label covers in most training images."""
     check_targets(test)
     guesses = {view: thresholded_mean(train, view, size) for view in views}
-    parts = []
+    found, surfaces = [], []
     for i, entry in enumerate(test.entries):
         target = test.masks(i)
-        parts.append(counts(guesses[entry.view or views[0]].resize(*target.shape[1:]), target))
-    return Evaluation(Counts.concat(parts), test.labels, image_table(test), {"model": "mean mask", "split": test.split})
+        guess = guesses[entry.view or views[0]].resize(*target.shape[1:])
+        found.append(counts(guess, target))
+        surfaces.append(surface(guess, target))
+    info = {"model": "mean mask", "split": test.split}
+    return Evaluation(Counts.concat(found), test.labels, image_table(test), info, Surface.concat(surfaces))
 
 
 def published_verdict(summary: dict, published_percent: float, tolerance: float = 0.3) -> str:
@@ -176,50 +221,3 @@ def check_labels(labels: LabelSet, dataset: PaxrayDataset) -> None:
         f"the model has {len(labels)} labels, but {dataset.datafile.path} has {len(dataset.labels)}{detail}; "
         "use the data file that the model was trained with"
     )
-
-
-def per_label_table(found: Counts, labels: LabelSet) -> pd.DataFrame:
-    """Return one row a label index.
-
-    Columns: index, label, group, side; images (whose target has the label), pixels (of the target in all images);
-    iou_published, iou_present, dice_published, dice_present (means over images, see `paxray_lib.metrics`).
-    """
-    true = found.tp + found.fn
-    table = pd.DataFrame(
-        {"index": range(len(labels)), "label": labels.names, "group": labels.group, "side": labels.side}
-    )
-    table["images"], table["pixels"] = (true > 0).sum(axis=0), true.sum(axis=0)
-    for name, score in SCORES.items():
-        values = score(found)
-        for convention in CONVENTIONS:
-            table[f"{name}_{convention}"] = per_label(values, convention)
-    return table
-
-
-def summarize(found: Counts, labels: LabelSet, views: Sequence[str]) -> dict:
-    """Return {"overall": scores, "views": {view: scores}, "groups": {group: scores}}.
-
-    Scores: images, labels (how many went in), iou_published, iou_present, dice_published, dice_present. A score without
-    any value is None.
-    """
-    views = np.asarray(views)
-    groups = {group: [i for i, g in enumerate(labels.group) if g == group] for group in labels.groups}
-    return {
-        "overall": _scores(found),
-        "views": {str(view): _scores(found[views == view]) for view in sorted(set(views))},
-        "groups": {group: _scores(_columns(found, indices)) for group, indices in groups.items()},
-    }
-
-
-def _columns(found: Counts, indices: list[int]) -> Counts:
-    return Counts(found.tp[:, indices], found.fp[:, indices], found.fn[:, indices])
-
-
-def _scores(found: Counts) -> dict:
-    result: dict = {"images": len(found), "labels": found.tp.shape[1]}
-    for name, score in SCORES.items():
-        values = score(found)
-        for convention in CONVENTIONS:
-            mean = mean_score(values, convention)
-            result[f"{name}_{convention}"] = None if np.isnan(mean) else mean
-    return result

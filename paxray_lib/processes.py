@@ -86,6 +86,12 @@ def gather_rows(part: np.ndarray) -> np.ndarray:
     return interleave(gather(part))
 
 
+def gather_items(part: Sequence[_T]) -> list[_T]:
+    """Return all things in order, in every process, from each one's share of them; all must call it."""
+    parts = gather(list(part))
+    return [parts[i % len(parts)][i // len(parts)] for i in range(sum(map(len, parts)))]
+
+
 def interleave(parts: Sequence[np.ndarray]) -> np.ndarray:
     """Return the array whose rows r, r + world, ... are `parts[r]`, in its order and of its dtype.
 

@@ -4,7 +4,7 @@ The network's coarse logits are enlarged one image at a time and compared with t
 probability and no stack of bool is ever made.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
@@ -44,6 +44,23 @@ def decide(
     threshold : a bit is set where the sigmoid is greater
     indices : the labels to decide on; all by default
     """
+
+    def pack(logits: torch.Tensor | None) -> torch.Tensor | None:
+        return None if logits is None else pack_decisions(logits, threshold)[0]
+
+    return list(map(pack, each_logits(model, inputs, mirror_views, indices)))  # no variable keeps an image's logits
+
+
+def each_logits(
+    model: torch.nn.Module,
+    inputs: torch.Tensor,
+    mirror_views: Sequence[str | None],
+    indices: Sequence[int] | None = None,
+) -> Iterator[torch.Tensor | None]:
+    """Yield the logits (1, L, h, w) float32 of each input in turn, None if not finite; arguments as for `decide`.
+
+    One image at a time, since 166 x 512 x 512 logits take 174 MB: be done with them before asking for the next.
+    """
     was_training = model.training
     model.eval()
     try:
@@ -53,17 +70,17 @@ def decide(
             coarse = model.coarse(inputs).float()  # (N, L, h / s, w / s)
             chosen = [i for i, view in enumerate(mirror_views) if view is not None]
             flipped = model.coarse(inputs[chosen].flip(-1)).float().split(1) if chosen else ()
-            mirrored = dict(zip(chosen, flipped, strict=True))
-            # one image at a time: the logits of one alone, 166 x 512 x 512, take 174 MB
-            return [
-                _decide(model, coarse[i : i + 1], mirrored.get(i), view, inputs.shape[-2:], threshold, indices)
-                for i, view in enumerate(mirror_views)
-            ]
+        mirrored = dict(zip(chosen, flipped, strict=True))
+        for i, view in enumerate(mirror_views):
+            with torch.inference_mode():  # not across a yield, where it would hold for the caller too
+                logits = _logits(model, coarse[i : i + 1], mirrored.get(i), view, inputs.shape[-2:], indices)
+            yield logits
+            del logits
     finally:
         model.train(was_training)
 
 
-def _decide(model, coarse, mirrored, view, size, threshold: float, indices) -> torch.Tensor | None:
+def _logits(model, coarse, mirrored, view, size, indices) -> torch.Tensor | None:
     if not (coarse.isfinite().all() and (mirrored is None or mirrored.isfinite().all())):
         return None
     indices = list(range(len(model.labels)) if indices is None else indices)
@@ -73,7 +90,7 @@ def _decide(model, coarse, mirrored, view, size, threshold: float, indices) -> t
         back = _enlarge(model, mirrored, partners, size).flip(-1)
         back[:, alone] = logits[:, alone]
         logits = logits.add_(back).div_(2)
-    return pack_decisions(logits, threshold)[0]
+    return logits
 
 
 def _enlarge(model, coarse: torch.Tensor, indices: list[int], size) -> torch.Tensor:

@@ -16,7 +16,7 @@ MODULES = {path.stem: ast.parse(path.read_text(encoding="utf-8")) for path in so
 # A module imports from its own layer or an earlier one. A new module gets a place here first.
 LAYERS = (
     "common labels metrics processes launch",
-    "bootstrap surface bits maskfiles masks images dicom runfolder profiles",
+    "bootstrap reliability surface bits maskfiles masks images dicom runfolder profiles",
     "dataset packing augment resident loader model networks devices published weights losses inputs overlay panels outputs"
     " dicomseg segment",
     "phantom looks scenes anatomy canvas skeleton organs projection check download explore structures ct body derive cases"

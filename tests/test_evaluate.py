@@ -8,12 +8,13 @@ from sampledata import write_tiny
 
 from paxray_lib.counting import count_dataset
 from paxray_lib.dataset import PaxrayDataset
-from paxray_lib.evaluate import Evaluation, evaluate, evaluate_constant, per_label_table, summarize
+from paxray_lib.evaluate import Evaluation, evaluate, evaluate_constant
 from paxray_lib.images import Preprocessing
 from paxray_lib.labels import LABELS, LabelSet
 from paxray_lib.metrics import Counts, counts, pack_decisions
 from paxray_lib.model import build_model
 from paxray_lib.processes import interleave
+from paxray_lib.tables import per_label_table, summarize
 
 
 class Oracle(torch.nn.Module):
@@ -125,7 +126,7 @@ def test_conventions_by_hand():
     assert table.loc["lung_left", "iou_present"] == pytest.approx(0.5)
     assert table.loc["lung_left", "iou_published"] == pytest.approx(0.25)
     assert table["images"].tolist() == [2, 0, 1]
-    summary = summarize(found, labels, ["frontal", "lateral"])
+    summary = summarize(found, labels, ["frontal", "lateral"], ["a", "a"])
     assert summary["overall"]["iou_present"] == pytest.approx((0.75 + 0.5) / 2)
     assert summary["overall"]["iou_published"] == pytest.approx((0.75 + 0 + 0.25) / 3)
     assert summary["groups"]["vertebrae"]["iou_present"] is None
