@@ -1,7 +1,7 @@
 """Which CT belongs to which segmentation: the pairs that `paxray project` works on."""
 
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,7 +27,7 @@ def find_cases(ct: str | os.PathLike, segmentation: str | os.PathLike) -> tuple[
     together whose names are the same without .nii or .nii.gz and without an ending of _ct or _0000 (CT) and of _seg,
     _segmentation, _totalseg or _labels (segmentation); a segmentation may be a folder of masks. A folder that holds
     ct.nii.gz is the CT of that folder's name, and its folder `segmentations` the segmentation, as in TotalSegmentator's
-    own data set.
+    own data set. In one folder for both, what has an ending of a segmentation is one.
 
     Returns
     -------
@@ -48,11 +48,15 @@ def find_cases(ct: str | os.PathLike, segmentation: str | os.PathLike) -> tuple[
             raise FileNotFoundError(f"{path}: no such file or folder")
     if ct.is_file():
         return [Case(_case_name(ct, _CT_ENDINGS), ct, segmentation)], []
-    scans, labels = _listed(ct, _CT_ENDINGS, _SEGMENTATION_ENDINGS), _listed_segmentations(segmentation)
+    if not segmentation.is_dir():
+        raise ValueError(f"{segmentation}: --ct is a folder, so --segmentation must be one too")
+    shared = ct.resolve() == segmentation.resolve()
+    scans = _listed(ct, lambda path: not stem_of(path).endswith(_SEGMENTATION_ENDINGS), _CT_ENDINGS)
+    for path in sorted(ct.glob("*/ct.nii.gz")):
+        _add(scans, path.parent.name, path)
+    labels = _listed_segmentations(segmentation, shared)
     if not scans:
         raise FileNotFoundError(f"{ct}: no .nii or .nii.gz file in this folder")
-    if ct.resolve() == segmentation.resolve():
-        scans = {name: path for name, path in scans.items() if labels.get(name) != path}
     cases = [Case(name, path, labels[name]) for name, path in sorted(scans.items()) if name in labels]
     unmatched = [f"{path}: no segmentation named {name}" for name, path in sorted(scans.items()) if name not in labels]
     unmatched += [f"{path}: no CT named {name}" for name, path in sorted(labels.items()) if name not in scans]
@@ -64,21 +68,20 @@ def _case_name(path: Path, endings: Iterable[str]) -> str:
     return next((stem[: -len(e)] for e in endings if stem.endswith(e) and len(stem) > len(e)), stem)
 
 
-def _listed(folder: Path, endings: tuple[str, ...], others: tuple[str, ...]) -> dict[str, Path]:
+def _listed(folder: Path, is_one: Callable[[Path], bool], endings: tuple[str, ...]) -> dict[str, Path]:
     found: dict[str, Path] = {}
-    for path in structure_files(folder):
-        if not stem_of(path).endswith(others):
-            _add(found, _case_name(path, endings), path)
-    for path in sorted(folder.glob("*/ct.nii.gz")):
-        _add(found, path.parent.name, path)
+    for path in filter(is_one, structure_files(folder)):
+        _add(found, _case_name(path, endings), path)
     return found
 
 
-def _listed_segmentations(folder: Path) -> dict[str, Path]:
-    if not folder.is_dir():
-        raise ValueError(f"{folder}: --ct is a folder, so --segmentation must be one too")
-    found = _listed(folder, _SEGMENTATION_ENDINGS, _CT_ENDINGS)
-    found = {name: path for name, path in found.items() if path.name != "ct.nii.gz"}
+def _listed_segmentations(folder: Path, shared: bool) -> dict[str, Path]:
+    """Return the segmentations of a folder by case; in a shared one the CTs are told apart by the ending."""
+    found = _listed(
+        folder,
+        lambda path: stem_of(path).endswith(_SEGMENTATION_ENDINGS) or not (shared or stem_of(path).endswith("_ct")),
+        _SEGMENTATION_ENDINGS,
+    )
     for path in sorted(path for path in folder.iterdir() if path.is_dir()):
         inner = path / "segmentations" if (path / "segmentations").is_dir() else path
         if any(file.name != "ct.nii.gz" for file in structure_files(inner)):

@@ -14,7 +14,7 @@ import nibabel
 import numpy as np
 from nibabel.orientations import apply_orientation, axcodes2ornt, io_orientation, ornt_transform
 
-from paxray_lib.structures import BUILT_IN, CODES, codes_of, header_names, is_in, read_names
+from paxray_lib.structures import BUILT_IN, CODES, codes_of, count_values, header_names, is_in, read_names
 
 MAX_OBLIQUE = 12.0  # degrees: up to here the closest axes are taken, beyond it shapes would be visibly skewed
 SUFFIXES = (".nii.gz", ".nii")
@@ -199,7 +199,7 @@ def _read_labels(path: Path, ct_image, ct: Path, names) -> tuple[np.ndarray, dic
     for value, name in known.items():
         if value <= high:
             table[value] = CODES.get(name, 0)
-    present = np.flatnonzero(np.bincount(values.ravel(), minlength=high + 1))[1 if low == 0 else 0 :]
+    present = np.flatnonzero(count_values(values, high + 1)[1:]) + 1
     unnamed = [int(value) for value in present if value not in known]
     unknown = sorted(known[int(value)] for value in present if value in known and known[int(value)] not in CODES)
     if len(unnamed) == len(present):
@@ -261,7 +261,7 @@ def _read_folder(folder: Path, ct_image, ct: Path) -> tuple[np.ndarray, dict]:
 
 
 def _check_chest(hu: np.ndarray, structures: np.ndarray, ct: Path, segmentation: Path) -> None:
-    counts = np.bincount(structures.ravel(), minlength=256)
+    counts = count_values(structures)
     present = {name for name, code in CODES.items() if counts[code] >= _FEW}
     lungs = [code for code in codes_of("lung") if counts[code] >= _FEW]
     thorax = [name for name in present if name.startswith(("rib_", "vertebrae_T"))]

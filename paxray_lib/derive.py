@@ -11,7 +11,7 @@ or with symmetric sums, so that a mirrored volume gives exactly the mirrored lab
   where a slice has none of it.
 - Under the diaphragm: inside the convex outline of lungs, heart and abdominal organs of each slice, what lies below the
   lungs and below the top of the abdominal organs in its column (beside the organs, below the weighted mean of their
-  tops). The midline of the vertebrae divides it into the hemidiaphragms.
+  tops), without parts thinner than 12 mm (chest wall). The midline of the vertebrae divides it into the hemidiaphragms.
 - Mediastinum: the heart, and inside the same outline what lies between the lungs (in rows without a lung, between their
   edges in the nearest rows), above the diaphragm and in front of the spine, without parts thinner than 6 mm. The plane
   midway between the bodies of T4 and T5 divides it into upper and lower.
@@ -31,7 +31,7 @@ from paxray_lib.body import disk
 from paxray_lib.ct import Scan
 from paxray_lib.labels import LABELS
 from paxray_lib.projection import LabelVolume
-from paxray_lib.structures import CODES, STRUCTURES, codes_of, is_in
+from paxray_lib.structures import CODES, STRUCTURES, codes_of, count_values, is_in
 
 _FRONT_MM = 10.0  # a shorter anterior part is the roughness of a floating rib's tip
 _LATERAL_MM = 3.0  # what counts as a rib's most lateral point
@@ -39,6 +39,7 @@ _LIMB_MM2, _LIMBS_APART_MM = 80.0, 15.0  # smallest piece of the aorta that coun
 _DOME_MM = 12.0  # between columns with lung or heart the diaphragm is interpolated over this distance
 _VESSEL_HU, _PLEURA_MM = -400, 3.0
 _THIN_MM = 3.0  # half of it: what is thinner between the lungs is roughness of their edges
+_WALL_MM = 6.0  # half of it: what is thinner between lung and outline is chest wall
 _ROUND = 1e-6  # of a voxel: rounding must not depend on the side
 _ANTERIOR = 160  # code of a rib's anterior part: this and its number in _RIBS
 _AORTA = {"aorta_ascending": 190, "aorta_arch": 191, "aorta_descending": 192}
@@ -193,23 +194,27 @@ def _regions(parts: np.ndarray, boxes, spacing, midline, absent: dict[str, str])
     regions = np.zeros(parts.shape, np.uint8)
     dome, top = _dome(chest, abdomen, spacing), _front_of_spine(parts, boxes)
     right, left = (is_in(parts, [c for c in codes_of("lung") if f"_{s}" in _name(c)]) for s in ("right", "left"))
-    halves, kernel = _halves(parts.shape[2], midline), disk(_THIN_MM, spacing)
+    halves = _halves(parts.shape[2], midline)
+    thin, wide = disk(_THIN_MM, spacing), disk(_WALL_MM, spacing)
     for z in range(len(parts)):
         outline = convex(chest[z] | abdomen[z])
         if not outline.any():
             continue
         free = outline & ~lung[z] & ~bone[z]
-        under = free & (z >= dome) & ~heart[z]
+        under = _opened(free & (z >= dome) & ~heart[z], wide)
         between = free & ~under & _between(right[z], left[z])
         if top is not None:
             between[top[z] :] = False
-        between = cv2.morphologyEx(between.view(np.uint8), cv2.MORPH_OPEN, kernel, borderValue=0).view(bool)
         np.copyto(regions[z], halves, where=under)
-        np.copyto(regions[z], np.uint8(_WHOLE), where=between | heart[z])
+        np.copyto(regions[z], np.uint8(_WHOLE), where=_opened(between, thin) | heart[z])
     if midline is None:
         absent |= dict.fromkeys(("hemidiaphragm_left", "hemidiaphragm_right"), "not derivable: no vertebra, no midline")
     _divide_mediastinum(regions, parts, boxes, absent)
     return regions
+
+
+def _opened(plane: np.ndarray, kernel: np.ndarray) -> np.ndarray:
+    return cv2.morphologyEx(plane.view(np.uint8), cv2.MORPH_OPEN, kernel, borderValue=0).view(bool)
 
 
 def _name(code: int) -> str:
@@ -361,7 +366,7 @@ def _list_absent(anatomy: Anatomy) -> None:
     """Add a reason for every label that no volume has, neither itself nor a part of it."""
     present: set[int] = set()
     for volume, names in anatomy.volumes:
-        counts = np.bincount(volume.ravel(), minlength=256)
+        counts = count_values(volume)
         found = (name for value, name in names.items() if counts[value])
         present.update(i for name in found for n in _several(name) for i in LABELS.index(n))
     for i in sorted(present):

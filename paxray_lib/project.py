@@ -9,7 +9,8 @@ import hashlib
 import json
 import os
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 
@@ -99,18 +100,17 @@ def project_scan(
     _check_settings(size, formation)
     body = body_mask(scan.hu, scan.spacing)
     box = bounding_box(body)
-    if formation == "attenuation":
-        hu = bounded(scan.hu, scan.structures, body, scan.spacing)[box]
-    else:
-        hu = np.where(body[box], scan.hu[box], np.int16(-1024))
-    anatomy = derive(scan)
-    shadows = cast_shadows([(np.ascontiguousarray(volume[box]), names) for volume, names in anatomy.volumes])
-    pixel_mm, views = fit_pixel(hu.shape, scan.spacing, size), {}
-    for view in VIEWS:
-        image = _image(hu, scan.spacing, view, size, pixel_mm, formation, exposure)
-        views[view] = image, project_masks(shadows, hu.shape, scan.spacing, view, size, pixel_mm)
-    check_sides(views["frontal"][1])
-    return Projected(views, pixel_mm, anatomy.absent, _cut(scan.structures))
+    body, hu, structures = (np.ascontiguousarray(volume[box]) for volume in (body, scan.hu, scan.structures))
+    cropped = replace(scan, hu=hu, structures=structures)
+    pixel_mm = fit_pixel(hu.shape, scan.spacing, size)
+    with ThreadPoolExecutor(1) as pool:
+        pictures = pool.submit(_pictures, cropped, body, size, pixel_mm, formation, exposure)
+        anatomy = derive(cropped)
+        shadows = cast_shadows(anatomy.volumes)
+        masks = {view: project_masks(shadows, hu.shape, scan.spacing, view, size, pixel_mm) for view in VIEWS}
+        views = {view: (picture, masks[view]) for view, picture in pictures.result().items()}
+    check_sides(masks["frontal"])
+    return Projected(views, pixel_mm, anatomy.absent, _cut(structures))
 
 
 def _check_settings(size: int, formation: str) -> None:
@@ -120,12 +120,18 @@ def _check_settings(size: int, formation: str) -> None:
         raise ValueError(f"formation must be one of {', '.join(FORMATIONS)}, got {formation!r}")
 
 
-def _image(hu, spacing, view: str, size: int, pixel_mm: float, formation: str, exposure: Exposure) -> np.ndarray:
+def _pictures(
+    scan: Scan, body: np.ndarray, size: int, pixel_mm: float, formation: str, exposure: Exposure
+) -> dict[str, np.ndarray]:
+    """Return the (size, size) uint8 image of each view."""
     if formation == "published":
-        level = equalized(hounsfield_sums(hu, spacing, view, size, pixel_mm))
+        hu = np.where(body, scan.hu, np.int16(-1024))
+        levels = {view: equalized(hounsfield_sums(hu, scan.spacing, view, size, pixel_mm)) for view in VIEWS}
     else:
-        level = radiograph(line_integrals(hu, spacing, view, size, pixel_mm, exposure.bone), exposure)
-    return np.rint(level * 255).astype(np.uint8)
+        hu = bounded(scan.hu, scan.structures, body, scan.spacing)
+        depths = {view: line_integrals(hu, scan.spacing, view, size, pixel_mm, exposure.bone) for view in VIEWS}
+        levels = {view: radiograph(depth, exposure) for view, depth in depths.items()}
+    return {view: np.rint(level * 255).astype(np.uint8) for view, level in levels.items()}
 
 
 def check_sides(masks: PackedMasks) -> None:
