@@ -141,12 +141,12 @@ def _reachable(url: str) -> bool:
 
 
 def fold_batch_norm(network: nn.Module) -> nn.Module:
-    """Return a copy in eval mode with each BatchNorm folded into the convolution before it.
+    """Return a copy in eval mode with each BatchNorm folded into the convolution before it, in float32.
 
     Pairs are those seen in a trial run, where a BatchNorm reads the output of one convolution. Should the logits then
     change by more than rounding, the copy is left as it was.
     """
-    network = copy.deepcopy(network).eval().requires_grad_(False)
+    network = copy.deepcopy(network).eval().float().requires_grad_(False)
     folded = copy.deepcopy(network)
     trial = torch.rand(1, 3, 128, 128, device=next(network.parameters()).device)
     for conv, norm in _conv_norm_pairs(network, trial):
