@@ -61,3 +61,33 @@ def small_training(root: Path, folder: Path) -> dict:
         "device": "cpu",
         "precision": "float32",
     }
+
+
+def random_evaluation(seed: int = 0, cases: int = 6):
+    """Return an Evaluation of random counts: two views of each case, a few labels, one rare and one never present."""
+    import pandas as pd
+
+    from paxray_lib.evaluate import Evaluation
+    from paxray_lib.metrics import Counts
+    from paxray_lib.reliability import Reliability
+    from paxray_lib.surface import Surface
+
+    rng = np.random.default_rng(seed)
+    labels = LabelSet(["lung_left", "lung_right", "heart", "rib_left_1", "t1", "c1"])
+    shape = (2 * cases, len(labels))
+    difficulty = np.repeat(rng.uniform(0.3, 0.9, cases), 2)[:, None]
+    true, fp = rng.integers(50, 99, shape), rng.integers(0, 20, shape)
+    true[1:, 3] = fp[1:, 3] = true[:, 5] = fp[:, 5] = 0
+    true[3, 4] = fp[5, 2] = fp[6, 1] = true[6, 1] = 0
+    tp = (true * np.clip(difficulty + rng.normal(0, 0.02, shape), 0, 1)).astype(int)
+    tp[5, 2] = 0  # missed
+    there = [true > 0, tp + fp > 0]
+    total = 9 * (there[0].astype(int) + there[1])
+    both = there[0] & there[1]
+    hd95 = np.where(both, rng.uniform(0, 30, shape), np.where(there[0] | there[1], np.inf, np.nan))
+    surface = Surface(np.where(both, rng.integers(0, 18, shape), 0), total, hd95)
+    pixels = rng.integers(0, 50, (len(labels), 20))
+    bins = Reliability(pixels, rng.integers(0, pixels + 1), pixels * (np.arange(20) + 0.5) / 20)
+    names = [(f"images/{case}{view}.png", str(case), view) for case in range(cases) for view in ("frontal", "lateral")]
+    images = pd.DataFrame(names, columns=["image", "case", "view"])
+    return Evaluation(Counts(tp, fp, true - tp), labels, images, {"split": "test"}, surface, bins)
