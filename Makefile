@@ -1,5 +1,6 @@
 # Everything runs in .venv, which the first target makes: Python 3.11 to 3.13 is all that has to be there.
 #   make demo                  the whole path on generated sample data, to runs/demo/index.html
+#   make sweep                 trainings with 100, 50 and 25 % of the images, to runs/sweep/index.html
 #   make test [SLOW=1]         lint, unit tests, notebook tests; SLOW=1 adds the slow ones
 #   make test ARGS="-k masks"  any options of pytest
 
@@ -13,13 +14,17 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 UV ?= uv
 INSTALL_LOG := $(VENV)/install.log
 
-.PHONY: help demo test check lab bench lock clean
+.PHONY: help demo sweep test check lab bench lock clean
 
 help: ## what there is to make
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-6s %s\n", $$1, $$2}' Makefile
 
 demo: $(STAMP) data/sample/paxray.json ## the whole path on sample data: explore, train, evaluate, predict
 	@$(BIN)/python -m paxray_lib run --profile notebooks/profiles/demo.yaml --out runs/demo --resume
+
+sweep: $(STAMP) data/sample/paxray.json ## trainings with all, half and a quarter of the sample data, compared
+	@$(BIN)/python -m paxray_lib sweep $(addprefix notebooks/profiles/sweep_,full.yaml half.yaml quarter.yaml) \
+		--out runs/sweep --resume
 
 test: check ## lint, then all tests (SLOW=1: the slow ones too)
 	@$(BIN)/python -m pytest $(if $(SLOW),,-m "not slow") $(ARGS)

@@ -298,6 +298,22 @@ def run(
     return run_notebooks(profile, settings, out, resume)
 
 
+@_command
+def sweep(
+    profiles: Annotated[list[Path], typer.Argument(help="YAML files of settings; members are named after them.")],
+    settings: Settings = [],  # noqa: B006 - typer reads the default, nobody changes it
+    out: Annotated[Path, typer.Option(help="Folder of the sweep, with a folder for each member.")] = Path("runs/sweep"),
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with the members that are not done.")] = False,
+):
+    """Run several profiles one after another and compare them on one page, index.html, in the sweep's folder.
+
+    Exit code 1 if a member failed (the others still run), 3 if the sweep was stopped; --resume goes on either way.
+    """
+    from paxray_lib.sweep import sweep as run_sweep
+
+    return run_sweep(profiles, settings, out, resume)
+
+
 def main() -> None:
     """Entry point of the console script."""
     app()

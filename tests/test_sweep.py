@@ -1,0 +1,389 @@
+"""Sweeps: members one after another, whatever happens to one of them, and every number of the page from the counts."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import nbformat
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+from sampledata import ROOT
+
+from paxray_lib import runfolder, sweeppage, sweepscores
+from paxray_lib.labels import LabelSet
+from paxray_lib.sweep import plan_members, sweep
+
+LABELS = LabelSet(["lung_left", "lung_right", "heart", "t8"])
+SWEEP = """
+import sys
+from paxray_lib.sweep import sweep
+folder = sys.argv[1]
+profiles = [f"{folder}/{name}.yaml" for name in sys.argv[2].split(",")]
+sys.exit(sweep(profiles, out=f"{folder}/out", resume=True, notebooks_dir=f"{folder}/notebooks", config_types={}))
+"""
+TRAIN = """
+import os, pathlib, time
+folder = pathlib.Path(run_dir)
+(folder / 'metrics.csv').write_text('epoch,train_loss,val_iou_present\\n1,0.9,0.2\\n2,0.5,\\n3,0.4,0.5\\n')
+with open(folder / 'begun.txt', 'a') as file: file.write(f'{resume} ')
+if needs and not pathlib.Path(needs).exists():
+    pathlib.Path(needs + '.waiting').write_text(str(os.getpid()))
+    raise ValueError('no <luck>') if fail else time.sleep(300)
+"""
+EVALUATE = """
+import pathlib, numpy as np
+folder = pathlib.Path(run_dir, 'evaluation'); folder.mkdir(exist_ok=True)
+rng = np.random.default_rng(seed)
+tp, fp, fn = (rng.integers(0, 9, (6, 4)) for _ in range(3))
+tp[:4, 3] = fp[:4, 3] = fn[:4, 3] = 0
+cases = ['a', 'a', 'b', 'b', 'c', 'd']
+views = ['frontal', 'lateral'] * 3
+names = ['lung_left', 'lung_right', 'heart', 't8']
+images = [f'{i}.png' for i in range(6)]
+np.savez(folder / 'counts.npz', tp=tp, fp=fp, fn=fn, images=images, cases=cases, views=views, names=names)
+"""
+TRAIN_HEAD = "run_dir = ''\nseed = 0\nneeds = ''\nfail = False\nresume = False"
+
+
+def write_notebook(path, head, body):
+    notebook = nbformat.v4.new_notebook()
+    notebook.metadata.kernelspec = {"name": "python3", "language": "python", "display_name": "Python 3"}
+    notebook.cells = [
+        nbformat.v4.new_code_cell(head, metadata={"tags": ["parameters"]}),
+        nbformat.v4.new_code_cell(body),
+    ]
+    path.parent.mkdir(exist_ok=True)
+    nbformat.write(notebook, path)
+
+
+@pytest.fixture
+def project(tmp_path):
+    """A project with a training and an evaluation that take no time, and profiles a, b, c."""
+    write_notebook(tmp_path / "notebooks/02_train.ipynb", TRAIN_HEAD, TRAIN)
+    write_notebook(tmp_path / "notebooks/03_evaluate.ipynb", "run_dir = ''\nseed = 0", EVALUATE)
+    for seed, name in enumerate("abc"):
+        (tmp_path / f"{name}.yaml").write_text(f"seed: {seed}\n")
+    return tmp_path
+
+
+def run(project, names, *overrides, **options):
+    profiles = [project / f"{name}.yaml" for name in names]
+    options = {"out": project / "out", "config_types": {}, **options}
+    return sweep(profiles, overrides, notebooks_dir=project / "notebooks", **options)
+
+
+def states(project):
+    return {step["name"]: step["state"] for step in runfolder.read_status(project / "out")["steps"]}
+
+
+def wait_for(condition, seconds=60):
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "waited in vain"
+        time.sleep(0.05)
+
+
+def start(project, names, waiting):
+    command = [sys.executable, "-c", SWEEP, str(project), ",".join(names)]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    wait_for(waiting.is_file)
+    return process
+
+
+def test_a_failing_member_is_listed_and_resumed(project, capfd):
+    (project / "b.yaml").write_text(f"seed: 1\nneeds: {project}/luck\nfail: true\n")
+    assert run(project, "abc") == 1
+    error = capfd.readouterr().err
+    assert "failed: b: 02_train: ValueError: no <luck>" in error
+    assert states(project) == {"a": "done", "b": "failed", "c": "done"}
+    check_page(project / "out")
+    text = (project / "out/index.html").read_text()
+    assert "ValueError: no &lt;luck&gt;" in text
+    assert "<luck>" not in text
+    found = json.loads((project / "out/sweep.json").read_text())
+    assert [(member["name"], member["state"]) for member in found["members"]] == [
+        ("a", "done"),
+        ("b", "failed"),
+        ("c", "done"),
+    ]
+    assert {row["member"] for row in found["scores"]} == {"a", "c"}
+
+    with pytest.raises(ValueError, match="holds a run already"):
+        run(project, "abc")
+    with pytest.raises(ValueError, match="was started with c too"):
+        run(project, "ab", resume=True)
+    with pytest.raises(ValueError, match=r"other settings: seed \(0 -> 7\)"):
+        run(project, "abc", "seed=7", resume=True)
+    (project / "luck").touch()
+    (project / "d.yaml").write_text("seed: 3\n")
+    assert run(project, "abcd", resume=True) == 0
+    assert states(project) == dict.fromkeys("abcd", "done")
+    assert (project / "out/a/begun.txt").read_text() == "False "
+    assert (project / "out/b/begun.txt").read_text() == "False True "
+    check_page(project / "out")
+    check_numbers(project / "out", "abcd")
+    assert "Page written" in (project / "out/a/index.html").read_text()
+
+
+def check_page(folder):
+    """Opens offline, and no link leads nowhere."""
+    text = (folder / "index.html").read_text()
+    assert not re.search(r"<(script|link|iframe)\b", text)
+    assert not re.search(r"(src|href)=[\"']?(https?:)?//", text)
+    links = re.findall(r'href="([^"]+)"', text)
+    assert links
+    for link in links:
+        assert (folder / link).exists(), link
+
+
+def test_killed_in_the_middle_and_resumed(project):
+    luck, waiting = project / "luck", project / "luck.waiting"
+    (project / "b.yaml").write_text(f"seed: 1\nneeds: {luck}\n")
+    process = start(project, "abc", waiting)
+    assert states(project) == {"a": "done", "b": "running", "c": "pending"}
+    with pytest.raises(ValueError, match=f"process {process.pid} is working in this folder"):
+        run(project, "abc", resume=True)
+    process.kill()
+    process.wait(timeout=20)
+    process.stderr.close()
+    assert states(project) == {"a": "done", "b": "interrupted", "c": "pending"}
+    check_page(project / "out")  # written after the first member
+    luck.touch()
+    assert run(project, "abc", resume=True) == 0
+    assert states(project) == dict.fromkeys("abc", "done")
+    assert (project / "out/a/begun.txt").read_text() == "False "
+    assert (project / "out/b/begun.txt").read_text() == "False True "
+    check_numbers(project / "out", "abc")
+
+
+def test_an_interrupt_ends_the_sweep(project):
+    (project / "b.yaml").write_text(f"seed: 1\nneeds: {project}/luck\n")
+    process = start(project, "abc", project / "luck.waiting")
+    process.terminate()
+    error = process.communicate(timeout=30)[1]
+    assert process.returncode == 3
+    assert "Traceback" not in error
+    assert "--resume goes on" in error
+    assert states(project) == {"a": "done", "b": "interrupted", "c": "pending"}
+    status = json.loads((project / "out/status.json").read_text())
+    assert status["state"] == "interrupted"
+    assert '<span class="state interrupted">' in (project / "out/index.html").read_text()
+    assert "02_train" in (project / "out/b/index.html").read_text()
+
+
+def test_a_time_limit_is_one_members_own(project):
+    (project / "a.yaml").write_text(f"seed: 1\nneeds: {project}/luck\ntime_limit: 8\n")
+    assert run(project, "ab") == 1
+    assert states(project) == {"a": "failed", "b": "done"}
+    assert "time limit of 8 s reached" in (project / "out/index.html").read_text()
+
+
+def test_a_full_disk_ends_the_sweep(project, monkeypatch, capfd):
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(sweeppage, "write_record", full)
+    assert run(project, "a") == 3
+    assert "No space left on device" in capfd.readouterr().err
+    assert runfolder.read_status(project / "out")["state"] == "failed"
+
+
+def test_refused_before_anything_runs(project):
+    (project / "other").mkdir()
+    (project / "other/A.yaml").write_text("seed: 1\n")
+    (project / "bad.yaml").write_text("sead: 1\n")
+    (project / "broken.yaml").write_text("a: [\n")
+    for names, overrides, message in [
+        (["a", "other/A"], [], "rename one"),
+        (["a", "bad"], [], r"bad.yaml: unknown key 'sead'; did you mean 'seed'\?"),
+        (["a", "broken"], [], "not readable as YAML"),
+        (["a", "absent"], [], "no such profile"),
+        (["a", "b"], ["run_dir=x"], "choose the sweep's folder with --out"),
+        ([], [], "no profile to run"),
+    ]:
+        with pytest.raises((ValueError, FileNotFoundError), match=message):
+            run(project, names, *overrides)
+    assert not (project / "out").exists()
+    (project / "out/b").mkdir(parents=True)
+    (project / "out/b/mine.txt").touch()
+    with pytest.raises(ValueError, match="holds other files"):
+        run(project, "ab")
+
+
+def test_wrong_settings_and_data_are_refused_with_the_profile_named(tmp_path, tiny):
+    profile = tmp_path / "p.yaml"
+    folder = tmp_path / "out"
+    profile.write_text(f"notebooks: [02_train]\ndata_root: {tiny}\nloss: presnt\n")
+    with pytest.raises(ValueError, match=r"p\.yaml: loss is 'presnt'; did you mean 'present'\?"):
+        plan_members([profile], [], folder, ROOT / "notebooks")
+    with pytest.raises(ValueError, match=r"p\.yaml: .*paxray_no\.json"):
+        plan_members([profile], ["loss=present", "datafile=paxray_no.json"], folder, ROOT / "notebooks")
+    (plan,) = plan_members([profile], ["loss=present"], folder, ROOT / "notebooks").values()
+    assert [path.stem for path in plan.notebooks] == ["02_train"]
+
+
+# Every number again, slowly, from counts.npz alone.
+
+
+def image_score(tp, fp, fn, name):
+    if tp + fp + fn == 0:
+        return None
+    return tp / (tp + fp + fn) if name == "iou" else 2 * tp / (2 * tp + fp + fn)
+
+
+def mean(values):
+    return sum(values) / len(values) if values else None
+
+
+def slow_score(counts, images, labels, score):
+    """Mean over images (a list, some of them several times), then over labels."""
+    name, convention = score.split("_")
+    per_label = []
+    for k in labels:
+        values = [image_score(*(int(counts[key][i, k]) for key in ("tp", "fp", "fn")), name) for i in images]
+        if convention == "published":
+            per_label.append(mean([value or 0.0 for value in values]))
+        else:
+            per_label.append(mean([value for value in values if value is not None]))
+    return mean([value for value in per_label if value is not None])
+
+
+def slow_draws(cases):
+    names = sorted(set(cases))
+    for row in np.random.default_rng(0).integers(0, len(names), (2000, len(names))):
+        yield [i for p in row for i, case in enumerate(cases) if case == names[p]]
+
+
+def slow_interval(values):
+    values = [value for value in values if value is not None]
+    return np.percentile(values, [2.5, 97.5])
+
+
+def load(path):
+    with np.load(path) as file:
+        return dict(file)
+
+
+def check_numbers(folder, names):
+    """Recompute sweep.json, scores.csv and every score on the page."""
+    counts = {name: load(folder / name / "evaluation/counts.npz") for name in names}
+    cases, views = counts["a"]["cases"].tolist(), counts["a"]["views"].tolist()
+    draws = list(slow_draws(cases))
+    rows = json.loads((folder / "sweep.json").read_text())["scores"]
+    assert len(rows) == len(names) * 4 * 6  # scores; overall, two views, three groups
+    table = pd.read_csv(folder / "scores.csv")
+    texts = re.sub(r"</?small>", "", (folder / "index.html").read_text())
+    for row, line in zip(rows, table.to_dict("records"), strict=True):
+        images = [i for i, view in enumerate(views) if row["part"] not in ("frontal", "lateral") or view == row["part"]]
+        labels = [k for k, group in enumerate(LABELS.group) if row["part"] in ("overall", "frontal", "lateral", group)]
+        inside = [[i for i in draw if i in images] for draw in draws]
+        mine, first = counts[row["member"]], counts["a"]
+        value, base = (slow_score(found, images, labels, row["score"]) for found in (mine, first))
+        assert row["value"] == pytest.approx(value)
+        assert line["value"] == pytest.approx(value, abs=1e-6)
+        if row["part"] != "overall" or row["score"] != "iou_present":
+            continue  # the slow intervals take a second each
+        resampled = [slow_score(mine, draw, labels, row["score"]) for draw in inside]
+        low, high = slow_interval(resampled)
+        assert (row["low"], row["high"]) == pytest.approx((low, high))
+        assert f"{value:.3f} ({low:.3f} to {high:.3f})" in texts
+        if row["member"] == "a":
+            assert row["difference"] is None
+            continue
+        based = [slow_score(first, draw, labels, row["score"]) for draw in inside]
+        low, high = slow_interval([x - y for x, y in zip(resampled, based, strict=True)])
+        assert row["difference"] == pytest.approx(value - base)
+        assert (row["difference_low"], row["difference_high"]) == pytest.approx((low, high))
+        assert f"{value - base:+.3f} ({low:+.3f} to {high:+.3f})" in texts
+    shown = re.findall(r'<td class="number">(?:<strong>)?([+-]?\d\.\d{3}|–)', texts)
+    known = {f"{row['value']:.3f}" for row in rows}
+    known |= {f"{row['difference']:+.3f}" for row in rows if row["difference"] is not None}
+    assert len(shown) == len(names) * (4 + 2 * 6) + (len(names) - 1) * 4
+    assert set(shown) <= known
+
+
+def member(name, folder, **changes):
+    scored = sweepscores.Scored.read(folder) if folder else None
+    values = {"settings": {}, "train_images": 8, "synthetic": False, "scored": scored, "metrics": pd.DataFrame()}
+    values |= {"folder": Path(name), "state": "done", "error": None, "seconds": None, "provenance": {}, "trouble": ""}
+    return sweepscores.Member(name=name, **{**values, **changes})
+
+
+@pytest.fixture
+def counts(tmp_path):
+    exec(EVALUATE, {"run_dir": str(tmp_path), "seed": 5})
+    return tmp_path / "evaluation/counts.npz"
+
+
+def test_differences_need_the_same_images(counts, tmp_path):
+    other = load(counts)
+    other["images"] = other["images"][::-1]
+    np.savez(tmp_path / "other.npz", **other)
+    table = sweepscores.score_table([member("a", counts), member("b", tmp_path / "other.npz"), member("c", counts)])
+    missing = table.set_index("member")["difference"].isna().groupby(level=0).all()
+    assert missing.to_dict() == {"a": True, "b": True, "c": False}
+    same = table[table["member"] == "c"]
+    assert (same[["difference", "difference_low", "difference_high"]] == 0).all(axis=None)
+
+
+def test_one_patient_has_no_interval(counts, tmp_path):
+    other = load(counts)
+    other["cases"] = np.array(["a"] * 6)
+    np.savez(tmp_path / "other.npz", **other)
+    table = sweepscores.score_table([member("a", tmp_path / "other.npz")])
+    assert table[["low", "high"]].isna().all(axis=None)
+    assert "to nan" not in sweeppage._score_tables([], table)
+
+
+def test_a_damaged_file_is_named_and_left_out(tmp_path):
+    folder = tmp_path / "a"
+    for name in ("evaluation/counts.npz", "metrics.csv", "config.yaml"):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(b"PK\x03\x04 \x00[")
+    (folder / "metrics.csv").write_bytes(b"")
+    found = sweepscores.read_member("a", folder, tmp_path, {"state": "done"}, {"data_root": "nowhere"})
+    assert found.scored is None
+    assert found.metrics.empty
+    for word in ("counts.npz", "metrics.csv", "config.yaml", "nowhere"):
+        assert word in found.trouble
+
+
+RECIPE = yaml.safe_load((ROOT / "notebooks/profiles/paxray_full.yaml").read_text())
+
+
+@pytest.mark.parametrize(
+    ("settings", "synthetic", "shown"),
+    [
+        ({}, False, 60.6),
+        ({"device": "cuda", "workers": 9, "seed": 1}, False, 60.6),
+        ({}, True, None),
+        ({"epochs": 5}, False, None),
+        ({"encoder_weights": None}, False, None),
+        ({"published": None}, False, None),
+        ({"weights": "weights/paxray_full.pth", "epochs": 5}, False, 60.6),
+    ],
+)
+def test_published_figures_belong_to_the_published_recipe(settings, synthetic, shown):
+    found = member("a", None, settings={**RECIPE, "published": 60.6, **settings}, synthetic=synthetic)
+    assert sweeppage.published_score(found) == shown
+
+
+def test_the_fraction_figure_is_for_members_that_differ_in_their_data_alone(counts):
+    members = [
+        member(name, counts, train_images=number, settings={"datafile": f"{name}.json", "epochs": 2})
+        for name, number in (("full", 8), ("half", 4), ("quarter", 2))
+    ]
+    points = sweeppage.fraction_points(members, sweepscores.score_table(members))
+    assert points["train_images"].tolist() == [8, 4, 2]
+    assert points["paper"].isna().all()
+    members[1] = member("half", counts, train_images=4, settings={"epochs": 3})
+    assert sweeppage.fraction_points(members, sweepscores.score_table(members)).empty
+    same = [member("a", counts), member("b", counts)]
+    assert sweeppage.fraction_points(same, sweepscores.score_table(same)).empty
