@@ -1,0 +1,240 @@
+"""Every entry of per_label.csv and summary.json, computed again from counts.npz alone by loops and lists."""
+
+import json
+import math
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from sampledata import random_evaluation
+
+from paxray_lib import bootstrap
+from paxray_lib.evaluate import Evaluation
+from paxray_lib.labels import LabelSet
+from paxray_lib.metrics import counts, dice, iou, precision, recall
+
+NONE = float("nan")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("evaluation")
+    random_evaluation().write(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def data(folder):
+    with np.load(folder / "counts.npz") as file:
+        return {name: file[name].tolist() for name in file}
+
+
+def ratio(part, whole):
+    return part / whole if whole else NONE
+
+
+def score_of(data, name, i, k):
+    """One score of image i and label k; NaN where it has none."""
+    tp, fp, fn = (data[key][i][k] for key in ("tp", "fp", "fn"))
+    return {
+        "iou": ratio(tp, tp + fp + fn),
+        "dice": ratio(2 * tp, 2 * tp + fp + fn),
+        "precision": ratio(tp, tp + fp),
+        "recall": ratio(tp, tp + fn),
+        "nsd": ratio(data["surface_within"][i][k], data["surface_total"][i][k]),
+    }[name]
+
+
+def mean(values):
+    values = [value for value in values if not math.isnan(value)]
+    return sum(values) / len(values) if values else NONE
+
+
+def label_mean(data, column, images, k):
+    name, convention = column.split("_")
+    values = [score_of(data, name, i, k) for i in images]
+    if convention == "published":
+        values = [0 if math.isnan(value) else value for value in values]
+    return mean(values)
+
+
+def overall_mean(data, column, images, labels):
+    return mean([label_mean(data, column, images, k) for k in labels])
+
+
+def resamples(data, images):
+    """Lists of images, those of the drawn cases among `images`; 2000 of them."""
+    cases = sorted(set(data["cases"]))
+    for draws in np.random.default_rng(0).integers(0, len(cases), (2000, len(cases))):
+        yield [i for draw in draws for i in images if data["cases"][i] == cases[draw]]
+
+
+def interval(values):
+    values = [value for value in values if not math.isnan(value)]
+    return tuple(np.percentile(values, [2.5, 97.5])) if values else (NONE, NONE)
+
+
+def upper_median(values):
+    values = sorted(value for value in values if not math.isnan(value))
+    return values[len(values) // 2] if values else NONE
+
+
+COLUMNS = (
+    "iou_published", "iou_present", "dice_published", "dice_present",
+    "precision_present", "recall_present", "nsd_present",
+)  # fmt: skip
+
+
+def test_every_entry_of_per_label_csv(folder, data):
+    table = pd.read_csv(folder / "per_label.csv", keep_default_na=False)
+    names, images = data["names"], range(len(data["images"]))
+    labels = LabelSet(names)
+    assert len(table) == len(names)
+    draws = list(resamples(data, images))
+    for k, row in table.iterrows():
+        tp, fp, fn = ([counts[k] for counts in data[key]] for key in ("tp", "fp", "fn"))
+        expected = {
+            "index": k,
+            "label": names[k],
+            "group": labels.group[k],
+            "side": labels.side[k],
+            "images": sum(a + b > 0 for a, b in zip(tp, fn, strict=True)),
+            "missed": sum(a + b > 0 and a + c == 0 for a, b, c in zip(tp, fn, fp, strict=True)),
+            "invented": sum(a + b == 0 and a + c > 0 for a, b, c in zip(tp, fn, fp, strict=True)),
+            "pixels": sum(tp) + sum(fn),
+            "hd95_median": upper_median([data["surface_hd95"][i][k] for i in images]),
+        }
+        expected |= {column: label_mean(data, column, images, k) for column in COLUMNS}
+        for column in ("iou_present", "dice_present", "nsd_present"):
+            name = column.split("_")[0]
+            patients = {data["cases"][i] for i in images if not math.isnan(score_of(data, name, i, k))}
+            ends = interval([label_mean(data, column, draw, k) for draw in draws]) if len(patients) > 1 else (NONE,) * 2
+            expected |= dict(zip((f"{column}_low", f"{column}_high"), ends, strict=True))
+        assert set(row.index) == set(expected)
+        for column, value in expected.items():
+            if isinstance(value, str):
+                assert row[column] == value
+            else:
+                assert float("nan" if row[column] == "" else row[column]) == pytest.approx(value, abs=1e-6, nan_ok=True), (column, names[k])
+
+
+def plain(value):
+    return value if math.isfinite(value) else None
+
+
+def expected_scores(data, images, labels):
+    patients = {data["cases"][i] for i in images}
+    scores = {"images": len(images), "patients": len(patients), "labels": len(labels)}
+    draws = list(resamples(data, images))
+    for column in COLUMNS:
+        scores[column] = plain(overall_mean(data, column, images, labels))
+        scores[f"{column}_interval"] = list(map(plain, interval_of_means(data, column, draws, labels)))
+    hd95 = [data["surface_hd95"][i][k] for i in images for k in labels]
+    return {**scores, "hd95_median": plain(upper_median(hd95))}
+
+
+def interval_of_means(data, column, draws, labels):
+    """The scores are looked up, which leaves seconds of loops over 2000 resamples instead of minutes."""
+    name, convention = column.split("_")
+    everything = range(len(data["images"]))
+    known = {(i, k): score_of(data, name, i, k) for i in everything for k in labels}
+    if convention == "published":
+        known = {place: 0 if math.isnan(value) else value for place, value in known.items()}
+    return interval([mean([mean([known[i, k] for i in draw]) for k in labels]) for draw in draws])
+
+
+@pytest.mark.slow
+def test_every_entry_of_summary_json(folder, data):
+    summary = json.loads((folder / "summary.json").read_text())
+    labels = LabelSet(data["names"])
+    images, everything = list(range(len(data["images"]))), list(range(len(labels)))
+    groups = sorted(set(labels.group))
+    expected = {
+        "overall": expected_scores(data, images, everything),
+        "views": {
+            view: expected_scores(data, [i for i in images if data["views"][i] == view], everything)
+            for view in ("frontal", "lateral")
+        },
+        "groups": {
+            group: expected_scores(data, images, [k for k in everything if labels.group[k] == group])
+            for group in groups
+        },
+    }
+    pixels, true, probability = (np.sum(data[f"bins_{name}"], axis=0) for name in ("pixels", "true", "probability"))
+    gaps = [n * abs(t / n - p / n) for n, t, p in zip(pixels, true, probability, strict=True) if n]
+    assert summary.pop("calibration_error") == pytest.approx(sum(gaps) / pixels.sum())
+    assert summary.pop("split") == "test"
+    assert set(summary) == set(expected)
+    assert set(summary["groups"]) == set(groups)
+    places = [(summary["overall"], expected["overall"])]
+    places += [(summary[part][name], expected[part][name]) for part in ("views", "groups") for name in expected[part]]
+    for found, wanted in places:
+        assert set(found) == set(wanted)
+        for key, value in wanted.items():
+            assert found[key] == (value if value is None or value == [None, None] else pytest.approx(value)), key
+
+
+def test_what_is_read_again_gives_the_same_tables(folder):
+    again = Evaluation.read(folder)
+    assert again.summary == json.loads((folder / "summary.json").read_text())
+    pd.testing.assert_frame_equal(again.per_label, random_evaluation().per_label)
+    by_group = again.scores_by_group("nsd")
+    assert len(by_group) == len(again.images) * len(again.labels.groups)
+    heart = by_group[by_group["group"] == "heart"]
+    np.testing.assert_allclose(heart["nsd_present"], again.surface.nsd[:, again.labels.index("heart")[0]])
+
+
+def test_scores_equal_those_of_torchmetrics():
+    from torchmetrics.functional import classification
+
+    rng = np.random.default_rng(0)
+    pred, true = (rng.random((12, 9, 11)) < rng.random((12, 1, 1)) for _ in range(2))
+    pred[0] = true[1] = pred[2] = true[2] = False
+    true[3] = pred[3]
+    found = counts_of(pred, true)
+    ours = {"jaccard_index": iou, "f1_score": dice, "precision": precision, "recall": recall}
+    for name, score in ours.items():
+        function = getattr(classification, f"binary_{name}")
+        for k, value in enumerate(score(found)[0]):
+            theirs = float(function(torch.from_numpy(pred[k]).int(), torch.from_numpy(true[k]).int()))
+            # it has 0, as the published convention does, where there is nothing to divide by
+            assert theirs == pytest.approx(0 if np.isnan(value) else value), (name, k)
+
+
+def counts_of(pred, true):
+    return counts(pred[None], true[None])
+
+
+# -- the bootstrap
+
+
+def test_images_of_a_patient_are_drawn_together():
+    cases = ["b", "a", "b", "c", "a"]
+    weights = bootstrap.draw_weights(cases, resamples=300)
+    assert weights.shape == (300, 5)
+    np.testing.assert_array_equal(weights[:, 0], weights[:, 2])
+    np.testing.assert_array_equal(weights[:, 1], weights[:, 4])
+    np.testing.assert_array_equal(weights[:, 0] + weights[:, 1] + weights[:, 3], 3)
+    assert not np.array_equal(weights, bootstrap.draw_weights(cases, resamples=300, seed=1))
+    np.testing.assert_array_equal(weights, bootstrap.draw_weights(cases, resamples=300))
+
+
+def test_interval_is_numpys_percentile():
+    rng = np.random.default_rng(0)
+    values = rng.normal(size=(400, 5))
+    values[rng.random(values.shape) < 0.3] = np.nan
+    values[:, 3], values[1:, 4] = np.nan, np.nan
+    for end, percent in zip(bootstrap.interval(values), (2.5, 97.5), strict=True):
+        known = np.nanpercentile(values[:, [0, 1, 2, 4]], percent, axis=0)
+        np.testing.assert_allclose(end[[0, 1, 2, 4]], known)
+        assert np.isnan(end[3])
+
+
+def test_interval_covers_the_truth_about_as_often_as_it_says():
+    rng, hits = np.random.default_rng(1), 0
+    weights = bootstrap.draw_weights(range(40), resamples=500)
+    for _ in range(200):
+        low, high = bootstrap.interval(bootstrap.resample_per_label(rng.normal(0.7, 0.1, (40, 1)), weights, "present"))
+        hits += low[0] <= 0.7 <= high[0]
+    assert 0.88 <= hits / 200 <= 0.99
