@@ -37,7 +37,8 @@ class _NotebookFigure(Figure):
         return buffer.getvalue()
 
 
-def _figure(width: float, height: float) -> Figure:
+def new_figure(width: float, height: float) -> Figure:
+    """Return an empty figure of a size in inches, for a notebook to show."""
     return _NotebookFigure(figsize=(width, height), dpi=80, layout="constrained")
 
 
@@ -48,7 +49,7 @@ def as_bytes(pixels: np.ndarray) -> np.ndarray:
 
 def plot_samples(samples: Sequence[Sample], names: Sequence[str]) -> Figure:
     """Each sample as a column: the image, and below it the labels that `names` select (see `LabelSet.select`)."""
-    figure = _figure(2.9 * len(samples), 6.0)
+    figure = new_figure(2.9 * len(samples), 6.0)
     axes = figure.subplots(2, len(samples), squeeze=False)
     for column, sample in zip(axes.T, samples, strict=True):
         pixels, indices = as_bytes(sample.image), sample.masks.labels.select(*names)
@@ -77,7 +78,7 @@ def plot_by_label(values: Mapping[str, Sequence[float]], labels: LabelSet, xlabe
         What the numbers are, with the unit.
     """
     rows = -(-len(labels) // columns)
-    figure = _figure(4.0 * columns, 0.2 * rows + 1.3)
+    figure = new_figure(4.0 * columns, 0.2 * rows + 1.3)
     top = np.nanmax([np.nanmax(series) for series in values.values()])
     for k, axis in enumerate(np.atleast_1d(figure.subplots(1, columns, sharex=True))):
         part = range(k * rows, min((k + 1) * rows, len(labels)))
@@ -113,7 +114,7 @@ def plot_mean_masks(means: Mapping[str, np.ndarray], labels: LabelSet, names: Se
     ----------
     means : mapping of view to (L, size, size) float array in 0..1
     """
-    figure = _figure(2.2 * len(names) + 0.6, 2.3 * len(means))
+    figure = new_figure(2.2 * len(names) + 0.6, 2.3 * len(means))
     axes = figure.subplots(len(means), len(names), squeeze=False)
     for row, (view, mean) in zip(axes, means.items(), strict=True):
         for axis, name in zip(row, names, strict=True):
@@ -126,7 +127,7 @@ def plot_mean_masks(means: Mapping[str, np.ndarray], labels: LabelSet, names: Se
 
 def plot_training(metrics: pd.DataFrame) -> Figure:
     """Loss and validation scores of a run, from its `metrics.csv`."""
-    figure = _figure(10.0, 3.4)
+    figure = new_figure(10.0, 3.4)
     left, right = figure.subplots(1, 2)
     left.plot(metrics["epoch"], metrics["train_loss"], color="#333333")
     left.set(xlabel="epoch", ylabel="training loss (cross-entropy + Dice)")
@@ -151,7 +152,7 @@ def plot_groups(summaries: Mapping[str, Mapping], score: str = "iou_present") ->
     """
     first = next(iter(summaries.values()))
     groups = ["overall", *first["groups"]]
-    figure = _figure(10.0, 3.4)
+    figure = new_figure(10.0, 3.4)
     axis = figure.subplots()
     width = 0.8 / len(summaries)
     for k, (name, summary) in enumerate(summaries.items()):
@@ -174,7 +175,7 @@ def _score(summary: Mapping, group: str, score: str) -> float:
 def plot_comparison(samples: Sequence[Sample], predictions: Sequence[PackedMasks], names: Sequence[str]) -> Figure:
     """Each sample as a row: the image, ground truth, prediction, and their difference for the labels of `names`."""
     titles = ("image", "ground truth", "prediction", "difference")
-    figure = _figure(11.0, 2.9 * len(samples) + 0.4)
+    figure = new_figure(11.0, 2.9 * len(samples) + 0.4)
     axes = figure.subplots(len(samples), len(titles), squeeze=False)
     for row, sample, prediction in zip(axes, samples, predictions, strict=True):
         pixels, indices = as_bytes(sample.image), sample.masks.labels.select(*names)
@@ -206,7 +207,7 @@ def plot_predictions(
     """Images of any size with the predicted labels that `names` select, side by side."""
     columns = min(4, len(images))
     rows = -(-len(images) // columns)
-    figure = _figure(2.9 * columns, 3.1 * rows)
+    figure = new_figure(2.9 * columns, 3.1 * rows)
     axes = figure.subplots(rows, columns, squeeze=False).ravel()
     for axis in axes:
         axis.set_axis_off()
@@ -218,7 +219,7 @@ def plot_predictions(
 
 def plot_score_distribution(scores: pd.DataFrame, score: str = "iou_present") -> Figure:
     """Histogram of one score by image, frontal and lateral apart, from `Evaluation.scores_by_image`."""
-    figure = _figure(7.0, 3.0)
+    figure = new_figure(7.0, 3.0)
     axis = figure.subplots()
     views = [scores.loc[scores["view"] == view, score].dropna() for view in ("frontal", "lateral")]
     axis.hist(

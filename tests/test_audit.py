@@ -4,8 +4,6 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import assume, given, settings
-from hypothesis import strategies as st
 from phantoms import exchange, phantom, renamed, write_phantoms
 from sampledata import write_tiny
 
@@ -15,7 +13,7 @@ from paxray_lib.dataset import read_datafile
 from paxray_lib.labels import LABELS, LabelSet
 from paxray_lib.masks import PackedMasks
 from paxray_lib.rules import rules
-from paxray_lib.survey import take_survey, tree_pairs
+from paxray_lib.survey import moments, take_survey, tree_pairs
 
 EXCHANGES = [
     ("rib_left_5", "rib_right_5"),
@@ -66,10 +64,11 @@ def clean(tmp_path_factory):
 def shuffled(clean):
     """Return the clean survey as it would be with the labels in another order: as `take_survey`, but at once."""
     child, parent = np.array(tree_pairs(LABELS)).T
-    stacks = [phantom(0, c)[v][1].unpack() for c in range(12) for v in ("frontal", "lateral")]
+    places = zip(clean.images["case"].str[4:].astype(int), clean.images["view"], strict=True)
+    each = np.stack([moments(phantom(0, case)[view][1]).shared for case, view in places])  # (N, L, L)
 
     def change(order):
-        outside = np.stack([(s[order[child]] & ~s[order[parent]]).sum((1, 2)) for s in stacks])
+        outside = clean.areas[:, order[child]] - each[:, order[child], order[parent]]
         columns = {name: getattr(clean, name)[:, order] for name in ("areas", "rows", "columns", "brightness")}
         shared = {view: matrix[np.ix_(order, order)] for view, matrix in clean.shared.items()}
         return replace(clean, outside=outside, shared=shared, **columns)
@@ -93,14 +92,16 @@ def test_an_exchange_of_two_names_is_found_and_named(shuffled, names):
     assert f"fits the name {first}" in message
 
 
-@settings(max_examples=25)
-@given(st.data())
-def test_hardly_any_exchange_of_two_ribs_or_vertebrae_escapes(shuffled, data):
-    often = [i for i in LABELS.select("ribs", "vertebrae") if (shuffled(np.arange(166)).areas[:, i] > 0).sum() > 20]
-    first, second = data.draw(st.permutations(often))[:2]
-    names = LABELS.names[first], LABELS.names[second]
-    assume(not {"rib_11", "rib_12"} & {name.replace("left_", "").replace("right_", "") for name in names})
-    assert pairs(shuffled(exchange(*names))) == {names, names[::-1]}
+def test_hardly_any_exchange_of_two_labels_escapes(clean, shuffled):
+    often = np.flatnonzero((clean.areas > 0).sum(axis=0) > 20)
+    rng, named, noticed, tries = np.random.default_rng(0), 0, 0, 60
+    for _ in range(tries):
+        first, second = (LABELS.names[i] for i in rng.choice(often, 2, replace=False))
+        survey = shuffled(exchange(first, second))
+        named += pairs(survey) == {(first, second), (second, first)}
+        noticed += bool(errors(survey))
+    assert noticed == tries
+    assert named >= 0.95 * tries
 
 
 def test_the_planting_of_the_tests_is_that_of_files(tmp_path, shuffled):

@@ -1,0 +1,47 @@
+import numpy as np
+import pytest
+from test_plots import drawn, overlaps
+
+from paxray_lib import plots_data
+from paxray_lib.audit import tree_table
+from paxray_lib.dataset import PaxrayDataset, read_datafile
+from paxray_lib.explore import mean_masks, overlap_matrix, position_table, unusual_table
+from paxray_lib.survey import VIEWS, take_survey
+
+
+@pytest.fixture(scope="module")
+def survey(tiny):
+    return take_survey(read_datafile(tiny))
+
+
+def test_positions_of_both_views(tiny, survey):
+    train = PaxrayDataset(tiny)
+    means = {view: mean_masks(train, view, 16) for view in VIEWS}
+    figure = plots_data.plot_positions({v: position_table(survey, v) for v in VIEWS}, means, train.labels)
+    texts = drawn(figure)
+    assert {"frontal", "lateral", "row of the centroid (% of the height)"} <= set(texts)
+    assert len(figure.axes[0].containers) == len(train.labels.groups)
+
+
+def test_overlaps_show_the_matrix_and_name_the_large_groups(survey):
+    matrices = {view: overlap_matrix(survey, view) for view in VIEWS}
+    figure = plots_data.plot_overlaps(matrices, survey.labels)
+    assert {"ribs 54 to 162", "vertebrae 25 to 53", "pixels (%)"} <= set(drawn(figure))
+    np.testing.assert_array_equal(figure.axes[1].images[0].get_array(), matrices["lateral"])
+    assert not overlaps(figure.axes[0])
+
+
+def test_tree_check_counts_contradictions(survey):
+    table = tree_table(survey)
+    table.loc[3, "parent_images"] -= 1
+    figure = plots_data.plot_tree_check(table)
+    assert "images with the child" in drawn(figure)
+    names = [text.get_text() for text in figure.axes[0].get_legend().get_texts()]
+    assert names == [f"possible ({len(table) - 1})", "contradicts the tree (1)"]
+
+
+def test_unusual_images_are_titled_by_what_is_unusual(survey):
+    table = unusual_table(survey)
+    texts = drawn(plots_data.plot_unusual([np.zeros((4, 4))] * 5, table))
+    assert len(texts) == 5
+    assert table["feature"][0] in texts[0]
