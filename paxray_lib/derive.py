@@ -11,7 +11,8 @@ or with symmetric sums, so that a mirrored volume gives exactly the mirrored lab
   where a slice has none of it.
 - Under the diaphragm: inside the convex outline of lungs, heart and abdominal organs of each slice, what lies below the
   lungs and below the top of the abdominal organs in its column (beside the organs, below the weighted mean of their
-  tops), without parts thinner than 12 mm (chest wall). The midline of the vertebrae divides it into the hemidiaphragms.
+  tops), without parts thinner than 12 mm and pieces without an
+  organ (chest wall). The midline of the vertebrae divides it into the hemidiaphragms.
 - Mediastinum: the heart, and inside the same outline what lies between the lungs (in rows without a lung, between their
   edges in the nearest rows), above the diaphragm and in front of the spine, without parts thinner than 6 mm. The plane
   midway between the bodies of T4 and T5 divides it into upper and lower.
@@ -201,7 +202,7 @@ def _regions(parts: np.ndarray, boxes, spacing, midline, absent: dict[str, str])
         if not outline.any():
             continue
         free = outline & ~lung[z] & ~bone[z]
-        under = _opened(free & (z >= dome) & ~heart[z], wide)
+        under = _touching(_opened(free & (z >= dome) & ~heart[z], wide), abdomen[z])
         between = free & ~under & _between(right[z], left[z])
         if top is not None:
             between[top[z] :] = False
@@ -215,6 +216,14 @@ def _regions(parts: np.ndarray, boxes, spacing, midline, absent: dict[str, str])
 
 def _opened(plane: np.ndarray, kernel: np.ndarray) -> np.ndarray:
     return cv2.morphologyEx(plane.view(np.uint8), cv2.MORPH_OPEN, kernel, borderValue=0).view(bool)
+
+
+def _touching(plane: np.ndarray, organs: np.ndarray) -> np.ndarray:
+    """Return the pieces of a (Y, X) plane that hold a part of the organs."""
+    count, pieces = cv2.connectedComponents(plane.view(np.uint8), connectivity=4)
+    kept = np.zeros(count, bool)
+    kept[pieces[plane & organs]] = True
+    return kept[pieces]
 
 
 def _name(code: int) -> str:

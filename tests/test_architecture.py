@@ -19,9 +19,9 @@ LAYERS = (
     "bootstrap reliability surface bits maskfiles masks images dicom runfolder profiles",
     "dataset packing augment resident loader model networks devices published weights losses inputs overlay panels outputs"
     " dicomseg segment",
-    "phantom looks scenes anatomy canvas skeleton organs projection check download explore structures ct body derive cases phantom_ct"
-    " survey rules audit",
-    "train trainconfig trainlog memory evaluate counting tables compare predict project ledger measure plots plots_data"
+    "phantom looks scenes anatomy canvas skeleton organs projection check download explore structures ct body derive"
+    " cases phantom_ct survey rules audit",
+    "train trainconfig trainlog memory evaluate counting tables compare predict project ledger measure plots plots_data plots_ct"
     " picker viewer viewer_page",
     "pages plans batch execute report sweep sweepscores sweepplots sweeppage cli __main__",
 )

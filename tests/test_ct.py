@@ -122,7 +122,7 @@ class TestNames:
         path.write_text(text)
         with pytest.raises(ValueError, match=message):
             read_names(path)
-        with pytest.raises(FileNotFoundError, match="none.tsv"):
+        with pytest.raises(FileNotFoundError, match=r"none.tsv"):
             read_names(tmp_path / "none.tsv")
 
 
@@ -171,7 +171,7 @@ def test_no_affine_in_the_header(tmp_path, chest):
     image.header.set_sform(None, 0)
     image.header.set_qform(None, 0)
     nibabel.save(image, ct)
-    with pytest.raises(ValueError, match="no affine .* left and right are unknown"):
+    with pytest.raises(ValueError, match=r"no affine .* left and right are unknown"):
         read_scan(ct, segmentation)
 
 
@@ -193,7 +193,7 @@ def test_oblique_volumes(tmp_path, chest, degrees, fine):
 
 def test_unreadable_files(tmp_path, chest):
     ct, segmentation = write_case(tmp_path, chest)
-    with pytest.raises(FileNotFoundError, match="none.nii"):
+    with pytest.raises(FileNotFoundError, match=r"none.nii"):
         read_scan(tmp_path / "none.nii", segmentation)
     other = tmp_path / "ct.dcm"
     other.write_bytes(b"DICM")
@@ -201,10 +201,10 @@ def test_unreadable_files(tmp_path, chest):
         read_scan(other, segmentation)
     content = ct.read_bytes()
     ct.write_bytes(content[: len(content) // 2])
-    with pytest.raises(ValueError, match="p1_ct.nii.gz"):
+    with pytest.raises(ValueError, match=r"p1_ct.nii.gz"):
         read_scan(ct, segmentation)
     ct.write_bytes(b"nothing")
-    with pytest.raises(ValueError, match="p1_ct.nii.gz"):
+    with pytest.raises(ValueError, match=r"p1_ct.nii.gz"):
         read_scan(ct, segmentation)
 
 

@@ -259,7 +259,7 @@ class TestRealCT:
 
     @pytest.mark.slow
     def test_mirror_is_exact(self, real):
-        scan, projected = real
+        scan, _ = real
         other = mirrored(scan)
         middle = other.structures == 13  # the right middle lobe has no counterpart
         lobe = np.where(middle, 10, other.structures).astype(np.uint8)
