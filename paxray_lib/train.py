@@ -144,8 +144,25 @@ class _Training:
 
     def _set_up(self, saved: dict | None) -> None:
         config, fabric = self.config, self.fabric
+        self.model = self._make_model(saved is not None)
+        groups = parameter_groups(self.model, config)
+        optimizer = torch.optim.AdamW(groups, lr=config.learning_rate, betas=(0.9, 0.99), fused=True)
+        if saved:
+            optimizer.load_state_dict(saved["optimizer"])
+        module = _compiled(_ModelWithLoss(self.model, config.loss), config.compile, fabric.device)
+        self.network, self.optimizer = fabric.setup(module, optimizer)
+        if config.compile == "graphs":
+            # gradients live outside of the graphs' memory, which the next batch overwrites
+            for parameter in self.model.parameters():
+                parameter.grad = torch.zeros_like(parameter)
+        self.batches = self._make_batches()
+        self.losses = _Losses(fabric.device)
+        self.log = TrainLog(config, self.batches.plan, self._global_step, fabric.is_global_zero)
+
+    def _make_model(self, resumed: bool) -> AnatomySegmenter:
+        config, fabric = self.config, self.fabric
         with fabric.rank_zero_first(local=True):  # a download of the encoder's weights, once a machine
-            model = load_model(self.last) if saved else _new_model(config, self.train_set.labels)
+            model = load_model(self.last) if resumed else _new_model(config, self.train_set.labels)
         if model.padded(config.crop_size, config.crop_size) != (config.crop_size, config.crop_size):
             # the padded border would be at a place where the whole image later has pixels, and was never trained there
             raise ValueError(f"crop_size {config.crop_size}: {model.name} needs a multiple of {model.padded(1, 1)[0]}")
@@ -153,17 +170,13 @@ class _Training:
         self.step_bytes = step_bytes(model, config.batch_size, config.crop_size, self._dtype, whole=not on_cpu)
         if fabric.world_size > 1 and fabric.device.type == "cuda":
             model = torch.nn.SyncBatchNorm.convert_sync_batchnorm(model)
-        # to the device before the optimizer takes its state there
-        self.model = model.to(fabric.device, memory_format=torch.channels_last)
-        groups = parameter_groups(model, config)
-        optimizer = torch.optim.AdamW(groups, lr=config.learning_rate, betas=(0.9, 0.99), fused=True)
-        if saved:
-            optimizer.load_state_dict(saved["optimizer"])
-        module = _compiled(_ModelWithLoss(self.model, config.loss), config.compile, fabric.device)
-        self.network, self.optimizer = fabric.setup(module, optimizer)
-        self.batches = TrainingBatches(
+        return model.to(fabric.device, memory_format=torch.channels_last)
+
+    def _make_batches(self) -> TrainingBatches:
+        config, fabric = self.config, self.fabric
+        return TrainingBatches(
             self.train_set,
-            model.preprocessing,
+            self.model.preprocessing,
             augmentation(config),
             batch_size=config.batch_size,
             accumulate=config.accumulate,
@@ -173,12 +186,6 @@ class _Training:
             rank=fabric.global_rank,
             world=fabric.world_size,
         )
-        self.losses = _Losses(fabric.device)
-        self.log = TrainLog(config, self.batches.plan, self._global_step, fabric.is_global_zero)
-        if config.compile == "graphs":
-            # gradients live outside of the graphs' memory, which the next batch overwrites
-            for parameter in self.model.parameters():
-                parameter.grad = torch.zeros_like(parameter)
 
     @property
     def _dtype(self) -> torch.dtype:
@@ -297,8 +304,8 @@ class _Training:
         }
         state.rows.append(row)
         state.loss_sum, state.loss_steps, state.seconds = 0.0, 0, 0.0
-        self._save(self.last)
         self.log.epoch(row, sum(r["seconds"] for r in state.rows) / len(state.rows))
+        self._save(self.last)
         self.log.write_metrics(state.rows)
 
     def _save(self, path: Path) -> None:

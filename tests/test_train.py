@@ -13,7 +13,7 @@ from two_processes import freeze
 from paxray_lib import train
 from paxray_lib.evaluate import evaluate
 from paxray_lib.labels import LABELS
-from paxray_lib.model import load_model, read_extra
+from paxray_lib.model import build_model, load_model, read_extra, save_model
 from paxray_lib.train import NotFinite, fit
 from paxray_lib.trainconfig import TrainConfig, lr_factor, parameter_groups
 
@@ -121,6 +121,16 @@ def test_a_compiled_network_learns_the_same_and_its_checkpoints_are_plain(traine
     assert states[0].keys() == states[1].keys()
     losses = [pd.read_csv(folder / "metrics.csv")["train_loss"] for folder in (tmp_path, trained)]
     pd.testing.assert_series_equal(*losses, rtol=1e-3)
+
+
+def test_synchronised_batch_norm_leaves_plain_checkpoints(tmp_path):
+    model = build_model("unet", LABELS.names[:5], "resnet18")
+    expected = {key: value.clone() for key, value in model.state_dict().items()}
+    save_model(tmp_path / "a.ckpt", torch.nn.SyncBatchNorm.convert_sync_batchnorm(model))
+    loaded = load_model(tmp_path / "a.ckpt")
+    assert not any(isinstance(module, torch.nn.SyncBatchNorm) for module in loaded.modules())
+    for key, value in loaded.state_dict().items():
+        assert torch.equal(value, expected[key]), key
 
 
 def test_graphs_need_a_gpu(tiny, tmp_path):
