@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
-import cv2
 import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset, default_collate
@@ -181,7 +180,6 @@ class _Loaded:
             batch_sampler=self._keys,
             num_workers=workers,
             collate_fn=_collate,
-            worker_init_fn=_one_thread,
             pin_memory=device.type == "cuda",
             persistent_workers=workers > 0,
         )
@@ -192,10 +190,6 @@ class _Loaded:
         for images, targets, names in self._loader:
             move = {"device": self.device, "non_blocking": True}
             yield images.to(**move), targets.to(**move), names
-
-
-def _one_thread(worker: int) -> None:
-    cv2.setNumThreads(1)  # as torch does for itself: the workers share the cores
 
 
 def _collate(samples: list[tuple[np.ndarray, np.ndarray, str]]) -> tuple[torch.Tensor, torch.Tensor, list[str]]:
