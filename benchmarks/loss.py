@@ -13,6 +13,7 @@ import subprocess
 import sys
 import time
 
+import _plain
 import torch
 from _report import conditions, table, update
 
@@ -25,15 +26,6 @@ ROWS = {
     "packed, bfloat16, channels-last": {"packed": True, "dtype": "bfloat16", "channels_last": True},
     "packed, Dice over present labels": {"packed": True, "kind": "present"},
 }
-
-
-def plain_loss(logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
-    """Return the published loss, written straightforwardly on dense float targets."""
-    probs = logits.sigmoid()  # (N, L, h, w)
-    both = (probs * target).sum((1, 2, 3))
-    squares = (probs * probs).sum((1, 2, 3)) + (target * target).sum((1, 2, 3))
-    dice_loss = 1 - (both + 1) / (squares + 1)
-    return torch.nn.functional.binary_cross_entropy_with_logits(logits, target) + dice_loss.mean()
 
 
 def make_inputs(case: dict, batch: int, size: int, device: str) -> tuple[torch.Tensor, torch.Tensor]:
@@ -68,7 +60,7 @@ def measure(case: dict, batch: int, size: int, device: str, repeats: int) -> dic
         loss = (
             dice_bce(logits, target, case.get("kind", "published"))
             if case.get("packed")
-            else plain_loss(logits, target)
+            else _plain.loss(logits, target)
         )
         middle = clock(device)
         loss.backward()
@@ -107,12 +99,12 @@ def make_table(options: argparse.Namespace) -> str:
     """Return all rows as a markdown table, with the conditions above it."""
     shape = f"({options.batch}, {LABELS}, {options.size}, {options.size})"
     header = ["loss", "forward s", "backward s", "ratio", "peak, logits", "value", "sum of gradient"]
-    rows, plain = [], None
+    rows, first = [], None
     for name in ROWS:
         row = run_row(name, options)
         seconds = row["forward"] + row["backward"]
-        plain = plain or seconds
-        times = [f"{row['forward']:.4f}", f"{row['backward']:.4f}", f"{seconds / plain:.2f}", f"{row['tensors']:.1f}"]
+        first = first or seconds
+        times = [f"{row['forward']:.4f}", f"{row['backward']:.4f}", f"{seconds / first:.2f}", f"{row['tensors']:.1f}"]
         rows.append([name, *times, f"{row['loss']:.6f}", f"{row['gradient']:.6f}"])
     lines = ["## Loss", "", conditions("torch"), ""]
     lines += [f"Logits {shape}, {options.device}, {torch.get_num_threads()} threads, median of {options.repeats}", ""]

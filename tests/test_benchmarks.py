@@ -1,0 +1,79 @@
+"""The benchmarks at a tiny size: that they run, and that the two ways which they compare do the same."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from paxray_lib.published import PublishedUNet
+
+BENCHMARKS = Path(__file__).resolve().parent.parent / "benchmarks"
+
+
+@pytest.fixture(autouse=True)
+def benchmarks_on_path(monkeypatch):
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+
+
+def run(name, *options):
+    command = [sys.executable, BENCHMARKS / f"{name}.py", *map(str, options)]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_the_plain_network_is_the_published_one():
+    import _plain
+
+    torch.manual_seed(0)
+    network = PublishedUNet(3).eval()
+    images = torch.randn(1, 3, 40, 50)
+    with torch.inference_mode():
+        torch.testing.assert_close(_plain.PlainUNet.like(network)(images), network(images), rtol=1e-4, atol=1e-4)
+
+
+def test_the_plain_scores_are_intersection_over_union():
+    import _plain
+
+    predicted, target = torch.zeros(2, 1, 2, 2, 2)
+    predicted[0, 0, 0], target[0, 0, :, 0] = 1, 1
+    for way in (_plain.scores, _plain.scores_by_label):
+        iou, dice = way(predicted, target)
+        torch.testing.assert_close(iou, torch.tensor([[1 / 3, 0.0]]))
+        torch.testing.assert_close(dice, torch.tensor([[0.5, 0.0]]))
+
+
+@pytest.mark.slow
+def test_step():
+    import step
+
+    assert "| ours, bfloat16 |" in run("step", "--size", 32, "--batch", 2, "--steps", 1)
+    loss, gradients, _ = step.exact_differences(2, 64)
+    assert loss < 1e-12
+    assert gradients < 1e-9
+
+
+@pytest.mark.slow
+def test_evaluation():
+    text = run("evaluation", "--size", 64, "--images", 2, "--repeats", 1)
+    lines = [line.split("|") for line in text.splitlines() if "IoU and Dice |" in line]
+    plain, ours = (float(line[5]) for line in lines[:2])
+    assert ours == pytest.approx(plain, abs=1e-4)
+
+
+@pytest.mark.parametrize(("cases", "parts"), [(426, [299, 37, 90]), (3, [1, 1, 1]), (30, [21, 3, 6])])
+def test_gpu_recipe_splits_as_published(cases, parts):
+    import gpu_recipe
+
+    assert list(gpu_recipe.split(cases).values()) == parts
+
+
+@pytest.mark.slow
+def test_gpu_recipe(tmp_path):
+    size = ("--size", 64, "--images", 6, "--epochs", 1, "--plain-steps", 2, "--workers", 0, "--compile", "off")
+    text = run("gpu_recipe", "--cpu", "--out", tmp_path, *size)
+    for word in ("images a second", "waits for batches", "mean IoU on test, published", "plain way, images a second"):
+        assert word in text
+    assert (tmp_path / "result.json").is_file()
