@@ -50,6 +50,8 @@ class Body:
     breast: float  # radius, 0 for a flat chest
     breath: float  # -2.7 lying, breathed out .. 1.5 deep inspiration
     dome_left: float  # left dome below the right one
+    flat_left: float  # height of the left dome, 1 as high as the right one
+    hang: float  # how far the diaphragm's back hangs down
     heart_size: float
     heart_angle: float
     heart_shift: float
@@ -102,7 +104,9 @@ def draw_body(rng: np.random.Generator) -> Body:
         breast=rng.uniform(38, 66) if female else (rng.uniform(22, 36) if rng.random() < 0.2 else 0.0),
         breath=breath,
         dome_left=rng.uniform(2, 26) if rng.random() < 0.85 else rng.uniform(-10, 40),
-        heart_size=float(np.clip(rng.normal(0.91, 0.11), 0.74, 1.35)),
+        flat_left=rng.uniform(0.55, 1.05),
+        hang=rng.uniform(4, 30),
+        heart_size=float(np.clip(rng.normal(0.94, 0.11), 0.76, 1.35)),
         heart_angle=rng.normal(0, 0.16),
         heart_shift=rng.normal(0, 6),
         aorta=rng.uniform(11, 17),
@@ -194,13 +198,13 @@ class Frame:
         wide, middle, deep = (float(v) for v in self.cage(np.array(top + 25)))
         height, axis = (98 - 14 * body.breath) * body.tall, float(self.axis(top))
         caps = []
-        for side, peak in ((-1, top), (1, top + body.dome_left)):
+        for side, peak, rise in ((-1, top, height), (1, top + body.dome_left, height * body.flat_left)):
             across = (x - axis - side * 0.46 * wide) / (0.64 * wide)
             r2 = across**2 + ((y - middle + 0.25 * deep) / (1.3 * deep)) ** 2
-            caps.append(peak + height * (1 - np.sqrt(np.clip(1 - r2, 0, None))) + 90 * np.clip(r2 - 1, 0, None))
+            caps.append(peak + rise * (1 - np.sqrt(np.clip(1 - r2, 0, None))) + 90 * np.clip(r2 - 1, 0, None))
         soft = 14.0  # mm: the central tendon joins the caps without a cusp
         joined = -soft * np.logaddexp(-caps[0] / soft, -caps[1] / soft)
-        return joined + 24 * body.tall * (y - middle) / deep  # the back hangs lower
+        return joined + body.hang * body.tall * (y - middle) / deep
 
     def rib(self, number: int, side: int) -> tuple[np.ndarray, float]:
         """Return control points (z, y, x) of a rib from head to front end, and the posterior share of its length.

@@ -9,7 +9,7 @@ from paxray_lib.anatomy import Body, Frame
 from paxray_lib.canvas import Canvas, smooth_curve
 from paxray_lib.organs import FAT, MUSCLE, ORGAN_VALUES
 
-_SPREAD = {"c": 23, "t": 30, "l": 38}  # mm, half the span of the transverse processes
+_SPREAD = {"c": 23, "t": 31, "l": 38}  # mm, half the span of the transverse processes
 _SPINOUS = {"c": (22, 0.3), "t": (25, 0.9), "l": (28, 0.15)}  # mm, length of the spinous process; its slope downwards
 _NOT_HERE = 9.0  # any value above 1
 
