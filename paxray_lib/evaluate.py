@@ -205,6 +205,23 @@ def published_verdict(summary: dict, published_percent: float, tolerance: float 
     )
 
 
+PUBLISHED_PERCENT = {"all training images": 60.6, "half of them": 57.07, "a quarter of them": 52.77}
+"""Mean IoU on the test split of PAXRay by Seibold et al., BMVC 2022 (arXiv 2210.03416): not measured here."""
+
+
+def published_table(summary: dict) -> pd.DataFrame:
+    """Return mean IoU in percent under the published convention: what was measured, and below it the published figures.
+
+    Columns: source ("measured here" or "published"), mean IoU (%), low, high (95 % interval; the paper has none).
+    """
+    scores = summary["overall"]
+    ends = [np.nan if end is None else 100 * end for end in scores["iou_published_interval"]]
+    rows = {"this model, this data": ("measured here", 100 * scores["iou_published"], *ends)}
+    for name, percent in PUBLISHED_PERCENT.items():
+        rows[f"PAXRay, {name}"] = ("published", percent, np.nan, np.nan)
+    return pd.DataFrame.from_dict(rows, orient="index", columns=["source", "mean IoU (%)", "low", "high"])
+
+
 def image_table(dataset: PaxrayDataset) -> pd.DataFrame:
     """Return image, case and view ("unknown" where it is) of each sample."""
     rows = [(entry.image, entry.case, entry.view or "unknown") for entry in dataset.entries]

@@ -144,7 +144,7 @@ def plot_training(metrics: pd.DataFrame) -> Figure:
 
 
 def plot_groups(summaries: Mapping[str, Mapping], score: str = "iou_present") -> Figure:
-    """One score for each group of labels and overall, one bar a model.
+    """One score for each group of labels and overall, one bar a model, with its 95 % interval as a line.
 
     Parameters
     ----------
@@ -158,7 +158,9 @@ def plot_groups(summaries: Mapping[str, Mapping], score: str = "iou_present") ->
     for k, (name, summary) in enumerate(summaries.items()):
         values = [_score(summary, group, score) for group in groups]
         places = np.arange(len(groups)) + (k - (len(summaries) - 1) / 2) * width
+        ends = np.array([_ends(summary, group, score) for group in groups]).T  # (2, groups)
         bars = axis.bar(places, values, width * 0.92, label=name, color=("#2f7ebc", "#b9c4cc", "#e0672a")[k % 3])
+        axis.vlines(places, *ends, color="#333333", linewidth=1)
         axis.bar_label(bars, [f"{value:.2f}" for value in values], fontsize=7)
     axis.set_xticks(range(len(groups)), [group.replace("_", " ") for group in groups], rotation=20)
     axis.set(ylabel=f"{_title(score)}, 0 to 1", ylim=(0, 1.08))
@@ -168,8 +170,16 @@ def plot_groups(summaries: Mapping[str, Mapping], score: str = "iou_present") ->
 
 
 def _score(summary: Mapping, group: str, score: str) -> float:
-    value = (summary["overall"] if group == "overall" else summary["groups"][group])[score]
+    value = _scores(summary, group)[score]
     return np.nan if value is None else value
+
+
+def _ends(summary: Mapping, group: str, score: str) -> list[float]:
+    return [np.nan if end is None else end for end in _scores(summary, group)[f"{score}_interval"]]
+
+
+def _scores(summary: Mapping, group: str) -> Mapping:
+    return summary["overall"] if group == "overall" else summary["groups"][group]
 
 
 def plot_comparison(samples: Sequence[Sample], predictions: Sequence[PackedMasks], names: Sequence[str]) -> Figure:

@@ -129,6 +129,22 @@ def median(values: np.ndarray) -> float:
     return float(known[len(known) // 2]) if len(known) else float("nan")
 
 
+def score_frame(scores: Mapping) -> pd.DataFrame:
+    """Return scores of `summarize` as a table for people: one row a score; value, low, high; NaN for none.
+
+    >>> score_frame({"images": 2, "iou_present": 0.5, "iou_present_interval": [0.25, 0.75], "nsd_present": None})
+                 value   low  high
+    iou_present    0.5  0.25  0.75
+    nsd_present    NaN   NaN   NaN
+    """
+    rows = {
+        name: (value, *scores.get(f"{name}_interval", (None, None)))
+        for name, value in scores.items()
+        if not isinstance(value, (list, int))
+    }
+    return pd.DataFrame.from_dict(rows, orient="index", columns=["value", "low", "high"]).astype(np.float64)
+
+
 def score_lines(scores: Mapping) -> list[str]:
     """Return lines of text for people from scores of `summarize`: a name, its value, and its interval.
 

@@ -21,7 +21,7 @@ LAYERS = (
     " dicomseg segment",
     "phantom looks scenes anatomy canvas skeleton organs projection check download explore structures ct body derive"
     " cases phantom_ct survey rules audit",
-    "train trainconfig trainlog memory evaluate counting tables compare predict project ledger measure plots plots_data plots_ct"
+    "train trainconfig trainlog memory evaluate counting tables compare predict project ledger measure plots plots_data plots_ct plots_scores"
     " picker viewer viewer_page",
     "pages plans batch execute report sweep sweepscores sweepplots sweeppage cli __main__",
 )

@@ -8,12 +8,13 @@ from sampledata import write_tiny
 
 from paxray_lib.counting import count_dataset
 from paxray_lib.dataset import PaxrayDataset
-from paxray_lib.evaluate import Evaluation, evaluate, evaluate_constant
+from paxray_lib.evaluate import Evaluation, evaluate, evaluate_constant, published_table
 from paxray_lib.images import Preprocessing
 from paxray_lib.labels import LABELS, LabelSet
 from paxray_lib.metrics import Counts, counts, pack_decisions
 from paxray_lib.model import build_model
 from paxray_lib.processes import interleave
+from paxray_lib.surface import surface
 from paxray_lib.tables import per_label_table, summarize
 
 
@@ -163,3 +164,25 @@ def test_a_split_without_targets_is_refused(tmp_path):
     model = Oracle(PaxrayDataset(tmp_path, split="train"), 48)
     with pytest.raises(ValueError, match="without a target"):
         evaluate(model, tmp_path)
+
+
+def test_published_figures_stand_beside_as_published(tiny, test_set):
+    table = published_table(evaluate(Oracle(test_set, 48), tiny).summary)
+    assert table["source"].tolist() == ["measured here"] + 3 * ["published"]
+    assert table["mean IoU (%)"].tolist() == [100, 60.6, 57.07, 52.77]
+    assert table["low"].tolist()[0] == 100
+    assert table["high"][1:].isna().all()
+
+
+def test_boundaries_and_reliability_are_measured_too(tiny, test_set):
+    result = evaluate(Oracle(test_set, 24), tiny)
+    for row, sample in enumerate(test_set):
+        expected = surface(sample.masks.resize(24, 24).resize(48, 48), sample.masks)
+        for name in ("within", "total", "hd95"):
+            np.testing.assert_array_equal(getattr(result.surface, name)[row], getattr(expected, name)[0])
+    assert result.reliability.pixels.sum() == 4 * 166 * 24 * 24
+    low, high = (1 / (1 + np.exp(4))), 1 / (1 + np.exp(-4))  # the oracle says nothing but these
+    rightness = result.reliability.true[:, -1].sum() / result.reliability.pixels[:, -1].sum()
+    assert rightness == 1
+    assert result.reliability.true[:, 0].sum() == 0
+    assert result.summary["calibration_error"] == pytest.approx(low, rel=0.01) == pytest.approx(1 - high, rel=0.01)

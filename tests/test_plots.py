@@ -79,6 +79,8 @@ def test_groups_show_each_models_scores(tiny, train):
     expected = [result.summary["overall"]["iou_present"]]
     expected += [scores["iou_present"] for scores in result.summary["groups"].values()]
     assert heights == pytest.approx(expected)
+    (line, *_) = figure.axes[0].collections[0].get_segments()
+    assert line[:, 1].tolist() == result.summary["overall"]["iou_present_interval"]
 
 
 def test_comparison_prediction_and_distribution_can_be_drawn(tiny, train):

@@ -1,0 +1,90 @@
+"""Figures of an evaluation: how scores are distributed, whether probabilities can be trusted, and what differs."""
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from paxray_lib.plots import GROUP_COLORS, new_figure
+
+_BLUE, _ORANGE = "#2f7ebc", "#e0672a"
+
+
+def plot_group_distribution(scores: pd.DataFrame, ylabel: str) -> Figure:
+    """One box a group of labels, and one dot an image, frontal and lateral beside each other.
+
+    Parameters
+    ----------
+    scores : DataFrame
+        From `Evaluation.scores_by_group`: view, group, and the score in its last column.
+    ylabel : what the score is, with its range
+    """
+    figure = new_figure(10.0, 3.6)
+    axis, column = figure.subplots(), scores.columns[-1]
+    groups, rng = list(dict.fromkeys(scores["group"])), np.random.default_rng(0)
+    for k, group in enumerate(groups):
+        for side, view, marker in ((-0.2, "frontal", "o"), (0.2, "lateral", "^")):
+            chosen = (scores["group"] == group) & (scores["view"] == view)
+            values = scores.loc[chosen, column].dropna().to_numpy()
+            box = axis.boxplot(
+                [values], positions=[k + side], widths=0.34, showfliers=False, medianprops={"color": "k"}
+            )
+            for line in box["boxes"] + box["whiskers"] + box["caps"]:
+                line.set_color("#777777")
+            places = k + side + rng.uniform(-0.11, 0.11, len(values))  # apart, so that each dot can be seen
+            label = view if k == 0 else None
+            axis.scatter(places, values, s=9, marker=marker, color=GROUP_COLORS[group], alpha=0.55, label=label)
+    axis.set_xticks(range(len(groups)), [group.replace("_", " ") for group in groups], rotation=20)
+    axis.set(ylabel=ylabel, ylim=(-0.02, 1.02), xlim=(-0.6, len(groups) - 0.4))
+    axis.spines[["top", "right"]].set_visible(False)
+    axis.legend(frameon=False, ncols=2, loc="lower right")
+    return figure
+
+
+def plot_reliability(table: pd.DataFrame) -> Figure:
+    """Left: the share of pixels that have a label over the probability it was given. Right: how many pixels that were.
+
+    Parameters
+    ----------
+    table : DataFrame
+        From `reliability.reliability_table`.
+    """
+    figure = new_figure(10.0, 4.0)
+    left, right = figure.subplots(1, 2)
+    left.plot([0, 1], [0, 1], color="#bbbbbb", linestyle="--", linewidth=1)
+    for group, rows in table.groupby("group", sort=False):
+        whole = group == "overall"
+        color, width = ("#000000", 2.4) if whole else (GROUP_COLORS[group], 1.1)
+        name = "all labels" if whole else group.replace("_", " ")
+        known = rows.dropna()
+        left.plot(known["probability"], known["fraction"], ".-", color=color, linewidth=width, label=name)
+        if whole:
+            right.bar((rows["bin"] + 0.5) / len(rows), rows["pixels"], 0.9 / len(rows), color=_BLUE)
+    left.set(xlabel="predicted probability (mean of the bin)", ylabel="pixels with the label (fraction)")
+    left.set(xlim=(0, 1), ylim=(0, 1), aspect="equal")
+    left.legend(frameon=False, fontsize=7, loc="upper left", bbox_to_anchor=(1.0, 1.0))
+    right.set(xlabel="predicted probability", ylabel="pixels and labels looked at", yscale="log", xlim=(0, 1))
+    for axis in (left, right):
+        axis.spines[["top", "right"]].set_visible(False)
+    return figure
+
+
+def plot_differences(table: pd.DataFrame, xlabel: str) -> Figure:
+    """One line a row: the difference of two evaluations and its 95 % interval; what contains no zero is filled.
+
+    Parameters
+    ----------
+    table : DataFrame
+        Rows of `compare.compare_evaluations`, for instance without those of the single labels.
+    xlabel : what the difference is of, and which evaluation is taken from which
+    """
+    figure = new_figure(7.0, 0.28 * len(table) + 1.1)
+    axis, places = figure.subplots(), np.arange(len(table))
+    axis.axvline(0, color="#bbbbbb", linewidth=1)
+    axis.hlines(places, table["low"], table["high"], color="#777777", linewidth=1.4)
+    clear = ((table["low"] > 0) | (table["high"] < 0)).to_numpy()
+    colors = np.where(table["difference"] >= 0, _BLUE, _ORANGE)
+    axis.scatter(table["difference"], places, s=30, zorder=3, edgecolors=colors, c=np.where(clear, colors, "white"))
+    axis.set_yticks(places, [name.replace("_", " ") for name in table["name"]])
+    axis.set(xlabel=xlabel, ylim=(len(table) - 0.5, -0.5))
+    axis.spines[["top", "right", "left"]].set_visible(False)
+    return figure

@@ -1,0 +1,56 @@
+import numpy as np
+import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from sampledata import random_evaluation
+
+from paxray_lib import plots_scores
+from paxray_lib.compare import compare_evaluations
+from paxray_lib.evaluate import Evaluation
+from paxray_lib.metrics import Counts
+from paxray_lib.reliability import reliability_table
+
+
+@pytest.fixture(scope="module")
+def result():
+    return random_evaluation()
+
+
+def drawn(figure):
+    """Draw a figure and return the texts of its axes."""
+    FigureCanvasAgg(figure).draw()
+    return [text for axis in figure.axes for text in (axis.get_xlabel(), axis.get_ylabel())]
+
+
+def test_distribution_has_a_dot_for_each_image_with_a_score(result):
+    scores = result.scores_by_group()
+    figure = plots_scores.plot_group_distribution(scores, "mean IoU, 0 to 1")
+    assert "mean IoU, 0 to 1" in drawn(figure)
+    dots = sum(len(part.get_offsets()) for part in figure.axes[0].collections)
+    assert dots == scores["iou_present"].notna().sum() > 30
+    names = [text.get_text() for text in figure.axes[0].get_xticklabels()]
+    assert names == list(result.labels.groups)
+
+
+def test_reliability_shows_the_curve_of_all_labels(result):
+    figure = plots_scores.plot_reliability(reliability_table(result.reliability, result.labels))
+    assert all(drawn(figure))
+    lines = {line.get_label(): line for line in figure.axes[0].lines}
+    fractions = result.reliability.true.sum(0) / result.reliability.pixels.sum(0)
+    np.testing.assert_allclose(lines["all labels"].get_ydata(), fractions)
+    heights = [bar.get_height() for bar in figure.axes[1].patches]
+    np.testing.assert_array_equal(heights, result.reliability.pixels.sum(0))
+
+
+def test_differences_are_filled_where_the_interval_leaves_out_zero(result):
+    true = result.counts.tp + result.counts.fn
+    tp = np.random.default_rng(0).integers(true // 3, true + 1)
+    tp[:, :2] = true[:, :2]
+    other = Evaluation(Counts(tp, result.counts.fp, true - tp), result.labels, result.images)
+    table = compare_evaluations(result, other).query("scope != 'label'")
+    figure = plots_scores.plot_differences(table, "IoU, second - first")
+    assert "IoU, second - first" in drawn(figure)
+    dots = figure.axes[0].collections[-1]
+    np.testing.assert_allclose(dots.get_offsets()[:, 0], table["difference"])
+    white = (dots.get_facecolors()[:, :3] == 1).all(axis=1)
+    np.testing.assert_array_equal(white, (table["low"] <= 0) & (table["high"] >= 0))
+    assert 0 < white.sum() < len(table)
