@@ -54,12 +54,12 @@ def table(rows: str, headings: tuple[str, ...], numbers: bool = False) -> str:
     return f'<div class="{shape}"><table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>'
 
 
-def chart(svg: bytes, caption: str) -> str:
+def chart(svg: bytes, caption: str, narrow: bool = False) -> str:
     """Return a figure from an SVG file's bytes, sharp in print, with a sentence below it."""
     data = base64.b64encode(svg).decode()
     text = html.escape(caption)
     image = f'<img alt="{text}" src="data:image/svg+xml;base64,{data}">'
-    return f'<figure class="chart">{image}<figcaption>{text}</figcaption></figure>'
+    return f'<figure class="chart{" narrow" if narrow else ""}">{image}<figcaption>{text}</figcaption></figure>'
 
 
 def duration(seconds: float) -> str:
@@ -146,8 +146,12 @@ figure { margin: 0 } figcaption { color: var(--soft); font-size: .82rem; overflo
 img { display: block; width: 100%; height: auto; border-radius: 4px; background: #000 }
 footer { margin-top: 3rem; color: var(--soft); font-size: .85rem }
 figure.chart { margin: 1rem 0 } figure.chart img { background: #fff; border-radius: 0 }
+figure.narrow img { max-width: 40rem }
 figure.chart figcaption, p.note { color: var(--soft); font-size: .88rem; max-width: 46rem }
-.numbers td.number, .numbers th.number { text-align: right }
+h3 { margin: 1.4rem 0 .4rem; font-size: 1rem }
+.numbers td.number, .numbers th.number { text-align: right; padding: .42rem 0 .42rem .9rem }
+.numbers small { font-size: .78em }
+.numbers td:first-child { min-width: 0 }
 @page { margin: 14mm }
 @media print { body { max-width: none; padding: 0; font-size: 10.5pt }
   .wide { overflow-x: visible } table { font-size: 8.5pt } th, td { padding: .25rem .6rem .25rem 0 }

@@ -222,7 +222,7 @@ def _fractions(points: pd.DataFrame) -> str:
     text = _FRACTIONS + (
         "" if points["paper"].isna().all() else " Crosses: the figures in the paper, not measured here."
     )
-    return chart(plot_fractions(points), text)
+    return chart(plot_fractions(points), text, narrow=True)
 
 
 def _parts(members: Sequence[Member], scores: pd.DataFrame) -> str:
@@ -244,7 +244,7 @@ def _settings(members: Sequence[Member], keys: Sequence[str], provenance: bool =
     if provenance:
         for key, title in (("git", "code (git)"), ("data", "data")):
             values = [member.provenance.get(key, "–") for member in members]
-            rows += [(title, values)] if len(set(values)) > 1 else []
+            rows += [(title, values)] if len(set(values) - {"–"}) > 1 else []
     lines = []
     for key, values in rows:
         cells = "".join(f"<td><code>{html.escape(value)}</code></td>" for value in values)

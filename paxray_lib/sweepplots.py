@@ -107,7 +107,8 @@ def plot_fractions(points: pd.DataFrame) -> bytes:
         axis.vlines(x, 100 * points[f"{score}_low"], 100 * points[f"{score}_high"], color=style["color"], linewidth=1.4)
         axis.plot(x, y, **style, label=f"{TITLES[score]}, this sweep")
         for a, b in zip(x, y, strict=True):
-            axis.annotate(f"{b:.1f}", (a, b), xytext=(6, 4), textcoords="offset points", fontsize=8)
+            beside = (6, 5) if place == 0 else (6, -12)  # the two conventions can lie close together
+            axis.annotate(f"{b:.1f}", (a, b), beside, textcoords="offset points", fontsize=8, color=style["color"])
     paper = points.dropna(subset=["paper"])
     if len(paper):
         label = "IoU (published), as published by Seibold et al. 2022"

@@ -101,7 +101,7 @@ def read_member(name: str, folder: Path, root: Path, step: Mapping[str, Any], se
     config = _read(folder / "config.yaml", lambda path: yaml.safe_load(path.read_text(encoding="utf-8")), troubles)
     metrics = _read(folder / "metrics.csv", pd.read_csv, troubles)
     scored = _read(folder / "evaluation" / "counts.npz", Scored.read, troubles)
-    images, synthetic = _describe_data(root, settings, troubles)
+    images, synthetic = _describe_data(root, config or settings, troubles)
     return Member(
         name,
         folder,

@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -297,6 +298,49 @@ def test_a_full_disk_ends_in_a_true_status(project, monkeypatch, capfd):
     assert run(project, resume=True) == 3
     assert "index.html could not be written" in capfd.readouterr().err
     assert states(status_of(project)) == ["interrupted"]
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A folder on a disk of its own, of 12 MB; for those who may mount one."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mount = shutil.which("mount")
+    options = ["-t", "tmpfs", "-o", "size=12m", "tmpfs", str(folder)]
+    if not mount or subprocess.run([mount, *options], capture_output=True).returncode:
+        pytest.skip("no right to mount a small disk")
+    yield folder
+    subprocess.run(["umount", str(folder)], check=True)
+
+
+FILL = """
+print('before the end')
+with open(run_dir + '/filler', 'wb', buffering=0) as file:
+    while True: file.write(bytes(65536))
+"""
+
+
+@pytest.mark.parametrize("room", [0, 9_000_000], ids=["none left", "enough left"])
+def test_a_disk_that_is_full_indeed(project, small_disk, room, capfd):
+    """The run's reserve is spent on saying what happened; where there is not even room for that, nothing starts."""
+    write_notebook(project / "notebooks", "01_a", FILL)
+    (small_disk / "other").write_bytes(bytes(0 if room else 10_000_000))
+    folder = small_disk / "a"
+    assert run(project, out=folder) == 3
+    assert "No space left on device" in capfd.readouterr().err
+    status = json.loads((folder / "status.json").read_text())
+    assert status["state"] == "failed"
+    assert "No space left on device" in status["error"]
+    assert "failed" in (folder / "index.html").read_text()
+    assert not (folder / runfolder.RESERVE).exists()
+    if room:
+        assert states(status) == ["failed"]
+        notebook = (folder / "notebooks/01_a.ipynb").read_text()
+        assert "before the end" in notebook
+        assert "No space left on device" in notebook
+        (folder / "filler").unlink()
+        write_notebook(project / "notebooks", "01_a", "pass")
+        assert run(project, out=folder, resume=True) == 0
 
 
 def test_notebooks_find_the_project(project, monkeypatch):

@@ -1,9 +1,7 @@
 """Sweeps: members one after another, whatever happens to one of them, and every number of the page from the counts."""
 
 import json
-import os
 import re
-import signal
 import subprocess
 import sys
 import time
@@ -18,7 +16,9 @@ from sampledata import ROOT
 
 from paxray_lib import runfolder, sweeppage, sweepscores
 from paxray_lib.labels import LabelSet
+from paxray_lib.phantom import generate_sample
 from paxray_lib.sweep import plan_members, sweep
+from paxray_lib.sweepplots import plot_fractions
 
 LABELS = LabelSet(["lung_left", "lung_right", "heart", "t8"])
 SWEEP = """
@@ -79,8 +79,12 @@ def run(project, names, *overrides, **options):
     return sweep(profiles, overrides, notebooks_dir=project / "notebooks", **options)
 
 
+def states_of(folder):
+    return {step["name"]: step["state"] for step in runfolder.read_status(folder)["steps"]}
+
+
 def states(project):
-    return {step["name"]: step["state"] for step in runfolder.read_status(project / "out")["steps"]}
+    return states_of(project / "out")
 
 
 def wait_for(condition, seconds=60):
@@ -387,3 +391,56 @@ def test_the_fraction_figure_is_for_members_that_differ_in_their_data_alone(coun
     assert sweeppage.fraction_points(members, sweepscores.score_table(members)).empty
     same = [member("a", counts), member("b", counts)]
     assert sweeppage.fraction_points(same, sweepscores.score_table(same)).empty
+
+
+def test_an_axis_of_training_images_and_published_crosses_are_drawn():
+    points = pd.DataFrame({"train_images": [8, 4], "member": ["a", "b"], "paper": [60.6, np.nan]})
+    for score in ("iou_present", "iou_published"):
+        for end in ("", "_low", "_high"):
+            points[score + end] = [0.5, 0.4]
+    first = plot_fractions(points)
+    assert first.startswith(b"<?xml")
+    assert first == plot_fractions(points)
+    assert first != plot_fractions(points.assign(paper=np.nan))
+
+
+SMALL = {"image_size": 32, "crop_size": 32, "epochs": 4, "val_every": 1, "device": "cpu", "precision": "float32"}
+
+
+@pytest.mark.slow
+def test_the_sweep_of_the_sample_data_is_killed_and_resumed(tmp_path):
+    """The real notebooks and profiles, small: killed in the second training, it goes on from its checkpoint."""
+    generate_sample(tmp_path / "sample", cases=12, size=64, show_progress=False)
+    out = tmp_path / "sweep"
+    profiles = [f"notebooks/profiles/sweep_{part}.yaml" for part in ("full", "half", "quarter")]
+    command = [sys.executable, "-m", "paxray_lib", "sweep", *profiles, "--out", str(out)]
+    for key, value in {"data_root": tmp_path / "sample", **SMALL}.items():
+        command += ["--set", f"{key}={value}"]
+    process = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.DEVNULL)
+    wait_for((out / "sweep_half/checkpoints/last.ckpt").is_file, 500)
+    process.kill()
+    process.wait(timeout=20)
+    assert states_of(out) == {"sweep_full": "done", "sweep_half": "interrupted", "sweep_quarter": "pending"}
+    model = (out / "sweep_full/checkpoints/best.ckpt").stat()
+    done = subprocess.run([*command, "--resume"], cwd=ROOT, capture_output=True, text=True, timeout=800)
+    assert done.returncode == 0, done.stderr
+    assert states_of(out) == dict.fromkeys(("sweep_full", "sweep_half", "sweep_quarter"), "done")
+    assert (out / "sweep_full/checkpoints/best.ckpt").stat().st_mtime_ns == model.st_mtime_ns
+    assert "resumed at epoch" in (out / "sweep_half/notebooks/02_train.html").read_text()
+    check_page(out)
+    text = (out / "index.html").read_text()
+    assert "How much the number of training images matters" in text
+    assert "Synthetic data." in text
+    found = json.loads((out / "sweep.json").read_text())
+    images = [member["train_images"] for member in found["members"]]
+    assert images == sorted(set(images), reverse=True)
+    assert {member["settings"]["datafile"] for member in found["members"]} == {
+        "paxray.json",
+        "paxray_half.json",
+        "paxray_quarter.json",
+    }
+    for row in found["scores"]:
+        if row["part"] == "overall":
+            summary = json.loads((out / row["member"] / "evaluation/summary.json").read_text())["overall"]
+            assert row["value"] == pytest.approx(summary[row["score"]])
+            assert [row["low"], row["high"]] == pytest.approx(summary[f"{row['score']}_interval"])
