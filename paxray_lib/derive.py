@@ -41,6 +41,7 @@ _DOME_MM = 12.0  # between columns with lung or heart the diaphragm is interpola
 _VESSEL_HU, _PLEURA_MM = -400, 3.0
 _THIN_MM = 3.0  # half of it: what is thinner between the lungs is roughness of their edges
 _WALL_MM = 6.0  # half of it: what is thinner between lung and outline is chest wall
+_DISC_MM = 12.0  # more than a disc is high
 _ROUND = 1e-6  # of a voxel: rounding must not depend on the side
 _ANTERIOR = 160  # code of a rib's anterior part: this and its number in _RIBS
 _AORTA = {"aorta_ascending": 190, "aorta_arch": 191, "aorta_descending": 192}
@@ -193,7 +194,7 @@ def _regions(parts: np.ndarray, boxes, spacing, midline, absent: dict[str, str])
     abdomen, bone = is_in(parts, codes_of("abdomen")), is_in(parts, _hard_codes())
     chest = lung | heart
     regions = np.zeros(parts.shape, np.uint8)
-    dome, top = _dome(chest, abdomen, spacing), _front_of_spine(parts, boxes)
+    dome, top = _dome(chest, abdomen, spacing), _front_of_spine(parts, boxes, spacing)
     right, left = (is_in(parts, [c for c in codes_of("lung") if f"_{s}" in _name(c)]) for s in ("right", "left"))
     halves = _halves(parts.shape[2], midline)
     thin, wide = disk(_THIN_MM, spacing), disk(_WALL_MM, spacing)
@@ -262,8 +263,8 @@ def _dome(chest: np.ndarray, abdomen: np.ndarray, spacing) -> np.ndarray:
     return np.maximum(lowest, np.where(known, top, filled))
 
 
-def _front_of_spine(parts: np.ndarray, boxes) -> np.ndarray | None:
-    """Return (Z,) int: the first row of the vertebrae in each slice, that of the nearest one where there is none."""
+def _front_of_spine(parts: np.ndarray, boxes, spacing) -> np.ndarray | None:
+    """Return (Z,) int: the first row of the vertebrae in the slices within 12 mm, or else in the nearest ones."""
     spine = [s.code for s in STRUCTURES if s.name.startswith("vertebrae_") and boxes[s.code]]
     if not spine:
         return None
@@ -273,6 +274,10 @@ def _front_of_spine(parts: np.ndarray, boxes) -> np.ndarray | None:
         rows = (parts[box] == code).any(axis=2)  # (z, y)
         here = np.where(rows.any(axis=1), rows.argmax(axis=1) + box[1].start, parts.shape[1])
         first[box[0]] = np.minimum(first[box[0]], here)
+    reach = round(_DISC_MM / spacing[0])
+    first = ndimage.minimum_filter1d(
+        first, 2 * reach + 1
+    )  # at the height of a disc there may be a spinous process alone
     known = np.flatnonzero(first < parts.shape[1])
     return np.rint(np.interp(np.arange(len(parts)), known, first[known])).astype(int)
 

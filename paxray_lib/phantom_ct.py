@@ -15,12 +15,12 @@ _STAND_INS = {"hemidiaphragm_right": "liver", "hemidiaphragm_left": "stomach"}  
 
 
 def phantom_scan(phantom: Phantom) -> Scan:
-    """Return the frontal volume of a phantom with the structures that TotalSegmentator would find in a CT like it.
+    """Return the volume of a phantom, arms raised, with the structures that TotalSegmentator would find in such a CT.
 
     What is under the diaphragm is liver on the right and stomach on the left. Structures that overlap: the later volume
     of the phantom wins, where the value of a CT's segmentation can be one alone.
     """
-    hu = phantom.hu["frontal"]
+    hu = phantom.hu["lateral"]
     structures = np.zeros(hu.shape, np.uint8)
     for volume, names in phantom.volumes:
         table = np.zeros(256, np.uint8)
