@@ -5,6 +5,7 @@ A page is one file: styles and pictures inside, links relative to its folder, no
 
 import base64
 import html
+import math
 from string import Template
 from urllib.parse import quote
 
@@ -60,6 +61,18 @@ def chart(svg: bytes, caption: str, narrow: bool = False) -> str:
     text = html.escape(caption)
     image = f'<img alt="{text}" src="data:image/svg+xml;base64,{data}">'
     return f'<figure class="chart{" narrow" if narrow else ""}">{image}<figcaption>{text}</figcaption></figure>'
+
+
+def score_text(value: float | None, low: float | None = None, high: float | None = None, sign: str = "") -> str:
+    """Return a score with three decimals and its interval below it, if it has one; NaN and None are unknown.
+
+    >>> score_text(0.5361, 0.494, 0.577)
+    '0.536<br><small>0.494 to 0.577</small>'
+    """
+    if value is None or math.isnan(value):
+        return "–"
+    known = low is not None and high is not None and not math.isnan(low + high)
+    return f"{value:{sign}.3f}" + (f"<br><small>{low:{sign}.3f} to {high:{sign}.3f}</small>" if known else "")
 
 
 def duration(seconds: float) -> str:
@@ -150,7 +163,7 @@ figure.narrow img { max-width: 40rem }
 figure.chart figcaption, p.note { color: var(--soft); font-size: .88rem; max-width: 46rem }
 h3 { margin: 1.4rem 0 .4rem; font-size: 1rem }
 .numbers td.number, .numbers th.number { text-align: right; padding: .42rem 0 .42rem .9rem }
-.numbers small { font-size: .78em }
+.numbers small { font-size: .78em; white-space: nowrap }
 .numbers td:first-child { min-width: 0 }
 @page { margin: 14mm }
 @media print { body { max-width: none; padding: 0; font-size: 10.5pt }

@@ -4,14 +4,14 @@ import base64
 import html
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from paxray_lib.pages import duration, heading, link, page, section, size, state_mark, table, words
+from paxray_lib.pages import duration, heading, link, page, score_text, section, size, state_mark, table, words
 from paxray_lib.runfolder import read_json, write_record
 
 # nbconvert keeps the first kind that an output has. Its own order for pages puts a widget's view, which needs scripts
@@ -26,6 +26,7 @@ _OUTPUT_PRIORITY = [
     "text/plain",
 ]
 _URLS = ("mathjax_url", "require_js_url", "jquery_url", "mermaid_js_url", "mermaid_layout_elk_js_url")
+_INTERVAL = "_interval"
 _PICTURES = 8
 _PICTURE_BYTES = 2_000_000
 
@@ -125,14 +126,16 @@ def _scores(path: Path) -> str:
     if not lines:
         return ""
     about = {key: value for key, value in summary.items() if not isinstance(value, dict)}
-    columns = list(dict.fromkeys(key for _, values in lines for key in values))
-    rows = "".join(_score_row(name, [values.get(key) for key in columns]) for name, values in lines)
-    note = " · ".join(f"{html.escape(words(key))}: {_score(value)}" for key, value in about.items())
-    return table(rows, ("", *map(words, columns)), numbers=True) + (f"<p>{note}</p>" if note else "")
+    columns = list(dict.fromkeys(key for _, values in lines for key in values if not key.endswith(_INTERVAL)))
+    rows = "".join(_score_row(name, values, columns) for name, values in lines)
+    note = " · ".join(f"{html.escape(words(key))}: {_value(value)}" for key, value in about.items())
+    known = any(key.endswith(_INTERVAL) for _, values in lines for key in values)
+    note += " · small: 95 % intervals over patients" if known else ""
+    return table(rows, ("", *map(words, columns)), numbers=True) + (f'<p class="note">{note}</p>' if note else "")
 
 
 def _leaves(value: Mapping[str, Any], name: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
-    plain = {key: item for key, item in value.items() if not isinstance(item, (dict, list))}
+    plain = {key: item for key, item in value.items() if not isinstance(item, dict)}
     if plain and name:
         yield name, plain
     for key, item in value.items():
@@ -140,15 +143,14 @@ def _leaves(value: Mapping[str, Any], name: str = "") -> Iterator[tuple[str, dic
             yield from _leaves(item, f"{name} · {words(key)}" if name else words(key))
 
 
-def _score_row(name: str, values: list[Any]) -> str:
-    cells = "".join(f'<td class="number">{_score(value)}</td>' for value in values)
+def _score_row(name: str, values: Mapping[str, Any], columns: list[str]) -> str:
+    texts = (_value(values.get(key), values.get(key + _INTERVAL) or ()) for key in columns)
+    cells = "".join(f'<td class="number">{text}</td>' for text in texts)
     return f"<tr><td>{html.escape(name)}</td>{cells}</tr>"
 
 
-def _score(value: Any) -> str:
-    if value is None:
-        return "–"
-    return f"{value:.3f}" if isinstance(value, float) else html.escape(str(value))
+def _value(value: Any, ends: Sequence[float] = ()) -> str:
+    return score_text(value, *ends) if value is None or isinstance(value, float) else html.escape(str(value))
 
 
 def _pictures(run_dir: Path) -> str:

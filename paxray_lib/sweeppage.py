@@ -11,7 +11,7 @@ from typing import Any
 import pandas as pd
 
 from paxray_lib.bootstrap import LEVEL, RESAMPLES, SEED
-from paxray_lib.pages import chart, duration, heading, link, page, section, state_mark, table
+from paxray_lib.pages import chart, duration, heading, link, page, score_text, section, state_mark, table
 from paxray_lib.runfolder import FREE_KEYS, write_record
 from paxray_lib.sweepplots import TITLES, plot_curves, plot_fractions, plot_parts
 from paxray_lib.sweepscores import SCORES, Member, score_table
@@ -179,7 +179,7 @@ def _numbers(*texts: str) -> str:
 def _score_tables(members: Sequence[Member], scores: pd.DataFrame) -> str:
     rows = scores[scores["part"] == "overall"].set_index(["member", "score"])
     names = list(dict.fromkeys(scores["member"]))
-    values = _table_of(rows, names, lambda row: _with_interval(row["value"], row["low"], row["high"]))
+    values = _table_of(rows, names, lambda row: score_text(row["value"], row["low"], row["high"]))
     about, reference = rows.iloc[0], names[0]
     text = (
         f"Means on {about['images']} test images of {about['patients']} patients, each with its {100 * LEVEL:.0f} % "
@@ -204,15 +204,8 @@ def _table_of(rows: pd.DataFrame, names: Sequence[str], cell: Any) -> str:
     return table("".join(lines), ("Member", *(TITLES[score] for score in SCORES)), numbers=True)
 
 
-def _with_interval(value: float, low: float, high: float, sign: str = "") -> str:
-    if math.isnan(value):
-        return "–"
-    ends = "" if math.isnan(low) else f" <small>({low:{sign}.3f} to {high:{sign}.3f})</small>"
-    return f"{value:{sign}.3f}{ends}"
-
-
 def _difference(row: pd.Series) -> str:
-    text = _with_interval(row["difference"], row["difference_low"], row["difference_high"], "+")
+    text = score_text(row["difference"], row["difference_low"], row["difference_high"], "+")
     return f"<strong>{text}</strong>" if row["difference_low"] > 0 or row["difference_high"] < 0 else text
 
 
@@ -233,7 +226,7 @@ def _parts(members: Sequence[Member], scores: pd.DataFrame) -> str:
     for score in ("iou_present", "iou_published"):
         for part in parts:
             rows = [chosen.loc[(part, name, score)] if (part, name, score) in chosen.index else None for name in names]
-            texts = ("–" if row is None else _with_interval(row["value"], row["low"], row["high"]) for row in rows)
+            texts = ("–" if row is None else score_text(row["value"], row["low"], row["high"]) for row in rows)
             label = f"{html.escape(part.replace('_', ' '))}, {TITLES[score]}"
             lines.append(f"<tr><td>{label}</td>{_numbers(*texts)}</tr>")
     return chart(plot_parts(members, scores), _PARTS) + table("".join(lines), ("Part", *names), numbers=True)

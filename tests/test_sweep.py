@@ -13,6 +13,7 @@ import pandas as pd
 import pytest
 import yaml
 from sampledata import ROOT
+from slowscores import slow_draws, slow_interval, slow_score
 
 from paxray_lib import runfolder, sweeppage, sweepscores
 from paxray_lib.labels import LabelSet
@@ -236,40 +237,6 @@ def test_wrong_settings_and_data_are_refused_with_the_profile_named(tmp_path, ti
 # Every number again, slowly, from counts.npz alone.
 
 
-def image_score(tp, fp, fn, name):
-    if tp + fp + fn == 0:
-        return None
-    return tp / (tp + fp + fn) if name == "iou" else 2 * tp / (2 * tp + fp + fn)
-
-
-def mean(values):
-    return sum(values) / len(values) if values else None
-
-
-def slow_score(counts, images, labels, score):
-    """Mean over images (a list, some of them several times), then over labels."""
-    name, convention = score.split("_")
-    per_label = []
-    for k in labels:
-        values = [image_score(*(int(counts[key][i, k]) for key in ("tp", "fp", "fn")), name) for i in images]
-        if convention == "published":
-            per_label.append(mean([value or 0.0 for value in values]))
-        else:
-            per_label.append(mean([value for value in values if value is not None]))
-    return mean([value for value in per_label if value is not None])
-
-
-def slow_draws(cases):
-    names = sorted(set(cases))
-    for row in np.random.default_rng(0).integers(0, len(names), (2000, len(names))):
-        yield [i for p in row for i, case in enumerate(cases) if case == names[p]]
-
-
-def slow_interval(values):
-    values = [value for value in values if value is not None]
-    return np.percentile(values, [2.5, 97.5])
-
-
 def load(path):
     with np.load(path) as file:
         return dict(file)
@@ -297,7 +264,7 @@ def check_numbers(folder, names):
         resampled = [slow_score(mine, draw, labels, row["score"]) for draw in inside]
         low, high = slow_interval(resampled)
         assert (row["low"], row["high"]) == pytest.approx((low, high))
-        assert f"{value:.3f} ({low:.3f} to {high:.3f})" in texts
+        assert f"{value:.3f}<br>{low:.3f} to {high:.3f}" in texts
         if row["member"] == "a":
             assert row["difference"] is None
             continue
@@ -305,7 +272,7 @@ def check_numbers(folder, names):
         low, high = slow_interval([x - y for x, y in zip(resampled, based, strict=True)])
         assert row["difference"] == pytest.approx(value - base)
         assert (row["difference_low"], row["difference_high"]) == pytest.approx((low, high))
-        assert f"{value - base:+.3f} ({low:+.3f} to {high:+.3f})" in texts
+        assert f"{value - base:+.3f}<br>{low:+.3f} to {high:+.3f}" in texts
     shown = re.findall(r'<td class="number">(?:<strong>)?([+-]?\d\.\d{3}|–)', texts)
     known = {f"{row['value']:.3f}" for row in rows}
     known |= {f"{row['difference']:+.3f}" for row in rows if row["difference"] is not None}
