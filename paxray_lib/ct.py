@@ -92,6 +92,11 @@ def stem_of(path: Path) -> str:
     return next((path.name[: -len(suffix)] for suffix in SUFFIXES if path.name.lower().endswith(suffix)), path.name)
 
 
+def names_beside(path: Path) -> Path:
+    """Return where a table with the names of a label volume's values may lie."""
+    return path.with_name(f"{stem_of(path)}_labels.tsv")
+
+
 def _open(path: Path) -> nibabel.spatialimages.SpatialImage:
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such file")
@@ -223,7 +228,7 @@ def _names_of(path: Path, image, names) -> tuple[Mapping[int, str], str]:
     found = header_names(image.header.extensions)
     if found:
         return found, "header"
-    beside = path.with_name(f"{stem_of(path)}_labels.tsv")
+    beside = names_beside(path)
     if beside.is_file():
         return read_names(beside), beside.name
     return BUILT_IN, "TotalSegmentator v2, task total"

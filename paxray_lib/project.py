@@ -20,7 +20,7 @@ from PIL import Image
 from paxray_lib.body import body_mask, bounded, bounding_box
 from paxray_lib.cases import Case
 from paxray_lib.common import atomic_write, progress
-from paxray_lib.ct import Scan, read_scan, structure_files
+from paxray_lib.ct import Scan, names_beside, read_scan, structure_files
 from paxray_lib.dataset import SPLITS, Entry, read_datafile, write_datafile
 from paxray_lib.derive import derive
 from paxray_lib.download import sha256
@@ -197,7 +197,9 @@ def _project_case(case: Case, out: Path, names, settings: dict, split: str) -> O
 
 def _inputs(case: Case, names) -> dict[str, dict]:
     """Return name and SHA-256 of each input; of a folder, of the list of its files' names and sums."""
-    inputs = {"ct": case.ct, "segmentation": case.segmentation, **({} if names is None else {"names": Path(names)})}
+    inputs = {"ct": case.ct, "segmentation": case.segmentation}
+    if names is not None or names_beside(case.segmentation).is_file():
+        inputs["names"] = names_beside(case.segmentation) if names is None else Path(names)
     return {key: {"name": path.name, "sha256": _digest(path)} for key, path in inputs.items()}
 
 
