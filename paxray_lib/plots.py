@@ -159,9 +159,10 @@ def plot_groups(summaries: Mapping[str, Mapping], score: str = "iou_present") ->
         values = [_score(summary, group, score) for group in groups]
         places = np.arange(len(groups)) + (k - (len(summaries) - 1) / 2) * width
         ends = np.array([_ends(summary, group, score) for group in groups]).T  # (2, groups)
-        bars = axis.bar(places, values, width * 0.92, label=name, color=("#2f7ebc", "#b9c4cc", "#e0672a")[k % 3])
+        axis.bar(places, values, width * 0.92, label=name, color=("#2f7ebc", "#b9c4cc", "#e0672a")[k % 3])
         axis.vlines(places, *ends, color="#333333", linewidth=1)
-        axis.bar_label(bars, [f"{value:.2f}" for value in values], fontsize=7)
+        for place, value, top in zip(places, values, np.fmax(values, ends[1]), strict=True):
+            axis.text(place, top + 0.015, f"{value:.2f}", fontsize=7, ha="center")
     axis.set_xticks(range(len(groups)), [group.replace("_", " ") for group in groups], rotation=20)
     axis.set(ylabel=f"{_title(score)}, 0 to 1", ylim=(0, 1.08))
     axis.spines[["top", "right"]].set_visible(False)

@@ -50,7 +50,7 @@ def plot_reliability(table: pd.DataFrame) -> Figure:
     """
     figure = new_figure(10.0, 4.0)
     left, right = figure.subplots(1, 2)
-    left.plot([0, 1], [0, 1], color="#bbbbbb", linestyle="--", linewidth=1)
+    left.plot([0, 1], [0, 1], color="#555555", linestyle="--", linewidth=1, zorder=3)
     for group, rows in table.groupby("group", sort=False):
         whole = group == "overall"
         color, width = ("#000000", 2.4) if whole else (GROUP_COLORS[group], 1.1)

@@ -3,7 +3,7 @@ import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from sampledata import random_evaluation
 
-from paxray_lib import plots_scores
+from paxray_lib import plots, plots_scores
 from paxray_lib.compare import compare_evaluations
 from paxray_lib.evaluate import Evaluation
 from paxray_lib.metrics import Counts
@@ -29,6 +29,13 @@ def test_distribution_has_a_dot_for_each_image_with_a_score(result):
     assert dots == scores["iou_present"].notna().sum() > 30
     names = [text.get_text() for text in figure.axes[0].get_xticklabels()]
     assert names == list(result.labels.groups)
+
+
+def test_one_patient_with_one_view_can_be_drawn(result):
+    alone = Evaluation(result.counts[:1], result.labels, result.images[:1], {}, result.surface[:1])
+    drawn(plots_scores.plot_group_distribution(alone.scores_by_group("nsd"), "surface Dice"))
+    drawn(plots_scores.plot_differences(compare_evaluations(alone, alone), "IoU"))
+    drawn(plots.plot_groups({"model": alone.summary}))
 
 
 def test_reliability_shows_the_curve_of_all_labels(result):
