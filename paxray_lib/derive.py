@@ -6,9 +6,9 @@ or with symmetric sums, so that a mirrored volume gives exactly the mirrored lab
 
 - Ribs: a rib's most lateral point divides it; what lies in front of it is the anterior part. A rib that reaches less
   than 10 mm in front of it (the floating ribs) is posterior alone.
-- Aorta: from the top down, the arch ends where a slice first shows two pieces, one behind the other. Below, a voxel is
-  of the ascending or of the descending aorta, whichever was nearer in y in the slice above; the ascending aorta ends
-  where a slice has none of it.
+- Aorta: from the top down, the arch ends where two pieces, one behind the other, begin to last over 15 mm. Below, a
+  voxel is of the ascending or of the descending aorta, whichever was nearer in y in the slice above; the ascending
+  aorta ends where a slice has none of it.
 - Under the diaphragm: inside the convex outline of lungs, heart and abdominal organs of each slice, what lies below the
   lungs and below the top of the abdominal organs in its column (beside the organs, below the weighted mean of their
   tops), without parts thinner than 12 mm and pieces without an
@@ -37,6 +37,7 @@ from paxray_lib.structures import CODES, STRUCTURES, codes_of, count_values, is_
 _FRONT_MM = 10.0  # a shorter anterior part is the roughness of a floating rib's tip
 _LATERAL_MM = 3.0  # what counts as a rib's most lateral point
 _LIMB_MM2, _LIMBS_APART_MM = 80.0, 15.0  # smallest piece of the aorta that counts as a limb; how far limbs are apart
+_LIMBS_LAST_MM = 15.0  # over this height; the top of an arch may have two humps
 _DOME_MM = 12.0  # between columns with lung or heart the diaphragm is interpolated over this distance
 _VESSEL_HU, _PLEURA_MM = -400, 3.0
 _THIN_MM = 3.0  # half of it: what is thinner between the lungs is roughness of their edges
@@ -168,14 +169,21 @@ def _split_aorta(parts: np.ndarray, boxes, spacing, absent: dict[str, str]) -> d
 
 
 def _first_limbs(aorta: np.ndarray, spacing) -> tuple[int, list[float] | None]:
-    """Return the first slice that shows two limbs, and the mean y of the front one and of the back one."""
-    for z, plane in enumerate(aorta):
-        pieces, count = ndimage.label(plane)
-        areas = np.bincount(pieces.ravel())[1:] * spacing[1] * spacing[2]
-        big = [_mean_row(pieces == i + 1, 0.0) for i in range(count) if areas[i] >= _LIMB_MM2]
-        if len(big) > 1 and (max(big) - min(big)) * spacing[1] >= _LIMBS_APART_MM:
-            return z, [min(big), max(big)]
+    """Return the first slice with two limbs that stay two, and the mean y of the front one and of the back one."""
+    limbs = [_limbs(plane, spacing) for plane in aorta]
+    lasting = max(1, round(_LIMBS_LAST_MM / spacing[0]))
+    for z in range(len(limbs)):
+        if all(limbs[z : z + lasting]):
+            return z, limbs[z]
     return len(aorta), None
+
+
+def _limbs(plane: np.ndarray, spacing) -> list[float] | None:
+    """Return the mean y of the front and of the back piece of a slice of the aorta, or None if there are no two."""
+    pieces, count = ndimage.label(plane)
+    areas = np.bincount(pieces.ravel())[1:] * spacing[1] * spacing[2]
+    big = [_mean_row(pieces == i + 1, 0.0) for i in range(count) if areas[i] >= _LIMB_MM2]
+    return [min(big), max(big)] if len(big) > 1 and np.ptp(big) * spacing[1] >= _LIMBS_APART_MM else None
 
 
 def _nearer_front(plane: np.ndarray, limbs: list[float]) -> np.ndarray:

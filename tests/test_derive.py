@@ -76,6 +76,13 @@ def test_aorta_has_an_arch_between_two_limbs(chest, masks):
     assert np.nonzero(parts[1])[0].max() == 16
 
 
+def test_arch_with_two_humps_is_one_arch(chest):
+    structures = chest.structures.copy()
+    structures[13, 14:17, 42:46] = structures[13, 24:29, 42:46] = CODES["aorta"]
+    masks = masks_of(Scan(chest.hu, structures, SPACING, {}))
+    assert set(np.nonzero(masks["aorta_arch"])[0].tolist()) == {13, 14, 15, 16}
+
+
 def test_abdominal_aorta_that_comes_to_the_front_stays_descending(chest):
     structures = chest.structures.copy()
     structures[40:48, 25:29, 42:46] = 0
