@@ -1,18 +1,20 @@
-"""Several processes that work as one, as torchrun starts them: who takes what, and how the parts come together.
+"""Several processes that work as one, as torchrun or srun starts them: who takes what, and how the parts come together.
 
 Of N things the process of rank r takes r, r + world, r + 2 world, ...: without duplicates or gaps, whether or not N
 divides. Every function here also works in a process that is alone, where it changes nothing.
 """
 
 import contextlib
-import os
 from collections.abc import Callable, Iterator, Sequence
 from datetime import timedelta
 from typing import TypeVar
 
 import numpy as np
 import torch
+from lightning_fabric.plugins.environments import SLURMEnvironment
 from torch import distributed
+
+from paxray_lib.launch import find_launch
 
 _T = TypeVar("_T")
 # One process may be at work for hours longer than another; one that ends too early is noticed at once all the same
@@ -21,14 +23,19 @@ _PATIENCE = timedelta(days=7)
 
 @contextlib.contextmanager
 def joined() -> Iterator[None]:
-    """Join the other processes that torchrun started for the time of a `with` block; alone, or joined already: nothing.
+    """Join the other processes that torchrun or srun started, for a `with` block; alone, or joined already: nothing.
 
     The group is a gloo one: what is exchanged is small and lies in the memory of the host, whatever the device.
     """
-    if int(os.environ.get("WORLD_SIZE", "1")) == 1 or distributed.is_initialized():
+    launch = find_launch()
+    if launch.world == 1 or distributed.is_initialized():
         yield
         return
-    distributed.init_process_group("gloo", timeout=_PATIENCE)
+    meeting = "env://"  # torchrun says where
+    if launch.launcher == "slurm":
+        slurm = SLURMEnvironment()
+        meeting = f"tcp://{slurm.main_address}:{slurm.main_port}"
+    distributed.init_process_group("gloo", meeting, _PATIENCE, launch.world, launch.rank)
     try:
         yield
         gather(None)  # at the first exit code other than 0 torchrun ends the others, which may have something to say
@@ -50,9 +57,10 @@ def is_first() -> bool:
 
 def local_device(device: str) -> str:
     """Return the GPU of this process where a machine's processes share "cuda" or "auto"; any other name as it is."""
-    if device not in ("auto", "cuda") or "LOCAL_RANK" not in os.environ or not torch.cuda.is_available():
+    launch = find_launch()
+    if device not in ("auto", "cuda") or launch.world == 1 or not torch.cuda.is_available():
         return device
-    return f"cuda:{int(os.environ['LOCAL_RANK']) % torch.cuda.device_count()}"
+    return f"cuda:{launch.local_rank % torch.cuda.device_count()}"
 
 
 def gather(value: _T) -> list[_T]:

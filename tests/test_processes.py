@@ -90,6 +90,28 @@ def test_two_processes_agree(tmp_path):
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.slow
+def test_two_processes_of_srun_agree(tmp_path):
+    script = tmp_path / "script.py"
+    script.write_text(SCRIPT)
+    names = {
+        "SLURM_NTASKS": 2,
+        "SLURM_NTASKS_PER_NODE": 2,
+        "SLURM_STEP_NUM_TASKS": 2,
+        "SLURM_JOB_NAME": "test",
+        "SLURM_JOB_ID": os.getpid(),
+    }
+    names |= {"SLURM_NODELIST": "localhost", "OMP_NUM_THREADS": 1}
+    started = []
+    for rank in range(2):
+        environment = {**os.environ, **{key: str(value) for key, value in names.items()}}
+        environment |= {"SLURM_PROCID": str(rank), "SLURM_LOCALID": str(rank)}
+        started.append(subprocess.Popen([sys.executable, script], stderr=subprocess.PIPE, text=True, env=environment))
+    for process in started:
+        _, errors = process.communicate(timeout=100)
+        assert process.returncode == 0, errors
+
+
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory):
     torch.manual_seed(0)
