@@ -210,6 +210,7 @@ def predict(
     threshold: Annotated[float, typer.Option(help="A pixel has a label where its probability is greater.")] = 0.5,
     labels: Labels = "",
     mirror: Annotated[bool, typer.Option("--mirror", help="Average with the mirrored image (known view).")] = False,
+    measure: Annotated[bool, typer.Option("--measure", help="Cardiothoracic ratio, ... to measurements.csv.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Make outputs again that are there.")] = False,
     batch_size: Annotated[
         int | None, typer.Option(min=1, help="Images that pass through the network together; default 1, on a GPU 8.")
@@ -221,11 +222,14 @@ def predict(
 
     The same command again goes on where a stopped one was, and tries again what failed.
     """
+    from paxray_lib.measure import check_measurable, measure_predictions
     from paxray_lib.model import load_model
     from paxray_lib.predict import Stopped
     from paxray_lib.predict import predict as run_prediction
     from paxray_lib.processes import is_first, joined, local_device
 
+    if measure:
+        check_measurable(format)
     names = [name for name in labels.split(",") if name.strip()] or None
     model = load_model(weights, local_device(device))
     settings = (format, threshold, names, batch_size, mirror, overwrite, precision)
@@ -237,6 +241,8 @@ def predict(
         failed = report[report["status"] == "failed"]
         if is_first():
             _say_predicted(report, failed, out)
+            if measure:
+                measure_predictions(out, report)
     return SOME_FAILED if len(failed) else DONE
 
 

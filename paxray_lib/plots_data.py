@@ -1,4 +1,4 @@
-"""Figures of what is in a data set: positions and overlaps of labels, the label tree, unusual images."""
+"""Figures of what is in data: positions and overlaps of labels, the label tree, unusual images, measurements."""
 
 import itertools
 from collections.abc import Mapping, Sequence
@@ -8,6 +8,8 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from paxray_lib.labels import LabelSet
+from paxray_lib.masks import PackedMasks
+from paxray_lib.measure import find_lines, format_measurements, measure, spine_line
 from paxray_lib.plots import GROUP_COLORS, as_bytes, new_figure
 
 
@@ -102,4 +104,48 @@ def plot_unusual(images: Sequence[np.ndarray], table: pd.DataFrame) -> Figure:
         axis.imshow(as_bytes(pixels), cmap="gray", vmin=0, vmax=255)
         name = row.image.rsplit("/", 1)[-1]
         axis.set_title(f"{name}\n{row.feature} {row.value:.2f}\nusual {row.usual:.2f}, z {row.z:.1f}", fontsize=8)
+    return figure
+
+
+_LINE_COLORS = {
+    "heart_width": "#ff5a5f",
+    "thorax_width": "#4fc3f7",
+    "heart_height": "#ff9e80",
+    "lung_right_height": "#80cbc4",
+    "lung_left_height": "#80cbc4",
+    "heart_to_spine": "#ffd54f",
+    "airways_to_spine": "#ba9bff",
+    "ribs_to_spine": "#a5d66f",
+}
+
+
+def draw_measurements(
+    image: np.ndarray, masks: PackedMasks, view: str | None, spacing_mm: tuple[float, float] | None = None
+) -> Figure:
+    """The lines that `measure.measure` measures, over the image, with their values beside it.
+
+    Parameters
+    ----------
+    image : (H, W) float array in 0..1
+    masks, view, spacing_mm : as for `measure.measure`
+    """
+    figure = new_figure(8.6, 5.6)
+    axis, beside = figure.subplots(1, 2, width_ratios=(3, 1))
+    height, width = image.shape
+    axis.imshow(as_bytes(image), cmap="gray", vmin=0, vmax=255, extent=(0, width, height, 0))
+    line = spine_line(masks) if view == "frontal" else None
+    if line is not None:
+        rows = np.array([0, height])
+        axis.plot(np.polyval(line, rows), rows, color="#ffffff", linewidth=0.8, linestyle=":", label="spine")
+    for name, (start, end) in find_lines(masks, view).items():
+        columns, rows = zip(start[::-1], end[::-1], strict=True)
+        color = _LINE_COLORS[name]
+        axis.plot(columns, rows, color=color, linewidth=1.6, marker="|" if name.endswith("width") else "_")
+        beside.plot([], [], color=color, label=name.replace("_", " "))
+    axis.set(xlim=(0, width), ylim=(height, 0), xlabel="column (px)", ylabel="row (px)")
+    text = format_measurements(measure(masks, view, spacing_mm)) or ["nothing to measure"]
+    beside.text(0, 0.98, "\n".join(text), fontsize=9, va="top", transform=beside.transAxes, linespacing=1.5)
+    if beside.lines:
+        beside.legend(loc="lower left", frameon=False, fontsize=8)
+    beside.set_axis_off()
     return figure

@@ -1,11 +1,13 @@
 import numpy as np
 import pytest
+from test_measure import BOXES, RIBS, boxes
 from test_plots import drawn, overlaps
 
 from paxray_lib import plots_data
 from paxray_lib.audit import tree_table
 from paxray_lib.dataset import PaxrayDataset, read_datafile
 from paxray_lib.explore import mean_masks, overlap_matrix, position_table, unusual_table
+from paxray_lib.measure import find_lines
 from paxray_lib.survey import VIEWS, take_survey
 
 
@@ -45,3 +47,15 @@ def test_unusual_images_are_titled_by_what_is_unusual(survey):
     texts = drawn(plots_data.plot_unusual([np.zeros((4, 4))] * 5, table))
     assert len(texts) == 5
     assert table["feature"][0] in texts[0]
+
+
+def test_measured_lines_are_drawn_with_their_values():
+    masks = boxes()
+    figure = plots_data.draw_measurements(np.zeros((64, 80)), masks, "frontal")
+    texts = drawn(figure)
+    assert "column (px)" in texts
+    shown = {text.get_text() for text in figure.axes[1].get_legend().get_texts()}
+    assert shown == {name.replace("_", " ") for name in find_lines(masks, "frontal")}
+    assert "ctr 0.37\nribs anterior 6" in figure.axes[1].texts[0].get_text()
+    empty = plots_data.draw_measurements(np.zeros((64, 80)), boxes(without=[*BOXES, *RIBS]), None)
+    assert empty.axes[1].texts[0].get_text() == "nothing to measure"
