@@ -61,6 +61,16 @@ def codes_of(*kinds: str) -> list[int]:
     return [structure.code for structure in STRUCTURES if structure.kind in kinds]
 
 
+def codes_with_label(label: str) -> list[int]:
+    """Return the codes of the structures that are a label of ours, or a part of it."""
+    return [structure.code for structure in STRUCTURES if structure.label == label]
+
+
+def lung_codes(side: str) -> list[int]:
+    """Return the codes of the lobes of a side, "left" or "right"."""
+    return [s.code for s in STRUCTURES if s.kind == "lung" and f"_{side}" in s.name]
+
+
 def is_in(volume: np.ndarray, codes) -> np.ndarray:
     """Return the bool array of where an uint8 volume holds one of the codes."""
     table = np.zeros(256, np.uint8)

@@ -7,8 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from paxray_lib.ct import Scan
-from paxray_lib.derive import convex, derive
+from paxray_lib.derive import derive
 from paxray_lib.labels import LABELS
+from paxray_lib.regions import convex
 from paxray_lib.structures import CODES
 
 
