@@ -1,13 +1,17 @@
 """Phantoms: deterministic, anatomically consistent, varied; the sample data set on disk."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from scipy import ndimage
 
 from paxray_lib.dataset import PaxrayDataset, read_datafile
 from paxray_lib.labels import LABELS
+from paxray_lib.looks import draw_look, lit, picture, window
 from paxray_lib.phantom import generate_sample, make_phantom, render, split_cases
 
 SIZE, CASES = 96, 3
@@ -113,6 +117,48 @@ def test_volumes_fit_each_other():
     for volume, names in phantom.volumes:
         assert volume.shape == phantom.hu["frontal"].shape == phantom.hu["lateral"].shape
         assert set(np.unique(volume).tolist()) - {0} <= set(names)
+
+
+def test_vessels_stay_in_their_lung():
+    (regions, region_names), (organs, organ_names) = make_phantom(5, 0, SIZE).volumes
+    for side in ("right", "left"):
+        vessel = [value for value, name in organ_names.items() if name == f"lung_{side}_vessel"]
+        lobes = [value for value, name in region_names.items() if str(name).startswith(f"lung_{side}")]
+        assert np.isin(regions[organs == vessel[0]], lobes).all()
+
+
+def test_what_the_collimator_hides_is_black_and_has_no_label():
+    looks = [(case, draw_look(np.random.default_rng([5, case, 1]))) for case in range(40)]
+    case, look = next((case, look) for case, look in looks if min(look.collimation[:2]) > 0.02)
+    image, masks = render(5, case, SIZE)["frontal"]
+    hidden = np.ones((SIZE, SIZE), bool)
+    hidden[lit(look, SIZE)] = False
+    assert hidden.any()
+    assert not image[hidden].any()
+    assert not masks.data[hidden].any()
+
+
+@given(st.integers(0, 1000), st.integers(32, 600))
+def test_the_window_lies_in_the_field(seed, size):
+    whole, top, left = window(draw_look(np.random.default_rng(seed)), size)
+    assert 0 <= top <= whole - size
+    assert 0 <= left <= whole - size
+
+
+def test_haze_and_markers_lighten_a_picture():
+    plain = replace(draw_look(np.random.default_rng(0)), haze=0.0, marker=False, wires=0, collimation=(0, 0, 0, 0))
+    depth, lung = np.full((SIZE, SIZE), 2.0), np.zeros((SIZE, SIZE), bool)
+    lung[20:60, 20:60] = True
+    depth[lung] = 1.0
+
+    def draw(look):
+        return picture(depth, lung, look, 3.0, np.random.default_rng(1)).astype(int)
+
+    before = draw(plain)
+    assert draw(replace(plain, haze=1.0))[25:55, 25:55].mean() > before[25:55, 25:55].mean() + 5
+    marked = draw(replace(plain, marker=True, wires=3))
+    assert (marked >= before).all()
+    assert (marked > before).any()
 
 
 @pytest.fixture(scope="module")
