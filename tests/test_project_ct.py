@@ -17,6 +17,7 @@ from paxray_lib.labels import LABELS
 from paxray_lib.masks import PackedMasks
 from paxray_lib.phantom import generate_sample
 from paxray_lib.project import FORMATIONS, check_sides, project_cases, project_scan
+from paxray_lib.runfolder import lock
 
 SIZE = 64
 
@@ -206,6 +207,22 @@ def test_settings_that_cannot_be_used(tmp_path, chest):
     code, text = run(*base[:4], "--out", other)
     assert code == 2
     assert "other labels" in text
+
+
+def test_folder_in_use_is_refused(tmp_path, chest):
+    write_case(tmp_path / "in", chest)
+    cases, _ = find_cases(tmp_path / "in", tmp_path / "in")
+    with lock(tmp_path / "out"), pytest.raises(ValueError, match="working in this folder"):
+        project_cases(cases, tmp_path / "out", size=SIZE)
+
+
+def test_damaged_record_is_made_again(tmp_path, chest):
+    write_case(tmp_path / "in", chest)
+    cases, _ = find_cases(tmp_path / "in", tmp_path / "in")
+    project_cases(cases, tmp_path / "out", size=SIZE)
+    (tmp_path / "out/provenance/p1.json").write_text('{"case"')
+    assert [outcome.status for outcome in project_cases(cases, tmp_path / "out", size=SIZE)] == ["ok"]
+    assert [outcome.status for outcome in project_cases(cases, tmp_path / "out", size=SIZE)] == ["skipped"]
 
 
 def test_exchanged_sides_are_refused():

@@ -6,7 +6,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from paxray_lib.labels import LABELS, LabelSet
-from paxray_lib.projection import Exposure, cast_shadows, fit_pixel, line_integrals, project, project_masks, radiograph
+from paxray_lib.projection import (
+    Exposure,
+    cast_shadows,
+    equalized,
+    fit_pixel,
+    hounsfield_sums,
+    line_integrals,
+    project,
+    project_masks,
+    radiograph,
+)
 
 NAMES = {
     1: "rib_left_anterior_3",
@@ -145,3 +155,26 @@ def test_errors_name_what_is_wrong(change, message):
 
 def test_fit_pixel():
     assert fit_pixel((100, 50, 200), (2.0, 1.0, 0.5), 100) == 2.0
+
+
+def test_sums_of_ct_numbers_are_counted_from_the_lowest():
+    hu = np.full((6, 5, 6), -1024, np.int16)
+    hu[:, 1:3, 2:4] = 76
+    hu[:, 3, 2:4] = 32000
+    sums = hounsfield_sums(hu, (1, 1, 1), "frontal", 6, 1.0)
+    assert (sums[:, 2:4] == 2 * 1100 + 4095).all()
+    assert not sums[:, :2].any()
+    assert not sums[:, 4:].any()
+
+
+@given(st.integers(0, 10_000))
+def test_equalised_picture_is_the_rank_among_what_is_not_air(seed):
+    sums = np.random.default_rng(seed).integers(0, 9, (7, 8)).astype(float)
+    image = equalized(sums)
+    matter = sums[sums > 0]
+    for value, level in zip(sums.ravel(), image.ravel(), strict=True):
+        assert level == np.float32((matter <= value).mean() if value > 0 else 0)
+
+
+def test_equalised_air_is_black():
+    assert not equalized(np.zeros((4, 4))).any()
