@@ -4,6 +4,7 @@
 boundaries and sorts probabilities into bins.
 """
 
+import os
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import TypeVar
@@ -104,7 +105,8 @@ def measure_dataset(
         return _count(bits, sample.masks), decided, sample.masks, _bins(logits[0], sample.masks)
 
     looked = _for_each(model, dataset, look, batch_size, rank > 0, range(rank, len(dataset), world))
-    compared = map_ahead(lambda item: (item[0], surface(*item[1:3]), item[3]), looked, ahead=4)
+    threads = min(8, os.cpu_count() or 1)
+    compared = map_ahead(lambda item: (item[0], surface(*item[1:3]), item[3]), looked, threads, ahead=2 * threads)
     found, surfaces, bins = zip(*gather_items(list(compared)), strict=True)
     return Measured(Counts.concat(found), Surface.concat(surfaces), Reliability.total(bins))
 

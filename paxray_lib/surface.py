@@ -108,7 +108,7 @@ def _compare(planes: list[np.ndarray], label: int, box: tuple[slice, slice], tol
     sizes = [int(np.count_nonzero(edge)) for edge in edges]
     if not all(sizes):
         return 0, sum(sizes), np.inf if any(sizes) else np.nan
-    squares = [_squared_distances(other)[edge] for edge, other in zip(edges, reversed(edges), strict=True)]
+    squares = [_squared_distances(edge, other) for edge, other in zip(edges, reversed(edges), strict=True)]
     within = sum(int(np.count_nonzero(square <= tolerance**2)) for square in squares)
     return within, sum(sizes), max(float(np.percentile(np.sqrt(square), 95)) for square in squares)
 
@@ -120,7 +120,7 @@ def _edges(mask: np.ndarray) -> np.ndarray:
     return mask & ~core
 
 
-def _squared_distances(edges: np.ndarray) -> np.ndarray:
-    """Return the squared distance of each pixel to the nearest one that is set, which is a whole number."""
+def _squared_distances(places: np.ndarray, edges: np.ndarray) -> np.ndarray:
+    """Return the squared distance of each of some pixels to the nearest one of `edges`, which is a whole number."""
     distances = cv2.distanceTransform((~edges).view(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
-    return np.rint(np.square(distances, dtype=np.float64))
+    return np.rint(np.square(distances[places], dtype=np.float64))
