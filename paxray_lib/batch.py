@@ -79,7 +79,7 @@ def run_plan(plan: Plan, resume: bool = False, stop: Any = None) -> int:
     stop : execute.Stop, optional
         Through which someone else ends the run; by default SIGINT and SIGTERM do.
     """
-    from paxray_lib.execute import Stop, signals_stop
+    from paxray_lib.execute import Stop, end_orphan, signals_stop
 
     if stop is None:
         stop = Stop()
@@ -87,6 +87,7 @@ def run_plan(plan: Plan, resume: bool = False, stop: Any = None) -> int:
             return run_plan(plan, resume, stop)
     with runfolder.lock(plan.run_dir):
         earlier = runfolder.earlier_status(plan.run_dir, resume)
+        end_orphan(plan.run_dir)
         if earlier:
             runfolder.check_same_settings(plan.run_dir, plan.settings)
         runfolder.write_settings(plan.run_dir, plan.settings)

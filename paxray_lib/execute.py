@@ -5,6 +5,7 @@ import dataclasses
 import logging
 import os
 import signal
+import subprocess
 import sys
 import threading
 from collections.abc import Iterator, Mapping
@@ -23,6 +24,7 @@ from paxray_lib import runfolder
 
 _GRACE_S = 5.0  # from asking a cell to stop to killing its kernel
 _SOURCE_LINES = 3
+_KERNEL = ".kernel"  # in a run's folder, while a notebook runs: which process it is
 
 # The outcome says what went wrong in one message; nbclient's log of the same would only repeat it.
 _quiet = logging.getLogger(__name__)
@@ -105,6 +107,11 @@ class Stop:
         if group is not None and group != os.getpgid(0):
             self._group = group
 
+    def describe_kernel(self) -> str | None:
+        """Return what `end_orphan` knows the running kernel by: its process group and its connection file."""
+        self.note_group()
+        return None if self._group is None else f"{self._group} {self._client.km.connection_file}"
+
     def _signal(self, number: int) -> None:
         self.note_group()
         if self._group is not None:
@@ -161,17 +168,19 @@ papermill_engines.register("paxray", _Engine)
 class _CellWatch:
     """Knows which cell runs, so that a dead kernel can be blamed on it."""
 
-    def __init__(self, stop: Stop):
-        self.stop = stop
+    def __init__(self, stop: Stop, note: Path):
+        self.stop, self.note = stop, note
         self.cells: list[Any] = []
         self.number = 0
         self.where: dict[str, Any] = {}  # the cell entered last, in Outcome's terms
 
     def enter(self, cell: Any, cell_index: int) -> None:
         """Note the cell that begins; refuse it after a stop."""
-        self.stop.note_group()
+        kernel = self.stop.describe_kernel()
         if self.stop.reason is not None:
             raise _Stopped
+        if self.number == 0 and kernel is not None:
+            runfolder.write_record(self.note.parent, self.note.name, kernel)
         self.number += 1
         before = self.cells[:cell_index]
         injected = sum("injected-parameters" in other.metadata.get("tags", []) for other in before)
@@ -212,7 +221,8 @@ def execute(notebook: Path, output: Path, parameters: Mapping[str, Any], folder:
     Outcome
         Errors of the notebook, its kernel and its files are outcomes, not exceptions.
     """
-    watch = _CellWatch(stop)
+    note = output.parent.parent / _KERNEL
+    watch = _CellWatch(stop, note)
     error = None
     try:
         _execute(notebook, output, parameters, folder, stop, watch)
@@ -226,6 +236,7 @@ def execute(notebook: Path, output: Path, parameters: Mapping[str, Any], folder:
         error = f"{type(caught).__name__}: {_first_line(str(caught))}"
     finally:
         stop.detach()
+        note.unlink(missing_ok=True)
     if stop.reason is not None:
         return Outcome(stop.state, stop.reason, **watch.where)
     return Outcome("done") if error is None else Outcome("failed", error, **watch.where)
@@ -247,6 +258,28 @@ def _execute(
         stop=stop,
         watch=watch,
     )
+
+
+def end_orphan(run_dir: Path) -> None:
+    """End the kernel of a runner that was killed: the two of them must not write to one folder.
+
+    A kernel ends by itself when its parent is process 1; where a session's manager adopts it, it would train on.
+    """
+    note = run_dir / _KERNEL
+    group, _, connection_file = note.read_text().partition(" ") if note.is_file() else ("", "", "")
+    if connection_file and connection_file in _command_of(int(group)):  # else the number is another process's by now
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(int(group), signal.SIGKILL)
+    note.unlink(missing_ok=True)
+
+
+def _command_of(pid: int) -> str:
+    """Return the command line of a process, empty if it is gone or unknown."""
+    with contextlib.suppress(OSError):
+        return Path(f"/proc/{pid}/cmdline").read_text()
+    with contextlib.suppress(OSError):  # no /proc, as on macOS
+        return subprocess.run(["ps", "-o", "command=", "-p", str(pid)], capture_output=True, text=True).stdout
+    return ""
 
 
 @contextlib.contextmanager

@@ -67,12 +67,13 @@ def score_text(value: float | None, low: float | None = None, high: float | None
     """Return a score with three decimals and its interval below it, if it has one; NaN and None are unknown.
 
     >>> score_text(0.5361, 0.494, 0.577)
-    '0.536<br><small>0.494 to 0.577</small>'
+    '0.536<br><small>0.494–0.577</small>'
     """
     if value is None or math.isnan(value):
         return "–"
     known = low is not None and high is not None and not math.isnan(low + high)
-    return f"{value:{sign}.3f}" + (f"<br><small>{low:{sign}.3f} to {high:{sign}.3f}</small>" if known else "")
+    dash = " to " if sign else "–"  # no dash between a sign and a sign
+    return f"{value:{sign}.3f}" + (f"<br><small>{low:{sign}.3f}{dash}{high:{sign}.3f}</small>" if known else "")
 
 
 def duration(seconds: float) -> str:
@@ -162,13 +163,17 @@ figure.chart { margin: 1rem 0 } figure.chart img { background: #fff; border-radi
 figure.narrow img { max-width: 40rem }
 figure.chart figcaption, p.note { color: var(--soft); font-size: .88rem; max-width: 46rem }
 h3 { margin: 1.4rem 0 .4rem; font-size: 1rem }
-.numbers td.number, .numbers th.number { text-align: right; padding: .42rem 0 .42rem .9rem }
-.numbers small { font-size: .78em; white-space: nowrap }
-.numbers td:first-child { min-width: 0 }
+.numbers td.number, .numbers th.number { text-align: right; padding: .42rem 0 .42rem .6rem }
+.numbers table { font-size: .87rem }
+.numbers th.number { white-space: normal; vertical-align: bottom }
+.numbers small { font-size: .76em; white-space: nowrap }
+.numbers td:first-child { min-width: 5.5rem; overflow-wrap: normal; padding-right: 0 }
 @page { margin: 14mm }
 @media print { body { max-width: none; padding: 0; font-size: 10.5pt }
-  .wide { overflow-x: visible } table { font-size: 8.5pt } th, td { padding: .25rem .6rem .25rem 0 }
-  td:first-child { min-width: 0 } .number { white-space: normal }
+  .wide { overflow-x: visible } table, .numbers table { font-size: 8.5pt } th, td { padding: .25rem .6rem .25rem 0 }
+  td:first-child { min-width: 0 } .numbers td:first-child { min-width: 4.5rem }
+  .number { white-space: normal }
+  .numbers td.number, .numbers th.number { padding: .25rem 0 .25rem .35rem }
   thead { display: table-header-group } h2 { break-after: avoid } tr, figure, aside { break-inside: avoid }
   a { color: inherit; text-decoration: underline } footer { break-inside: avoid } }
 """

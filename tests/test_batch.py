@@ -15,7 +15,7 @@ import nbformat
 import pytest
 import yaml
 
-from paxray_lib import batch, report, runfolder
+from paxray_lib import batch, execute, report, runfolder
 
 RUNNER = """
 import sys
@@ -261,6 +261,31 @@ def test_the_status_is_true_after_the_runner_was_killed(project):
     assert run(project, resume=True) == 0
 
 
+def test_a_kernel_left_by_a_killed_runner_is_ended(tmp_path):
+    """Where another process than number 1 adopts orphans, a kernel would go on: here this test is its parent."""
+    command = [sys.executable, "-c", "import time; time.sleep(300)", "/tmp/kernel-of-the-test.json"]
+    kernel = subprocess.Popen(command, start_new_session=True)
+    try:
+        wait_for(lambda: b"kernel-of" in Path(f"/proc/{kernel.pid}/cmdline").read_bytes())
+        (tmp_path / ".kernel").write_text(f"{kernel.pid} /tmp/another.json")
+        execute.end_orphan(tmp_path)
+        assert kernel.poll() is None  # the number is another process's by now
+        (tmp_path / ".kernel").write_text(f"{kernel.pid} /tmp/kernel-of-the-test.json")
+        execute.end_orphan(tmp_path)
+        assert kernel.wait(timeout=10) == -signal.SIGKILL
+        assert not (tmp_path / ".kernel").exists()
+    finally:
+        kernel.kill()
+        kernel.wait()
+
+
+def test_the_running_kernel_is_noted(project):
+    look = "import json, os\ntext = open(run_dir + '/.kernel').read()\nassert text.split()[0] == str(os.getpgid(0))"
+    write_notebook(project / "notebooks", "01_a", look, "assert json.load(open(text.split()[1]))['key']")
+    assert run(project) == 0
+    assert not (project / "runs/a/.kernel").exists()
+
+
 def test_unknown_keys_are_refused_before_anything_runs(project):
     write_notebook(project / "notebooks", "01_a", parameters="run_dir = ''\nepochs = 1")
     with pytest.raises(ValueError, match=r"unknown key 'epoch'; did you mean 'epochs'\?"):
@@ -280,8 +305,6 @@ def test_a_folder_with_other_files_is_left_alone(project):
 
 
 def test_a_full_disk_ends_in_a_true_status(project, monkeypatch, capfd):
-    from paxray_lib import execute
-
     def full(*_):
         raise OSError(28, "No space left on device")
 

@@ -66,7 +66,7 @@ def test_every_score_and_interval_is_that_of_the_counts(run_dir):
             assert text == f"{slow_score(counts, images, labels, score):.3f}"
             inside = [[i for i in draw if i in images] for draw in draws]
             low, high = slow_interval([slow_score(counts, draw, labels, score) for draw in inside])
-            found = [float(number) for number in small.split(" to ")]
+            found = [float(number) for number in small.split("–")]
             assert found == pytest.approx([low, high], abs=0.00051)
 
 

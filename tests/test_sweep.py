@@ -264,7 +264,7 @@ def check_numbers(folder, names):
         resampled = [slow_score(mine, draw, labels, row["score"]) for draw in inside]
         low, high = slow_interval(resampled)
         assert (row["low"], row["high"]) == pytest.approx((low, high))
-        assert f"{value:.3f}<br>{low:.3f} to {high:.3f}" in texts
+        assert f"{value:.3f}<br>{low:.3f}–{high:.3f}" in texts
         if row["member"] == "a":
             assert row["difference"] is None
             continue
