@@ -60,10 +60,12 @@ class Line(NamedTuple):
 
     @property
     def width(self) -> float:
+        """Columns from start to end; negative if it runs to the left."""
         return self.end[1] - self.start[1]
 
     @property
     def height(self) -> float:
+        """Rows from start to end."""
         return self.end[0] - self.start[0]
 
 

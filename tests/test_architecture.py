@@ -16,12 +16,12 @@ MODULES = {path.stem: ast.parse(path.read_text(encoding="utf-8")) for path in so
 # A module imports from its own layer or an earlier one. A new module gets a place here first.
 LAYERS = (
     "common labels metrics processes launch",
-    "bootstrap reliability surface bits maskfiles masks images dicom runfolder profiles",
+    "bootstrap reliability surface bits maskfiles masks closing images dicom runfolder profiles",
     "dataset packing augment resident loader model networks devices published weights losses inputs overlay panels"
     " outputs dicomseg segment",
     "phantom looks scenes anatomy canvas skeleton organs projection check download explore structures ct body regions"
     " derive cases phantom_ct survey rules audit",
-    "train trainconfig trainlog memory evaluate counting tables compare predict project ledger measure plots"
+    "train trainconfig trainlog memory evaluate counting tables compare options predict project ledger measure plots"
     " plots_data plots_ct plots_scores picker viewer viewer_page",
     "pages plans batch execute report sweep sweepscores sweepplots sweeppage cli __main__",
 )

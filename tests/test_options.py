@@ -1,0 +1,49 @@
+import numpy as np
+import pytest
+
+from paxray_lib.closing import close_tree
+from paxray_lib.dataset import PaxrayDataset
+from paxray_lib.images import read_image
+from paxray_lib.metrics import Counts, counts, iou, mean_score
+from paxray_lib.model import load_model
+from paxray_lib.options import VARIANTS, gains_table
+from paxray_lib.predict import predict_image
+
+
+@pytest.fixture(scope="module")
+def model(trained):
+    return load_model(trained / "checkpoints/best.ckpt")
+
+
+def test_gains_are_differences_of_scores_of_predictions(tiny, model):
+    table = gains_table(model, tiny)
+    assert table.index.tolist() == list(VARIANTS)
+    val = PaxrayDataset(tiny, split="val")
+    for name, (mirror, close) in VARIANTS.items():
+        found = []
+        for i in range(len(val)):
+            masks = predict_image(model, read_image(val.image_path(i)), mirror=mirror)
+            found.append(counts(close_tree(masks) if close else masks, val.masks(i)))
+        expected = mean_score(iou(Counts.concat(found)), "present")
+        assert table.loc[name, "iou_present"] == pytest.approx(expected, abs=1e-6)
+    np.testing.assert_allclose(table["gain"], table["iou_present"] - table["iou_present"]["as it is"])
+    assert table.loc["as it is", "gain"] == 0
+    assert not table.loc["as it is", "helps"]
+
+
+def test_intervals_need_several_patients(tiny, model):
+    assert gains_table(model, tiny)["low"].isna().all()  # one patient in val
+    table = gains_table(model, tiny, split="train", score="dice_published")
+    assert (table["low"] <= table["gain"]).all()
+    assert (table["gain"] <= table["high"]).all()
+    assert table["helps"].tolist() == (table["low"] > 0).tolist()
+
+
+def test_other_labels_are_refused(tmp_path, model):
+    from sampledata import write_tiny
+
+    from paxray_lib.labels import LabelSet
+
+    write_tiny(tmp_path, labels=LabelSet(["a", "b"]))
+    with pytest.raises(ValueError, match="label"):
+        gains_table(model, tmp_path)
