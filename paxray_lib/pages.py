@@ -173,7 +173,8 @@ h3 { margin: 1.4rem 0 .4rem; font-size: 1rem }
   .wide { overflow-x: visible } table, .numbers table { font-size: 8.5pt } th, td { padding: .25rem .6rem .25rem 0 }
   td:first-child { min-width: 0 } .numbers td:first-child { min-width: 4.5rem }
   .number { white-space: normal }
-  .numbers td.number, .numbers th.number { padding: .25rem 0 .25rem .35rem }
+  .numbers td.number, .numbers th.number { padding: .2rem 0 .2rem .3rem } .numbers table { font-size: 7.5pt }
+  .numbers th { font-size: 7pt }
   thead { display: table-header-group } h2 { break-after: avoid } tr, figure, aside { break-inside: avoid }
   a { color: inherit; text-decoration: underline } footer { break-inside: avoid } }
 """

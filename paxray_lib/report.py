@@ -26,6 +26,20 @@ _OUTPUT_PRIORITY = [
     "text/plain",
 ]
 _URLS = ("mathjax_url", "require_js_url", "jquery_url", "mermaid_js_url", "mermaid_layout_elk_js_url")
+# nbconvert's style scrolls what is too wide, which paper cannot.
+_PRINT_STYLE = """<style>
+@page { margin: 12mm }
+@media print {
+  .jp-OutputArea-output, .jp-RenderedHTMLCommon, .jp-Cell-outputArea, .highlight { overflow: visible !important }
+  .jp-Notebook pre { white-space: pre-wrap !important; overflow-wrap: anywhere; font-size: 7.5pt !important }
+  .jp-RenderedHTMLCommon table { font-size: 7pt !important; table-layout: auto; width: auto; max-width: 100% }
+  .jp-RenderedHTMLCommon :is(td, th) { padding: 1pt 3pt !important; white-space: normal !important;
+    overflow-wrap: anywhere; max-width: none !important }
+  .jp-InputPrompt, .jp-OutputPrompt { display: none }
+  tr, img { break-inside: avoid } thead { display: table-header-group }
+}
+</style>
+"""
 _INTERVAL = "_interval"
 _PICTURES = 8
 _PICTURE_BYTES = 2_000_000
@@ -49,6 +63,7 @@ def notebook_page(notebook: Path) -> Path:
     )
     back = '<p style="margin: 1em 2em; font-family: sans-serif"><a href="../index.html">← all of this run</a></p>'
     body = re.sub(r"<body[^>]*>", lambda match: match[0] + back, body, count=1)
+    body = body.replace("</head>", _PRINT_STYLE + "</head>", 1)
     return write_record(notebook.parent.parent, f"{notebook.parent.name}/{notebook.stem}.html", body)
 
 

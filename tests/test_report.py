@@ -9,6 +9,7 @@ import pytest
 from slowscores import slow_draws, slow_interval, slow_score
 
 from paxray_lib import report, runfolder
+from paxray_lib.labels import LABELS as LABELS_OF_PAXRAY
 from paxray_lib.labels import LabelSet
 from paxray_lib.metrics import Counts
 from paxray_lib.tables import summarize
@@ -75,3 +76,50 @@ def test_paper_is_white_also_for_those_who_read_in_the_dark(run_dir):
     assert "@media screen and (prefers-color-scheme: dark)" in text
     assert text.count("prefers-color-scheme") == 1
     assert "@media print" in text
+
+
+WIDE = {f"a_long_name_of_a_column_{k}": [0.123456789] * 2 for k in range(14)}
+
+
+@pytest.fixture
+def paper(chromium):
+    """A browser's page in print, as wide as A4 within the margins, where nobody can scroll."""
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        page = browser.new_page(viewport={"width": 688, "height": 970}, color_scheme="dark")
+        page.emulate_media(media="print")
+        yield page
+        browser.close()
+
+
+CUT = """[...document.querySelectorAll("body, body *")].filter(element => {
+    const hidden = element.clientWidth && element.scrollWidth > element.clientWidth + 1
+        && getComputedStyle(element).overflowX != "visible"
+    return hidden || element.getBoundingClientRect().right > innerWidth + 1
+}).map(element => element.outerHTML.slice(0, 80))"""
+
+
+@pytest.mark.browser
+def test_nothing_is_cut_on_paper(run_dir, paper):
+    import nbformat
+    import pandas as pd
+
+    code = nbformat.v4.new_code_cell("x = " + " + ".join(WIDE))
+    table = {"text/html": pd.DataFrame(WIDE).to_html(), "text/plain": ""}
+    code.outputs = [nbformat.v4.new_output("execute_result", table), nbformat.v4.new_output("stream", text="y" * 300)]
+    (run_dir / "notebooks").mkdir()
+    nbformat.write(nbformat.v4.new_notebook(cells=[code]), run_dir / "notebooks/01_a.ipynb")
+    page = report.notebook_page(run_dir / "notebooks/01_a.ipynb")
+    arrays = {name: np.full((5, 166), k) for k, name in enumerate(("tp", "fp", "fn"), 3)}
+    summary = summarize(Counts(**arrays), LABELS_OF_PAXRAY, VIEWS, CASES)
+    for part in (summary["overall"], *summary["groups"].values()):  # as an evaluation with boundary scores has them
+        part |= {"nsd_present": 0.5, "nsd_present_interval": [0.4, 0.6], "hd95_median": 12.345}
+    (run_dir / "evaluation/summary.json").write_text(json.dumps(summary))
+    index = report.write_index(run_dir, {"state": "done", "start": runfolder.now(), "steps": []})
+    for path in (index, page):
+        paper.goto(path.as_uri())
+        assert paper.evaluate(CUT) == [], path.name
+    paper.goto(index.as_uri())
+    assert paper.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
