@@ -6,7 +6,7 @@ The modules, in the order in which data flow through them:
     phantom, projection, ct, derive, project, download   where data come from
     check, explore, plots, overlay, picker, viewer   how people look at them
     processes   several processes that share a training, an evaluation, a prediction
-    batch, cli   the notebooks headless, and the `paxray` command
+    batch, sweep, cli   the notebooks headless, one run or several compared, and the `paxray` command
 """
 
 import sys

@@ -80,7 +80,10 @@ def parameter_types(notebook: Path) -> dict[str, Any]:
     """Return the names that a notebook's parameters cell sets, with the types of their literals (None: any)."""
     from papermill import inspect_notebook
 
-    found = inspect_notebook(notebook)
+    try:
+        found = inspect_notebook(notebook)
+    except ValueError as error:  # such as a notebook that names no kernel
+        raise ValueError(f"{notebook}: {error}") from error
     return {name: _literal_type(entry["default"]) for name, entry in found.items()}
 
 

@@ -222,6 +222,19 @@ def test_refused_before_anything_runs(project):
         run(project, "ab")
 
 
+def test_the_command_refuses_with_exit_code_2(tmp_path):
+    paths = [tmp_path / folder / "a.yaml" for folder in ("one", "two")]
+    for path in paths:
+        path.parent.mkdir()
+        path.touch()
+    command = [sys.executable, "-m", "paxray_lib", "sweep", *map(str, paths), "--out", str(tmp_path / "out")]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 2
+    assert done.stderr.startswith("paxray: ")
+    assert "rename one" in done.stderr
+    assert not (tmp_path / "out").exists()
+
+
 def test_wrong_settings_and_data_are_refused_with_the_profile_named(tmp_path, tiny):
     profile = tmp_path / "p.yaml"
     folder = tmp_path / "out"
