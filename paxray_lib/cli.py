@@ -210,6 +210,9 @@ def predict(
     threshold: Annotated[float, typer.Option(help="A pixel has a label where its probability is greater.")] = 0.5,
     labels: Labels = "",
     mirror: Annotated[bool, typer.Option("--mirror", help="Average with the mirrored image (known view).")] = False,
+    close_tree: Annotated[
+        bool, typer.Option("--close-tree", help="Add parts to their wholes in the label tree.")
+    ] = False,
     measure: Annotated[bool, typer.Option("--measure", help="Cardiothoracic ratio, ... to measurements.csv.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Make outputs again that are there.")] = False,
     batch_size: Annotated[
@@ -232,7 +235,7 @@ def predict(
         check_measurable(format)
     names = [name for name in labels.split(",") if name.strip()] or None
     model = load_model(weights, local_device(device))
-    settings = (format, threshold, names, batch_size, mirror, overwrite, precision)
+    settings = (format, threshold, names, batch_size, mirror, overwrite, precision, close_tree)
     with joined():
         try:
             report = run_prediction(model, images, out, *settings)

@@ -24,6 +24,7 @@ import numpy as np
 import pandas as pd
 import torch
 
+from paxray_lib.closing import close_tree
 from paxray_lib.common import atomic_write, map_ahead, progress
 from paxray_lib.images import Image, find_images, read_image
 from paxray_lib.labels import LabelSet
@@ -98,6 +99,7 @@ def predict(
     mirror: bool = False,
     overwrite: bool = False,
     precision: str = "float32",
+    close_tree: bool = False,
 ) -> pd.DataFrame:
     """Write masks for images, each at its own height and width.
 
@@ -113,6 +115,7 @@ def predict(
     mirror : average each image of known view with its mirror image, sides swapped back
     overwrite : make outputs again that are there already
     precision : "float32", or "bfloat16": faster on hardware that has it, but outlines move a little
+    close_tree : add the pixels of each label to the labels that it is a part of, see `closing.close_tree`
 
     Returns
     -------
@@ -141,6 +144,7 @@ def predict(
         "labels": [model.labels.names[i] for i in indices],
         "mirror": mirror,
         "precision": precision,
+        "close_tree": close_tree,
     }
     with _open_ledger(out, items, settings, overwrite) as ledger:
         run = _Run(model, out, ledger, settings, indices, items)
@@ -239,6 +243,7 @@ def _check_settings(path: Path, settings: dict) -> None:
         raise ValueError(
             f"{path}: not the settings of a prediction ({error}); use another folder, or overwrite"
         ) from error
+    old.setdefault("close_tree", False)  # folders from before there was this setting
     changed = [key for key in settings if old.get(key) != settings[key]]
     if changed:
         raise ValueError(
@@ -252,7 +257,8 @@ class _Run:
     def __init__(self, model, out: Path, ledger: Ledger, settings: dict, indices: list[int], items: list[_Item]):
         self.model, self.out, self.ledger, self.items = model, out, ledger, items
         self.format, self.threshold, self.mirror = (settings[key] for key in ("format", "threshold", "mirror"))
-        self.indices, self.labels = indices, LabelSet(settings["labels"])
+        self.indices, self.labels, self.all_labels = indices, LabelSet(settings["labels"]), model.labels
+        self.close_tree = settings["close_tree"]
         self.dtype = PRECISIONS[settings["precision"]]
         self.rows: dict[Path, tuple[str, str]] = {}
         self.reported = 0.0
@@ -321,7 +327,8 @@ class _Run:
         if good:
             views = [item.view if self.mirror else None for item in good]
             inputs = torch.stack([item.tensor for item in good])  # (N, 3, h, w)
-            bits = iter(segment(self.model, inputs, views, self.threshold, self.indices))
+            indices = None if self.close_tree else self.indices  # what a whole gains from parts that are not asked for
+            bits = iter(segment(self.model, inputs, views, self.threshold, indices))
         for item in items:
             yield item if item.tensor is None else replace(item, tensor=None, bits=next(bits))
 
@@ -332,7 +339,7 @@ class _Run:
             return replace(item, reason=f"{item.path}: {_NOT_FINITE}")
         try:
             self.ledger.start(item.output, item.path)
-            masks = PackedMasks(item.bits, self.labels)
+            masks = self._masks(item.bits)
             write_output(self.out / item.output, masks, item.size, self.format, item.path, self.model.name)
         except ValueError as error:
             return replace(item, bits=None, reason=str(error))
@@ -341,6 +348,11 @@ class _Run:
                 raise
             return replace(item, bits=None, reason=f"{item.path}: its output could not be written ({error})")
         return replace(item, bits=None)
+
+    def _masks(self, bits: np.ndarray) -> PackedMasks:
+        if self.close_tree:
+            return close_tree(PackedMasks(bits, self.all_labels)).select(self.indices)
+        return PackedMasks(bits, self.labels)
 
     def stopped(self, reason: str) -> str:
         """Return the message of a run that had to stop."""

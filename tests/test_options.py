@@ -1,13 +1,21 @@
-import numpy as np
-import pytest
+import json
 
+import numpy as np
+import pandas as pd
+import pytest
+from sampledata import write_tiny
+from typer.testing import CliRunner
+
+from paxray_lib.cli import app
 from paxray_lib.closing import close_tree
 from paxray_lib.dataset import PaxrayDataset
 from paxray_lib.images import read_image
+from paxray_lib.labels import LABELS, LabelSet
+from paxray_lib.masks import PackedMasks
 from paxray_lib.metrics import Counts, counts, iou, mean_score
 from paxray_lib.model import load_model
 from paxray_lib.options import VARIANTS, gains_table
-from paxray_lib.predict import predict_image
+from paxray_lib.predict import predict, predict_image
 
 
 @pytest.fixture(scope="module")
@@ -40,10 +48,30 @@ def test_intervals_need_several_patients(tiny, model):
 
 
 def test_other_labels_are_refused(tmp_path, model):
-    from sampledata import write_tiny
-
-    from paxray_lib.labels import LabelSet
 
     write_tiny(tmp_path, labels=LabelSet(["a", "b"]))
     with pytest.raises(ValueError, match="label"):
         gains_table(model, tmp_path)
+
+
+@pytest.mark.parametrize("labels", [None, ["rib_3", "lung_left"]])
+def test_predictions_can_be_closed(tmp_path, tiny, model, labels):
+    image = tiny / "images/case000frontal.png"
+    predict(model, image, tmp_path, close_tree=True, labels=labels)
+    written = PackedMasks.read(tmp_path / "case000frontal.pxm")
+    closed = close_tree(predict_image(model, read_image(image)))
+    assert written == (closed.select(LABELS.select(labels)) if labels else closed)
+    with pytest.raises(ValueError, match="other close_tree"):
+        predict(model, image, tmp_path, labels=labels)
+
+
+def test_the_command_measures_and_closes(tmp_path, tiny, trained):
+    weights = str(trained / "checkpoints/best.ckpt")
+    command = ["predict", "--images", str(tiny / "images/case000frontal.png"), "--out", str(tmp_path / "out")]
+    command += ["--weights", weights, "--device", "cpu", "--measure", "--close-tree"]
+    assert CliRunner().invoke(app, command).exit_code == 0
+    assert len(pd.read_csv(tmp_path / "out/measurements.csv")) == 1
+    assert json.loads((tmp_path / "out/settings.json").read_text())["close_tree"]
+    refused = CliRunner().invoke(app, [*command, "--format", "dicom-seg"])
+    assert refused.exit_code == 2
+    assert "cannot be measured" in refused.output
