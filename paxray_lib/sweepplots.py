@@ -7,6 +7,7 @@ import matplotlib as mpl
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from paxray_lib.sweepscores import Member
 
@@ -58,6 +59,8 @@ def plot_curves(members: Sequence[Member]) -> bytes | None:
             right.plot(scores["epoch"], scores["val_iou_present"], **style, label=member.name)
     left.set(xlabel="epoch", ylabel="training loss (cross-entropy + Dice)")
     right.set(xlabel="epoch", ylabel="validation IoU (present), 0 to 1", ylim=(0, 1))
+    for axis in (left, right):
+        axis.xaxis.set_major_locator(MaxNLocator(integer=True))
     _finish(left, right)
     figure.legend(
         *right.get_legend_handles_labels(), loc="outside lower center", ncols=min(4, len(members)), frameon=False
