@@ -93,8 +93,9 @@ def measure_dataset(
 ) -> Measured:
     """Count pixels, compare boundaries and sort probabilities of a model's decisions against a data set.
 
-    Several processes (see `processes`) share the images, and all of them return the whole. Boundaries are compared in
-    threads beside the network. For arguments and errors see `count_dataset`.
+    Several processes (see `processes`) share the images, and all of them return the whole: what one alone returns, but
+    for pixels whose logit is within rounding of the threshold, since other images are in their batches. Boundaries are
+    compared in threads beside the network. For arguments and errors see `count_dataset`.
     """
     check_targets(dataset)
     model, (rank, world) = fast_copy(model), rank_and_world()
