@@ -145,7 +145,10 @@ class TrainingBatches:
             resident = fits(resident_bytes(dataset, preprocessing), workers, device)
         self.resident = resident
         what = (dataset, preprocessing, augmentation, seed)
-        self._source = ResidentSet(*what, device) if resident else _Loaded(TrainingSet(*what), workers, device)
+        if resident:
+            self._source = ResidentSet(*what, device, quiet=rank > 0)
+        else:
+            self._source = _Loaded(TrainingSet(*what), workers, device)
 
     def __len__(self) -> int:
         return self.plan.steps

@@ -63,6 +63,7 @@ class ResidentSet:
     augmentation : AugmentConfig
     seed : int
     device : torch.device or str
+    quiet : show no progress
 
     Raises
     ------
@@ -78,6 +79,7 @@ class ResidentSet:
         augmentation: AugmentConfig,
         seed: int,
         device: torch.device | str,
+        quiet: bool = False,
     ):
         self._device, self._augmentation, self._seed = torch.device(device), augmentation, seed
         self._labels, size = dataset.labels, preprocessing.size
@@ -89,16 +91,17 @@ class ResidentSet:
         shape = len(dataset), *size, byte_count(len(dataset.labels))
         self._masks = torch.empty(shape, dtype=torch.uint8, device=store)
         self._names, self._views = [], []
-        self._fill(dataset, preprocessing)
+        self._fill(dataset, preprocessing, quiet)
         on_gpu = store.type == "cuda"
         self._packed = None if on_gpu else [PackedMasks(masks, dataset.labels) for masks in self._masks.numpy()]
 
     def __len__(self) -> int:
         return len(self._names)
 
-    def _fill(self, dataset: PaxrayDataset, preprocessing: Preprocessing) -> None:
+    def _fill(self, dataset: PaxrayDataset, preprocessing: Preprocessing, quiet: bool) -> None:
         read = map_ahead(lambda index: read_resized(dataset, preprocessing, index), range(len(dataset)), _THREADS)
-        for index, (pixels, masks, name, view) in enumerate(progress(read, "reading the training set", len(dataset))):
+        shown = read if quiet else progress(read, "reading the training set", len(dataset))
+        for index, (pixels, masks, name, view) in enumerate(shown):
             self._images[index].copy_(torch.from_numpy(pixels))
             self._masks[index].copy_(torch.from_numpy(masks.data))
             self._names.append(name)

@@ -62,9 +62,10 @@ class TrainLog:
         """Log a row of metrics.csv and show it in a line."""
         if self._writer is None:
             return
+        step = row["epoch"] * self.plan.steps  # not the epoch: a resumed run drops what was logged after its step
         for name, value in row.items():
             if value is not None and name != "epoch":
-                self._writer.add_scalar(f"epoch/{name}", value, row["epoch"])
+                self._writer.add_scalar(f"epoch/{name}", value, step)
         iou_present = row["val_iou_present"]
         score = "" if iou_present is None else f", validation IoU {iou_present:.3f} (present)"
         speed = self.plan.length / max(1e-9, row["seconds"])

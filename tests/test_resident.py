@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sampledata import write_tiny
 
+from paxray_lib import resident
 from paxray_lib.augment import AugmentConfig, Params, apply, draw
 from paxray_lib.dataset import EpochSampler, PaxrayDataset
 from paxray_lib.images import Preprocessing
@@ -52,6 +53,14 @@ def test_batches_are_those_of_the_workers(tiny, config, kind):
                 np.testing.assert_array_equal(images[k], pixels)
                 np.testing.assert_array_equal(targets[k], bits)
                 assert names[k] == name
+
+
+def test_other_processes_than_the_first_show_no_progress(tiny, monkeypatch):
+    shown = []
+    monkeypatch.setattr(resident, "progress", lambda items, *_: shown.append(items) or items)
+    for quiet in (False, True):
+        ResidentSet(PaxrayDataset(tiny), Preprocessing("standard", (32, 32)), PUBLISHED, 0, "cpu", quiet)
+    assert len(shown) == 1
 
 
 def test_a_batch_may_be_written_to_without_harm(tiny):

@@ -2,6 +2,7 @@ import io
 import sys
 
 from sampledata import small_training
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from paxray_lib import trainlog
 from paxray_lib.loader import Plan
@@ -49,6 +50,15 @@ def test_other_processes_are_quiet_and_write_nothing(tiny, tmp_path, capsys):
         assert list(log.progress(iter("abc"), 0, 0)) == ["a", "b", "c"]
     assert not (tmp_path / "run").exists()
     assert capsys.readouterr() == ("", "")
+
+
+def test_a_resumed_run_drops_an_epoch_that_it_will_log_again(tiny, tmp_path):
+    row = {"epoch": 1, "train_loss": 0.5, "val_iou_present": None, "seconds": 1.0}
+    for done, loss in ((0, 0.5), (2, 0.7)):  # killed between the third step's log and its checkpoint
+        with make(tiny, tmp_path, done=done) as log:
+            log.epoch({**row, "train_loss": loss}, 1.0)
+    logs = EventAccumulator(str(tmp_path / "logs")).Reload()
+    assert [(event.step, round(event.value, 3)) for event in logs.Scalars("epoch/train_loss")] == [(3, 0.7)]
 
 
 def test_long_times_are_hours_and_minutes():
