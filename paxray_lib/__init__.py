@@ -5,6 +5,8 @@ The modules, in the order in which data flow through them:
     labels -> masks, images -> dataset, augment -> model, losses -> train -> metrics, evaluate -> predict
     phantom, projection, ct, derive, project, download   where data come from
     check, explore, plots, overlay, picker, viewer   how people look at them
+    survey -> rules, audit, check, explore   whether the data can be trusted
+    measure, closing, options   what is made of predicted masks, and what the options of a prediction gain
     counting, surface, reliability -> tables, bootstrap, compare   what an evaluation is made of
     processes   several processes that share a training, an evaluation, a prediction
     batch, sweep, cli   the notebooks headless, one run or several compared, and the `paxray` command

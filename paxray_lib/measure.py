@@ -210,7 +210,7 @@ def format_measurements(values: Mapping[str, float]) -> list[str]:
     lines = [f"{name} {values[name]:.{digits}f}" for name, digits in (("ctr", 2), *((n, 0) for n in COUNTS))]
     for name in (*WIDTHS, *HEIGHTS):
         unit = "px" if math.isnan(values[f"{name}_mm"]) else "mm"
-        lines.append(f"{name} {values[f'{name}_{unit}']:.0f} {unit}")
+        lines.append(f"{name} {values[f'{name}_{unit}']:z.0f} {unit}")
     return [line.replace("_", " ") for line in lines if "nan" not in line]
 
 
