@@ -116,7 +116,8 @@ def test_every_entry_of_per_label_csv(folder, data):
             if isinstance(value, str):
                 assert row[column] == value
             else:
-                assert float("nan" if row[column] == "" else row[column]) == pytest.approx(value, abs=1e-6, nan_ok=True), (column, names[k])
+                found = float("nan" if row[column] == "" else row[column])
+                assert found == pytest.approx(value, abs=1e-6, nan_ok=True), (column, names[k])
 
 
 def plain(value):
