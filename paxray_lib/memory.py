@@ -5,21 +5,25 @@ would keep for the backward pass.
 """
 
 import copy
+import functools
+from collections.abc import Callable
 
 import torch
 
 from paxray_lib.model import AnatomySegmenter
+from paxray_lib.published import RECOMPUTED, PublishedUNet
 
 _COPIES = 4  # weights, their gradients, and AdamW's two averages, float32 all of them
 
 
 def step_bytes(
-    model: AnatomySegmenter, batch_size: int, size: int, dtype: torch.dtype = torch.float32, whole: bool = True
+    model: AnatomySegmenter, batch_size: int, size: int, dtype: torch.dtype = torch.float32, on_cpu: bool = False
 ) -> int:
-    """Return the bytes that a training step needs at its peak, without the workspace of the libraries below.
+    """Return the bytes that a training step needs at its peak, without the libraries and their workspace.
 
     Weights, gradients, optimizer, what the backward pass needs of each layer, and where it starts the logits with their
-    gradient. The published network needs less on a CPU, where it computes some maps twice rather than keep them.
+    gradient. The published network needs less on a CPU, where it computes some maps twice rather than keep them, and
+    the loss enlarges the logits of a few rows at a time there (see `losses.dice_bce_coarse`).
 
     Parameters
     ----------
@@ -27,18 +31,22 @@ def step_bytes(
     batch_size : images that pass through the network at once
     size : pixels; side of the square images
     dtype : float32, or bfloat16 in mixed precision
-    whole : whether the loss takes logits of the images' size, as on a GPU; on a CPU it enlarges one image's at a time
+    on_cpu : whether the training runs on a processor
     """
-    weights = sum(_bytes(tensor) for tensor in model.parameters()) * _COPIES
-    kept, coarse = activation_bytes(model, batch_size, size, dtype)
-    logits = batch_size * len(model.labels) * size * size * dtype.itemsize
-    return weights + kept + 2 * (logits if whole else coarse)
+    parameters = sum(parameter.numel() for parameter in model.parameters())
+    weights = parameters * (_COPIES * 4 + (dtype.itemsize if dtype != torch.float32 else 0))  # autocast keeps a copy
+    kept, coarse = activation_bytes(model, batch_size, size, dtype, on_cpu)
+    height, width = coarse[-2:]
+    labels, wide = batch_size * len(model.labels), on_cpu and (height, width) != (size, size)
+    logits = labels * (height if wide else size) * size
+    # the gradient of rows that are still to be enlarged is summed in float32
+    return weights + kept + logits * (dtype.itemsize + (4 if wide else dtype.itemsize))
 
 
 def activation_bytes(
-    model: AnatomySegmenter, batch_size: int, size: int, dtype: torch.dtype = torch.float32
-) -> tuple[int, int]:
-    """Return the bytes that autograd keeps of a forward pass, without parameters, and those of the coarse logits."""
+    model: AnatomySegmenter, batch_size: int, size: int, dtype: torch.dtype = torch.float32, on_cpu: bool = False
+) -> tuple[int, torch.Size]:
+    """Return the bytes that autograd keeps of a forward pass, parameters aside, and the shape of the coarse logits."""
     ghost = copy.deepcopy(model).to(device="meta", dtype=dtype).train()
     own = {_storage(tensor) for tensor in (*ghost.parameters(), *ghost.buffers())}
     kept: dict[int, torch.Tensor] = {}  # holds on to the tensors: a freed one's number could come again
@@ -47,14 +55,20 @@ def activation_bytes(
         kept.setdefault(_storage(tensor), tensor)
         return tensor
 
+    if on_cpu and isinstance(ghost.network, PublishedUNet):
+        for name in RECOMPUTED:
+            stage = ghost.network.backbone.backbone.get_submodule(name)
+            stage.forward = functools.partial(_unseen, stage.forward, keep)
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
         images = torch.empty((batch_size, 3, size, size), device="meta", dtype=dtype)
         coarse = ghost.coarse(images)  # (N, L, h / s, w / s)
-    return sum(t.untyped_storage().nbytes() for key, t in kept.items() if key not in own), _bytes(coarse)
+    return sum(t.untyped_storage().nbytes() for key, t in kept.items() if key not in own), coarse.shape
 
 
-def _bytes(tensor: torch.Tensor) -> int:
-    return tensor.numel() * tensor.element_size()
+def _unseen(forward: Callable, keep: Callable, x: torch.Tensor) -> torch.Tensor:
+    """Run a stage of which just the input is kept."""
+    with torch.autograd.graph.saved_tensors_hooks(lambda tensor: tensor, lambda tensor: tensor):
+        return forward(keep(x))
 
 
 def _storage(tensor: torch.Tensor) -> int:

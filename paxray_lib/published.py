@@ -16,7 +16,7 @@ from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
 LAST_LAYER = "head.out.conv.weight"  # (L, 128, 1, 1): a file's number of labels
-_RECOMPUTED = ("layer1", "layer2", "layer3")  # stages whose maps are large: more than half of what a step keeps
+RECOMPUTED = ("layer1", "layer2", "layer3")  # stages whose maps are large: more than half of what a step keeps
 _STEM = {"conv1": "layer0.0", "bn1": "layer0.1"}
 
 
@@ -63,7 +63,7 @@ class _Backbone(nn.Module):
         """Return maps of 64, 256, 512, 1024 and 2048 channels at strides 4, 4, 8, 16 and 32."""
         maps, x = [], images
         for name, stage in self.backbone.named_children():
-            x = _recompute(stage, x) if name in _RECOMPUTED and _saves_memory(x) else stage(x)
+            x = _recompute(stage, x) if name in RECOMPUTED and _saves_memory(x) else stage(x)
             maps.append(x)
         return maps
 

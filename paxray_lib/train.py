@@ -167,7 +167,7 @@ class _Training:
             # the padded border would be at a place where the whole image later has pixels, and was never trained there
             raise ValueError(f"crop_size {config.crop_size}: {model.name} needs a multiple of {model.padded(1, 1)[0]}")
         on_cpu = fabric.device.type == "cpu"
-        self.step_bytes = step_bytes(model, config.batch_size, config.crop_size, self._dtype, whole=not on_cpu)
+        self.step_bytes = step_bytes(model, config.batch_size, config.crop_size, self._dtype, on_cpu)
         if fabric.world_size > 1 and fabric.device.type == "cuda":
             model = torch.nn.SyncBatchNorm.convert_sync_batchnorm(model)
         return model.to(fabric.device, memory_format=torch.channels_last)

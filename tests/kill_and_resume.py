@@ -1,6 +1,6 @@
 """Trainings that are killed with -9 and resumed, for test_resume.py: kill_and_resume.py PROFILE OUT NAME...
 
-Torch is imported once; each training is a fork of this process, which itself computes nothing.
+Libraries are imported once; each training is a fork of this process, which itself computes nothing.
 """
 
 import io
@@ -11,10 +11,13 @@ import sys
 import time
 from pathlib import Path
 
+import segmentation_models_pytorch  # noqa: F401 - imported before the forks
 import torch
 
-from paxray_lib import train  # noqa: F401 - imported before the forks
+from paxray_lib import train  # noqa: F401
 from paxray_lib.cli import app
+
+AT_ONCE = 2  # trainings side by side
 
 
 def die() -> None:
@@ -93,17 +96,19 @@ def kill_somewhere(child: int, folder: Path) -> None:
 
 
 def main(profile: str, out: str, *names: str) -> None:
-    for name in names:
-        folder = Path(out) / name
-        child = start(profile, folder, death=DEATHS.get(name))
-        if name == "somewhere":
-            kill_somewhere(child, folder)
-        code = end_of(child)
-        expected = 0 if name == "whole" else -signal.SIGKILL
-        if code != expected:
-            sys.exit(f"{name}: ended with {code}, not {expected}")
-        if name != "whole" and end_of(start(profile, folder, "--resume")):
-            sys.exit(f"{name}: could not be resumed")
+    for first in range(0, len(names), AT_ONCE):
+        folders = {name: Path(out) / name for name in names[first : first + AT_ONCE]}
+        children = {name: start(profile, folder, death=DEATHS.get(name)) for name, folder in folders.items()}
+        if "somewhere" in children:
+            kill_somewhere(children["somewhere"], folders["somewhere"])
+        for name, child in children.items():
+            code, expected = end_of(child), 0 if name == "whole" else -signal.SIGKILL
+            if code != expected:
+                sys.exit(f"{name}: ended with {code}, not {expected}")
+        resumed = {name: start(profile, folders[name], "--resume") for name in folders if name != "whole"}
+        for name, child in resumed.items():
+            if end_of(child):
+                sys.exit(f"{name}: could not be resumed")
 
 
 if __name__ == "__main__":
