@@ -1,4 +1,5 @@
 import dataclasses
+import shutil
 from types import SimpleNamespace
 
 import numpy as np
@@ -12,8 +13,9 @@ from two_processes import freeze
 
 from paxray_lib import train
 from paxray_lib.evaluate import evaluate
-from paxray_lib.labels import LABELS
-from paxray_lib.model import build_model, load_model, read_extra, save_model
+from paxray_lib.images import Preprocessing
+from paxray_lib.labels import LABELS, LabelSet
+from paxray_lib.model import AnatomySegmenter, build_model, load_model, read_extra, save_model
 from paxray_lib.train import NotFinite, fit
 from paxray_lib.trainconfig import TrainConfig, lr_factor, parameter_groups
 
@@ -121,6 +123,27 @@ def test_a_compiled_network_learns_the_same_and_its_checkpoints_are_plain(traine
     assert states[0].keys() == states[1].keys()
     losses = [pd.read_csv(folder / "metrics.csv")["train_loss"] for folder in (tmp_path, trained)]
     pd.testing.assert_series_equal(*losses, rtol=1e-3)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler")
+def test_compiled_kernels_give_the_same_loss_and_gradients(tmp_path, monkeypatch):
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))
+    torch.manual_seed(0)
+    layers = torch.nn.Conv2d(3, 8, 3, 2, 1), torch.nn.BatchNorm2d(8), torch.nn.ReLU(), torch.nn.Conv2d(8, 21, 1)
+    network = torch.nn.Sequential(*layers)
+    model = AnatomySegmenter(network, {"architecture": "unet"}, LabelSet(LABELS.names[115:136]), Preprocessing())
+    model = model.to(memory_format=torch.channels_last)
+    images, targets = torch.rand(2, 64, 64), torch.randint(0, 256, (2, 64, 64, 3), dtype=torch.uint8) & 31
+    found = []
+    for how in ("off", "kernels"):
+        module = train._compiled(train._ModelWithLoss(model, "published"), how, torch.device("cpu"))
+        loss = module(images, targets)
+        model.zero_grad()
+        loss.backward()
+        found.append([loss.detach(), *(parameter.grad.clone() for parameter in model.parameters())])
+    for plain, compiled in zip(*found, strict=True):
+        torch.testing.assert_close(compiled, plain, rtol=1e-4, atol=1e-6)
 
 
 def test_synchronised_batch_norm_leaves_plain_checkpoints(tmp_path):
