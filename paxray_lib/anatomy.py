@@ -193,7 +193,7 @@ class Frame:
         return [*found, ("sacrum", z + 45 * body.tall, 95 * body.tall)]
 
     def dome(self, y: np.ndarray, x: np.ndarray) -> np.ndarray:
-        """Return z of the diaphragm above the points (y, x), broadcast: two caps that meet at the midline."""
+        """Return z of the diaphragm above the points (y, x), broadcast: two caps and the tendon between them."""
         body, top = self.body, dome_top(self.body)
         wide, middle, deep = (float(v) for v in self.cage(np.array(top + 25)))
         height, axis = (98 - 14 * body.breath) * body.tall, float(self.axis(top))
@@ -202,8 +202,11 @@ class Frame:
             across = (x - axis - side * 0.46 * wide) / (0.64 * wide)
             r2 = across**2 + ((y - middle + 0.25 * deep) / (1.3 * deep)) ** 2
             caps.append(peak + rise * (1 - np.sqrt(np.clip(1 - r2, 0, None))) + 90 * np.clip(r2 - 1, 0, None))
-        soft = 14.0  # mm: the central tendon joins the caps without a cusp
-        joined = -soft * np.logaddexp(-caps[0] / soft, -caps[1] / soft)
+        # the heart lies on the central tendon, between the caps and before the middle
+        seat = ((x - axis - 12) / 75) ** 2 + ((y - middle + 0.35 * deep) / deep) ** 2
+        caps.append(top + 20 + 0.5 * body.dome_left + 30 * seat)
+        soft = 8.0  # mm: they join without a cusp
+        joined = -soft * np.logaddexp.reduce([-cap / soft for cap in caps])
         return joined + body.hang * body.tall * (y - middle) / deep
 
     def rib(self, number: int, side: int) -> tuple[np.ndarray, float]:
