@@ -30,6 +30,8 @@ DataFile = Annotated[Path, typer.Option(help="The data file, such as paxray.json
 Settings = Annotated[list[str], typer.Option("--set", metavar="KEY=VALUE", help="Replace a setting; can be repeated.")]
 Labels = Annotated[str, typer.Option(help="Label names, groups or patterns, separated by commas: heart,ribs,t1?")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")]
+Mirror = Annotated[bool, typer.Option("--mirror", help="Average with the mirrored image (known view).")]
+CloseTree = Annotated[bool, typer.Option("--close-tree", help="Add parts to their wholes in the label tree.")]
 
 
 def _command(function):
@@ -188,6 +190,8 @@ def evaluate(
     out: Annotated[Path | None, typer.Option(help="Folder for per_label.csv, summary.json and counts.npz.")] = None,
     device: Device = "auto",
     threshold: Annotated[float, typer.Option(help="A pixel has a label where its probability is greater.")] = 0.5,
+    mirror: Mirror = False,
+    close_tree: CloseTree = False,
 ):
     """Evaluate a model on a split: IoU and Dice by label, group and view, under both conventions."""
     from paxray_lib.evaluate import evaluate as run_evaluation
@@ -195,7 +199,7 @@ def evaluate(
     from paxray_lib.tables import score_lines
 
     with joined():
-        result = run_evaluation(weights, data_root, datafile, split, out, device, threshold)
+        result = run_evaluation(weights, data_root, datafile, split, out, device, threshold, mirror, close_tree)
         lines = score_lines(result.summary["overall"]) if is_first() else ()
     for line in lines:
         say(line)
@@ -209,10 +213,8 @@ def predict(
     format: Annotated[str, typer.Option(help="packed, npy, coco, or dicom-seg for DICOM images.")] = "packed",
     threshold: Annotated[float, typer.Option(help="A pixel has a label where its probability is greater.")] = 0.5,
     labels: Labels = "",
-    mirror: Annotated[bool, typer.Option("--mirror", help="Average with the mirrored image (known view).")] = False,
-    close_tree: Annotated[
-        bool, typer.Option("--close-tree", help="Add parts to their wholes in the label tree.")
-    ] = False,
+    mirror: Mirror = False,
+    close_tree: CloseTree = False,
     measure: Annotated[bool, typer.Option("--measure", help="Cardiothoracic ratio, ... to measurements.csv.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Make outputs again that are there.")] = False,
     batch_size: Annotated[

@@ -12,6 +12,7 @@ from typing import TypeVar
 import numpy as np
 import torch
 
+from paxray_lib.closing import close_bits
 from paxray_lib.common import map_ahead, progress
 from paxray_lib.dataset import PaxrayDataset, Sample
 from paxray_lib.masks import PackedMasks
@@ -89,23 +90,31 @@ class Measured:
 
 
 def measure_dataset(
-    model: torch.nn.Module, dataset: PaxrayDataset, threshold: float = 0.5, batch_size: int = 8
+    model: torch.nn.Module,
+    dataset: PaxrayDataset,
+    threshold: float = 0.5,
+    batch_size: int = 8,
+    mirror: bool = False,
+    close_tree: bool = False,
 ) -> Measured:
     """Count pixels, compare boundaries and sort probabilities of a model's decisions against a data set.
 
     Several processes (see `processes`) share the images, and all of them return the whole: what one alone returns, but
     for pixels whose logit is within rounding of the threshold, since other images are in their batches. Boundaries are
-    compared in threads beside the network. For arguments and errors see `count_dataset`.
+    compared in threads beside the network. With `mirror` each image is averaged with its mirror image, and with
+    `close_tree` parts are added to their wholes, as `predict` does. For other arguments and errors see `count_dataset`.
     """
     check_targets(dataset)
     model, (rank, world) = fast_copy(model), rank_and_world()
 
     def look(logits: torch.Tensor, sample: Sample) -> tuple:
         bits = pack_decisions(logits, threshold)[0]
+        bits = close_bits(bits, sample.masks.labels) if close_tree else bits
         decided = PackedMasks(bits.cpu().numpy(), sample.masks.labels).resize(*sample.masks.shape[1:])
         return _count(bits, sample.masks), decided, sample.masks, _bins(logits[0], sample.masks)
 
-    looked = _for_each(model, dataset, look, batch_size, rank > 0, range(rank, len(dataset), world))
+    share = range(rank, len(dataset), world)
+    looked = _for_each(model, dataset, look, batch_size, rank > 0, share, mirror)
     threads = min(8, os.cpu_count() or 1)
     compared = map_ahead(lambda item: (item[0], surface(*item[1:3]), item[3]), looked, threads, ahead=2 * threads)
     found, surfaces, bins = zip(*gather_items(list(compared)), strict=True)
@@ -132,6 +141,7 @@ def _for_each(
     batch_size: int,
     quiet: bool,
     indices: range,
+    mirror: bool = False,
 ) -> Iterator[_T]:
     """Yield what `use` makes of the logits (1, L, h, w) of some images and their samples, in order."""
 
@@ -151,7 +161,8 @@ def _for_each(
     for batch in _batches(shown, batch_size):
         images, samples = zip(*batch, strict=True)
         # not a loop: no variable may keep the logits of one image while those of the next are computed
-        yield from map(use_finite, each_logits(model, torch.stack(images), [None] * len(batch)), samples)
+        views = [sample.view if mirror else None for sample in samples]
+        yield from map(use_finite, each_logits(model, torch.stack(images), views), samples)
 
 
 def _batches(items: Iterable, size: int) -> Iterator[list]:

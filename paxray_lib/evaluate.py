@@ -139,6 +139,8 @@ def evaluate(
     out: str | os.PathLike | None = None,
     device: str = "cpu",
     threshold: float = 0.5,
+    mirror: bool = False,
+    close_tree: bool = False,
 ) -> Evaluation:
     """Evaluate a model, or the file of one, on a split, each image at its own size.
 
@@ -151,6 +153,8 @@ def evaluate(
     out : folder to write counts.npz, per_label.csv and summary.json to, optional
     device : torch device for a model that is loaded from a file
     threshold : a pixel has a label where its sigmoid is greater
+    mirror : average each image with its mirror image (see `options.gains_table` for what that gains)
+    close_tree : add parts to their wholes, see `closing.close_tree`
 
     Raises
     ------
@@ -162,8 +166,9 @@ def evaluate(
         model = load_model(model, local_device(device))
     dataset = PaxrayDataset(data_root, datafile, split)
     check_labels(model.labels, dataset)
-    found = measure_dataset(model, dataset, threshold)
-    info = {"model": name, "datafile": str(dataset.datafile.path), "split": split, "threshold": threshold}
+    options = {"mirror": mirror, "close_tree": close_tree}
+    found = measure_dataset(model, dataset, threshold, **options)
+    info = {"model": name, "datafile": str(dataset.datafile.path), "split": split, "threshold": threshold, **options}
     images = image_table(dataset)
     result = Evaluation(found.counts, dataset.labels, images, info, found.surface, found.reliability)
     if out is not None and is_first():

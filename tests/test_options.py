@@ -9,6 +9,7 @@ from typer.testing import CliRunner
 from paxray_lib.cli import app
 from paxray_lib.closing import close_tree
 from paxray_lib.dataset import PaxrayDataset
+from paxray_lib.evaluate import evaluate
 from paxray_lib.images import read_image
 from paxray_lib.labels import LABELS, LabelSet
 from paxray_lib.masks import PackedMasks
@@ -37,6 +38,14 @@ def test_gains_are_differences_of_scores_of_predictions(tiny, model):
     np.testing.assert_allclose(table["gain"], table["iou_present"] - table["iou_present"]["as it is"])
     assert table.loc["as it is", "gain"] == 0
     assert not table.loc["as it is", "helps"]
+
+
+def test_an_evaluation_with_options_scores_what_the_table_says(tiny, model):
+    table = gains_table(model, tiny)
+    for name, (mirror, close) in VARIANTS.items():
+        result = evaluate(model, tiny, split="val", mirror=mirror, close_tree=close)
+        assert result.summary["overall"]["iou_present"] == pytest.approx(table.loc[name, "iou_present"], abs=1e-6)
+        assert (result.summary["mirror"], result.summary["close_tree"]) == (mirror, close)
 
 
 def test_intervals_need_several_patients(tiny, model):
