@@ -31,6 +31,7 @@ Settings = Annotated[list[str], typer.Option("--set", metavar="KEY=VALUE", help=
 Labels = Annotated[str, typer.Option(help="Label names, groups or patterns, separated by commas: heart,ribs,t1?")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")]
 Mirror = Annotated[bool, typer.Option("--mirror", help="Average with the mirrored image (known view).")]
+Precision = Annotated[str, typer.Option(help="float32, or bfloat16 where the hardware has it: faster.")]
 CloseTree = Annotated[bool, typer.Option("--close-tree", help="Add parts to their wholes in the label tree.")]
 
 
@@ -192,6 +193,7 @@ def evaluate(
     threshold: Annotated[float, typer.Option(help="A pixel has a label where its probability is greater.")] = 0.5,
     mirror: Mirror = False,
     close_tree: CloseTree = False,
+    precision: Precision = "float32",
 ):
     """Evaluate a model on a split: IoU and Dice by label, group and view, under both conventions."""
     from paxray_lib.evaluate import evaluate as run_evaluation
@@ -199,7 +201,8 @@ def evaluate(
     from paxray_lib.tables import score_lines
 
     with joined():
-        result = run_evaluation(weights, data_root, datafile, split, out, device, threshold, mirror, close_tree)
+        how = (device, threshold, mirror, close_tree, precision)
+        result = run_evaluation(weights, data_root, datafile, split, out, *how)
         lines = score_lines(result.summary["overall"]) if is_first() else ()
     for line in lines:
         say(line)
@@ -220,7 +223,7 @@ def predict(
     batch_size: Annotated[
         int | None, typer.Option(min=1, help="Images that pass through the network together; default 1, on a GPU 8.")
     ] = None,
-    precision: Annotated[str, typer.Option(help="float32, or bfloat16 where the hardware has it: faster.")] = "float32",
+    precision: Precision = "float32",
     device: Device = "auto",
 ):
     """Write masks for X-rays (PNG, JPEG, DICOM), each of its image's size; exit code 1 if some could not be done.

@@ -27,6 +27,8 @@ UNET_HEAD_STRIDE = 2
 # smp's decoders fail at other sizes, all but the U-Net; `pan` halves its smallest map three times
 _MULTIPLE, _LEAST_SIZE = 32, {"pan": 128}
 _PLAIN = (type(None), bool, int, float, str, bytes, torch.Size, torch.Tensor)
+PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+"""Number types for inference, by name."""
 
 
 class AnatomySegmenter(nn.Module):
@@ -282,6 +284,12 @@ def find_device(device: str | torch.device = "auto") -> torch.device:
     except (RuntimeError, AssertionError) as error:
         raise ValueError(f"device {str(device)!r} is not available here; use 'cpu' or 'auto'") from error
     return found
+
+
+def check_precision(precision: str) -> None:
+    """Raise ValueError if a name is not one of `PRECISIONS`."""
+    if precision not in PRECISIONS:
+        raise ValueError(f"unknown precision {precision!r} (one of {', '.join(PRECISIONS)})")
 
 
 def optimize_for_inference(

@@ -31,14 +31,13 @@ from paxray_lib.labels import LabelSet
 from paxray_lib.ledger import NAME as LEDGER
 from paxray_lib.ledger import Ledger, read_sources
 from paxray_lib.masks import PackedMasks
-from paxray_lib.model import AnatomySegmenter, optimize_for_inference
+from paxray_lib.model import PRECISIONS, AnatomySegmenter, check_precision, optimize_for_inference
 from paxray_lib.outputs import FORMATS, check_format, output_names, write_output
 from paxray_lib.processes import from_first, gather, is_first, rank_and_world
 from paxray_lib.segment import segment
 
 REPORT, SETTINGS = "report.csv", "settings.json"
 REPORT_EVERY_S = 5.0
-PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 # With these nothing more can be written; any other error of the system concerns one file
 _NO_MORE_WRITING = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
 
@@ -188,8 +187,7 @@ def _check_numbers(threshold: float, batch_size: int | None, precision: str) -> 
         raise ValueError(f"threshold {threshold}: must lie between 0 and 1")
     if batch_size is not None and batch_size < 1:
         raise ValueError(f"batch_size {batch_size}: must be 1 or more")
-    if precision not in PRECISIONS:
-        raise ValueError(f"unknown precision {precision!r} (one of {', '.join(PRECISIONS)})")
+    check_precision(precision)
 
 
 def _plan(images, out: Path, suffix: str) -> list[_Item]:

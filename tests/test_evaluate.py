@@ -90,6 +90,18 @@ def test_folded_batch_norm_changes_no_more_than_rounding(tiny, test_set):
         assert (np.abs(getattr(found, name) - getattr(plain, name)) <= near).all()
 
 
+def test_bfloat16_is_asked_for_by_name_and_written_down(tiny):
+    torch.manual_seed(0)
+    model = build_model("unet", LABELS, "resnet18", preprocessing=Preprocessing("standard", (32, 32))).eval()
+    single, half = (evaluate(model, tiny, precision=precision) for precision in ("float32", "bfloat16"))
+    assert [result.summary["dtype"] for result in (single, half)] == ["float32", "bfloat16"]
+    sums = [result.counts.tp.sum() + result.counts.fp.sum() for result in (single, half)]
+    assert sums[0] != sums[1]
+    assert sums[1] == pytest.approx(sums[0], rel=0.05)
+    with pytest.raises(ValueError, match=r"unknown precision 'float16' \(one of float32, bfloat16\)"):
+        evaluate(model, tiny, precision="float16")
+
+
 def test_an_output_that_is_not_finite_is_refused(test_set):
     model = Oracle(test_set, 48)
     model.weight.data.fill_(np.nan)
