@@ -193,7 +193,8 @@ def make_table(options: argparse.Namespace) -> str:
         "Differences: of the loss, relative; the largest of a gradient, relative to the largest gradient; the norm of "
         "all, relative to their norm. Gradients of a new network with BatchNorm by batch amplify rounding: at "
         f"{min(EXACT_SIZE, options.size)} px the plain way in float32 is {exact[2]} away from itself in float64. In "
-        f"float64 our loss differs from the plain way's by {exact[0]}, our gradients by {exact[1]} at most."
+        f"float64 our loss differs from the plain way's by {exact[0]}, our gradients by {exact[1]} at most. "
+        "bfloat16 keeps 8 bits: the first gradients of such a network then have little in common with those in float32."
         f"\n\n{conditions('torch')}"
     )
 
