@@ -44,6 +44,22 @@ def patients_with(scores: np.ndarray, cases: Sequence[str]) -> np.ndarray:
     return np.sum(with_score, axis=0, dtype=np.int64)
 
 
+def patients_scored(scores: np.ndarray, cases: Sequence[str], convention: str) -> int:
+    """Return the number of cases that a mean over images and labels is made from.
+
+    With "present" a case without any score does not count: an interval from the one patient of a rare label would have
+    no width, and say that the score is certain.
+
+    Parameters
+    ----------
+    scores : (N, L) float array; NaN where an image has no score for a label
+    cases : the case of each image
+    convention : "published" or "present", see `paxray_lib.metrics`
+    """
+    counts = np.full(len(scores), True) if convention == "published" else ~np.isnan(scores).all(axis=1)
+    return len(np.unique(np.asarray(cases, dtype=str)[counts]))
+
+
 def resample_per_label(scores: np.ndarray, weights: np.ndarray, convention: str) -> np.ndarray:
     """Return `metrics.per_label` of each resample, (R, L) float64; NaN for a label without a value in it.
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import numpy as np
 import pandas as pd
 
-from paxray_lib.bootstrap import draw_weights, interval, mean_over_labels, resample_per_label
+from paxray_lib.bootstrap import draw_weights, interval, mean_over_labels, patients_scored, resample_per_label
 from paxray_lib.common import did_you_mean
 from paxray_lib.evaluate import Evaluation
 from paxray_lib.metrics import mean_score
@@ -48,7 +48,8 @@ def compare_evaluations(first: Evaluation, second: Evaluation, score: str = "iou
         chosen = [values[images][:, labels] for values in (a, b)]
         means = [mean_score(values, convention) for values in chosen]
         part = [mean_over_labels(resample_per_label(values, weights[:, images], convention)) for values in chosen]
-        ends = interval(part[1] - part[0]) if len(set(cases[images])) > 1 else (np.nan, np.nan)
+        enough = min(patients_scored(values, cases[images], convention) for values in chosen) > 1
+        ends = interval(part[1] - part[0]) if enough else (np.nan, np.nan)
         index = labels[0] if scope == "label" else -1
         rows.append((scope, name, index, int(images.sum()), *means, means[1] - means[0], *map(float, ends)))
     names = ["scope", "name", "index", "images", "first", "second", "difference", "low", "high"]

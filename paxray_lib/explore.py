@@ -107,14 +107,14 @@ def image_features(survey: Survey) -> pd.DataFrame:
     """Return simple numbers of each image with masks, one row an image: number of labels, mean, spread, black and white
     (see `Survey.images`), by how much the lungs are darker than the mediastinum, and for each label that is part of no
     other its area (decadic logarithm of the part of the image), and row and column of its centroid (0..1)."""
-    features = survey.images[["mean", "spread", "black", "white"]].astype(float)
-    features.insert(0, "labels", (survey.areas > 0).sum(axis=1))
+    features = {"labels": (survey.areas > 0).sum(axis=1)}
+    features |= {name: survey.images[name].astype(float) for name in ("mean", "spread", "black", "white")}
     features["lungs darker by"] = _brightness(survey, "mediastinum_overall") - _brightness(survey, "lung_overall")
     areas = np.log10(area_percent(survey) / 100)
     for i in (i for i, parents in enumerate(survey.labels.parents) if not parents):
         for kind, values in (("area", areas), ("row", survey.rows), ("column", survey.columns)):
             features[f"{kind} of {survey.labels.names[i]}"] = values[:, i].astype(float)
-    return features[survey.images["masks"]]
+    return pd.DataFrame(features, index=survey.images.index)[survey.images["masks"]]
 
 
 def _brightness(survey: Survey, name: str) -> np.ndarray:

@@ -15,6 +15,7 @@ import struct
 import zlib
 from functools import lru_cache
 from pathlib import Path
+from tokenize import TokenError
 from typing import BinaryIO
 
 import numpy as np
@@ -93,7 +94,7 @@ def _check_size(height: int, width: int, labels: int) -> None:
 def _read_npy(path: Path, labels: LabelSet | None) -> tuple[np.ndarray, LabelSet]:
     try:
         stack = np.lib.format.open_memmap(path, mode="r")  # refuses pickled objects
-    except (ValueError, EOFError, OSError) as error:
+    except (ValueError, EOFError, OSError, TokenError) as error:
         raise ValueError(f"{path}: not a readable .npy stack, or cut short ({error}); fetch it again") from error
     if stack.ndim != 3 or stack.dtype.kind not in "biuf" or 0 in stack.shape:
         raise ValueError(f"{path}: expected a (L, H, W) stack of 0 and 1, got {stack.shape} {stack.dtype}")

@@ -12,6 +12,7 @@ missing; all but areas and heights are NaN unless the view is frontal.
                       farthest apart
     heart_height, lung_right_height, lung_left_height    from the first row to the last
     heart_area, lung_right_area, lung_left_area, lung_area    pixels of the mask; `lung_area` is that of both lungs
+                      together, where they overlap counted once, and NaN if one of them is missing
     heart_to_spine    horizontal distance of the heart's centroid from the centre line of the spine (a straight line,
                       fitted to the middle of the spine in each row); positive to the patient's left
     airways_to_spine  the same for the upper half of the airways, the trachea: rotation, or a push or pull
@@ -185,7 +186,8 @@ def _middle_of_ribs(masks: PackedMasks) -> tuple[float, float] | None:
 
 def _area(masks: PackedMasks, found: Moments, name: str) -> float:
     if name == "lung":
-        area = int((_plane(masks, "lung_right") | _plane(masks, "lung_left")).sum())
+        right, left = _plane(masks, "lung_right"), _plane(masks, "lung_left")
+        area = int((right | left).sum()) if right.any() and left.any() else 0
     else:
         area = sum(int(found.areas[i]) for i in _indices(masks, name))
     return float(area) if area else math.nan

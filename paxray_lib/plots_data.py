@@ -23,7 +23,7 @@ def plot_positions(tables: Mapping[str, pd.DataFrame], means: Mapping[str, np.nd
     """
     figure = new_figure(5.2 * len(tables), 6.3)
     for axis, (view, table) in zip(figure.subplots(1, len(tables), squeeze=False)[0], tables.items(), strict=True):
-        behind = means[view][labels.select("bones", "lungs")].max(axis=0)
+        behind = means[view][[group in ("bones", "lungs") for group in labels.group]].max(axis=0, initial=0)
         axis.imshow(behind, cmap="Greys", vmin=0, vmax=3, extent=(0, 100, 100, 0))
         for group, rows in table[table["images"] > 0].groupby("group", sort=False):
             style = {"fmt": "o", "markersize": 3, "color": GROUP_COLORS[group], "elinewidth": 0.4, "label": group}

@@ -73,8 +73,9 @@ def read_status(run_dir: str | os.PathLike) -> dict[str, Any]:
     path = Path(run_dir) / "status.json"
     if not path.is_file():
         raise FileNotFoundError(f"{path}: not there; {run_dir} is not the folder of a run")
+    working = is_locked(Path(run_dir))  # before the status is read: a run that ends in between is not called cut off
     status = read_json(path)
-    if not is_locked(Path(run_dir)):
+    if not (working or is_locked(Path(run_dir))):
         for part in [status, *status["steps"]]:
             if part["state"] == "running":
                 part.update(state="interrupted", error="the process that ran it ended without a word (killed?)")

@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 import yaml
 
-from paxray_lib.bootstrap import draw_weights, interval, mean_over_labels, resample_per_label
+from paxray_lib.bootstrap import draw_weights, interval, mean_over_labels, patients_scored, resample_per_label
 from paxray_lib.dataset import read_datafile
 from paxray_lib.labels import LabelSet
 from paxray_lib.metrics import CONVENTIONS, Counts, dice, iou, mean_score
@@ -52,8 +52,9 @@ class Scored:
             raise ValueError(f"{path}: not readable: {error}") from error
 
     def same_images(self, other: "Scored") -> bool:
-        """Say whether two members were tested on the same images and labels, in the same order."""
-        return self.labels == other.labels and np.array_equal(self.images, other.images)
+        """Say whether two members were tested on the same images, labels and masks, in the same order."""
+        pixels = [scored.counts.tp + scored.counts.fn for scored in (self, other)]
+        return self.labels == other.labels and np.array_equal(self.images, other.images) and np.array_equal(*pixels)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -154,7 +155,7 @@ def score_table(members: Sequence[Member]) -> pd.DataFrame:
     Columns: member; part ("overall", "frontal", "lateral", or a group of labels); score (iou_present, iou_published,
     dice_present, dice_published); images, patients, labels (that went in); value; low, high (95 % interval);
     difference, difference_low, difference_high (value less that of the first member with scores, and the interval of
-    that; NaN for that member itself, and where the images or labels are not the same).
+    that; NaN for that member itself, and where images, labels or masks are not the same).
     """
     scored = [member for member in members if member.scored is not None]
     if not scored:
@@ -167,10 +168,10 @@ def score_table(members: Sequence[Member]) -> pd.DataFrame:
         paired = member is not scored[0] and member.scored.same_images(reference)
         for (part, score), (value, resampled, about) in parts.items():
             row = {"member": member.name, "part": part, "score": score, **about, "value": value}
-            row |= dict(zip(("low", "high"), _interval(resampled, about), strict=True))
+            row |= dict(zip(("low", "high"), _interval(resampled), strict=True))
             if paired:
                 row["difference"] = value - base[part, score][0]
-                ends = _interval(resampled - base[part, score][1], about)
+                ends = _interval(resampled - base[part, score][1])
                 row |= dict(zip(("difference_low", "difference_high"), ends, strict=True))
             rows.append(row)
     columns = ["difference", "difference_low", "difference_high"]
@@ -178,15 +179,16 @@ def score_table(members: Sequence[Member]) -> pd.DataFrame:
     return table.reindex(columns=[*(c for c in table if c not in columns), *columns])
 
 
-def _interval(resampled: np.ndarray, about: Mapping[str, int]) -> tuple[float, float]:
-    if about["patients"] < 2:
-        return np.nan, np.nan
+def _interval(resampled: np.ndarray) -> tuple[float, float]:
     low, high = interval(resampled[:, None])
     return float(low[0]), float(high[0])
 
 
 def _resampled_parts(scored: Scored) -> dict[tuple[str, str], tuple[float, np.ndarray, dict[str, int]]]:
-    """Return for each (part, score) its value, its values in the (R,) resamples, and what went in."""
+    """Return for each (part, score) its value, its values in the (R,) resamples, and what went in.
+
+    From the scores of one patient the resamples are NaN, since they say nothing.
+    """
     everywhere, every = np.full(len(scored.counts), True), np.arange(len(scored.labels))
     parts = {"overall": (everywhere, every)}
     parts |= {str(view): (scored.views == view, every) for view in sorted(set(scored.views.tolist()))}
@@ -198,6 +200,8 @@ def _resampled_parts(scored: Scored) -> dict[tuple[str, str], tuple[float, np.nd
         for part, (images, labels) in parts.items():
             chosen = values[images][:, labels]
             resampled = mean_over_labels(resample_per_label(chosen, weights[:, images], convention))
+            if patients_scored(chosen, scored.cases[images], convention) < 2:
+                resampled = np.full_like(resampled, np.nan)
             patients = len(set(scored.cases[images].tolist()))
             about = {"images": int(images.sum()), "patients": patients, "labels": len(labels)}
             found[part, score] = (mean_score(chosen, convention), resampled, about)

@@ -5,7 +5,14 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pandas as pd
 
-from paxray_lib.bootstrap import draw_weights, interval, mean_over_labels, patients_with, resample_per_label
+from paxray_lib.bootstrap import (
+    draw_weights,
+    interval,
+    mean_over_labels,
+    patients_scored,
+    patients_with,
+    resample_per_label,
+)
 from paxray_lib.labels import LabelSet
 from paxray_lib.metrics import Counts, dice, iou, mean_score, per_label, precision, recall
 from paxray_lib.surface import Surface
@@ -77,8 +84,9 @@ def summarize(
 
     Scores: images, patients, labels (how many went in); iou_published, iou_present, dice_published, dice_present,
     precision_present, recall_present, with a surface nsd_present: means over images, then over labels; each with
-    NAME_interval, the two ends of its 95 % interval; with a surface hd95_median: pixels, over all images and labels
-    where the label is in prediction or target. A score without any value is None, and so is an infinite one.
+    NAME_interval, the two ends of its 95 % interval (None where a single patient has scores); with a surface
+    hd95_median: pixels, over all images and labels where the label is in prediction or target. A score without any
+    value is None, and so is an infinite one.
     """
     views, cases = np.asarray(views), np.asarray(cases)
     groups = {group: [i for i, g in enumerate(labels.group) if g == group] for group in labels.groups}
@@ -108,8 +116,10 @@ def _scores(scores, hd95, resampled, cases: np.ndarray, images: np.ndarray, labe
     """Return the scores of some images (a boolean array) and labels (indices)."""
     result: dict = {"images": int(images.sum()), "patients": len(set(cases[images].tolist())), "labels": len(labels)}
     for column, (values, convention) in columns_of(scores).items():
-        result[column] = _plain(mean_score(values[images][:, labels], convention))
-        ends = interval(mean_over_labels(resampled[column][:, labels])) if result["patients"] > 1 else (np.nan, np.nan)
+        chosen = values[images][:, labels]
+        result[column] = _plain(mean_score(chosen, convention))
+        enough = patients_scored(chosen, cases[images], convention) > 1
+        ends = interval(mean_over_labels(resampled[column][:, labels])) if enough else (np.nan, np.nan)
         result[f"{column}_interval"] = [_plain(end) for end in ends]
     if hd95 is not None:
         result["hd95_median"] = _plain(median(hd95[images][:, labels]))

@@ -60,6 +60,18 @@ def test_messages_name_the_file_once(data):
     assert str(data) not in message
 
 
+@pytest.mark.parametrize("place", [10, 60, 70, 90])
+def test_a_damaged_header_is_a_finding(tmp_path, place):
+    write_tiny(tmp_path, suffix=".npy")
+    path = tmp_path / "labels/case000frontal.npy"
+    damaged = bytearray(path.read_bytes())
+    damaged[place] = ord("[")
+    path.write_bytes(damaged)
+    ((where, message),) = found(tmp_path)
+    assert where == "labels/case000frontal.npy"
+    assert "not a readable .npy stack" in message
+
+
 def test_a_stack_of_other_values_or_labels(tmp_path):
     write_tiny(tmp_path, suffix=".npy")
     path = tmp_path / "labels/case000frontal.npy"

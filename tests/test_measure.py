@@ -87,7 +87,7 @@ def test_the_spine_may_lean():
     ("missing", "lost"),
     [
         ("heart", ["ctr", "heart_width_px", "heart_area_px", "heart_to_spine_px"]),
-        ("lung_left", ["ctr", "thorax_width_px", "lung_left_height_px"]),
+        ("lung_left", ["ctr", "thorax_width_px", "lung_left_height_px", "lung_left_area_px", "lung_area_px"]),
         ("spine", ["heart_to_spine_px", "airways_to_spine_px", "ribs_to_spine_px"]),
         ("airways", ["airways_to_spine_px"]),
         ("hemidiaphragm_right", ["ribs_anterior", "ribs_posterior"]),

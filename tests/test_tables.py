@@ -140,6 +140,10 @@ def interval_of_means(data, column, draws, labels):
     name, convention = column.split("_")
     everything = range(len(data["images"]))
     known = {(i, k): score_of(data, name, i, k) for i in everything for k in labels}
+    drawn = {i for draw in draws for i in draw}
+    having = {data["cases"][i] for i, k in known if i in drawn and not math.isnan(known[i, k])}
+    if convention == "present" and len(having) < 2:
+        return NONE, NONE
     if convention == "published":
         known = {place: 0 if math.isnan(value) else value for place, value in known.items()}
     return interval([mean([mean([known[i, k] for i in draw]) for k in labels]) for draw in draws])
@@ -168,6 +172,7 @@ def test_every_entry_of_summary_json(folder, data):
     assert summary.pop("split") == "test"
     assert set(summary) == set(expected)
     assert set(summary["groups"]) == set(groups)
+    assert summary["groups"]["ribs"]["iou_present_interval"] == [None, None]  # of one patient
     places = [(summary["overall"], expected["overall"])]
     places += [(summary[part][name], expected[part][name]) for part in ("views", "groups") for name in expected[part]]
     for found, wanted in places:
