@@ -204,7 +204,7 @@ class Frame:
             caps.append(peak + rise * (1 - np.sqrt(np.clip(1 - r2, 0, None))) + 90 * np.clip(r2 - 1, 0, None))
         # the heart lies on the central tendon, between the caps and before the middle
         seat = ((x - axis - 12) / 75) ** 2 + ((y - middle + 0.35 * deep) / deep) ** 2
-        caps.append(top + 20 + 0.5 * body.dome_left + 30 * seat)
+        caps.append(top + 22 + 0.25 * body.dome_left + 30 * seat)
         soft = 8.0  # mm: they join without a cusp
         joined = -soft * np.logaddexp.reduce([-cap / soft for cap in caps])
         return joined + body.hang * body.tall * (y - middle) / deep

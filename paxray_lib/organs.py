@@ -124,7 +124,7 @@ def _heart(canvas: Canvas, frame: Frame, inside: tuple[slice, slice, slice]) -> 
     parts = [
         ((top + 56, y0 - 2, axis + 30), np.array((68, 45, 48)) * s, axes),  # ventricles
         ((top + 56, y0 + 6, axis - 11), np.array((46, 38, 31)) * s, np.eye(3)),  # right atrium
-        ((top + 28, y0 - 4, axis + 13), np.array((37, 39, 32)) * s, np.eye(3)),  # outflow
+        ((top + 25, y0 - 4, axis + 12), np.array((37, 39, 32)) * s, np.eye(3)),  # outflow
         ((top + 34, y0 + 26, axis + 8), np.array((31, 31, 38)) * s, np.eye(3)),  # left atrium
     ]
     out = np.zeros(canvas.shape, bool)
@@ -135,10 +135,10 @@ def _heart(canvas: Canvas, frame: Frame, inside: tuple[slice, slice, slice]) -> 
 
 
 def heart_top(frame: Frame) -> float:
-    """Return z of the upper end of the heart; it stands on the left dome."""
+    """Return z of the upper end of the heart; it stands between the domes."""
     body = frame.body
-    dome = dome_top(body) + 0.6 * body.dome_left
-    return dome - (87 + 4 * body.breath) * body.heart_size
+    dome = dome_top(body) + 0.25 * body.dome_left
+    return dome - (88 + 3 * body.breath) * body.heart_size
 
 
 def _slab(frame: Frame, y: np.ndarray, x: np.ndarray, heights: np.ndarray) -> np.ndarray:
