@@ -1,11 +1,11 @@
 """Which CT belongs to which segmentation: the pairs that `paxray project` works on."""
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from paxray_lib.ct import stem_of, structure_files
+from paxray_lib.ct import SUFFIXES, stem_of, structure_files
 
 _CT_ENDINGS = ("_ct", "_0000")
 _SEGMENTATION_ENDINGS = ("_segmentation", "_totalseg", "_labels", "_seg")
@@ -27,7 +27,8 @@ def find_cases(ct: str | os.PathLike, segmentation: str | os.PathLike) -> tuple[
     together whose names are the same without .nii or .nii.gz and without an ending of _ct or _0000 (CT) and of _seg,
     _segmentation, _totalseg or _labels (segmentation); a segmentation may be a folder of masks. A folder that holds
     ct.nii.gz is the CT of that folder's name, and its folder `segmentations` the segmentation, as in TotalSegmentator's
-    own data set. In one folder for both, what has an ending of a segmentation is one.
+    own data set; a single CT of that name is named after its folder, too. In one folder for both, a segmentation is
+    what has an ending of one, or lies beside a CT of its name with _ct or _0000.
 
     Returns
     -------
@@ -47,12 +48,14 @@ def find_cases(ct: str | os.PathLike, segmentation: str | os.PathLike) -> tuple[
         if not path.exists():
             raise FileNotFoundError(f"{path}: no such file or folder")
     if ct.is_file():
-        return [Case(_case_name(ct, _CT_ENDINGS), ct, segmentation)], []
+        name = ct.absolute().parent.name if stem_of(ct) == "ct" else _case_name(ct, _CT_ENDINGS)
+        return [Case(name or "ct", ct, segmentation)], []
     if not segmentation.is_dir():
         raise ValueError(f"{segmentation}: --ct is a folder, so --segmentation must be one too")
     shared = ct.resolve() == segmentation.resolve()
-    scans = _listed(ct, lambda path: not stem_of(path).endswith(_SEGMENTATION_ENDINGS), _CT_ENDINGS)
-    for path in sorted(ct.glob("*/ct.nii.gz")):
+    files = structure_files(ct)
+    scans = _named([path for path in files if not _is_segmentation(path, shared)], _CT_ENDINGS)
+    for path in sorted(file for suffix in SUFFIXES for file in ct.glob(f"*/ct{suffix}")):
         _add(scans, path.parent.name, path)
     labels = _listed_segmentations(segmentation, shared)
     if not scans:
@@ -68,23 +71,28 @@ def _case_name(path: Path, endings: Iterable[str]) -> str:
     return next((stem[: -len(e)] for e in endings if stem.endswith(e) and len(stem) > len(e)), stem)
 
 
-def _listed(folder: Path, is_one: Callable[[Path], bool], endings: tuple[str, ...]) -> dict[str, Path]:
+def _named(paths: Iterable[Path], endings: tuple[str, ...]) -> dict[str, Path]:
     found: dict[str, Path] = {}
-    for path in filter(is_one, structure_files(folder)):
+    for path in paths:
         _add(found, _case_name(path, endings), path)
     return found
 
 
+def _is_segmentation(path: Path, shared: bool) -> bool:
+    """Tell by its name whether a file is a segmentation; `shared`: by what lies beside it, too."""
+    stem = stem_of(path)
+    beside = (path.with_name(stem + ending + suffix) for ending in _CT_ENDINGS for suffix in SUFFIXES)
+    return stem.endswith(_SEGMENTATION_ENDINGS) or (shared and any(file.exists() for file in beside))
+
+
 def _listed_segmentations(folder: Path, shared: bool) -> dict[str, Path]:
-    """Return the segmentations of a folder by case; in a shared one the CTs are told apart by the ending."""
-    found = _listed(
-        folder,
-        lambda path: stem_of(path).endswith(_SEGMENTATION_ENDINGS) or not (shared or stem_of(path).endswith("_ct")),
-        _SEGMENTATION_ENDINGS,
-    )
+    """Return the segmentations of a folder by case; in a shared one the CTs are told apart by their names."""
+    files = structure_files(folder)
+    chosen = [p for p in files if _is_segmentation(p, shared) or not (shared or stem_of(p).endswith("_ct"))]
+    found = _named(chosen, _SEGMENTATION_ENDINGS)
     for path in sorted(path for path in folder.iterdir() if path.is_dir()):
         inner = path / "segmentations" if (path / "segmentations").is_dir() else path
-        if any(file.name != "ct.nii.gz" for file in structure_files(inner)):
+        if any(stem_of(file) != "ct" for file in structure_files(inner)):
             _add(found, _case_name(path, _SEGMENTATION_ENDINGS), inner)
     return found
 

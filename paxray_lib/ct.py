@@ -20,7 +20,11 @@ MAX_OBLIQUE = 12.0  # degrees: up to here the closest axes are taken, beyond it 
 SUFFIXES = (".nii.gz", ".nii")
 _AXES = ("I", "P", "L")  # of projection.py: to the feet, to the back, to the left
 _FEW = 50  # voxels; fewer do not count as a structure
-_READ_ERRORS = (nibabel.filebasedimages.ImageFileError, EOFError, zlib.error, OSError, ValueError)
+_MIN_LUNG_MM = 100.0  # height of lungs that the scan cuts off; an abdominal CT shows some 60 mm of their bases
+_READ_ERRORS = (
+    nibabel.filebasedimages.ImageFileError, nibabel.spatialimages.HeaderDataError, EOFError, OverflowError, zlib.error,
+    OSError, ValueError,
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -76,7 +80,7 @@ def read_scan(
     else:
         structures, facts = _read_labels(segmentation, image, ct, names)
     spacing = _spacing(image)
-    _check_chest(hu, structures, ct, segmentation)
+    _check_chest(hu, structures, spacing, ct, segmentation)
     facts |= {
         "shape": list(image.shape),
         "spacing_mm": [round(float(s), 6) for s in nibabel.affines.voxel_sizes(image.affine)],
@@ -105,10 +109,16 @@ def _open(path: Path) -> nibabel.spatialimages.SpatialImage:
     try:
         image = nibabel.load(path)
     except _READ_ERRORS as error:
-        raise ValueError(f"{path}: not readable as NIfTI ({error})") from error
+        raise ValueError(f"{path}: not readable as NIfTI ({_one_line(error)})") from error
     if image.ndim != 3 and not (image.ndim == 4 and image.shape[3] == 1):
         raise ValueError(f"{path}: shape {image.shape}; one volume of three dimensions is needed")
+    if image.get_data_dtype().kind not in "iuf":
+        raise ValueError(f"{path}: {image.get_data_dtype()} voxels, such as colors; one real number each is needed")
     return image if image.ndim == 3 else image.slicer[..., 0]
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())
 
 
 def _check_affine(image, path: Path) -> float:
@@ -152,7 +162,7 @@ def _turned(image, path: Path) -> np.ndarray:
         else:
             values = np.asarray(image.dataobj)
     except _READ_ERRORS as error:
-        raise ValueError(f"{path}: damaged or cut short ({error})") from error
+        raise ValueError(f"{path}: damaged or cut short ({_one_line(error)})") from error
     return np.ascontiguousarray(apply_orientation(values, _orientation(image.affine)))
 
 
@@ -162,7 +172,9 @@ def _hounsfield(values: np.ndarray, path: Path) -> np.ndarray:
         raise ValueError(f"{path}: holds values that are no numbers (NaN or infinity); replace them by -1024")
     low, high = float(values.min()), float(values.max())
     if low > -500 or high < 200:
-        remedy = "subtract 1024" if low >= -24 and high > 1000 else "convert it again from DICOM with its rescale slope"
+        remedy = "convert it again from DICOM with its rescale slope; an MR cannot be projected"
+        if low >= -24 and high > 1000:
+            remedy = f"if it is a CT stored with an offset, subtract 1024; or else {remedy}"
         raise ValueError(
             f"{path}: values from {low:g} to {high:g} are not Hounsfield units of a chest, which run from about -1000 "
             f"in air to above 500 in bone; {remedy}"
@@ -265,7 +277,7 @@ def _read_folder(folder: Path, ct_image, ct: Path) -> tuple[np.ndarray, dict]:
     return structures, {"names": "file names", "values_without_name": [], "names_not_used": unknown}
 
 
-def _check_chest(hu: np.ndarray, structures: np.ndarray, ct: Path, segmentation: Path) -> None:
+def _check_chest(hu: np.ndarray, structures: np.ndarray, spacing, ct: Path, segmentation: Path) -> None:
     counts = count_values(structures)
     present = {name for name, code in CODES.items() if counts[code] >= _FEW}
     lungs = [code for code in codes_of("lung") if counts[code] >= _FEW]
@@ -282,7 +294,19 @@ def _check_chest(hu: np.ndarray, structures: np.ndarray, ct: Path, segmentation:
             f"{segmentation}: where it says lung, {ct.name} has a median of {median:.0f}, and not -900 to -500 as in "
             "Hounsfield units of lungs; is the CT in Hounsfield units, and do the values have these names (--names)?"
         )
+    _check_height(is_in(structures, lungs), float(spacing[0]), ct)
     _check_position(structures, counts, ct)
+
+
+def _check_height(lung: np.ndarray, slice_mm: float, ct: Path) -> None:
+    """Check that the scan does not cut the lungs off so that little is left, as abdominal and neck CTs do."""
+    slices = np.flatnonzero(lung.any(axis=(1, 2)))
+    height = (slices[-1] - slices[0] + 1) * slice_mm
+    if height < _MIN_LUNG_MM and (slices[0] == 0 or slices[-1] == len(lung) - 1):
+        raise ValueError(
+            f"{ct}: holds only {height:.0f} mm of the lungs' height, the scan cuts off the rest, so this is not a "
+            "CT of the chest; take one that shows the lungs"
+        )
 
 
 def _check_position(structures: np.ndarray, counts: np.ndarray, ct: Path) -> None:

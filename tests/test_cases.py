@@ -24,6 +24,13 @@ def test_two_files(tmp_path):
     assert not unmatched
 
 
+def test_ct_of_totalsegmentators_data_set_is_named_after_its_folder(tmp_path, monkeypatch):
+    touch(tmp_path / "s7", "ct.nii.gz", "segmentations/heart.nii.gz")
+    assert set(pairs(tmp_path / "s7/ct.nii.gz", tmp_path / "s7/segmentations")[0]) == {"s7"}
+    monkeypatch.chdir(tmp_path / "s7")
+    assert set(pairs("ct.nii.gz", "segmentations")[0]) == {"s7"}
+
+
 def test_two_folders(tmp_path):
     touch(tmp_path / "ct", "a.nii.gz", "b_ct.nii", "c_0000.nii.gz", "d.nii.gz", "lonely.nii.gz", "notes.txt")
     touch(tmp_path / "seg", "a.nii.gz", "b_seg.nii.gz", "c.nii.gz", "d/heart.nii.gz", "alone_totalseg.nii.gz")
@@ -42,10 +49,18 @@ def test_one_folder_for_both(tmp_path):
     assert not unmatched
 
 
+def test_one_folder_with_the_names_of_nnunet(tmp_path):
+    touch(tmp_path, "a_0000.nii.gz", "a.nii.gz", "b_ct.nii", "b.nii.gz", "lonely.nii.gz")
+    found, unmatched = pairs(tmp_path, tmp_path)
+    assert found == {"a": ("a_0000.nii.gz", "a.nii.gz"), "b": ("b_ct.nii", "b.nii.gz")}
+    assert unmatched == [f"{tmp_path}/lonely.nii.gz: no segmentation named lonely"]
+
+
 def test_layout_of_totalsegmentators_data_set(tmp_path):
     touch(tmp_path, "s1/ct.nii.gz", "s1/segmentations/heart.nii.gz", "s2/ct.nii.gz", "meta.csv")
+    touch(tmp_path, "s3/ct.nii", "s3/segmentations/heart.nii")
     found, unmatched = pairs(tmp_path, tmp_path)
-    assert found == {"s1": ("ct.nii.gz", "segmentations")}
+    assert found == {"s1": ("ct.nii.gz", "segmentations"), "s3": ("ct.nii", "segmentations")}
     assert unmatched == [f"{tmp_path}/s2/ct.nii.gz: no segmentation named s2"]
 
 

@@ -1,6 +1,8 @@
 """Reading CTs: every storage order gives the same scan, and what is wrong is refused with file, value and remedy."""
 
+import gzip
 import json
+import struct
 
 import nibabel
 import numpy as np
@@ -151,6 +153,10 @@ def broken(change):
         (lambda hu, seg: (hu[::-1], seg[::-1]), "segmented as head lies to the feet"),
         (lambda hu, seg: (hu[:, ::-1], seg[:, ::-1]), "segmented as front lies to the back"),
         (lambda hu, seg: (np.stack([hu, hu], -1), seg), "three dimensions"),
+        (lambda hu, seg: (hu[30:], seg[30:]), "p1_ct.nii.gz: holds only 20 mm of the lungs' height"),
+        (lambda hu, seg: (hu[:16], seg[:16]), "holds only 40 mm of the lungs' height"),
+        (lambda hu, seg: (np.abs(hu), seg), "an MR cannot be projected"),
+        (lambda hu, seg: (hu.astype(np.complex64), seg), "p1_ct.nii.gz: complex64 voxels"),
     ],
 )
 def test_what_is_no_chest_ct_is_refused(tmp_path, change, message):
@@ -206,6 +212,19 @@ def test_unreadable_files(tmp_path, chest):
     ct.write_bytes(b"nothing")
     with pytest.raises(ValueError, match=r"p1_ct.nii.gz"):
         read_scan(ct, segmentation)
+
+
+@pytest.mark.parametrize("change", [(70, 3313), (42, -5), None])  # the code of the voxels' type, a length, the end
+def test_damaged_headers_are_refused_in_one_line(tmp_path, chest, change):
+    ct, segmentation = write_case(tmp_path, chest)
+    content = bytearray(gzip.decompress(ct.read_bytes()))
+    if change:
+        struct.pack_into("<h", content, *change)
+    damaged = tmp_path / "damaged.nii"
+    damaged.write_bytes(content if change else content[: len(content) // 2])
+    with pytest.raises(ValueError, match=r"damaged.nii: ") as found:
+        read_scan(damaged, segmentation)
+    assert "\n" not in str(found.value)
 
 
 def test_bad_folders(tmp_path, chest):
