@@ -5,6 +5,8 @@ The one place for intensity handling. Content decides the format, never the suff
 - 8 bit is divided by 255, 16 bit by 65535; nothing is clipped or stretched.
 - Color becomes gray by Pillow's "L" weights (ITU-R 601-2); a transparency channel is ignored.
 - The EXIF orientation is applied. DICOM: see `paxray_lib.dicom`.
+- The spacing of pixels comes from DICOM, or from a PNG of `write_png` that still has its size; never from a resolution
+  in dots per inch, which says nothing about the patient.
 - View and case come from the file stem, `<case>frontal` or `<case>lateral` in any case of letters.
 """
 
@@ -23,7 +25,7 @@ import numpy as np
 from PIL import Image as PillowImage
 from PIL import JpegImagePlugin, PngImagePlugin
 
-from paxray_lib.common import did_you_mean
+from paxray_lib.common import atomic_write, did_you_mean
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".dcm", ".dicom")
 MAX_PIXELS = 89_478_485  # Pillow's own limit, against decompression bombs; an X-ray film has about 10 million
@@ -33,6 +35,8 @@ IMAGENET_STD = (0.229, 0.224, 0.225)
 _STEM = re.compile(r"^(?P<case>.*?)[ _.-]*(?P<view>frontal|lateral)$", re.IGNORECASE)
 _PNG, _JPEG = b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff"
 _EXIF_ORIENTATION = 0x0112
+_SPACING_KEY = "paxray:pixel_mm"
+_SPACING = re.compile(r"(\d+\.\d+) at (\d+) x (\d+)")
 _FORMATS = "PNG, JPEG or DICOM"
 # What Pillow raises for broken data, by reading its decoders.
 _BROKEN = (OSError, SyntaxError, ValueError, TypeError, IndexError, KeyError, EOFError, struct.error, zlib.error)
@@ -127,8 +131,8 @@ def read_image(path: str | os.PathLike) -> Image:
     Returns
     -------
     Image
-        `pixels` (H, W) float32 in 0..1, at the file's own size; `spacing_mm` from DICOM only; `view` from DICOM, else
-        from the stem.
+        `pixels` (H, W) float32 in 0..1, at the file's own size; `spacing_mm` from DICOM or `write_png`; `view` from
+        DICOM, else from the stem.
 
     Raises
     ------
@@ -140,7 +144,7 @@ def read_image(path: str | os.PathLike) -> Image:
     path = Path(path)
     data = _read_bytes(path)
     if data.startswith((_PNG, _JPEG)):
-        return Image(_read_raster(path, data), view=view_of(path))
+        return Image(*_read_raster(path, data), view=view_of(path))
 
     from paxray_lib import dicom  # costs a quarter of a second, which PNG users need not pay
 
@@ -162,7 +166,23 @@ def _read_bytes(path: Path) -> bytes:
     return data
 
 
-def _read_raster(path: Path, data: bytes) -> np.ndarray:
+def write_png(path: str | os.PathLike, pixels: np.ndarray, pixel_mm: float) -> None:
+    """Write (H, W) uint8 pixels with the distance of their centers in mm, which `read_image` finds again."""
+    info = PngImagePlugin.PngInfo()
+    # with the size: tools that resize an image keep such texts
+    info.add_text(_SPACING_KEY, f"{pixel_mm:.6f} at {pixels.shape[0]} x {pixels.shape[1]}")
+    with atomic_write(path) as temporary:
+        PillowImage.fromarray(pixels).save(temporary, format="PNG", pnginfo=info)
+
+
+def _spacing_of(image: PillowImage.Image) -> tuple[float, float] | None:
+    match = _SPACING.fullmatch(str(image.info.get(_SPACING_KEY, "")))
+    if not match or (int(match[2]), int(match[3])) != (image.height, image.width) or not float(match[1]):
+        return None
+    return float(match[1]), float(match[1])
+
+
+def _read_raster(path: Path, data: bytes) -> tuple[np.ndarray, tuple[float, float] | None]:
     kind = "PNG" if data.startswith(_PNG) else "JPEG"
     # The plugins, not Image.open: that one tries other formats and prints a warning for a large header.
     plugin = PngImagePlugin.PngImageFile if kind == "PNG" else JpegImagePlugin.JpegImageFile
@@ -175,7 +195,7 @@ def _read_raster(path: Path, data: bytes) -> np.ndarray:
         image.load()
         orientation = image.getexif().get(_EXIF_ORIENTATION, 1)
         array = _wide_array(data) if kind == "PNG" and data[24] == 16 else _byte_array(image)
-    return _orient(_to_unit(array), orientation)
+    return _orient(_to_unit(array), orientation), _spacing_of(image)
 
 
 @contextlib.contextmanager

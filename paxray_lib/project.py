@@ -15,7 +15,6 @@ from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
 from paxray_lib.body import body_mask, bounded, bounding_box
 from paxray_lib.cases import Case
@@ -24,6 +23,7 @@ from paxray_lib.ct import Scan, names_beside, read_scan, structure_files
 from paxray_lib.dataset import SPLITS, Entry, read_datafile, write_datafile
 from paxray_lib.derive import derive
 from paxray_lib.download import sha256
+from paxray_lib.images import write_png
 from paxray_lib.labels import LABELS
 from paxray_lib.masks import PackedMasks
 from paxray_lib.projection import (
@@ -245,8 +245,7 @@ def _write_case(case: Case, out: Path, names, record: dict) -> None:
     path.unlink(missing_ok=True)  # from here on the files are of neither version
     for entry in _entries(case.name):
         image, masks = projected.views[entry.view]
-        with atomic_write(out / entry.image) as temporary:
-            Image.fromarray(image).save(temporary)
+        write_png(out / entry.image, image, projected.pixel_mm)
         masks.write(out / entry.target)
     with atomic_write(path) as temporary:
         temporary.write_text(json.dumps(_provenance(record, scan, projected), indent=1), encoding="utf-8")

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image as PillowImage
+from PIL.PngImagePlugin import PngInfo
 
 from paxray_lib.images import (
     IMAGE_SUFFIXES,
@@ -20,6 +21,7 @@ from paxray_lib.images import (
     read_image,
     resize_pixels,
     view_of,
+    write_png,
 )
 
 
@@ -302,6 +304,22 @@ def test_find_images_follows_links_once(tmp_path):
     (tmp_path / "root" / "link").symlink_to(tmp_path / "real")
     (tmp_path / "real" / "loop").symlink_to(tmp_path / "root")
     assert find_images(tmp_path / "root") == [tmp_path / "root" / "link" / "a.png"]
+
+
+def test_spacing_of_a_written_png(tmp_path):
+    pixels, path = np.arange(12, dtype=np.uint8).reshape(3, 4), tmp_path / "a.png"
+    write_png(path, pixels, 0.703125)
+    image = read_image(path)
+    assert image.spacing_mm == (0.703125, 0.703125)
+    assert np.array_equal(image.pixels, pixels / np.float32(255))
+
+
+@pytest.mark.parametrize("text", ["0.7 at 6 x 8", "0.0 at 3 x 4", "0.7", "-0.7 at 3 x 4", "nan at 3 x 4"])
+def test_spacing_is_not_taken_from_dots_per_inch_or_from_a_png_that_was_resized(tmp_path, text):
+    info = PngInfo()
+    info.add_text("paxray:pixel_mm", text)
+    PillowImage.new("L", (4, 3)).save(tmp_path / "a.png", dpi=(72, 72), pnginfo=info)
+    assert read_image(tmp_path / "a.png").spacing_mm is None
 
 
 def test_find_images_without_any(tmp_path):

@@ -102,6 +102,7 @@ def test_case_on_disk(tmp_path, chest, projected):
     for sample in dataset:
         assert np.array_equal((sample.image * 255).round(), projected.views[sample.view][0])
         assert sample.masks == projected.views[sample.view][1]
+        assert sample.spacing_mm == pytest.approx((projected.pixel_mm, projected.pixel_mm), abs=1e-6)
     assert not [finding for finding in check_dataset(out) if finding.severity == "error"]
     record = json.loads((out / "provenance" / "p1.json").read_text())
     assert record["inputs"]["ct"]["name"] == "p1_ct.nii.gz"
