@@ -64,7 +64,11 @@ def local_device(device: str) -> str:
 
 
 def gather(value: _T) -> list[_T]:
-    """Return what each process gave, by rank, in every process; all of them must call it."""
+    """Return what each process gave, by rank, in every process; all of them must call it.
+
+    torch pickles the values on the way. They come from processes of the same launch and the same program, and from
+    nowhere else: what is read from a file is never unpickled.
+    """
     _, world = rank_and_world()
     if world == 1:
         return [value]

@@ -393,3 +393,23 @@ def test_the_fingerprint_follows_the_data(tmp_path):
 
 def test_git_state_is_a_commit_or_a_reason(tmp_path):
     assert runfolder.git_state(tmp_path).startswith("unknown (")
+
+
+def test_a_run_that_ends_while_its_status_is_read_was_not_cut_off(tmp_path, monkeypatch):
+    original = runfolder.read_json
+    with contextlib.ExitStack() as work:
+        work.enter_context(runfolder.lock(tmp_path))
+        status = runfolder.Status(tmp_path, ["01_a"])
+        status.start(status.steps[0])
+
+        def read_and_end(path):
+            found = original(path)
+            status.end(status.steps[0], "done", 1.0)
+            status.close("done")
+            work.close()
+            return found
+
+        monkeypatch.setattr(runfolder, "read_json", read_and_end)
+        assert runfolder.read_status(tmp_path)["state"] == "running"
+        monkeypatch.setattr(runfolder, "read_json", original)
+        assert runfolder.read_status(tmp_path)["state"] == "done"

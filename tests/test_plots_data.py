@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+from sampledata import write_tiny
 from test_measure import BOXES, RIBS, boxes
 from test_plots import drawn, overlaps
 
@@ -7,6 +8,7 @@ from paxray_lib import plots_data
 from paxray_lib.audit import tree_table
 from paxray_lib.dataset import PaxrayDataset, read_datafile
 from paxray_lib.explore import mean_masks, overlap_matrix, position_table, unusual_table
+from paxray_lib.labels import LabelSet
 from paxray_lib.measure import find_lines
 from paxray_lib.survey import VIEWS, take_survey
 
@@ -23,6 +25,15 @@ def test_positions_of_both_views(tiny, survey):
     texts = drawn(figure)
     assert {"frontal", "lateral", "row of the centroid (% of the height)"} <= set(texts)
     assert len(figure.axes[0].containers) == len(train.labels.groups)
+
+
+def test_positions_of_labels_that_the_table_does_not_know(tmp_path):
+    write_tiny(tmp_path, labels=LabelSet([f"organ {i}" for i in range(120)]))
+    train, found = PaxrayDataset(tmp_path), take_survey(read_datafile(tmp_path))
+    means = {view: mean_masks(train, view, 16) for view in VIEWS}
+    figure = plots_data.plot_positions({v: position_table(found, v) for v in VIEWS}, means, train.labels)
+    assert len(figure.axes[0].containers) == 1
+    assert len(unusual_table(found)) == 14  # pandas warns of tables that grow by hundreds of columns
 
 
 def test_overlaps_show_the_matrix_and_name_the_large_groups(survey):

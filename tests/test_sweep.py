@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 import yaml
 from sampledata import ROOT
-from slowscores import slow_draws, slow_interval, slow_score
+from slowscores import slow_draws, slow_interval, slow_resamples, slow_score
 
 from paxray_lib import runfolder, sweeppage, sweepscores
 from paxray_lib.labels import LabelSet
@@ -42,7 +42,9 @@ EVALUATE = """
 import pathlib, numpy as np
 folder = pathlib.Path(run_dir, 'evaluation'); folder.mkdir(exist_ok=True)
 rng = np.random.default_rng(seed)
-tp, fp, fn = (rng.integers(0, 9, (6, 4)) for _ in range(3))
+true = np.random.default_rng(9).integers(0, 9, (6, 4))  # the same masks for all members
+tp, fp = rng.integers(0, true + 1), rng.integers(0, 9, (6, 4))
+fn = true - tp
 tp[:4, 3] = fp[:4, 3] = fn[:4, 3] = 0
 cases = ['a', 'a', 'b', 'b', 'c', 'd']
 views = ['frontal', 'lateral'] * 3
@@ -256,7 +258,7 @@ def load(path):
 
 
 def check_numbers(folder, names):
-    """Recompute sweep.json, scores.csv and every score on the page."""
+    """Recompute sweep.json, scores.csv and every score on the page, with all intervals."""
     counts = {name: load(folder / name / "evaluation/counts.npz") for name in names}
     cases, views = counts["a"]["cases"].tolist(), counts["a"]["views"].tolist()
     draws = list(slow_draws(cases))
@@ -264,33 +266,37 @@ def check_numbers(folder, names):
     assert len(rows) == len(names) * 4 * 6  # scores; overall, two views, three groups
     table = pd.read_csv(folder / "scores.csv")
     texts = re.sub(r"</?small>", "", (folder / "index.html").read_text())
+    known, first = set(), {}
     for row, line in zip(rows, table.to_dict("records"), strict=True):
+        place = row["part"], row["score"]
         images = [i for i, view in enumerate(views) if row["part"] not in ("frontal", "lateral") or view == row["part"]]
         labels = [k for k, group in enumerate(LABELS.group) if row["part"] in ("overall", "frontal", "lateral", group)]
-        inside = [[i for i in draw if i in images] for draw in draws]
-        mine, first = counts[row["member"]], counts["a"]
-        value, base = (slow_score(found, images, labels, row["score"]) for found in (mine, first))
-        assert row["value"] == pytest.approx(value)
-        assert line["value"] == pytest.approx(value, abs=1e-6)
-        if row["part"] != "overall" or row["score"] != "iou_present":
-            continue  # the slow intervals take a second each
-        resampled = [slow_score(mine, draw, labels, row["score"]) for draw in inside]
+        about = len(images), len({cases[i] for i in images}), len(labels)
+        assert (row["images"], row["patients"], row["labels"]) == about
+        value = slow_score(counts[row["member"]], images, labels, row["score"])
+        resampled = slow_resamples(counts[row["member"]], draws, images, labels, row["score"])
         low, high = slow_interval(resampled)
-        assert (row["low"], row["high"]) == pytest.approx((low, high))
-        assert f"{value:.3f}<br>{low:.3f}–{high:.3f}" in texts
+        expected = {"value": value, "low": low, "high": high}
+        texts_here = {f"{value:.3f}" + ("" if low is None else f"<br>{low:.3f}–{high:.3f}")}
         if row["member"] == "a":
-            assert row["difference"] is None
-            continue
-        based = [slow_score(first, draw, labels, row["score"]) for draw in inside]
-        low, high = slow_interval([x - y for x, y in zip(resampled, based, strict=True)])
-        assert row["difference"] == pytest.approx(value - base)
-        assert (row["difference_low"], row["difference_high"]) == pytest.approx((low, high))
-        assert f"{value - base:+.3f}<br>{low:+.3f} to {high:+.3f}" in texts
-    shown = re.findall(r'<td class="number">(?:<strong>)?([+-]?\d\.\d{3}|–)', texts)
-    known = {f"{row['value']:.3f}" for row in rows}
-    known |= {f"{row['difference']:+.3f}" for row in rows if row["difference"] is not None}
+            first[place] = value, resampled
+            expected |= dict.fromkeys(("difference", "difference_low", "difference_high"))
+        else:
+            base, based = first[place]
+            pairs = [pair for pair in zip(resampled, based, strict=True) if None not in pair]
+            ends = slow_interval([x - y for x, y in pairs])
+            expected |= {"difference": value - base, "difference_low": ends[0], "difference_high": ends[1]}
+            if row["part"] == "overall":
+                texts_here.add(f"{value - base:+.3f}<br>{ends[0]:+.3f} to {ends[1]:+.3f}")
+        for key, wanted in expected.items():
+            assert row[key] == (None if wanted is None else pytest.approx(wanted)), (row, key)
+            assert line[key] == pytest.approx(np.nan if wanted is None else wanted, abs=1e-6, nan_ok=True)
+        if row["part"] == "overall" or row["score"].startswith("iou"):
+            known |= texts_here
+    assert f"Means on {len(views)} test images of {len(set(cases))} patients" in texts
+    shown = re.findall(r'<td class="number">(?:<strong>)?([+-]?\d\.\d{3}(?:<br>[^<]*)?)(?:</strong>)?</td>', texts)
     assert len(shown) == len(names) * (4 + 2 * 6) + (len(names) - 1) * 4
-    assert set(shown) <= known
+    assert set(shown) == known
 
 
 def member(name, folder, **changes):
@@ -306,9 +312,10 @@ def counts(tmp_path):
     return tmp_path / "evaluation/counts.npz"
 
 
-def test_differences_need_the_same_images(counts, tmp_path):
+@pytest.mark.parametrize("what", ["images", "fn"])
+def test_differences_need_the_same_images_and_masks(counts, tmp_path, what):
     other = load(counts)
-    other["images"] = other["images"][::-1]
+    other[what] = other[what][::-1]
     np.savez(tmp_path / "other.npz", **other)
     table = sweepscores.score_table([member("a", counts), member("b", tmp_path / "other.npz"), member("c", counts)])
     missing = table.set_index("member")["difference"].isna().groupby(level=0).all()
