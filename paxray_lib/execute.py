@@ -276,7 +276,7 @@ def end_orphan(run_dir: Path) -> None:
 def _command_of(pid: int) -> str:
     """Return the command line of a process, empty if it is gone or unknown."""
     with contextlib.suppress(OSError):
-        return Path(f"/proc/{pid}/cmdline").read_text()
+        return Path(f"/proc/{pid}/cmdline").read_text(errors="replace")
     with contextlib.suppress(OSError):  # no /proc, as on macOS
         return subprocess.run(["ps", "-o", "command=", "-p", str(pid)], capture_output=True, text=True).stdout
     return ""

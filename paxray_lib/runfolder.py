@@ -14,9 +14,10 @@ import json
 import os
 import platform
 import subprocess
+import time
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import yaml
 
@@ -42,12 +43,19 @@ def lock(run_dir: Path) -> Iterator[None]:
     """
     run_dir.mkdir(parents=True, exist_ok=True)
     with open(run_dir / ".lock", "a") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+        if not _take(file):
             pid = read_json(run_dir / "status.json").get("pid")
-            raise ValueError(f"{run_dir}: process {pid} is working in this folder; wait for it or use --out") from None
+            raise ValueError(f"{run_dir}: process {pid} is working in this folder; wait for it or use --out")
         yield
+
+
+def _take(file: IO) -> bool:
+    for wait in (0, 0.02, 0.1, 0.3):  # who reads the status may hold it for a moment, see `is_locked`
+        time.sleep(wait)
+        with contextlib.suppress(BlockingIOError):
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return True
+    return False
 
 
 def is_locked(run_dir: Path) -> bool:

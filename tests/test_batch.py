@@ -1,6 +1,7 @@
 """The batch runner, on small notebooks: order, parameters, failures, stops, resuming, pages."""
 
 import contextlib
+import fcntl
 import json
 import os
 import re
@@ -8,6 +9,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -413,3 +415,11 @@ def test_a_run_that_ends_while_its_status_is_read_was_not_cut_off(tmp_path, monk
         assert runfolder.read_status(tmp_path)["state"] == "running"
         monkeypatch.setattr(runfolder, "read_json", original)
         assert runfolder.read_status(tmp_path)["state"] == "done"
+
+
+def test_a_reader_of_the_status_keeps_no_run_from_starting(tmp_path):
+    with open(tmp_path / ".lock", "w") as reader:
+        fcntl.flock(reader, fcntl.LOCK_SH)
+        threading.Timer(0.03, fcntl.flock, [reader, fcntl.LOCK_UN]).start()
+        with runfolder.lock(tmp_path):
+            assert runfolder.is_locked(tmp_path)
