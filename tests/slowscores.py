@@ -2,28 +2,38 @@
 
 import numpy as np
 
-
-def image_score(tp, fp, fn, name):
-    if tp + fp + fn == 0:
-        return None
-    return tp / (tp + fp + fn) if name == "iou" else 2 * tp / (2 * tp + fp + fn)
+PARTS = {  # of each score: what is divided by what, of the sums over the names
+    "iou": (["tp"], ["tp", "fp", "fn"]),
+    "dice": (["tp", "tp"], ["tp", "tp", "fp", "fn"]),
+    "precision": (["tp"], ["tp", "fp"]),
+    "recall": (["tp"], ["tp", "fn"]),
+    "nsd": (["surface_within"], ["surface_total"]),
+}
 
 
 def mean(values):
     return sum(values) / len(values) if values else None
 
 
-def slow_score(counts, images, labels, score):
-    """Mean over images (a list, some of them several times), then over labels."""
+def image_scores(counts, score):
+    """Return {(image, label): score of an image, None without one} for a score such as iou_present."""
     name, convention = score.split("_")
-    per_label = []
-    for k in labels:
-        values = [image_score(*(int(counts[key][i, k]) for key in ("tp", "fp", "fn")), name) for i in images]
-        if convention == "published":
-            per_label.append(mean([value or 0.0 for value in values]))
-        else:
-            per_label.append(mean([value for value in values if value is not None]))
+    part, whole = PARTS[name]
+    found = {}
+    for i, k in np.ndindex(counts["tp"].shape):
+        above, below = (sum(int(counts[key][i, k]) for key in keys) for keys in (part, whole))
+        found[i, k] = above / below if below else (0.0 if convention == "published" else None)
+    return found
+
+
+def slow_mean(known, images, labels):
+    """Mean over images (a list, some of them several times), then over labels."""
+    per_label = [mean([known[i, k] for i in images if known[i, k] is not None]) for k in labels]
     return mean([value for value in per_label if value is not None])
+
+
+def slow_score(counts, images, labels, score):
+    return slow_mean(image_scores(counts, score), images, labels)
 
 
 def slow_draws(cases):
@@ -32,6 +42,14 @@ def slow_draws(cases):
         yield [i for p in row for i, case in enumerate(cases) if case == names[p]]
 
 
+def slow_resamples(counts, draws, images, labels, score):
+    """Return the score in each resample, None for those that have none; none at all from the scores of one patient."""
+    known = image_scores(counts, score)
+    if len({counts["cases"][i] for i in images if any(known[i, k] is not None for k in labels)}) < 2:
+        return [None] * len(draws)
+    return [slow_mean(known, [i for i in draw if i in images], labels) for draw in draws]
+
+
 def slow_interval(values):
     values = [value for value in values if value is not None]
-    return np.percentile(values, [2.5, 97.5])
+    return np.percentile(values, [2.5, 97.5]) if values else (None, None)

@@ -6,33 +6,24 @@ import re
 
 import numpy as np
 import pytest
-from slowscores import slow_draws, slow_interval, slow_score
+from sampledata import random_evaluation
+from slowscores import slow_draws, slow_interval, slow_resamples, slow_score
 
 from paxray_lib import report, runfolder
 from paxray_lib.labels import LABELS as LABELS_OF_PAXRAY
-from paxray_lib.labels import LabelSet
 from paxray_lib.metrics import Counts
-from paxray_lib.tables import summarize
+from paxray_lib.tables import COLUMNS, summarize
 
-LABELS = LabelSet(["lung_left", "lung_right", "heart", "t8"])
-CASES = ["a", "a", "b", "b", "c"]
-VIEWS = ["frontal", "lateral", "frontal", "lateral", "frontal"]
-SCORES = ("iou_published", "iou_present", "dice_published", "dice_present")
+RANDOM = random_evaluation()  # 12 images of 6 patients; of its 6 labels one is rare, one in no image
+LABELS = RANDOM.labels
+SCORES = [f"{name}_{convention}" for name, convention in COLUMNS]
 
 
 @pytest.fixture
 def run_dir(tmp_path):
-    """Folder of a run with an evaluation: 5 images, 4 labels, one of them rare."""
-    rng = np.random.default_rng(1)
-    arrays = {name: rng.integers(0, 9, (5, 4)) for name in ("tp", "fp", "fn")}
-    for array in arrays.values():
-        array[1:, 3] = 0
-    folder = tmp_path / "run"
-    (folder / "evaluation").mkdir(parents=True)
-    np.savez(folder / "evaluation/counts.npz", **arrays)
-    summary = {"split": "<test>", **summarize(Counts(**arrays), LABELS, VIEWS, CASES)}
-    (folder / "evaluation/summary.json").write_text(json.dumps(summary))
-    return folder
+    """Folder of a run with an evaluation."""
+    RANDOM.write(tmp_path / "run/evaluation")
+    return tmp_path / "run"
 
 
 def table_after(heading, page):
@@ -54,21 +45,34 @@ def test_every_score_and_interval_is_that_of_the_counts(run_dir):
     assert list(rows) == ["overall", "views · frontal", "views · lateral", *groups]
     with np.load(run_dir / "evaluation/counts.npz") as file:
         counts = dict(file)
-    draws = list(slow_draws(CASES))
+    draws = list(slow_draws(counts["cases"].tolist()))
     for name, cells in rows.items():
         view = name.removeprefix("views · ") if name.startswith("views") else None
-        images = [i for i in range(5) if view in (None, VIEWS[i])]
-        labels = [k for k in range(4) if groups.get(name) in (None, LABELS.group[k])]
-        assert cells["images"][0] == str(len(images))
-        assert cells["patients"][0] == str(len({CASES[i] for i in images}))
-        assert cells["labels"][0] == str(len(labels))
+        images = [i for i in range(12) if view in (None, counts["views"][i])]
+        labels = [k for k in range(6) if groups.get(name) in (None, LABELS.group[k])]
+        about = len(images), len({counts["cases"][i] for i in images}), len(labels)
+        assert tuple(int(cells.pop(key)[0]) for key in ("images", "patients", "labels")) == about
+        distances = sorted(x for x in counts["surface_hd95"][np.ix_(images, labels)].ravel() if not np.isnan(x))
+        upper = distances[len(distances) // 2]
+        assert cells.pop("hd95 median") == (f"{upper:.3f}" if np.isfinite(upper) else "–", None)
         for score in SCORES:
-            text, small = cells[score.replace("_", " ").replace("iou", "IoU").replace("dice", "Dice")]
+            text, small = cells.pop(score.replace("_", " ").replace("iou", "IoU").replace("dice", "Dice"))
             assert text == f"{slow_score(counts, images, labels, score):.3f}"
-            inside = [[i for i in draw if i in images] for draw in draws]
-            low, high = slow_interval([slow_score(counts, draw, labels, score) for draw in inside])
-            found = [float(number) for number in small.split("–")]
-            assert found == pytest.approx([low, high], abs=0.00051)
+            low, high = slow_interval(slow_resamples(counts, draws, images, labels, score))
+            if low is None:
+                assert small is None
+            else:
+                assert [float(number) for number in small.split("–")] == pytest.approx([low, high], abs=0.00051)
+        assert cells == {}  # nothing is left unchecked
+
+
+def test_the_calibration_error_is_that_of_the_bins(run_dir):
+    page = report.write_index(run_dir, {"state": "done", "start": runfolder.now(), "steps": []}).read_text()
+    with np.load(run_dir / "evaluation/counts.npz") as file:
+        pixels, true, given = (file[f"bins_{name}"].sum(axis=0) for name in ("pixels", "true", "probability"))
+    error = sum(abs(t - p) for t, p in zip(true, given, strict=True)) / pixels.sum()
+    assert f"calibration error: {error:.3f}" in page
+    assert "split: test" in page
 
 
 def test_paper_is_white_also_for_those_who_read_in_the_dark(run_dir):
@@ -112,8 +116,8 @@ def test_nothing_is_cut_on_paper(run_dir, paper):
     (run_dir / "notebooks").mkdir()
     nbformat.write(nbformat.v4.new_notebook(cells=[code]), run_dir / "notebooks/01_a.ipynb")
     page = report.notebook_page(run_dir / "notebooks/01_a.ipynb")
-    arrays = {name: np.full((5, 166), k) for k, name in enumerate(("tp", "fp", "fn"), 3)}
-    summary = summarize(Counts(**arrays), LABELS_OF_PAXRAY, VIEWS, CASES)
+    arrays = {name: np.full((4, 166), k) for k, name in enumerate(("tp", "fp", "fn"), 3)}
+    summary = summarize(Counts(**arrays), LABELS_OF_PAXRAY, ["frontal", "lateral"] * 2, ["a", "a", "b", "b"])
     for part in (summary["overall"], *summary["groups"].values()):  # as an evaluation with boundary scores has them
         part |= {"nsd_present": 0.5, "nsd_present_interval": [0.4, 0.6], "hd95_median": 12.345}
     (run_dir / "evaluation/summary.json").write_text(json.dumps(summary))
