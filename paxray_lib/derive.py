@@ -14,8 +14,9 @@ or with symmetric sums, so that a mirrored volume gives exactly the mirrored lab
   tops), without parts thinner than 12 mm and pieces without an
   organ (chest wall). The midline of the vertebrae divides it into the hemidiaphragms.
 - Mediastinum: the heart, and inside the same outline what lies between the lungs (in rows without a lung, between their
-  edges in the nearest rows), above the diaphragm and in front of the spine, without parts thinner than 6 mm. The plane
-  midway between the bodies of T4 and T5 divides it into upper and lower.
+  edges in the nearest rows), above the diaphragm and in front of the spine, without parts thinner than 6 mm and without
+  what separates a lung from an organ less than 45 mm under it, beside the heart. The plane midway between the bodies of
+  T4 and T5 divides it into upper and lower.
 - Lower mediastinum: middle is the convex outline, in each slice, of heart, great veins, pulmonary vessels, airways and
   ascending aorta; the rest is anterior in front of that outline's middle and posterior behind it.
 - Lung vessels: above -400 HU inside a lung, at least 3 mm from its edge. Nodules and walls of bronchi are among them.

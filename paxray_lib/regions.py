@@ -8,6 +8,7 @@ from paxray_lib.body import disk
 from paxray_lib.structures import CODES, STRUCTURES, codes_of, codes_with_label, is_in, lung_codes
 
 _DOME_MM = 12.0  # between columns with lung or heart the diaphragm is interpolated over this distance
+_SHEET_MM = 45.0  # diaphragm and fat between a lung and the organs under it; what is higher is mediastinum
 _THIN_MM = 3.0  # half of it: what is thinner between the lungs is roughness of their edges
 _WALL_MM = 6.0  # half of it: what is thinner between lung and outline is chest wall
 _DISC_MM = 12.0  # more than a disc is high
@@ -54,6 +55,8 @@ def find_regions(
     chest = lung | heart
     regions = np.zeros(parts.shape, np.uint8)
     dome, top = _dome(chest, abdomen, spacing), _front_of_spine(parts, boxes, spacing)
+    floor = _ends(lung)  # of the mediastinum
+    floor[((dome - floor) * spacing[0] > _SHEET_MM) | heart.any(axis=0)] = np.inf
     right, left = (is_in(parts, lung_codes(side)) for side in ("right", "left"))
     halves = _halves(parts.shape[2], midline)
     thin, wide = disk(_THIN_MM, spacing), disk(_WALL_MM, spacing)
@@ -63,7 +66,7 @@ def find_regions(
             continue
         free = outline & ~lung[z] & ~bone[z]
         under = _touching(_opened(free & (z >= dome) & ~heart[z], wide), abdomen[z])
-        between = free & ~under & _between(right[z], left[z])
+        between = free & ~under & (z < floor) & _between(right[z], left[z])
         if top is not None:
             between[top[z] :] = False
         np.copyto(regions[z], halves, where=under)
@@ -95,11 +98,17 @@ def _halves(width: int, midline: tuple[int, int] | None) -> np.ndarray:
     return (_UNDER_RIGHT + np.array([2, 1, 0])[side])[None].astype(np.uint8)
 
 
+def _ends(volume: np.ndarray, otherwise: float = np.inf) -> np.ndarray:
+    """Return (Y, X) float: the slice after a column's last voxel; `otherwise` where it has none."""
+    ends = np.full(volume.shape[1:], float(otherwise))
+    for z, plane in enumerate(volume):
+        ends[plane] = z + 1
+    return ends
+
+
 def _dome(chest: np.ndarray, abdomen: np.ndarray, spacing) -> np.ndarray:
     """Return (Y, X) float: the slice at which, in each column, what is under the diaphragm begins."""
-    lowest, top = np.zeros(chest.shape[1:]), np.full(chest.shape[1:], float(len(chest)))
-    for z, plane in enumerate(chest):
-        lowest[plane] = z + 1
+    lowest, top = _ends(chest, otherwise=0), np.full(chest.shape[1:], float(len(chest)))
     for z in range(len(abdomen) - 1, -1, -1):
         top[abdomen[z]] = z
     known = top < len(abdomen)

@@ -111,6 +111,19 @@ def test_mediastinum_lies_between_the_lungs(chest, masks):
     assert abs(centre(whole)[2] - 40) < 2
 
 
+def test_what_separates_a_lung_from_the_stomach_is_not_mediastinum(chest):
+    structures = chest.structures.copy()
+    lung = structures == CODES["lung_lower_lobe_left"]
+    lung[:28] = lung[:, :, 64:] = False  # a shallow lung but at the side: a sheet of 40 mm above the stomach
+    structures[lung] = 0
+    sheet = lung & (structures == 0)
+    sheet[:, :, :52] = False  # beside the heart
+    masks = masks_of(Scan(chest.hu, structures, SPACING, {}))
+    assert sheet.sum() > 1000
+    assert not (masks["mediastinum_overall"] & sheet).any()
+    assert masks["mediastinum_overall"][10:30, 12:28, 34:46].mean() > 0.9
+
+
 def test_mediastinum_is_divided_between_t4_and_t5(chest, masks):
     upper, lower = np.nonzero(masks["mediastinum_upper"])[0], np.nonzero(masks["mediastinum_lower"])[0]
     t4, t5 = (np.nonzero(chest.structures == CODES[f"vertebrae_T{i}"])[0] for i in (4, 5))
