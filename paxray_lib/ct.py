@@ -209,6 +209,8 @@ def _read_labels(path: Path, ct_image, ct: Path, names) -> tuple[np.ndarray, dic
     low, high = int(values.min()), int(values.max())
     if low < 0 or high > 65535:
         raise ValueError(f"{path}: values from {low} to {high}; a label volume holds 0 to 65535")
+    if values.dtype == np.uint64:  # which numpy does not count
+        values = values.astype(np.uint16)
     if high == 0:
         raise ValueError(f"{path}: the segmentation is empty, all values are 0")
     known, source = _names_of(path, image, names)

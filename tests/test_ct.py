@@ -60,6 +60,15 @@ def test_scaled_and_float_files(tmp_path, chest):
     assert np.abs(read_scan(ct, segmentation).hu - chest.hu).max() <= 1
 
 
+@pytest.mark.parametrize("dtype", [np.uint64, np.int64, np.float64])
+def test_segmentations_of_any_type(tmp_path, chest, dtype):
+    ct, segmentation = write_case(tmp_path, chest)
+    image = stored(values_of(chest.structures), SPACING, "RAS")
+    values = np.asarray(image.dataobj).astype(dtype)
+    nibabel.save(nibabel.Nifti1Image(values, image.affine, dtype=dtype), segmentation)
+    assert np.array_equal(read_scan(ct, segmentation).structures, chest.structures)
+
+
 def test_padding_below_air_is_air(tmp_path, chest):
     hu = chest.hu.copy()
     hu[:, 0] = -3024
