@@ -229,13 +229,13 @@ def plot_predictions(
 
 
 def plot_score_distribution(scores: pd.DataFrame, score: str = "iou_present") -> Figure:
-    """Histogram of one score by image, frontal and lateral apart, from `Evaluation.scores_by_image`."""
+    """Histogram of one score by image, the views apart, from `Evaluation.scores_by_image`."""
     figure = new_figure(7.0, 3.0)
     axis = figure.subplots()
-    views = [scores.loc[scores["view"] == view, score].dropna() for view in ("frontal", "lateral")]
-    axis.hist(
-        views, bins=np.linspace(0, 1, 26), label=["frontal", "lateral"], color=["#2f7ebc", "#e0672a"], stacked=True
-    )
+    colors = {"frontal": "#2f7ebc", "lateral": "#e0672a", "unknown": "#999999"}
+    views = [view for view in colors if view in set(scores["view"])]
+    values = [scores.loc[scores["view"] == view, score].dropna() for view in views]
+    axis.hist(values, bins=np.linspace(0, 1, 26), label=views, color=[colors[view] for view in views], stacked=True)
     axis.set(xlabel=f"mean {_title(score)} of an image, 0 to 1", ylabel="images", xlim=(0, 1))
     axis.legend(frameon=False)
     axis.spines[["top", "right"]].set_visible(False)

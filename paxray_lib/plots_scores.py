@@ -7,10 +7,11 @@ from matplotlib.figure import Figure
 from paxray_lib.plots import GROUP_COLORS, new_figure
 
 _BLUE, _ORANGE = "#2f7ebc", "#e0672a"
+_MARKERS = {"frontal": "o", "lateral": "^", "unknown": "s"}
 
 
 def plot_group_distribution(scores: pd.DataFrame, ylabel: str) -> Figure:
-    """One box a group of labels, and one dot an image, frontal and lateral beside each other.
+    """One box a group of labels, and one dot an image, the views beside each other.
 
     Parameters
     ----------
@@ -21,18 +22,21 @@ def plot_group_distribution(scores: pd.DataFrame, ylabel: str) -> Figure:
     figure = new_figure(10.0, 3.6)
     axis, column = figure.subplots(), scores.columns[-1]
     groups, rng = list(dict.fromkeys(scores["group"])), np.random.default_rng(0)
+    views = [view for view in _MARKERS if view in set(scores["view"])]
+    step = 0.8 / max(2, len(views))
     for k, group in enumerate(groups):
-        for side, view, marker in ((-0.2, "frontal", "o"), (0.2, "lateral", "^")):
+        for place, view in enumerate(views):
+            side = (place - (len(views) - 1) / 2) * step
             chosen = (scores["group"] == group) & (scores["view"] == view)
             values = scores.loc[chosen, column].dropna().to_numpy()
             box = axis.boxplot(
-                [values], positions=[k + side], widths=0.34, showfliers=False, medianprops={"color": "k"}
+                [values], positions=[k + side], widths=0.85 * step, showfliers=False, medianprops={"color": "k"}
             )
             for line in box["boxes"] + box["whiskers"] + box["caps"]:
                 line.set_color("#777777")
-            places = k + side + rng.uniform(-0.11, 0.11, len(values))  # apart, so that each dot can be seen
-            label = view if k == 0 else None
-            axis.scatter(places, values, s=9, marker=marker, color=GROUP_COLORS[group], alpha=0.55, label=label)
+            places = k + side + step * rng.uniform(-0.28, 0.28, len(values))  # apart, so that each dot can be seen
+            style = {"marker": _MARKERS[view], "color": GROUP_COLORS[group], "label": view if k == 0 else None}
+            axis.scatter(places, values, s=9, alpha=0.55, **style)
     axis.set_xticks(range(len(groups)), [group.replace("_", " ") for group in groups], rotation=20)
     axis.set(ylabel=ylabel, ylim=(-0.02, 1.02), xlim=(-0.6, len(groups) - 0.4))
     axis.spines[["top", "right"]].set_visible(False)

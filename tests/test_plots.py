@@ -91,7 +91,13 @@ def test_comparison_prediction_and_distribution_can_be_drawn(tiny, train):
     scores = evaluate_constant(train, PaxrayDataset(tiny, split="test"), size=48).scores_by_image()
     figure = plots.plot_score_distribution(scores)
     assert "images" in drawn(figure)
-    assert sum(bar.get_height() for bars in figure.axes[0].containers for bar in bars) == 4
+    assert heights(figure) == 4
+    for views in (["unknown"] * 4, ["lateral"] * 3 + ["unknown"]):
+        assert heights(plots.plot_score_distribution(scores.assign(view=views))) == 4
+
+
+def heights(figure):
+    return sum(bar.get_height() for bars in figure.axes[0].containers for bar in bars)
 
 
 def test_mean_masks_in_percent(train):

@@ -21,8 +21,10 @@ def drawn(figure):
     return [text for axis in figure.axes for text in (axis.get_xlabel(), axis.get_ylabel())]
 
 
-def test_distribution_has_a_dot_for_each_image_with_a_score(result):
+@pytest.mark.parametrize("views", [{}, {"lateral": "unknown"}, {"lateral": "unknown", "frontal": "unknown"}])
+def test_distribution_has_a_dot_for_each_image_with_a_score(result, views):
     scores = result.scores_by_group()
+    scores["view"] = scores["view"].replace(views)
     figure = plots_scores.plot_group_distribution(scores, "mean IoU, 0 to 1")
     assert "mean IoU, 0 to 1" in drawn(figure)
     dots = sum(len(part.get_offsets()) for part in figure.axes[0].collections)
@@ -59,5 +61,6 @@ def test_differences_are_filled_where_the_interval_leaves_out_zero(result):
     dots = figure.axes[0].collections[-1]
     np.testing.assert_allclose(dots.get_offsets()[:, 0], table["difference"])
     white = (dots.get_facecolors()[:, :3] == 1).all(axis=1)
-    np.testing.assert_array_equal(white, (table["low"] <= 0) & (table["high"] >= 0))
+    np.testing.assert_array_equal(white, ~((table["low"] > 0) | (table["high"] < 0)))
+    assert white[table["low"].isna()].all()  # of one patient
     assert 0 < white.sum() < len(table)
