@@ -3,8 +3,9 @@
 Both pass through one projector; sizes are taken from the projected masks, line integrals from the rays. The textbooks:
 
 - Danzer 1919: the heart is at most half as wide as the chest (upright, film behind the back).
-- Gray's Anatomy: two thirds of the heart lie left of the midline; behind, the lungs reach down to the tenth thoracic
-  vertebra in quiet breathing and to the twelfth in deep inspiration.
+- Gray's Anatomy: two thirds of the heart lie left of the midline; its upper end is level with the fifth thoracic
+  vertebra in a lying and the sixth in a standing body; behind, the lungs reach down to the tenth in quiet breathing and
+  to the twelfth in deep inspiration.
 - Felson, Principles of Chest Roentgenology: the right dome stands up to 3 cm above the left one.
 - Lennon and Simon 1965: in inspiration most right domes are level with the tenth rib at the back, nine to eleven.
 - Panjabi et al. 1991: bodies of T5 to T8 are 16 to 19 mm high; with discs of 4 to 6 mm a step is 20 to 25 mm.
@@ -40,6 +41,7 @@ ROWS = {
     "heart, width, mm": ("{:.0f}", ""),
     "heart / chest width": ("{:.2f}", "at most 0.50"),
     "heart left of the midline, share": ("{:.2f}", "0.67"),
+    "heart, top, level (thoracic vertebra)": ("{:.1f}", "5 to 6"),
     "heart, depth (lateral), mm": ("{:.0f}", ""),
     "heart / lung area": ("{:.2f}", ""),
     "right lung, height, mm": ("{:.0f}", ""),
@@ -126,6 +128,7 @@ def _sizes(front: Callable, side: Callable, pixel_mm: float) -> list[float]:
         (right - left) * pixel_mm,
         (right - left) / chest,
         (right - middle) / (right - left),
+        float(np.interp(_edges(side("heart"), 0)[0], levels[numbers - 1], numbers)),
         _extent(side("heart"), 1) * pixel_mm,
         heart.sum() / lungs.sum(),
         *(_extent(front(f"lung_{word}"), 0) * pixel_mm for word in ("right", "left")),
