@@ -3,12 +3,11 @@
 Both pass through one projector; sizes are taken from the projected masks, line integrals from the rays. The textbooks:
 
 - Danzer 1919: the heart is at most half as wide as the chest (upright, film behind the back).
-- Gray's Anatomy: two thirds of the heart lie left of the midline; its upper end is level with the fifth thoracic
-  vertebra in a lying and the sixth in a standing body; behind, the lungs reach down to the tenth in quiet breathing and
-  to the twelfth in deep inspiration.
-- Felson, Principles of Chest Roentgenology: the right dome stands up to 3 cm above the left one.
-- Lennon and Simon 1965: in inspiration most right domes are level with the tenth rib at the back, nine to eleven.
-- Panjabi et al. 1991: bodies of T5 to T8 are 16 to 19 mm high; with discs of 4 to 6 mm a step is 20 to 25 mm.
+- Gray, Anatomy of the Human Body (1918): the heart begins below the second left costal cartilage, and the sternal angle
+  above it is level with T5; behind, the lungs reach to the tenth thoracic spine in expiration, lower in inspiration.
+- Taught everywhere: two thirds of the heart lie left of the midline; in good inspiration the right dome is level with
+  the eighth to tenth rib at the back, and no more than 3 cm above the left one.
+- Egwu et al. 2019: vertebral bodies of T2 to T9 are 17 to 20 mm high; with discs of 3 to 5 mm a step is 20 to 25 mm.
 
 One CT, of a patient who lies and has not breathed in fully, is a point and no range: the phantoms shall contain it, not
 imitate it.
@@ -47,7 +46,7 @@ ROWS = {
     "right lung, height, mm": ("{:.0f}", ""),
     "left lung, height, mm": ("{:.0f}", ""),
     "lungs, depth (lateral), mm": ("{:.0f}", ""),
-    "right dome, level (thoracic vertebra)": ("{:.1f}", "9 to 11"),
+    "right dome, level (thoracic vertebra)": ("{:.1f}", "8 to 10"),
     "right dome above left, mm": ("{:.0f}", "up to 30"),
     "right lung below its dome, mm": ("{:.0f}", ""),
     "left lung below its dome, mm": ("{:.0f}", ""),
