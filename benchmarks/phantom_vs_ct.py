@@ -86,7 +86,7 @@ def real_views(folder: Path) -> tuple[Views, float]:
 
 def phantom_views(case: int) -> tuple[Views, float]:
     """Project a phantom with its whole field."""
-    phantom = make_phantom(SEED, case, SIZE)
+    phantom = make_phantom(SEED, case, SIZE, varied=True)
     pixel_mm = phantom.body.field / SIZE
     return _views(phantom.hu, phantom.volumes, phantom.spacing, pixel_mm), pixel_mm
 
@@ -222,7 +222,7 @@ def figure(path: Path, real: Views, cases: int = 5) -> None:
         histograms.hist(depth[depth > 0.3], bins=40, range=(0, 7), density=True, histtype="step", color=color, lw=0.8)
     histograms.set_title("line integrals (black: CT)", fontsize=8)
     for case in range(cases):
-        axes[2, case + 1].imshow(render(SEED, case, SIZE)["frontal"][0], cmap="gray")
+        axes[2, case + 1].imshow(render(SEED, case, SIZE, varied=True)["frontal"][0], cmap="gray")
     for axis in (*axes[:2].flat, *axes[2, 1:]):
         axis.axis("off")
     path.parent.mkdir(parents=True, exist_ok=True)

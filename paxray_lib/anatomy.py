@@ -77,14 +77,14 @@ class Body:
     seed: int  # for branching vessels and small irregularities
 
 
-def draw_body(rng: np.random.Generator) -> Body:
-    """Draw the numbers of one phantom."""
+def draw_body(rng: np.random.Generator, varied: bool = False) -> Body:
+    """Draw the numbers of one phantom, of patients who stand and have breathed in, or as varied as on the wards."""
     female = rng.random() < 0.5
     tall = rng.normal(0.97 if female else 1.04, 0.05)
     tall = float(np.clip(tall, 0.84, 1.18))
     # upright and breathed in, or in bed (as most CTs are) with high domes
-    breath = rng.normal(0.45, 0.5) if rng.random() < 0.6 else rng.uniform(-2.7, 0.6)
-    breath = float(np.clip(breath, -2.7, 1.5))
+    breath = rng.uniform(-2.7, 0.6) if varied and rng.random() < 0.4 else rng.normal(0.45, 0.5)
+    breath = float(np.clip(breath, -2.7 if varied else -1, 1.5))
     kind = rng.random()
     top = -rng.uniform(22, 40) if rng.random() < 0.9 else -rng.uniform(40, 115)
     # the field ends below the domes (as X-rays do), in the abdomen, or at the pelvis (as some CTs do)
@@ -98,12 +98,12 @@ def draw_body(rng: np.random.Generator) -> Body:
         kyphosis=rng.uniform(0.5, 1.15),
         scoliosis=(rng.normal(0, 4), rng.uniform(0, 2 * np.pi)),
         tilt=rng.normal(0, 0.02),
-        turn=rng.normal(0, 0.065),
+        turn=rng.normal(0, 0.065 if varied else 0.045),
         fat=rng.gamma(3, 4.0) + 4,
         muscle=rng.uniform(8, 16),
         breast=rng.uniform(38, 66) if female else (rng.uniform(22, 36) if rng.random() < 0.2 else 0.0),
         breath=breath,
-        dome_left=rng.uniform(2, 26) if rng.random() < 0.85 else rng.uniform(-10, 40),
+        dome_left=rng.uniform(-10, 40) if varied and rng.random() < 0.15 else rng.uniform(2, 26),
         flat_left=rng.uniform(0.55, 1.05),
         hang=rng.uniform(4, 30),
         heart_size=float(np.clip(rng.normal(0.94, 0.11), 0.76, 1.35)),

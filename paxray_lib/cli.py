@@ -66,11 +66,15 @@ def sample(
     format: Annotated[
         str, typer.Option(help="Masks as 'packed' (.pxm) or 'npy', as the data set ships them.")
     ] = "packed",
+    varied: Annotated[
+        bool, typer.Option("--varied", help="As on the wards: also patients in bed, haze, faint pictures, wires.")
+    ] = False,
 ):
     """Generate the sample data set: random thorax phantoms in the PAXRay layout. Synthetic, no patient."""
     from paxray_lib.phantom import generate_sample
 
-    say(f"{generate_sample(out, cases=cases, size=size, seed=seed, format=format)}: {2 * cases} images")
+    path = generate_sample(out, cases=cases, size=size, seed=seed, format=format, varied=varied)
+    say(f"{path}: {2 * cases} images")
 
 
 @_command

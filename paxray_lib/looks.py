@@ -58,8 +58,8 @@ class Look:
     wires: int
 
 
-def draw_look(rng: np.random.Generator) -> Look:
-    """Draw how an image is exposed, as varied as X-rays of several machines and wards."""
+def draw_look(rng: np.random.Generator, varied: bool = False) -> Look:
+    """Draw how an image is exposed, by several machines; if varied, also with what is met on the wards."""
     cut = rng.uniform(0, 0.08, 4) * (rng.random(4) < 0.6) * (rng.random() < 0.4)
     exposure = Exposure(
         bone=rng.uniform(0.95, 1.6),
@@ -67,12 +67,12 @@ def draw_look(rng: np.random.Generator) -> Look:
         low=rng.uniform(0.2, 3.0),
         high=rng.uniform(99.0, 100.0),
         gamma=float(np.exp(rng.normal(0.05, 0.28))),
-        local=rng.uniform(0.0, 0.6),
-        equalize=rng.uniform(0.0, 1.0),
+        local=rng.uniform(0.0 if varied else 0.1, 0.6),
+        equalize=rng.uniform(0.0, 1.0) if varied else rng.uniform(0.1, 0.9),
         detail=rng.uniform(0.0, 1.8),
     )
-    zoom = rng.uniform(1.0, 1.12) if rng.random() < 0.6 else 1.0  # little: more would cut off apices or ribs
-    faint = rng.random() < 0.4
+    zoom = rng.uniform(1.0, 1.12) if varied and rng.random() < 0.6 else 1.0  # little: more would cut off apices or ribs
+    faint = varied and rng.random() < 0.4
     return Look(
         exposure=exposure,
         noise=rng.uniform(0.002, 0.012),
@@ -83,11 +83,11 @@ def draw_look(rng: np.random.Generator) -> Look:
         collimation=tuple(cut.tolist()),
         black=rng.uniform(0, 0.35) * faint,
         white=1 - rng.uniform(0, 0.4) * faint,
-        texture=rng.uniform(0, 0.025),
-        haze=rng.uniform(0.1, 0.9) * (rng.random() < 0.3),
-        fall=rng.normal(0, 0.12),
+        texture=rng.uniform(0, 0.025 if varied else 0.01),
+        haze=rng.uniform(0.1, 0.9) * (varied and rng.random() < 0.3),
+        fall=rng.normal(0, 0.12 if varied else 0.03),
         marker=bool(rng.random() < 0.35),
-        wires=int(rng.integers(1, 5)) if rng.random() < 0.2 else 0,
+        wires=int(rng.integers(1, 5)) if varied and rng.random() < 0.2 else 0,
     )
 
 

@@ -5,9 +5,10 @@ volumes pass through `projection.py`, as a real CT does.
 """
 
 import contextlib
+import functools
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
 from multiprocessing import get_context
@@ -60,10 +61,10 @@ class Phantom:
     body: Body
 
 
-def make_phantom(seed: int, case: int, size: int = 256) -> Phantom:
-    """Build the volumes of a phantom, with voxels fit for images of `size` pixels."""
+def make_phantom(seed: int, case: int, size: int = 256, varied: bool = False) -> Phantom:
+    """Build the volumes of a phantom, with voxels fit for images of `size` pixels; `varied` as in `generate_sample`."""
     rng = np.random.default_rng([seed, case, 0])
-    body = draw_body(rng)
+    body = draw_body(rng, varied)
     frame = Frame(body)
     voxel = float(np.clip(body.field / size, _FINEST, _COARSEST))
     half = body.field / 2
@@ -94,14 +95,14 @@ def _turn(volume: np.ndarray, angle: float, first: float) -> None:
         volume[:, j] = np.roll(volume[:, j], round(np.tan(angle) * (first + j)), axis=1)
 
 
-def render(seed: int, case: int, size: int = 256) -> dict[str, tuple[np.ndarray, PackedMasks]]:
+def render(seed: int, case: int, size: int = 256, varied: bool = False) -> dict[str, tuple[np.ndarray, PackedMasks]]:
     """Return {view: (image (size, size) uint8, PackedMasks)} of a phantom."""
-    phantom = make_phantom(seed, case, size)
+    phantom = make_phantom(seed, case, size, varied)
     shadows = cast_shadows(phantom.volumes)
     views = {}
     for number, view in enumerate(VIEWS):
         rng = np.random.default_rng([seed, case, 1 + number])
-        look = draw_look(rng)
+        look = draw_look(rng, varied)
         whole, top, left = window(look, size)
         pixel_mm, hu = phantom.body.field / whole, phantom.hu[view]
         depth = line_integrals(hu, phantom.spacing, view, whole, pixel_mm, look.exposure.bone)
@@ -126,6 +127,7 @@ def generate_sample(
     size: int = 256,
     seed: int = 0,
     format: str = "packed",
+    varied: bool = False,
     workers: int | None = None,
     show_progress: bool = True,
 ) -> Path:
@@ -143,6 +145,10 @@ def generate_sample(
         The same seed gives the same files, whatever the number of workers.
     format : "packed" or "npy"
         Masks as packed files or as (166, size, size) bool stacks, as PAXRay ships them.
+    varied : bool
+        False: patients who stand and have breathed in, in clean pictures. True: as varied as on the wards, with
+        patients in bed, high domes, haze, faint pictures, tight fields and wires: harder to learn from, and what
+        carries over to real X-rays.
     workers : int, optional
         Processes; by default one a processor, at most four.
     show_progress : bool
@@ -159,10 +165,12 @@ def generate_sample(
     """
     out = Path(out)
     _check_arguments(cases, size, seed, format)
-    _claim(out, {"version": _VERSION, "cases": cases, "size": size, "seed": seed, "format": format})
+    settings = {"version": _VERSION, "cases": cases, "size": size, "seed": seed, "format": format, "varied": varied}
+    _claim(out, settings)
     todo = [case for case in range(cases) if not all(path.is_file() for path in _case_files(out, case, format))]
     workers = workers or max(1, min(4, os.cpu_count() or 1, len(todo)))
-    finished = _write_all(out, todo, size, seed, format, workers)
+    write = functools.partial(_write_case, out, size=size, seed=seed, format=format, varied=varied)
+    finished = _write_all(write, todo, workers)
     for _ in progress(finished, f"phantoms {size} x {size}", len(todo)) if show_progress else finished:
         pass
     return _write_datafiles(out, cases, seed, format)
@@ -214,14 +222,14 @@ def _case_files(out: Path, case: int, format: str) -> Iterator[Path]:
         yield out / entry.target
 
 
-def _write_all(out: Path, todo: list[int], size: int, seed: int, format: str, workers: int) -> Iterator[int]:
+def _write_all(write: Callable[[int], int], todo: list[int], workers: int) -> Iterator[int]:
     if workers == 1 or len(todo) < 2:
-        yield from (_write_case(out, case, size, seed, format) for case in todo)
+        yield from map(write, todo)
         return
     # spawn: a fork of a process with threads (a notebook, torch) can hang
     with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
         with _single_threaded_children():
-            jobs = [pool.submit(_write_case, out, case, size, seed, format) for case in todo]
+            jobs = [pool.submit(write, case) for case in todo]
         try:
             yield from (job.result() for job in as_completed(jobs))
         except BaseException:
@@ -243,8 +251,8 @@ def _single_threaded_children() -> Iterator[None]:
                 os.environ[name] = saved[name]
 
 
-def _write_case(out: Path, case: int, size: int, seed: int, format: str) -> int:
-    for view, (image, masks) in render(seed, case, size).items():
+def _write_case(out: Path, case: int, size: int, seed: int, format: str, varied: bool) -> int:
+    for view, (image, masks) in render(seed, case, size, varied).items():
         entry = _entry(case, view, format)
         with atomic_write(out / entry.image) as temporary:
             Image.fromarray(image).save(temporary)

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import ndimage
 
+from paxray_lib.anatomy import draw_body
 from paxray_lib.dataset import PaxrayDataset, read_datafile
 from paxray_lib.labels import LABELS
 from paxray_lib.looks import draw_look, lit, picture, window
@@ -21,7 +22,7 @@ SOMETIMES |= {"rib_anterior_10", "rib_left_anterior_10", "rib_right_anterior_10"
 
 @pytest.fixture(scope="module")
 def rendered():
-    return [render(5, case, SIZE) for case in range(CASES)]
+    return [render(5, case, SIZE, varied=case % 2 == 1) for case in range(CASES)]
 
 
 @pytest.fixture(scope="module")
@@ -39,11 +40,24 @@ def centre(stacks, view, name):
 
 
 def test_the_same_seed_gives_the_same_pixels(rendered):
-    again = render(5, 1, SIZE)
+    again = render(5, 1, SIZE, varied=True)
     for view in again:
         assert np.array_equal(again[view][0], rendered[1][view][0])
         assert again[view][1] == rendered[1][view][1]
-    assert not np.array_equal(render(6, 1, SIZE)["frontal"][0], again["frontal"][0])
+    for other in (render(6, 1, SIZE, varied=True), render(5, 1, SIZE)):
+        assert not np.array_equal(other["frontal"][0], again["frontal"][0])
+
+
+def test_only_varied_phantoms_lie_in_bed_or_have_haze_and_wires():
+    seeds = [np.random.default_rng(seed) for seed in range(60)]
+    plain = [(draw_body(rng), draw_look(rng)) for rng in seeds]
+    assert all(body.breath >= -1 for body, _ in plain)
+    assert all((look.zoom, look.haze, look.wires, look.black, look.white) == (1, 0, 0, 0, 1) for _, look in plain)
+    varied = [(draw_body(rng, varied=True), draw_look(rng, varied=True)) for rng in seeds]
+    assert min(body.breath for body, _ in varied) < -1.5
+    for name in ("haze", "wires", "black"):
+        assert any(getattr(look, name) for _, look in varied), name
+    assert max(look.zoom for _, look in varied) > 1
 
 
 @pytest.mark.parametrize("view", ["frontal", "lateral"])
@@ -138,9 +152,9 @@ def test_what_the_collimator_hides_is_black_and_has_no_label():
     assert not masks.data[hidden].any()
 
 
-@given(st.integers(0, 1000), st.integers(32, 600))
-def test_the_window_lies_in_the_field(seed, size):
-    whole, top, left = window(draw_look(np.random.default_rng(seed)), size)
+@given(st.integers(0, 1000), st.integers(32, 600), st.booleans())
+def test_the_window_lies_in_the_field(seed, size, varied):
+    whole, top, left = window(draw_look(np.random.default_rng(seed), varied), size)
     assert 0 <= top <= whole - size
     assert 0 <= left <= whole - size
 
@@ -211,6 +225,8 @@ def test_interrupted_sample_is_continued(sample, tmp_path):
 def test_other_settings_and_foreign_folders_are_refused(sample, tmp_path):
     with pytest.raises(ValueError, match=r"seed 3.*seed 4"):
         generate_sample(sample, cases=4, size=64, seed=4, show_progress=False)
+    with pytest.raises(ValueError, match=r"varied False.*varied True"):
+        generate_sample(sample, cases=4, size=64, seed=3, varied=True, show_progress=False)
     (tmp_path / "paxray.json").write_text(json.dumps({}))
     with pytest.raises(ValueError, match="not a sample"):
         generate_sample(tmp_path, show_progress=False)
