@@ -12,6 +12,15 @@ from sampledata import ROOT, small_training, write_tiny
 os.environ.setdefault("MPLBACKEND", "Agg")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
+BROWSER_ARGUMENTS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--no-first-run",
+]
+
 # No deadline: machines are shared, and a slow example is no wrong one. CI repeats the same examples each time.
 settings.register_profile("paxray", deadline=None, max_examples=50, print_blob=True, derandomize="CI" in os.environ)
 settings.load_profile("paxray")
@@ -41,6 +50,17 @@ def chromium() -> str:
     if not path:
         pytest.skip("no Chromium (install Debian's package chromium, or set PAXRAY_CHROMIUM)")
     return path
+
+
+@pytest.fixture(scope="session")
+def browser(chromium):
+    """A headless Chromium for all tests of the session: playwright allows one in a process."""
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=BROWSER_ARGUMENTS)
+        yield browser
+        browser.close()
 
 
 @pytest.fixture(scope="session")

@@ -75,7 +75,6 @@ def assert_moved_alike(one: Path, other: Path, settings: dict):
     assert apart < 1e-3 * moved
 
 
-@pytest.mark.slow
 def test_with_frozen_batch_norm_two_processes_train_as_one(both, odd, alone):
     settings = {**FROZEN, "batch_size": 6, "epochs": 2}
     whole = alone("whole", True, **settings)
@@ -84,13 +83,11 @@ def test_with_frozen_batch_norm_two_processes_train_as_one(both, odd, alone):
     pd.testing.assert_series_equal(*(table["train_loss"] for table in tables), rtol=1e-4)
 
 
-@pytest.mark.slow
 def test_with_batch_norm_a_step_is_that_of_one_process_over_the_same_batches(both, odd, alone):
     whole = alone("whole", False, **{**LIVE, "accumulate": 4})
     assert_moved_alike(both[0] / "live", whole, small_training(odd, whole))
 
 
-@pytest.mark.slow
 def test_validation_is_shared_and_scored_as_by_one(both, odd):
     for name in ("frozen", "live"):
         metrics = pd.read_csv(both[0] / name / "metrics.csv").iloc[-1]
@@ -99,7 +96,6 @@ def test_validation_is_shared_and_scored_as_by_one(both, odd):
             assert overall[score] == pytest.approx(metrics[f"val_{score}"], rel=1e-6)
 
 
-@pytest.mark.slow
 def test_the_first_process_alone_speaks_and_writes(both):
     out, said = both
     assert said.count("epoch 1/1:") == 2
@@ -109,7 +105,6 @@ def test_the_first_process_alone_speaks_and_writes(both):
     assert not list(out.rglob("*.part*"))
 
 
-@pytest.mark.slow
 def test_a_loss_that_is_not_finite_in_one_process_stops_all(both):
     messages = {(both[0] / f"stopped{rank}.txt").read_text() for rank in (0, 1)}
     assert len(messages) == 1

@@ -86,16 +86,12 @@ WIDE = {f"a_long_name_of_a_column_{k}": [0.123456789] * 2 for k in range(14)}
 
 
 @pytest.fixture
-def paper(chromium):
+def paper(browser):
     """A browser's page in print, as wide as A4 within the margins, where nobody can scroll."""
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
-        page = browser.new_page(viewport={"width": 688, "height": 970}, color_scheme="dark")
-        page.emulate_media(media="print")
-        yield page
-        browser.close()
+    page = browser.new_page(viewport={"width": 688, "height": 970}, color_scheme="dark")
+    page.emulate_media(media="print")
+    yield page
+    page.close()
 
 
 CUT = """[...document.querySelectorAll("body, body *")].filter(element => {

@@ -1,16 +1,7 @@
 """Chromium for the browser tests: each page must print no error and ask no other machine."""
 
 import pytest
-from playwright.sync_api import sync_playwright
 
-ARGUMENTS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--no-first-run",
-]
 LOCAL = ("file:", "data:", "blob:", "http://localhost:", "http://127.0.0.1:", "ws://localhost:", "ws://127.0.0.1:")
 
 
@@ -31,15 +22,6 @@ class Watch:
     def _address(self, url: str) -> None:
         if not url.startswith(LOCAL):
             self.trouble.append(f"request: {url}")
-
-
-@pytest.fixture(scope="session")
-def browser(chromium):
-    """A headless Chromium for all browser tests of the session."""
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=ARGUMENTS)
-        yield browser
-        browser.close()
 
 
 @pytest.fixture
