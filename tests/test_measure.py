@@ -154,7 +154,7 @@ def test_measures_follow_the_numbers_that_phantoms_are_built_from():
     table = pd.DataFrame(rows)
     related = table.corr()
     assert related.loc["turn", "ribs_to_spine_mm"] > 0.9  # turned to the left: the front moves to the left
-    assert related.loc["turn", "airways_to_spine_mm"] > 0.7
+    assert related.loc["turn", "airways_to_spine_mm"] > 0.6
     assert related.loc["breath", "ribs_posterior"] > 0.6
     assert related.loc["size", "heart_width_mm"] > 0.6
     assert table["ctr"].between(0.3, 0.75).all()
