@@ -4,6 +4,9 @@ Coordinates are those of projection.py: z to the feet, y to the back, x to the l
 lacks what it needs, its labels are absent and the reason is listed. Every rule treats left and right alike, in integers
 or with symmetric sums, so that a mirrored volume gives exactly the mirrored labels.
 
+- Strays: of a left structure that lies to the right of its counterpart, or the reverse, the smaller one is left out if
+  it has less than a tenth of the other's voxels or 500 mm3: a few voxels with the name of a rib that the scan cut off.
+  Larger ones are an exchange of sides, which `project.check_sides` refuses.
 - Ribs: a rib's most lateral point divides it; what lies in front of it is the anterior part. A rib that reaches less
   than 10 mm in front of it (the floating ribs) is posterior alone.
 - Aorta: from the top down, the arch ends where two pieces, one behind the other, begin to last over 15 mm. Below, a
@@ -36,6 +39,7 @@ from paxray_lib.projection import LabelVolume
 from paxray_lib.regions import REGIONS, find_regions, mean_row
 from paxray_lib.structures import CODES, STRUCTURES, codes_of, count_values, is_in, lung_codes
 
+_STRAY_PART, _STRAY_MM3 = 0.1, 500.0
 _FRONT_MM = 10.0  # a shorter anterior part is the roughness of a floating rib's tip
 _LATERAL_MM = 3.0  # what counts as a rib's most lateral point
 _LIMB_MM2, _LIMBS_APART_MM = 80.0, 15.0  # smallest piece of the aorta that counts as a limb; how far limbs are apart
@@ -64,9 +68,9 @@ class Anatomy:
 
 def derive(scan: Scan) -> Anatomy:
     """Return the label volumes of a scan, and the reason for each label that it does not have."""
-    structures, spacing = scan.structures, scan.spacing
+    anatomy, spacing = Anatomy(), scan.spacing
+    structures = _without_strays(scan.structures, spacing, anatomy.absent)
     boxes = dict(enumerate(ndimage.find_objects(structures, max_label=len(STRUCTURES)), 1))
-    anatomy = Anatomy()
     parts = structures.copy()
     names = {s.code: s.label for s in STRUCTURES if s.label and boxes[s.code]}
     midline = _midline(structures, boxes)
@@ -80,6 +84,27 @@ def derive(scan: Scan) -> Anatomy:
     anatomy.volumes.append(_vessels(scan.hu, structures, spacing))
     _list_absent(anatomy)
     return anatomy
+
+
+def _without_strays(structures: np.ndarray, spacing, absent: dict[str, str]) -> np.ndarray:
+    """Return the structures without small ones on the wrong side; the same array if there are none."""
+    counts, strays = count_values(structures), []
+    for name, left in CODES.items():
+        right = CODES.get(name.replace("left", "right"), left)
+        if left == right or not (counts[left] and counts[right]) or not STRUCTURES[left - 1].label:
+            continue
+        small, large = sorted((left, right), key=lambda code: counts[code])
+        few = max(_STRAY_PART * counts[large], _STRAY_MM3 / np.prod(spacing))
+        if counts[small] < few and _mean_x(structures, left) <= _mean_x(structures, right):
+            strays.append(small)
+            label = STRUCTURES[small - 1].label
+            for part in (label, *(LABELS.names[c] for i in LABELS.index(label) for c in LABELS.children[i])):
+                absent[part] = f"only {counts[small]} voxels on the wrong side"
+    return np.where(is_in(structures, strays), np.uint8(0), structures) if strays else structures
+
+
+def _mean_x(structures: np.ndarray, code: int) -> float:
+    return float(np.nonzero(structures == code)[2].mean())
 
 
 def _midline(structures: np.ndarray, boxes) -> tuple[int, int] | None:

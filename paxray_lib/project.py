@@ -38,13 +38,13 @@ from paxray_lib.projection import (
     radiograph,
 )
 from paxray_lib.runfolder import lock
-from paxray_lib.structures import STRUCTURES
+from paxray_lib.structures import STRUCTURES, read_names
 
 FORMATIONS = ("attenuation", "published")
 CT_EXPOSURE = Exposure(bone=2.0, scatter=0.3, local=0.45, detail=1.5)
 """Chosen by eye beside real X-rays: the slices of a CT blur its ribs, and a beam for the chest spares them more."""
 MIN_SIZE, MAX_SIZE = 32, 4096
-_VERSION = 2  # raise it when the same input gives other projections
+_VERSION = 3  # raise it when the same input gives other projections
 
 
 @dataclass(frozen=True)
@@ -169,12 +169,17 @@ def project_cases(
     Raises
     ------
     ValueError
-        If a setting is out of range, `out` holds a data set of other labels, or another process works in it.
+        If a setting is out of range, `names` is no table of names, `out` holds a data set of other labels, or another
+        process works in it.
+    OSError
+        If `names` cannot be read.
     """
     out = Path(out)
     _check_settings(size, formation)
     if split not in SPLITS:
         raise ValueError(f"split must be one of {', '.join(SPLITS)}, got {split!r}")
+    if names is not None:
+        read_names(names)  # a wrong table would fail every case
     with lock(out):
         _read_existing(out)
         settings = {"size": size, "formation": formation, "version": _VERSION}

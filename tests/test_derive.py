@@ -44,6 +44,10 @@ def masks(chest):
     return masks_of(chest)
 
 
+def is_rib(name):
+    return name in CODES and name.startswith("rib_")
+
+
 def centre(mask):
     return np.argwhere(mask).mean(axis=0)
 
@@ -52,6 +56,25 @@ def test_every_label_is_there_or_has_a_reason(chest, masks):
     absent = derive(chest).absent
     assert set(absent) | set(masks) == set(LABELS.names)
     assert not set(absent) & set(masks)
+
+
+@pytest.mark.parametrize(("rib", "other"), [("rib_left_11", "rib_right_11"), ("rib_right_2", "rib_left_2")])
+def test_few_voxels_on_the_wrong_side_are_left_out(chest, rib, other):
+    stray = without(chest, rib)
+    z, y, x = np.argwhere(stray.structures == CODES[other]).max(axis=0) if "left" in rib else (20, 20, 70)
+    stray.structures[z, y, x - 3 if "left" in rib else x] = CODES[rib]
+    found, absent = masks_of(stray), derive(stray).absent
+    assert rib not in found
+    assert absent[rib] == absent[rib.replace("t_", "t_posterior_")] == "only 1 voxels on the wrong side"
+    assert other in found
+    assert len(found["ribs"].nonzero()[0]) == sum(len(found[name].nonzero()[0]) for name in found if is_rib(name))
+
+
+def test_large_structures_on_the_wrong_side_stay(chest):
+    swapped = chest.structures.copy()
+    for rib, other in (("rib_left_5", "rib_right_5"), ("rib_right_5", "rib_left_5")):
+        swapped[chest.structures == CODES[rib]] = CODES[other]
+    assert {"rib_left_5", "rib_right_5"} <= set(masks_of(Scan(chest.hu, swapped, chest.spacing, {})))
 
 
 def test_ribs_are_divided_at_the_most_lateral_point(chest, masks):

@@ -198,6 +198,7 @@ def test_settings_that_cannot_be_used(tmp_path, chest):
         ("--split", "tset", "must be one of train, val, test"),
         ("--size", "8", "size must be 32 to"),
         ("--ct", tmp_path / "none.nii", "no such file"),
+        ("--names", tmp_path / "none.csv", "no such table of names"),
     ):
         code, text = run(*base, option, value)
         assert code == 2, text
