@@ -185,7 +185,18 @@ def evaluate(
 def evaluate_constant(
     train: PaxrayDataset, test: PaxrayDataset, size: int = 128, views: Sequence[str] = ("frontal", "lateral")
 ) -> Evaluation:
-    """Evaluate the best constant guess: for each view the pixels that a label covers in most training images."""
+    """Evaluate the best constant guess: for each view the pixels that a label covers in most training images.
+
+    Raises
+    ------
+    ValueError
+        If no training image has masks, or a test image has none.
+    """
+    if not any(entry.target for entry in train.entries):
+        raise ValueError(
+            f"{train.datafile.path}: no image with masks in split {train.split!r} to make the mean mask from; "
+            "leave it out, or name another split"
+        )
     check_targets(test)
     guesses = {view: thresholded_mean(train, view, size) for view in views}
     found, surfaces = [], []

@@ -161,6 +161,13 @@ def test_constant_guess_is_the_majority_of_the_training_masks(tiny, test_set):
     np.testing.assert_array_equal(result.counts.fp[0], (frontal & ~true).sum((1, 2)))
 
 
+def test_no_training_images_make_no_constant_guess(tiny, test_set, tmp_path):
+    content = json.loads((tiny / "paxray.json").read_text())
+    (tmp_path / "paxray.json").write_text(json.dumps({**content, "train": []}))
+    with pytest.raises(ValueError, match=r"paxray\.json: no image with masks in split 'train'"):
+        evaluate_constant(PaxrayDataset(tmp_path, split="train"), test_set, size=48)
+
+
 def test_labels_that_differ_are_refused(tiny, test_set, tmp_path):
     model = Oracle(test_set, 48)
     write_tiny(tmp_path / "d", labels=LabelSet(["heart", "spine"]))
