@@ -64,6 +64,22 @@ def test_layout_of_totalsegmentators_data_set(tmp_path):
     assert unmatched == [f"{tmp_path}/s2/ct.nii.gz: no segmentation named s2"]
 
 
+def test_case_folder_with_one_file_for_all_structures(tmp_path):
+    touch(tmp_path, "s1/ct.nii.gz", "s1/segmentations.nii.gz", "s2/CT.nii.gz", "s2/totalseg.nii")
+    found, unmatched = pairs(tmp_path, tmp_path)
+    assert found == {"s1": ("ct.nii.gz", "segmentations.nii.gz"), "s2": ("CT.nii.gz", "totalseg.nii")}
+    assert not unmatched
+
+
+def test_case_of_letters_does_not_matter(tmp_path):
+    touch(tmp_path / "p1", "CT.nii.gz", "SEG.nii.gz")
+    assert set(pairs(tmp_path / "p1/CT.nii.gz", tmp_path / "p1/SEG.nii.gz")[0]) == {"p1"}
+    touch(tmp_path / "both", "a_CT.nii.gz", "a_SEG.nii.gz", "b_Ct.NII", "b_Totalseg.nii.gz")
+    found, unmatched = pairs(tmp_path / "both", tmp_path / "both")
+    assert found == {"a": ("a_CT.nii.gz", "a_SEG.nii.gz"), "b": ("b_Ct.NII", "b_Totalseg.nii.gz")}
+    assert not unmatched
+
+
 def test_errors(tmp_path):
     touch(tmp_path / "ct", "a.nii.gz", "a_ct.nii.gz")
     touch(tmp_path / "seg", "a.nii.gz")
