@@ -12,7 +12,7 @@ from pathlib import Path
 
 import nibabel
 import numpy as np
-from nibabel.orientations import apply_orientation, axcodes2ornt, io_orientation, ornt_transform
+from nibabel.orientations import apply_orientation, axcodes2ornt, inv_ornt_aff, io_orientation, ornt_transform
 
 from paxray_lib.structures import BUILT_IN, CODES, codes_of, count_values, header_names, is_in, read_names
 
@@ -21,6 +21,8 @@ SUFFIXES = (".nii.gz", ".nii")
 _AXES = ("I", "P", "L")  # of projection.py: to the feet, to the back, to the left
 _FEW = 50  # voxels; fewer do not count as a structure
 _MIN_LUNG_MM = 100.0  # height of lungs that the scan cuts off; an abdominal CT shows some 60 mm of their bases
+_ROUND = 0.01  # of a float's rounding, in files that store labels as scaled integers
+_RIGHT_LUNG_PART = 0.3  # of the left lung at least; esophagus, trachea and thyroid, values 15 to 17 of v2, have less
 _READ_ERRORS = (
     nibabel.filebasedimages.ImageFileError, nibabel.spatialimages.HeaderDataError, EOFError, OverflowError, zlib.error,
     OSError, ValueError,
@@ -58,7 +60,10 @@ def read_scan(
     ct : path
         NIfTI file in Hounsfield units.
     segmentation : path
-        NIfTI file of the same grid with a value for each structure, or a folder with a binary NIfTI file for each.
+        NIfTI file of the same grid, in any storage order, with a value for each structure, or a folder with a binary
+        NIfTI file for each. Where files of a folder overlap, the one in the first row of totalseg.csv counts: the
+        bronchi in a lobe, as other tasks of TotalSegmentator find them, are of the lobe. A header without an affine
+        stands for that of the CT.
     names : path or mapping of value to name, optional
         Names of the values of a label volume. Without it they come from its header, as TotalSegmentator writes them,
         or from `<its name>_labels.tsv` beside it, or else they are those of TotalSegmentator v2, task `total`.
@@ -74,7 +79,7 @@ def read_scan(
     ct, segmentation = Path(ct), Path(segmentation)
     image = _open(ct)
     oblique = _check_affine(image, ct)
-    hu = _hounsfield(_turned(image, ct), ct)
+    hu = _hounsfield(_turned(image, image.affine, ct), ct)
     if segmentation.is_dir():
         structures, facts = _read_folder(segmentation, image, ct)
     else:
@@ -129,10 +134,7 @@ def _check_affine(image, path: Path) -> float:
             "convert the CT again from DICOM, for instance by dcm2niix"
         )
     affine = np.asarray(image.affine, float)
-    if not np.isfinite(affine).all() or abs(np.linalg.det(affine[:3, :3])) < 1e-6:
-        raise ValueError(
-            f"{path}: the affine {affine[:3, :3].tolist()} spans no volume; convert the CT again from DICOM"
-        )
+    _check_spans(affine, path, "convert the CT again from DICOM")
     directions = affine[:3, :3] / np.linalg.norm(affine[:3, :3], axis=0)
     angle = float(np.degrees(np.arccos(np.clip(np.abs(directions).max(axis=0).min(), 0, 1))))
     if angle > MAX_OBLIQUE:
@@ -141,6 +143,11 @@ def _check_affine(image, path: Path) -> float:
             "CT and segmentation to straight axes first"
         )
     return angle
+
+
+def _check_spans(affine: np.ndarray, path: Path, remedy: str) -> None:
+    if not np.isfinite(affine).all() or abs(np.linalg.det(affine[:3, :3])) < 1e-6:
+        raise ValueError(f"{path}: the affine {affine[:3, :3].tolist()} spans no volume; {remedy}")
 
 
 def _orientation(affine: np.ndarray) -> np.ndarray:
@@ -153,17 +160,18 @@ def _spacing(image) -> tuple[float, float, float]:
     return tuple(float(sizes[axis]) for axis in order)
 
 
-def _turned(image, path: Path) -> np.ndarray:
+def _turned(image, affine: np.ndarray, path: Path) -> np.ndarray:
     """Return the values as a contiguous (Z, Y, X) array; integers as stored, all else as float32."""
-    scaled = image.header.get_slope_inter() not in ((None, None), (1.0, 0.0))
+    stored = image.dataobj  # the header's own slope and intercept are cleared when a file is read
+    scaled = (getattr(stored, "slope", 1), getattr(stored, "inter", 0)) != (1, 0)
     try:
         if scaled or image.get_data_dtype().kind == "f":
             values = image.get_fdata(dtype=np.float32, caching="unchanged")
         else:
-            values = np.asarray(image.dataobj)
+            values = np.asarray(stored)
     except _READ_ERRORS as error:
         raise ValueError(f"{path}: damaged or cut short ({_one_line(error)})") from error
-    return np.ascontiguousarray(apply_orientation(values, _orientation(image.affine)))
+    return np.ascontiguousarray(apply_orientation(values, _orientation(affine)))
 
 
 def _hounsfield(values: np.ndarray, path: Path) -> np.ndarray:
@@ -184,26 +192,38 @@ def _hounsfield(values: np.ndarray, path: Path) -> np.ndarray:
     return np.clip(np.rint(values) if values.dtype.kind == "f" else values, -1024, 32767).astype(np.int16)
 
 
-def _check_fit(image, path: Path, ct_image, ct: Path) -> None:
-    if image.shape != ct_image.shape:
+def _fitting_affine(image, path: Path, ct_image, ct: Path) -> np.ndarray:
+    """Return the affine of a segmentation, which puts its voxels where those of the CT are; see `_canonical`."""
+    has_none = not image.header["sform_code"] and not image.header["qform_code"]
+    affine = np.asarray(ct_image.affine if has_none else image.affine, float)
+    _check_spans(affine, path, "segment this very CT")
+    shape, straight = _canonical(image.shape, affine)
+    ct_shape, ct_straight = _canonical(ct_image.shape, np.asarray(ct_image.affine, float))
+    if shape != ct_shape:
         raise ValueError(
             f"{path}: shape {image.shape}, but {ct.name} has {ct_image.shape}; segment this very CT, or resample"
         )
     corners = np.array([[i, j, k, 1] for i in (0, 1) for j in (0, 1) for k in (0, 1)], float)
-    corners[:, :3] *= np.array(image.shape) - 1
-    apart = np.abs(corners @ (np.asarray(image.affine) - np.asarray(ct_image.affine)).T).max()
+    corners[:, :3] *= np.array(shape) - 1
+    apart = np.abs(corners @ (straight - ct_straight).T).max()
     if not apart <= 0.5 * min(nibabel.affines.voxel_sizes(ct_image.affine)):
         raise ValueError(
             f"{path}: its affine puts voxels up to {apart:.1f} mm from where that of {ct.name} does; "
             "segment this very CT, or resample the segmentation to its grid"
         )
+    return affine
+
+
+def _canonical(shape: tuple[int, ...], affine: np.ndarray) -> tuple[tuple[int, ...], np.ndarray]:
+    """Return shape and affine of a volume once it is turned to the axes of projection.py."""
+    orientation = _orientation(affine)
+    order = np.argsort(orientation[:, 0])
+    return tuple(shape[axis] for axis in order), affine @ inv_ornt_aff(orientation, shape)
 
 
 def _read_labels(path: Path, ct_image, ct: Path, names) -> tuple[np.ndarray, dict]:
     image = _open(path)
-    _check_fit(image, path, ct_image, ct)
-    # the CT's affine for both: the header of a segmentation may be rounded, or lack its codes
-    values = _turned(nibabel.Nifti1Image(image.dataobj, ct_image.affine, image.header), path)
+    values = _turned(image, _fitting_affine(image, path, ct_image, ct), path)
     if values.dtype.kind == "f":
         values = _whole_numbers(values, path)
     low, high = int(values.min()), int(values.max())
@@ -218,7 +238,13 @@ def _read_labels(path: Path, ct_image, ct: Path, names) -> tuple[np.ndarray, dic
     for value, name in known.items():
         if value <= high:
             table[value] = CODES.get(name, 0)
-    present = np.flatnonzero(count_values(values, high + 1)[1:]) + 1
+    counts = count_values(values, high + 1)
+    if known is BUILT_IN and _looks_like_v1(counts):
+        raise ValueError(
+            f"{path}: values 15 to 17 fill what should be lung, as in TotalSegmentator v1, whose values have other "
+            "names; segment again by v2, or give the table of v1's names with --names"
+        )
+    present = np.flatnonzero(counts[1:]) + 1
     unnamed = [int(value) for value in present if value not in known]
     unknown = sorted(known[int(value)] for value in present if value in known and known[int(value)] not in CODES)
     if len(unnamed) == len(present):
@@ -228,10 +254,18 @@ def _read_labels(path: Path, ct_image, ct: Path, names) -> tuple[np.ndarray, dic
     return table[values], {"names": source, "values_without_name": unnamed, "names_not_used": unknown}
 
 
+def _looks_like_v1(counts: np.ndarray) -> bool:
+    """Tell by the (N,) counts of values whether the lobes of the lungs are 13 to 17, as in v1, and not 10 to 14."""
+    counts = np.pad(counts, (0, 18))
+    first, middle, last = counts[10:13].sum(), counts[13:15].sum(), counts[15:18].sum()
+    return middle > 0 and last > first and last > _RIGHT_LUNG_PART * middle
+
+
 def _whole_numbers(values: np.ndarray, path: Path) -> np.ndarray:
-    if not np.isfinite(values).all() or (values != np.rint(values)).any():
+    whole = np.rint(values)
+    if not np.isfinite(values).all() or np.abs(values - whole).max() > _ROUND:
         raise ValueError(f"{path}: holds fractions, so it is no label volume (probabilities, or smoothed?)")
-    return values.astype(np.int32)
+    return whole.astype(np.int32)
 
 
 def _names_of(path: Path, image, names) -> tuple[Mapping[int, str], str]:
@@ -255,7 +289,7 @@ def structure_files(folder: Path) -> list[Path]:
 
 def _read_folder(folder: Path, ct_image, ct: Path) -> tuple[np.ndarray, dict]:
     files = structure_files(folder)
-    known = [path for path in files if stem_of(path) in CODES]
+    known = sorted((path for path in files if stem_of(path) in CODES), key=lambda path: -CODES[stem_of(path)])
     if not known:
         first = ", ".join(path.name for path in files[:3]) or "no .nii.gz file"
         raise ValueError(
@@ -264,8 +298,9 @@ def _read_folder(folder: Path, ct_image, ct: Path) -> tuple[np.ndarray, dict]:
     structures = None
     for path in known:
         image = _open(path)
-        _check_fit(image, path, ct_image, ct)
-        mask = _turned(nibabel.Nifti1Image(image.dataobj, ct_image.affine, image.header), path)
+        mask = _turned(image, _fitting_affine(image, path, ct_image, ct), path)
+        if mask.dtype.kind == "f":
+            mask = _whole_numbers(mask, path)
         if not np.isin(mask.ravel()[:: max(1, mask.size // 100_000)], (0, 1)).all() or mask.max() > 1 or mask.min() < 0:
             raise ValueError(
                 f"{path}: values up to {mask.max()}; a folder holds one mask of 0 and 1 for each structure"
@@ -275,7 +310,7 @@ def _read_folder(folder: Path, ct_image, ct: Path) -> tuple[np.ndarray, dict]:
         structures[mask > 0] = CODES[stem_of(path)]
     if not structures.any():
         raise ValueError(f"{folder}: the segmentation is empty, all masks are 0")
-    unknown = sorted(stem_of(path) for path in files if path not in known)
+    unknown = sorted(stem_of(path) for path in files if path not in known and stem_of(path).lower() != "ct")
     return structures, {"names": "file names", "values_without_name": [], "names_not_used": unknown}
 
 

@@ -28,11 +28,45 @@ def test_every_storage_order_gives_the_same_scan(tmp_path, chest, order):
     assert sorted(scan.facts["shape"]) == sorted(SHAPE)
 
 
-def test_ct_and_segmentation_may_not_differ_in_storage_order(tmp_path, chest):
+@pytest.mark.parametrize("order", ["LPS", "SLP"])
+def test_ct_and_segmentation_may_differ_in_storage_order(tmp_path, chest, order):
     ct, _ = write_case(tmp_path / "a", chest, order="RAS")
-    _, segmentation = write_case(tmp_path / "b", chest, order="LPS")
-    with pytest.raises(ValueError, match=r"p1_seg.nii.gz: its affine puts voxels up to .* mm"):
+    _, segmentation = write_case(tmp_path / "b", chest, order=order)
+    assert np.array_equal(read_scan(ct, segmentation).structures, chest.structures)
+
+
+def test_segmentation_of_another_place_is_refused(tmp_path, chest):
+    ct, segmentation = write_case(tmp_path, chest)
+    image = nibabel.load(segmentation)
+    image.affine[0, 3] += 5
+    nibabel.save(nibabel.Nifti1Image(np.asarray(image.dataobj), image.affine), segmentation)
+    with pytest.raises(ValueError, match=r"p1_seg.nii.gz: its affine puts voxels up to 5.0 mm"):
         read_scan(ct, segmentation)
+
+
+def test_segmentation_without_an_affine_has_that_of_the_ct(tmp_path, chest):
+    ct, segmentation = write_case(tmp_path, chest)
+    image = nibabel.Nifti1Image(np.asarray(nibabel.load(segmentation).dataobj), None)
+    image.header.set_sform(None, 0)
+    image.header.set_qform(None, 0)
+    nibabel.save(image, segmentation)
+    assert np.array_equal(read_scan(ct, segmentation).structures, chest.structures)
+
+
+def test_first_row_of_the_table_counts_where_masks_overlap(tmp_path, chest):
+    ct, _ = write_case(tmp_path, chest)
+    folder = tmp_path / "segmentations"
+    folder.mkdir()
+    for name in ("lung_upper_lobe_right", "lung_lower_lobe_right", "rib_right_3"):
+        mask = (chest.structures == CODES[name]).astype(np.uint8)
+        nibabel.save(stored(mask, SPACING, "RAS"), folder / f"{name}.nii.gz")
+    bronchi = np.zeros(SHAPE, np.uint8)
+    bronchi[10:30, 20:22, 20:39] = 1  # through both lobes, and out of them
+    nibabel.save(stored(bronchi, SPACING, "RAS"), folder / "lung_trachea_bronchia.nii.gz")
+    structures = read_scan(ct, folder).structures
+    lobes = np.isin(chest.structures, [CODES["lung_upper_lobe_right"], CODES["lung_lower_lobe_right"]])
+    assert np.array_equal(structures == CODES["lung_trachea_bronchia"], (bronchi == 1) & ~lobes)
+    assert np.array_equal(structures[lobes], chest.structures[lobes])
 
 
 def test_folder_of_one_file_for_each_structure(tmp_path, chest):
@@ -49,7 +83,7 @@ def test_folder_of_one_file_for_each_structure(tmp_path, chest):
     assert scan.facts["names_not_used"] == ["something_else"]
 
 
-def test_scaled_and_float_files(tmp_path, chest):
+def test_scaled_and_float_files(tmp_path, chest, monkeypatch):
     ct, segmentation = write_case(tmp_path, chest)
     image = stored(chest.hu.astype(np.float32) + 0.25, SPACING, "RAS")
     nibabel.save(image, ct)
@@ -57,7 +91,13 @@ def test_scaled_and_float_files(tmp_path, chest):
     image.header.set_data_dtype(np.int16)  # nibabel finds a slope that uses the whole range
     nibabel.save(image, ct)
     assert nibabel.load(ct).dataobj.slope != 1
+    types = []
+    read = nibabel.Nifti1Image.get_fdata
+    monkeypatch.setattr(
+        nibabel.Nifti1Image, "get_fdata", lambda *a, dtype, **k: types.append(dtype) or read(*a, dtype=dtype, **k)
+    )
     assert np.abs(read_scan(ct, segmentation).hu - chest.hu).max() <= 1
+    assert types == [np.float32]
 
 
 @pytest.mark.parametrize("dtype", [np.uint64, np.int64, np.float64])
@@ -67,6 +107,26 @@ def test_segmentations_of_any_type(tmp_path, chest, dtype):
     values = np.asarray(image.dataobj).astype(dtype)
     nibabel.save(nibabel.Nifti1Image(values, image.affine, dtype=dtype), segmentation)
     assert np.array_equal(read_scan(ct, segmentation).structures, chest.structures)
+
+
+def test_labels_that_are_stored_as_scaled_integers(tmp_path, chest):
+    ct, segmentation = write_case(tmp_path, chest)
+    image = stored(values_of(chest.structures).astype(np.float64), SPACING, "RAS")
+    image.header.set_data_dtype(np.int16)
+    nibabel.save(image, segmentation)
+    stored_values = nibabel.load(segmentation).get_fdata()
+    assert (stored_values != stored_values.round()).any()
+    assert np.array_equal(read_scan(ct, segmentation).structures, chest.structures)
+
+
+def test_values_of_version_1_are_refused_with_the_remedy(tmp_path, chest):
+    ct, segmentation = write_case(tmp_path, chest)
+    values, lobes = values_of(chest.structures), {10: 13, 11: 14, 12: 15, 13: 16, 14: 17}
+    table = np.arange(256, dtype=np.uint8)
+    table[[*lobes, 15, 16, 17]] = [*lobes.values(), 42, 43, 0]
+    nibabel.save(stored(table[values], SPACING, "RAS"), segmentation)
+    with pytest.raises(ValueError, match=r"p1_seg.nii.gz: .* TotalSegmentator v1, .* --names"):
+        read_scan(ct, segmentation)
 
 
 def test_padding_below_air_is_air(tmp_path, chest):
