@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 from scipy import ndimage
 
-from paxray_lib.structures import codes_of, is_in
+from paxray_lib.structures import STRUCTURES, codes_of, is_in
 
 AIR, TISSUE = -1024, -200  # HU; the body is what exceeds TISSUE, as in the published recipe
 SOFT_CAP = 100  # HU: above all soft tissue without contrast agent
@@ -61,16 +61,23 @@ def bounded(
     """Return the (Z, Y, X) int16 Hounsfield units of the body alone, -1024 around it.
 
     Metal: bone and cartilage end at 2000 HU. Contrast agent: all else ends at 100 HU, but unsegmented matter within
-    3 mm of bone, which may be bone too, at 400 HU.
+    3 mm of bone, which may be bone too, at 400 HU; and all unsegmented matter if no rib or no vertebra is segmented.
     """
+    with_bones = all(is_in(structures, codes).any() for codes in (_codes_from("rib_"), _codes_from("vertebrae_")))
     hard = is_in(structures, codes_of("bone", "cartilage"))
     kernel = disk(_NEAR_MM, spacing)
     out = np.full(hu.shape, AIR, np.int16)
     for plane, values, bone, named, inside in zip(out, hu, hard, structures, body, strict=True):
-        near = cv2.dilate(bone.view(np.uint8), kernel, borderValue=0).view(bool) & (named == 0)
+        near = named == 0
+        if with_bones:
+            near &= cv2.dilate(bone.view(np.uint8), kernel, borderValue=0).view(bool)
         cap = np.where(bone, np.int16(METAL_CAP), np.where(near, np.int16(NEAR_CAP), np.int16(SOFT_CAP)))
         np.copyto(plane, np.minimum(values, cap), where=inside)
     return out
+
+
+def _codes_from(start: str) -> list[int]:
+    return [structure.code for structure in STRUCTURES if structure.name.startswith(start)]
 
 
 def bounding_box(body: np.ndarray) -> tuple[slice, slice, slice]:

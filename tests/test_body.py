@@ -56,6 +56,16 @@ def test_unsegmented_matter_at_a_bone_may_be_bone(chest):
     assert out[20, 34, 44] == 400
 
 
+@pytest.mark.parametrize("missing", ["rib_", "vertebrae_"])
+def test_bones_that_are_not_segmented_stay_bright(chest, missing):
+    codes = [code for name, code in CODES.items() if name.startswith(missing)]
+    structures = np.where(np.isin(chest.structures, codes), np.uint8(0), chest.structures)
+    hu = np.where(np.isin(chest.structures, [*codes, CODES["aorta"]]), np.int16(900), chest.hu)
+    out = bounded(hu, structures, body_mask(hu, SPACING), SPACING)
+    assert set(out[np.isin(chest.structures, codes)].tolist()) == {400}
+    assert out[structures == CODES["aorta"]].max() == 100
+
+
 def test_box_has_all_slices(chest):
     body = body_mask(chest.hu, SPACING)
     box = bounding_box(body)
