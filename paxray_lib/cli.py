@@ -12,7 +12,7 @@ from typing import Annotated
 
 import typer
 
-from paxray_lib.common import progress, say
+from paxray_lib.common import did_you_mean, progress, say
 from paxray_lib.launch import find_launch
 
 app = typer.Typer(
@@ -279,22 +279,30 @@ def project(
     ] = None,
     size: Annotated[int, typer.Option(help="Height and width of the images in pixels.")] = 512,
     formation: Annotated[str, typer.Option(help="attenuation, or published: the recipe of PAXRay.")] = "attenuation",
-    split: Annotated[str, typer.Option(help="Split that the cases go to: train, val or test.")] = "test",
+    split: Annotated[
+        str | None, typer.Option(help="Split that the cases go to: train, val or test; by default as before, or test.")
+    ] = None,
 ):
     """Project CTs with their TotalSegmentator segmentations to frontal and lateral images with masks.
 
     Two folders are paired by file name, without .nii.gz and without _ct or _0000, and _seg, _segmentation, _totalseg
-    or _labels; or by folder: CASE/ct.nii.gz, CASE/segmentations. The same command again skips what is done. Exit code
-    1 if some could not be done or paired.
+    or _labels; or by folder: CASE/ct.nii.gz, CASE/segmentations. The same command again skips what is done; another CT
+    of the same name is refused. Exit code 1 if some could not be done or paired.
     """
     from paxray_lib.cases import find_cases
     from paxray_lib.project import project_cases
+    from paxray_lib.structures import CODES
 
     cases, unmatched = find_cases(ct, segmentation)
     outcomes = project_cases(cases, out, names, size, formation, split)
     failed = [f"{outcome.case}: {outcome.reason}" for outcome in outcomes if outcome.status == "failed"]
     for line in failed + unmatched:
         sys.stderr.write(f"failed: {line}\n")
+    for outcome in outcomes:
+        if outcome.moved_from:
+            say(f"moved: {outcome.case} from {outcome.moved_from} to {split}")
+    for name in sorted({name for outcome in outcomes for name in outcome.names_not_used}):
+        say(f"not used, an unknown name: {name!r}{did_you_mean(name, CODES)}")
     counts = [sum(outcome.status == status for outcome in outcomes) for status in ("ok", "skipped")]
     numbers = f"{counts[0]} projected, {counts[1]} skipped, {len(failed)} failed"
     say(f"{numbers}, {len(unmatched)} without counterpart; {out / 'paxray.json'}")

@@ -4,11 +4,13 @@ Coordinates are those of projection.py: z to the feet, y to the back, x to the l
 lacks what it needs, its labels are absent and the reason is listed. Every rule treats left and right alike, in integers
 or with symmetric sums, so that a mirrored volume gives exactly the mirrored labels.
 
-- Strays: of a left structure that lies to the right of its counterpart, or the reverse, the smaller one is left out if
-  it has less than a tenth of the other's voxels or 500 mm3: a few voxels with the name of a rib that the scan cut off.
-  Larger ones are an exchange of sides, which `project.check_sides` refuses.
+- Incomplete segmentations: what wholes and derived labels need is listed in needs.py; without it they are absent.
+- Strays: loose pieces of bones with less than a tenth of the largest piece are left out. Of a left structure that lies
+  to the right of its counterpart, or the reverse, the smaller one is left out if it has less than a tenth of the
+  other's voxels or 500 mm3: a few voxels with the name of a rib that the scan cut off. Larger ones are an exchange of
+  sides, which `project.check_sides` refuses.
 - Ribs: a rib's most lateral point divides it; what lies in front of it is the anterior part. A rib that reaches less
-  than 10 mm in front of it (the floating ribs) is posterior alone.
+  than 10 mm in front of it (the floating ribs) is posterior alone. One that the scan cuts is not divided.
 - Aorta: from the top down, the arch ends where two pieces, one behind the other, begin to last over 15 mm. Below, a
   voxel is of the ascending or of the descending aorta, whichever was nearer in y in the slice above; the ascending
   aorta ends where a slice has none of it.
@@ -19,13 +21,14 @@ or with symmetric sums, so that a mirrored volume gives exactly the mirrored lab
 - Mediastinum: the heart, and inside the same outline what lies between the lungs (in rows without a lung, between their
   edges in the nearest rows), above the diaphragm and in front of the spine, without parts thinner than 6 mm and without
   what separates a lung from an organ less than 45 mm under it, beside the heart. The plane midway between the bodies of
-  T4 and T5 divides it into upper and lower.
+  T4 and T5 divides it into upper and lower, where the scan cuts neither.
 - Lower mediastinum: middle is the convex outline, in each slice, of heart, great veins, pulmonary vessels, airways and
   ascending aorta; the rest is anterior in front of that outline's middle and posterior behind it.
 - Lung vessels: above -400 HU inside a lung, at least 3 mm from its edge. Nodules and walls of bronchi are among them.
+  Where that is more than a tenth of a lung, it is no vessels but a lung without air, and the label is absent.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 import cv2
@@ -35,16 +38,18 @@ from scipy import ndimage
 from paxray_lib.body import disk
 from paxray_lib.ct import Scan
 from paxray_lib.labels import LABELS
+from paxray_lib.needs import unmet
 from paxray_lib.projection import LabelVolume
 from paxray_lib.regions import REGIONS, find_regions, mean_row
+from paxray_lib.strays import without_strays
 from paxray_lib.structures import CODES, STRUCTURES, codes_of, count_values, is_in, lung_codes
 
-_STRAY_PART, _STRAY_MM3 = 0.1, 500.0
 _FRONT_MM = 10.0  # a shorter anterior part is the roughness of a floating rib's tip
 _LATERAL_MM = 3.0  # what counts as a rib's most lateral point
 _LIMB_MM2, _LIMBS_APART_MM = 80.0, 15.0  # smallest piece of the aorta that counts as a limb; how far limbs are apart
 _LIMBS_LAST_MM = 15.0  # over this height; the top of an arch may have two humps
 _VESSEL_HU, _PLEURA_MM = -400, 3.0
+_VESSEL_PART = 0.1  # of a lung: vessels that a CT shows are some 2 %, all blood of the lungs with their tissue is more
 _ANTERIOR = 160  # code of a rib's anterior part: this and its number in _RIBS
 _AORTA = {"aorta_ascending": 190, "aorta_arch": 191, "aorta_descending": 192}
 _RIBS = [f"rib_{side}_{number}" for side in ("left", "right") for number in range(1, 13)]
@@ -69,8 +74,10 @@ class Anatomy:
 def derive(scan: Scan) -> Anatomy:
     """Return the label volumes of a scan, and the reason for each label that it does not have."""
     anatomy, spacing = Anatomy(), scan.spacing
-    structures = _without_strays(scan.structures, spacing, anatomy.absent)
+    structures, anatomy.absent = without_strays(scan.structures, spacing)
     boxes = dict(enumerate(ndimage.find_objects(structures, max_label=len(STRUCTURES)), 1))
+    unknown = unmet(s.name for s in STRUCTURES if boxes[s.code])
+    anatomy.absent |= unknown
     parts = structures.copy()
     names = {s.code: s.label for s in STRUCTURES if s.label and boxes[s.code]}
     midline = _midline(structures, boxes)
@@ -81,30 +88,15 @@ def derive(scan: Scan) -> Anatomy:
     core = [*codes_of("pericardium"), _AORTA["aorta_ascending"]]
     regions = find_regions(parts, boxes, spacing, midline, hard, core, anatomy.absent)
     anatomy.volumes.append((regions, REGIONS))
-    anatomy.volumes.append(_vessels(scan.hu, structures, spacing))
-    _list_absent(anatomy)
+    anatomy.volumes.append(_vessels(scan.hu, structures, spacing, anatomy.absent))
+    anatomy.volumes = [(volume, _without(names, unknown)) for volume, names in anatomy.volumes]
+    _list_absent(anatomy, unknown)
     return anatomy
 
 
-def _without_strays(structures: np.ndarray, spacing, absent: dict[str, str]) -> np.ndarray:
-    """Return the structures without small ones on the wrong side; the same array if there are none."""
-    counts, strays = count_values(structures), []
-    for name, left in CODES.items():
-        right = CODES.get(name.replace("left", "right"), left)
-        if left == right or not (counts[left] and counts[right]) or not STRUCTURES[left - 1].label:
-            continue
-        small, large = sorted((left, right), key=lambda code: counts[code])
-        few = max(_STRAY_PART * counts[large], _STRAY_MM3 / np.prod(spacing))
-        if counts[small] < few and _mean_x(structures, left) <= _mean_x(structures, right):
-            strays.append(small)
-            label = STRUCTURES[small - 1].label
-            for part in (label, *(LABELS.names[c] for i in LABELS.index(label) for c in LABELS.children[i])):
-                absent[part] = f"only {counts[small]} voxels on the wrong side"
-    return np.where(is_in(structures, strays), np.uint8(0), structures) if strays else structures
-
-
-def _mean_x(structures: np.ndarray, code: int) -> float:
-    return float(np.nonzero(structures == code)[2].mean())
+def _without(names: Mapping[int, str | tuple[str, ...]], unknown: Iterable[str]) -> dict[int, tuple[str, ...]]:
+    kept = {value: tuple(name for name in _several(names[value]) if name not in unknown) for value in names}
+    return {value: several for value, several in kept.items() if several}
 
 
 def _midline(structures: np.ndarray, boxes) -> tuple[int, int] | None:
@@ -128,6 +120,9 @@ def _split_ribs(parts: np.ndarray, boxes, spacing, midline, absent: dict[str, st
             continue
         if midline is None:
             absent[f"rib_{side}_anterior_{level}"] = absent[f"rib_{side}_posterior_{level}"] = "no vertebra: no midline"
+            continue
+        if box[0].start == 0 or box[0].stop == len(parts):
+            absent[f"rib_{side}_anterior_{level}"] = absent[f"rib_{side}_posterior_{level}"] = "cut by the scan"
             continue
         here = parts[box] == code
         front = _front_of(here, side, spacing)
@@ -202,7 +197,7 @@ def _nearer_front(plane: np.ndarray, limbs: list[float]) -> np.ndarray:
     return np.abs(y - limbs[0]) < np.abs(y - limbs[1])
 
 
-def _vessels(hu: np.ndarray, structures: np.ndarray, spacing) -> LabelVolume:
+def _vessels(hu: np.ndarray, structures: np.ndarray, spacing, absent: dict[str, str]) -> LabelVolume:
     volume = np.zeros(structures.shape, np.uint8)
     kernel = disk(_PLEURA_MM, spacing)
     for value, side in ((1, "left"), (2, "right")):
@@ -211,12 +206,17 @@ def _vessels(hu: np.ndarray, structures: np.ndarray, spacing) -> LabelVolume:
         for step in range(1, 1 + round(_PLEURA_MM / spacing[0])):
             inner[step:] &= lung[:-step]
             inner[:-step] &= lung[step:]
-        volume[inner & (hu > _VESSEL_HU)] = value
+        dense = inner & (hu > _VESSEL_HU)
+        part = dense.sum() / max(1, lung.sum())
+        if part > _VESSEL_PART:
+            absent[f"lung_{side}_vessel"] = f"not derivable: {part:.0%} of the lung is dense, too much for vessels"
+        else:
+            volume[dense] = value
     return volume, {1: "lung_left_vessel", 2: "lung_right_vessel"}
 
 
-def _list_absent(anatomy: Anatomy) -> None:
-    """Add a reason for every label that no volume has, neither itself nor a part of it."""
+def _list_absent(anatomy: Anatomy, unknown: Iterable[str]) -> None:
+    """Add a reason for every label that no volume has, neither itself nor a part of it, or that is unknown."""
     present: set[int] = set()
     for volume, names in anatomy.volumes:
         counts = count_values(volume)
@@ -224,6 +224,7 @@ def _list_absent(anatomy: Anatomy) -> None:
         present.update(i for name in found for n in _several(name) for i in LABELS.index(n))
     for i in sorted(present):
         present |= _wholes(i)
+    present -= {i for name in unknown for i in LABELS.index(name)}
     spine = [LABELS.names[i] for i in present]
     for i, name in enumerate(LABELS.names):
         if i in present:

@@ -1,7 +1,8 @@
 """`paxray project`: CTs with their segmentations to X-ray-like images and masks in the PAXRay layout.
 
 Every case leaves two images, two packed mask files and `provenance/<case>.json`, written last: a case whose record
-names the same input files and settings is done and is skipped by the next call.
+names the same input files and settings is done and is skipped by the next call. A record of another CT is kept: two
+patients may have files of the same name.
 """
 
 import datetime
@@ -16,6 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
+from paxray_lib.bits import byte_mask
 from paxray_lib.body import body_mask, bounded, bounding_box
 from paxray_lib.cases import Case
 from paxray_lib.common import atomic_write, progress
@@ -38,13 +40,14 @@ from paxray_lib.projection import (
     radiograph,
 )
 from paxray_lib.runfolder import lock
-from paxray_lib.structures import STRUCTURES, read_names
+from paxray_lib.structures import STRUCTURES, codes_of, is_in, read_names
 
 FORMATIONS = ("attenuation", "published")
 CT_EXPOSURE = Exposure(bone=2.0, scatter=0.3, local=0.45, detail=1.5)
 """Chosen by eye beside real X-rays: the slices of a CT blur its ribs, and a beam for the chest spares them more."""
 MIN_SIZE, MAX_SIZE = 32, 4096
-_VERSION = 3  # raise it when the same input gives other projections
+ABOVE_MM, BELOW_MM = 60.0, 120.0  # of the lungs: a chest X-ray shows no more of neck and abdomen
+_VERSION = 4  # raise it when the same input gives other projections
 
 
 @dataclass(frozen=True)
@@ -58,28 +61,45 @@ class Projected:
     pixel_mm : float
     absent : dict of label to reason
     cut : list of str
-        Structures that reach the first or the last slice, so that a part of them may be outside the scan.
+        Structures that reach the first or the last slice, so that a part of them may be outside the picture.
+    cropped_mm : (above, below)
+        What of the scan is left out, farther than 60 mm above the lungs and 120 mm below them.
     """
 
     views: dict[str, tuple[np.ndarray, PackedMasks]]
     pixel_mm: float
     absent: dict[str, str]
     cut: list[str]
+    cropped_mm: tuple[float, float]
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a case: "ok", "skipped" (done before) or "failed" with the reason."""
+    """What became of a case.
+
+    Attributes
+    ----------
+    case : str
+    status : "ok", "skipped" (done before) or "failed"
+    reason : str
+        Why it failed.
+    moved_from : str
+        The split that listed it before, if it is another one than now.
+    names_not_used : tuple of str
+        Names in its segmentation that are in no row of totalseg.csv.
+    """
 
     case: str
     status: str
     reason: str = ""
+    moved_from: str = ""
+    names_not_used: tuple[str, ...] = ()
 
 
 def project_scan(
     scan: Scan, size: int = 512, formation: str = "attenuation", exposure: Exposure = CT_EXPOSURE
 ) -> Projected:
-    """Project a scan to a frontal and a lateral view.
+    """Project a scan to a frontal and a lateral view of the chest: what is far above or below the lungs is left out.
 
     Parameters
     ----------
@@ -98,6 +118,8 @@ def project_scan(
         If an argument is out of range, or the anatomy is inconsistent: a left label to the right of its counterpart.
     """
     _check_settings(size, formation)
+    near, cropped_mm = _near_lungs(scan)
+    scan = replace(scan, hu=scan.hu[near], structures=scan.structures[near])
     body = body_mask(scan.hu, scan.spacing)
     box = bounding_box(body)
     body, hu, structures = (np.ascontiguousarray(volume[box]) for volume in (body, scan.hu, scan.structures))
@@ -108,9 +130,27 @@ def project_scan(
         anatomy = derive(cropped)
         shadows = cast_shadows(anatomy.volumes)
         masks = {view: project_masks(shadows, hu.shape, scan.spacing, view, size, pixel_mm) for view in VIEWS}
+        masks = {view: _without(several, anatomy.absent) for view, several in masks.items()}
         views = {view: (picture, masks[view]) for view, picture in pictures.result().items()}
     check_sides(masks["frontal"])
-    return Projected(views, pixel_mm, anatomy.absent, _cut(structures))
+    return Projected(views, pixel_mm, anatomy.absent, _cut(structures), cropped_mm)
+
+
+def _near_lungs(scan: Scan) -> tuple[slice, tuple[float, float]]:
+    """Return the slices from 60 mm above the lungs to 120 mm below, and how many mm lie above and below these."""
+    slices = np.flatnonzero(is_in(scan.structures, codes_of("lung")).any(axis=(1, 2)))
+    slice_mm, last = scan.spacing[0], len(scan.structures)
+    if not len(slices):
+        return slice(0, last), (0.0, 0.0)
+    first = max(0, int(slices[0]) - round(ABOVE_MM / slice_mm))
+    end = min(last, int(slices[-1]) + 1 + round(BELOW_MM / slice_mm))
+    return slice(first, end), (first * slice_mm, (last - end) * slice_mm)
+
+
+def _without(masks: PackedMasks, absent: Iterable[str]) -> PackedMasks:
+    """Return masks in which absent labels are empty: a whole of which parts alone are known has their union before."""
+    absent = [i for name in absent for i in LABELS.index(name)]
+    return PackedMasks(masks.data & ~byte_mask(absent, masks.data.shape[-1]), masks.labels)
 
 
 def _check_settings(size: int, formation: str) -> None:
@@ -159,12 +199,13 @@ def project_cases(
     names: str | os.PathLike | None = None,
     size: int = 512,
     formation: str = "attenuation",
-    split: str = "test",
+    split: str | None = None,
 ) -> list[Outcome]:
     """Project cases into a data set, which is made, or appended to if it is there.
 
     A case that fails does not stop the others. What was projected before from the same files with the same settings is
-    skipped.
+    skipped; with another segmentation, names or settings it is made again. Another CT under the name of a case that is
+    there fails. Cases go to `split`; without it a case stays in the split that lists it, and a new one goes to "test".
 
     Raises
     ------
@@ -176,7 +217,7 @@ def project_cases(
     """
     out = Path(out)
     _check_settings(size, formation)
-    if split not in SPLITS:
+    if split is not None and split not in SPLITS:
         raise ValueError(f"split must be one of {', '.join(SPLITS)}, got {split!r}")
     if names is not None:
         read_names(names)  # a wrong table would fail every case
@@ -188,16 +229,18 @@ def project_cases(
         return [_project_case(case, out, names, settings, split) for case in progress(list(cases), "projecting")]
 
 
-def _project_case(case: Case, out: Path, names, settings: dict, split: str) -> Outcome:
+def _project_case(case: Case, out: Path, names, settings: dict, split: str | None) -> Outcome:
     try:
         record = {"case": case.name, "inputs": _inputs(case, names), "settings": settings}
         done = _is_done(out, record)
-        if not done:
-            _write_case(case, out, names, record)
-        _list_case(out, case.name, split)
+        unknown = [] if done else _write_case(case, out, names, record)["scan"]["names_not_used"]
+        before = _split_of(out, case.name)
+        after = split or before or "test"
+        _list_case(out, case.name, after)
     except (ValueError, OSError) as error:
         return Outcome(case.name, "failed", str(error))
-    return Outcome(case.name, "skipped" if done else "ok")
+    moved_from = before if before and before != after else ""
+    return Outcome(case.name, "skipped" if done else "ok", moved_from=moved_from, names_not_used=tuple(unknown))
 
 
 def _inputs(case: Case, names) -> dict[str, dict]:
@@ -228,22 +271,31 @@ def _is_done(out: Path, record: dict) -> bool:
     files = [out / name for entry in entries for name in (entry.image, entry.target)]
     if not path.is_file():
         taken = next((file for file in files if file.exists()), None)
-        if taken is not None and _is_listed(out, record["case"]):
+        if taken is not None and _split_of(out, record["case"]):
             raise ValueError(f"{taken}: belongs to another case of the data set; rename the CT, or use another --out")
         return False
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError:
+        before = found["inputs"]["ct"]["sha256"]
+    except (ValueError, KeyError, TypeError):  # damaged: made again
         return False
+    if before != record["inputs"]["ct"]["sha256"]:
+        raise ValueError(
+            f"{record['inputs']['ct']['name']}: the case {record['case']!r} of this data set was made from another CT "
+            f"({path.relative_to(out)}); rename the CT or its folder, or use another --out"
+        )
     return all(found.get(key) == record[key] for key in record) and all(file.is_file() for file in files)
 
 
-def _is_listed(out: Path, case: str) -> bool:
+def _split_of(out: Path, case: str) -> str:
+    """Return the split that lists a case, or an empty string."""
     data = _read_existing(out)
-    return data is not None and any(entry.case == case for entries in data.splits.values() for entry in entries)
+    splits = {} if data is None else data.splits
+    return next((name for name, entries in splits.items() if any(entry.case == case for entry in entries)), "")
 
 
-def _write_case(case: Case, out: Path, names, record: dict) -> None:
+def _write_case(case: Case, out: Path, names, record: dict) -> dict:
+    """Write the files of a case, and return its record of provenance."""
     path = _record_path(out, case.name)
     scan = read_scan(case.ct, case.segmentation, names)
     projected = project_scan(scan, record["settings"]["size"], record["settings"]["formation"])
@@ -252,8 +304,10 @@ def _write_case(case: Case, out: Path, names, record: dict) -> None:
         image, masks = projected.views[entry.view]
         write_png(out / entry.image, image, projected.pixel_mm)
         masks.write(out / entry.target)
+    provenance = _provenance(record, scan, projected)
     with atomic_write(path) as temporary:
-        temporary.write_text(json.dumps(_provenance(record, scan, projected), indent=1), encoding="utf-8")
+        temporary.write_text(json.dumps(provenance, indent=1), encoding="utf-8")
+    return provenance
 
 
 def _provenance(record: dict, scan: Scan, projected: Projected) -> dict:
@@ -265,6 +319,7 @@ def _provenance(record: dict, scan: Scan, projected: Projected) -> dict:
         "labels_present": len(present),
         "labels_absent": projected.absent,
         "cut_by_the_scan": projected.cut,
+        "cropped_mm": list(projected.cropped_mm),
         "program": f"paxray {version('paxray-lib')}",
         "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
     }

@@ -72,7 +72,8 @@ def find_regions(
         np.copyto(regions[z], halves, where=under)
         np.copyto(regions[z], np.uint8(_WHOLE), where=_opened(between, thin) | heart[z])
     if midline is None:
-        absent |= dict.fromkeys(("hemidiaphragm_left", "hemidiaphragm_right"), "not derivable: no vertebra, no midline")
+        for name in ("hemidiaphragm_left", "hemidiaphragm_right"):
+            absent.setdefault(name, "not derivable: no vertebra, no midline")
     _divide_mediastinum(regions, parts, boxes, core, absent)
     return regions
 
@@ -184,19 +185,18 @@ def _divide_mediastinum(
 ) -> None:
     split = _disc_level(parts, boxes, "vertebrae_T4", "vertebrae_T5")
     if split is None:
-        reason = "not derivable: T4 and T5 are not both in the scan"
-        absent |= dict.fromkeys(
-            [f"mediastinum_{part}" for part in ("upper", "lower", "anterior", "middle", "posterior")], reason
-        )
+        reason = "not derivable: T4 and T5 are not both in the scan, or cut by it"
+        parts_of_it = [f"mediastinum_{part}" for part in ("upper", "lower", "anterior", "middle", "posterior")]
+        for name in parts_of_it:
+            absent.setdefault(name, reason)
         return
     mediastinum = regions == _WHOLE
     regions[:split][mediastinum[:split]] = _UPPER
     core = is_in(parts, middle)
     levels = [z for z in range(split, len(regions)) if core[z].any() and mediastinum[z].any()]
     if not levels:
-        absent |= dict.fromkeys(
-            [f"mediastinum_{part}" for part in ("anterior", "middle", "posterior")], "not derivable: no heart"
-        )
+        for name in ("mediastinum_anterior", "mediastinum_middle", "mediastinum_posterior"):
+            absent.setdefault(name, "not derivable: no heart")
         regions[split:][mediastinum[split:]] = _LOWER
         return
     centre = levels[0]
@@ -209,11 +209,14 @@ def _divide_mediastinum(
 
 
 def _disc_level(parts: np.ndarray, boxes, upper: str, lower: str) -> int | None:
-    """Return the first slice below the middle between two vertebral bodies, taken as the vertebrae's front halves."""
+    """Return the first slice below the middle between two vertebral bodies, taken as the vertebrae's front halves.
+
+    None if one is missing, or cut by the first or last slice.
+    """
     centres = []
     for name in (upper, lower):
         box = boxes[CODES[name]]
-        if box is None:
+        if box is None or box[0].start == 0 or box[0].stop == len(parts):
             return None
         here = parts[box] == CODES[name]
         along = here[:, : -(-here.shape[1] // 2)].sum(axis=(1, 2))

@@ -19,8 +19,8 @@ LAYERS = (
     "bootstrap reliability surface bits maskfiles masks closing images dicom runfolder profiles",
     "dataset packing augment resident loader model networks devices published weights losses inputs overlay panels"
     " outputs dicomseg segment",
-    "phantom looks scenes anatomy canvas skeleton organs projection check download explore structures ct body regions"
-    " derive cases phantom_ct survey rules audit",
+    "phantom looks scenes anatomy canvas skeleton organs projection check download explore structures ct body strays"
+    " needs regions derive cases phantom_ct survey rules audit",
     "train trainconfig trainlog memory evaluate counting tables compare options predict project ledger measure plots"
     " plots_data plots_ct plots_scores picker viewer viewer_page",
     "pages plans batch execute report sweep sweepscores sweepplots sweeppage cli __main__",

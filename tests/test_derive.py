@@ -69,6 +69,42 @@ def test_few_voxels_on_the_wrong_side_are_left_out(chest, rib, other):
     assert len(found["ribs"].nonzero()[0]) == sum(len(found[name].nonzero()[0]) for name in found if is_rib(name))
 
 
+def test_loose_pieces_of_bones_are_left_out(chest, masks):
+    structures = chest.structures.copy()
+    structures[30, 40, 71] = CODES["rib_left_5"]  # farther to the side than the rib
+    structures[30, 4, 71] = CODES["rib_left_6"]
+    structures[2, 10, 40] = CODES["vertebrae_T5"]
+    found = masks_of(Scan(chest.hu, structures, SPACING, {}))
+    assert set(found) == set(masks)
+    assert all(np.array_equal(found[name], masks[name]) for name in masks)
+
+
+def test_large_pieces_of_a_broken_bone_stay(chest):
+    structures = chest.structures.copy()
+    structures[19, 20:22, 68:71] = 0  # a gap in the fifth rib
+    found = masks_of(Scan(chest.hu, structures, SPACING, {}))
+    assert np.array_equal(found["rib_left_5"], structures == CODES["rib_left_5"])
+
+
+@pytest.mark.parametrize("cut", [slice(19, None), slice(None, 20)])
+def test_ribs_that_the_scan_cuts_are_not_divided(chest, cut):
+    part = Scan(chest.hu[cut], chest.structures[cut], SPACING, {})
+    found, absent = masks_of(part), derive(part).absent
+    assert {"rib_left_5", "rib_right_5", "ribs"} <= set(found)
+    for name in ("rib_left_anterior_5", "rib_right_posterior_5", "rib_anterior_5"):
+        assert absent[name] == "cut by the scan"
+    assert {"rib_left_anterior_6", "rib_left_anterior_4"} & set(found)
+
+
+@pytest.mark.parametrize(("cut", "level"), [(slice(14, None), 4), (slice(None, 18), 5)])
+def test_vertebra_that_the_scan_cuts_divides_no_mediastinum(chest, cut, level):
+    part = Scan(chest.hu[cut], chest.structures[cut], SPACING, {})
+    found, absent = masks_of(part), derive(part).absent
+    assert f"t{level}" in found
+    assert "cut by it" in absent["mediastinum_upper"]
+    assert "mediastinum_lower" not in found
+
+
 def test_large_structures_on_the_wrong_side_stay(chest):
     swapped = chest.structures.copy()
     for rib, other in (("rib_left_5", "rib_right_5"), ("rib_right_5", "rib_left_5")):
@@ -178,6 +214,14 @@ def test_vessels_are_dense_and_inside(chest, masks):
         assert vessel.sum() >= 20
 
 
+def test_lung_without_air_has_no_vessels(chest):
+    hu = chest.hu.copy()
+    hu[chest.structures == CODES["lung_lower_lobe_right"]] = 30
+    scan = Scan(hu, chest.structures, SPACING, {})
+    assert {"lung_left_vessel", "lung_right"} <= set(masks_of(scan))
+    assert "of the lung is dense" in derive(scan).absent["lung_right_vessel"]
+
+
 @pytest.mark.parametrize("noise", [0, 1, 2])
 def test_mirrored_scan_gives_the_mirrored_labels(chest, noise):
     structures = chest.structures.copy()
@@ -196,6 +240,16 @@ def test_mirrored_scan_gives_the_mirrored_labels(chest, noise):
     ("missing", "absent", "reason"),
     [
         (["heart"], "heart", "not in the segmentation"),
+        (["heart"], "mediastinum_middle", "heart and aorta not in the segmentation"),
+        (["aorta"], "mediastinum_middle", "heart and aorta not in the segmentation"),
+        (["liver"], "hemidiaphragm_right", "right lung and liver not in the segmentation"),
+        (["liver"], "diaphragm", "right lung and liver not in the segmentation"),
+        (["stomach"], "hemidiaphragm_left", "stomach or spleen, not in the segmentation"),
+        (["liver", "stomach"], "mediastinum_lower", "liver, stomach or spleen not in the segmentation"),
+        (["lung_upper_lobe_left", "lung_lower_lobe_left"], "mediastinum_overall", "both lungs not in"),
+        (["lung_upper_lobe_left", "lung_lower_lobe_left"], "lung_overall", "both lungs not in"),
+        ([f"rib_{side}_{i}" for side in ("left", "right") for i in range(1, 13)], "bones", "ribs not in"),
+        ([f"rib_left_{i}" for i in range(1, 13)], "ribs", "ribs of both sides not in"),
         (["vertebrae_T4"], "mediastinum_lower", "T4 and T5"),
         (["vertebrae_T4"], "t4", "not in the segmentation"),
         (["aorta"], "aorta_arch", "not in the segmentation"),
@@ -207,6 +261,28 @@ def test_mirrored_scan_gives_the_mirrored_labels(chest, noise):
 )
 def test_reasons(chest, missing, absent, reason):
     assert reason in derive(without(chest, *missing)).absent[absent]
+
+
+def test_half_of_the_diaphragm_alone(chest):
+    found = masks_of(without(chest, "stomach"))
+    right, liver = found["hemidiaphragm_right"], chest.structures == CODES["liver"]
+    assert "hemidiaphragm_left" not in found
+    assert (right & liver).sum() > 0.9 * liver.sum()
+    assert np.nonzero(right)[2].max() < 40
+
+
+def test_an_atrial_appendage_is_no_heart_and_its_chambers_are_one(chest):
+    def heart_of(*names):
+        structures, heart = chest.structures.copy(), np.argwhere(chest.structures == CODES["heart"])
+        for part, name in zip(np.array_split(heart, len(names)), names, strict=True):
+            structures[tuple(part.T)] = CODES[name]
+        return Scan(chest.hu, structures, SPACING, {})
+
+    chambers = [f"heart_{part}_{side}" for part in ("atrium", "ventricle") for side in ("left", "right")]
+    assert "all its chambers" in derive(heart_of("atrial_appendage_left")).absent["heart"]
+    assert "all its chambers" in derive(heart_of(*chambers)).absent["heart"]
+    found = masks_of(heart_of(*chambers, "heart_myocardium"))["heart"]
+    assert np.array_equal(found, chest.structures == CODES["heart"])
 
 
 @given(st.integers(0, 10_000))

@@ -18,6 +18,7 @@ from paxray_lib.masks import PackedMasks
 from paxray_lib.phantom import generate_sample
 from paxray_lib.project import FORMATIONS, check_sides, project_cases, project_scan
 from paxray_lib.runfolder import lock
+from paxray_lib.structures import BUILT_IN, CODES
 
 SIZE = 64
 
@@ -128,13 +129,76 @@ def test_second_call_skips_what_is_done_and_redoes_what_changed(tmp_path, chest)
     assert (out / "paxray.json").read_bytes() == before
     (out / "labels" / "blateral.pxm").unlink()
     assert "1 projected, 1 skipped" in run("--ct", folder, "--segmentation", folder, "--out", out)[1]
-    write_case(folder, Scan(chest.hu + np.int16(5), chest.structures, SPACING, {}), "a")
+    fewer = np.where(chest.structures == CODES["sternum"], 0, chest.structures).astype(np.uint8)
+    write_case(folder, Scan(chest.hu, fewer, SPACING, {}), "a")
     assert "1 projected, 1 skipped" in run("--ct", folder, "--segmentation", folder, "--out", out)[1]
     options = ("--formation", "published", "--split", "train")
     assert "2 projected" in run("--ct", folder, "--segmentation", folder, "--out", out, *options)[1]
     data = read_datafile(out)
     assert [entry.case for entry in data.split("train")] == ["a", "a", "b", "b"]
     assert not data.split("test")
+
+
+def test_another_ct_of_the_same_name_is_refused(tmp_path, chest):
+    out = tmp_path / "out"
+    other = Scan(chest.hu + np.int16(5), chest.structures, SPACING, {})
+    for folder, scan in ((tmp_path / "a", chest), (tmp_path / "b", other)):
+        ct, segmentation = write_case(folder, scan)
+        code, text = run("--ct", ct, "--segmentation", segmentation, "--out", out)
+    before = (out / "images" / "p1frontal.png").read_bytes()
+    assert code == 1
+    assert "failed: p1: p1_ct.nii.gz: the case 'p1' of this data set was made from another CT" in text
+    assert "rename the CT" in text
+    assert (out / "images" / "p1frontal.png").read_bytes() == before
+    assert check_dataset(out) == [f for f in check_dataset(out) if f.severity != "error"]
+
+
+def test_case_stays_in_its_split(tmp_path, chest):
+    paths = write_case(tmp_path / "in", chest)
+    base = ("--ct", paths[0], "--segmentation", paths[1], "--out", tmp_path / "out")
+    text = run(*base, "--split", "train")[1]
+    assert "moved" not in text
+    assert "moved" not in run(*base)[1]
+    assert {name for name, entries in read_datafile(tmp_path / "out").splits.items() if entries} == {"train"}
+    assert "moved: p1 from train to val" in run(*base, "--split", "val")[1]
+    assert "moved" not in run(*base, "--split", "val")[1]
+    assert {name for name, entries in read_datafile(tmp_path / "out").splits.items() if entries} == {"val"}
+
+
+def test_names_that_are_not_used_are_said_once(tmp_path, chest):
+    for name in ("a", "b"):
+        write_case(tmp_path / "in", chest, name)
+    table = tmp_path / "names.tsv"
+    lines = [f"{value}\t{name}\n" for value, name in BUILT_IN.items()]
+    table.write_text("".join(lines).replace("vertebrae_T4", "vertebra_T4").replace("urinary_bladder", "bladder"))
+    base = ("--ct", tmp_path / "in", "--segmentation", tmp_path / "in", "--out", tmp_path / "out")
+    text = run(*base, "--names", table)[1]
+    assert text.count("vertebra_T4") == 1
+    assert "not used, an unknown name: 'vertebra_T4'; did you mean 'vertebrae_T4'" in text
+    assert "'bladder'" not in text  # not in these volumes
+
+
+def test_wholes_of_which_parts_alone_are_known_are_absent(chest):
+    codes = [code for name, code in CODES.items() if name.startswith("rib_")]
+    scan = Scan(chest.hu, np.where(np.isin(chest.structures, codes), 0, chest.structures).astype(np.uint8), SPACING, {})
+    projected = project_scan(scan, SIZE)
+    masks = projected.views["frontal"][1]
+    assert "ribs not in the segmentation" in projected.absent["bones"]
+    assert not masks.union("bones").any()
+    assert masks.union("spine").any()
+
+
+def test_scan_that_reaches_far_beyond_the_lungs_is_cropped(tmp_path, chest):
+    above, below = 20, 40  # slices of 5 mm
+    hu = np.pad(chest.hu, ((above, below), (0, 0), (0, 0)), mode="edge")
+    structures = np.pad(chest.structures, ((above, below), (0, 0), (0, 0)))
+    projected = project_scan(Scan(hu, structures, SPACING, {}), SIZE)
+    assert projected.cropped_mm == (5 * (above + 8 - 12), 5 * (below - 8))
+    assert projected.pixel_mm == pytest.approx(5 * (12 + 26 + 24) / SIZE)
+    assert project_scan(chest, SIZE).cropped_mm == (0, 0)
+    ct, segmentation = write_case(tmp_path / "in", Scan(hu, structures, SPACING, {}))
+    run("--ct", ct, "--segmentation", segmentation, "--out", tmp_path / "out")
+    assert json.loads((tmp_path / "out/provenance/p1.json").read_text())["cropped_mm"] == list(projected.cropped_mm)
 
 
 def test_a_call_that_was_stopped_goes_on(tmp_path, chest, monkeypatch):
@@ -222,8 +286,9 @@ def test_damaged_record_is_made_again(tmp_path, chest):
     write_case(tmp_path / "in", chest)
     cases, _ = find_cases(tmp_path / "in", tmp_path / "in")
     project_cases(cases, tmp_path / "out", size=SIZE)
-    (tmp_path / "out/provenance/p1.json").write_text('{"case"')
-    assert [outcome.status for outcome in project_cases(cases, tmp_path / "out", size=SIZE)] == ["ok"]
+    for damaged in ('{"case"', "[]", "{}"):
+        (tmp_path / "out/provenance/p1.json").write_text(damaged)
+        assert [outcome.status for outcome in project_cases(cases, tmp_path / "out", size=SIZE)] == ["ok"]
     assert [outcome.status for outcome in project_cases(cases, tmp_path / "out", size=SIZE)] == ["skipped"]
 
 
