@@ -4,6 +4,7 @@ from collections.abc import Iterable
 
 _CHAMBERS = ("myocardium", "atrium_left", "ventricle_left", "atrium_right", "ventricle_right")
 _LOWER = [f"mediastinum_{part}" for part in ("lower", "anterior", "middle", "posterior")]
+_OF_BOTH_LUNGS = ["lung_overall", "diaphragm", "mediastinum_overall", "mediastinum_upper"]
 
 
 def unmet(found: Iterable[str]) -> dict[str, str]:
@@ -24,17 +25,17 @@ def unmet(found: Iterable[str]) -> dict[str, str]:
     lobes = [name for name in found if name.startswith("lung_")]
     right, left = (any(lobe.endswith(side) for lobe in lobes) for side in ("right", "left"))
     heart = "heart" in found or found >= {f"heart_{part}" for part in _CHAMBERS}
-    dome_right, dome_left = right and has("liver"), left and has("stomach", "spleen")
     needs = [
-        (heart, "heart, or all its chambers,", ["heart"]),
         (has("rib_"), "ribs", ["bones"]),
         (has("vertebrae_"), "vertebrae", ["bones", "mediastinum_overall", "mediastinum_upper", *_LOWER]),
         (has("rib_left") and has("rib_right"), "ribs of both sides", ["ribs"]),
-        (left and right, "both lungs", ["lung_overall", "mediastinum_overall", "mediastinum_upper", *_LOWER]),
-        (dome_right, "right lung and liver", ["hemidiaphragm_right", "diaphragm"]),
-        (dome_left, "left lung, and stomach or spleen,", ["hemidiaphragm_left", "diaphragm"]),
+        (right, "right lung", ["hemidiaphragm_right", *_OF_BOTH_LUNGS, *_LOWER]),
+        (left, "left lung", ["hemidiaphragm_left", *_OF_BOTH_LUNGS, *_LOWER]),
+        (has("liver"), "liver", ["hemidiaphragm_right", "diaphragm"]),
+        (has("stomach", "spleen"), "stomach or spleen", ["hemidiaphragm_left", "diaphragm"]),
         (has("liver", "stomach", "spleen"), "liver, stomach or spleen", ["mediastinum_overall", *_LOWER]),
-        (heart and "aorta" in found, "heart and aorta", _LOWER[1:]),
+        (heart, "heart, or all its chambers,", ["heart", *_LOWER[1:]]),
+        (has("aorta"), "aorta", _LOWER[1:]),
     ]
     reasons: dict[str, str] = {}
     for is_met, what, labels in needs:
