@@ -150,6 +150,8 @@ def save_model(path: str | os.PathLike, model: AnatomySegmenter, **extra) -> Non
     ------
     ValueError
         If `extra` holds anything else, which could not be read back, or the model comes from `optimize_for_inference`.
+    OSError
+        If the file cannot be written.
     """
     if model.optimized:
         raise ValueError(f"{path}: a model optimized for inference cannot be saved; save the one that it was made from")
@@ -164,7 +166,10 @@ def save_model(path: str | os.PathLike, model: AnatomySegmenter, **extra) -> Non
         "extra": extra,
     }
     with atomic_write(path) as temporary:
-        torch.save(content, temporary)
+        try:
+            torch.save(content, temporary)
+        except RuntimeError as error:  # torch's writer says nothing else of a full disk
+            raise OSError(f"{path}: cannot be written ({error}); is the disk full?") from error
 
 
 def _check_plain(value: object, where: str) -> None:

@@ -33,8 +33,13 @@ RESERVE, RESERVE_BYTES = ".reserve", 8_000_000
 
 
 @contextlib.contextmanager
-def lock(run_dir: Path) -> Iterator[None]:
+def lock(run_dir: Path, name: str = ".lock") -> Iterator[None]:
     """Hold the run's folder, which is made if missing, for this process.
+
+    Parameters
+    ----------
+    run_dir : Path
+    name : of the file that is locked; it holds the number of the process
 
     Raises
     ------
@@ -42,10 +47,16 @@ def lock(run_dir: Path) -> Iterator[None]:
         Another process works in the folder.
     """
     run_dir.mkdir(parents=True, exist_ok=True)
-    with open(run_dir / ".lock", "a") as file:
+    with open(run_dir / name, "a+") as file:
         if not _take(file):
-            pid = read_json(run_dir / "status.json").get("pid")
-            raise ValueError(f"{run_dir}: process {pid} is working in this folder; wait for it or use --out")
+            file.seek(0)
+            raise ValueError(
+                f"{run_dir}: process {file.read().strip()} is working in this folder; wait for it or choose another"
+            )
+        os.register_at_fork(after_in_child=file.close)  # a worker that outlives this process must not hold the lock
+        file.truncate(0)
+        file.write(str(os.getpid()))
+        file.flush()
         yield
 
 
@@ -98,7 +109,7 @@ class Status:
     run_dir : folder of the run, locked by this process
     names : names of the steps, in order
     earlier : status of the run that is resumed, optional
-        Steps done there stay done.
+        Steps done there stay done, and the code and data that it was started with stay known.
     """
 
     def __init__(self, run_dir: Path, names: Iterable[str], earlier: Mapping[str, Any] | None = None):
@@ -107,6 +118,7 @@ class Status:
         self.steps = [done.get(name, {"name": name, "state": "pending"}) for name in names]
         start = earlier["start"] if earlier else now()
         self.run = {"state": "running", "pid": os.getpid(), "host": platform.node(), "start": start}
+        self.run |= {key: earlier[key] for key in ("git", "data") if key in (earlier or {})}
         self.write()
 
     def start(self, step: dict[str, Any]) -> None:
@@ -114,6 +126,12 @@ class Status:
         name = step["name"]
         step.clear()
         step.update(name=name, state="running", start=now())
+        self.write()
+
+    def note_origin(self, git: str, data: str) -> None:
+        """Record code and data: each state of the code that a part of the run had, in order, and the latest data."""
+        states = self.run.get("git", [])
+        self.run.update(git=states if git in states[-1:] else [*states, git], data=data)
         self.write()
 
     def end(self, step: dict[str, Any], state: str, seconds: float, **details: Any) -> None:
@@ -144,9 +162,9 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a text file in one piece."""
+    """Write a text file in one piece; what UTF-8 cannot hold, as in names of files, is written as an escape."""
     with atomic_write(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+        temporary.write_text(text, encoding="utf-8", errors="backslashreplace")
 
 
 @contextlib.contextmanager
@@ -207,6 +225,24 @@ def check_same_settings(run_dir: Path, settings: Mapping[str, Any]) -> None:
         raise ValueError(f"{run_dir}: --resume with other settings: {', '.join(changes)}; start a new run with --out")
 
 
+def check_same_data(run_dir: Path, earlier: Mapping[str, Any], data: str) -> None:
+    """Raise ValueError, naming both, if a run to be resumed was started with other data.
+
+    Parameters
+    ----------
+    earlier : its status
+    data : as from `describe_data`
+    """
+    old = earlier.get("data", "")
+    if _digest(old) not in ("", _digest(data)):  # empty: unknown, or not there yet when the run began
+        where = f"{run_dir}: --resume with other data"
+        raise ValueError(f"{where}: was {old}; is {data}; put the data back, or start a new run with --out")
+
+
+def _digest(data: str) -> str:
+    return data.rpartition("sha256 ")[2] if "sha256 " in data else ""
+
+
 def _differ(old: Mapping[str, Any], new: Mapping[str, Any], key: str) -> bool:
     return (key in old) != (key in new) or old.get(key) != new.get(key)
 
@@ -215,35 +251,38 @@ def _shown(settings: Mapping[str, Any], key: str) -> str:
     return repr(settings[key]) if key in settings else "not set"
 
 
-def describe_environment(root: Path, data_root: str | None, datafile: str | None) -> str:
+def describe_environment(git: str, data: str) -> str:
     """Return the text of environment.txt: time, machine, Python, git state, data and versions of all packages."""
     lines = [
         f"time: {now()}",
         f"python: {platform.python_version()} ({platform.python_implementation()})",
         f"platform: {platform.platform()}, {os.cpu_count()} processors",
-        f"git: {git_state(root)}",
-        f"data: {describe_data(root, data_root, datafile)}",
+        f"git: {git}",
+        f"data: {data}",
         "packages:",
     ]
     installed = {(d.name, d.version) for d in importlib.metadata.distributions()}
     return "\n".join(lines + [f"  {name}=={version}" for name, version in sorted(installed)]) + "\n"
 
 
-def describe_data(root: Path, data_root: str | None, datafile: str | None) -> str:
+def describe_data(root: Path, settings: Mapping[str, Any]) -> str:
     """Return the fingerprint of the data that the settings name."""
-    return data_fingerprint(root / data_root, datafile or "paxray.json") if data_root else "no data_root set"
+    if not settings.get("data_root"):
+        return "no data_root set"
+    return data_fingerprint(root / settings["data_root"], settings.get("datafile") or "paxray.json")
 
 
 def git_state(root: Path) -> str:
-    """Return the commit at `root` and whether files differ from it, or why that is unknown."""
+    """Return the commit at `root` and whether files differ from it, with a hash of how, or why that is unknown."""
     try:
         commit = _git(root, "rev-parse", "HEAD")
         changed = _git(root, "status", "--porcelain").splitlines()
+        diff = hashlib.sha256(_git(root, "diff", "HEAD", "--no-ext-diff").encode(errors="replace")).hexdigest()[:12]
     except FileNotFoundError:
         return "unknown (git is not installed)"
     except subprocess.CalledProcessError as error:
         return f"unknown ({(error.stderr.strip().splitlines() or ['git failed'])[0]})"
-    return f"{commit}, " + (f"{len(changed)} files changed or not tracked" if changed else "clean")
+    return f"{commit}, " + (f"{len(changed)} files changed or not tracked, diff {diff}" if changed else "clean")
 
 
 def data_fingerprint(data_root: Path, datafile: str) -> str:
@@ -281,4 +320,4 @@ def _listed_files(data: Any) -> set[str]:
 
 def _git(root: Path, *arguments: str) -> str:
     command = ["git", "-C", str(root), *arguments]
-    return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+    return subprocess.run(command, check=True, capture_output=True, text=True, errors="replace").stdout.strip()

@@ -7,6 +7,7 @@ Settings are in `trainconfig`, the batches in `loader`, what is told and logged 
 processes in `devices`.
 """
 
+import contextlib
 import dataclasses
 import math
 import time
@@ -19,7 +20,7 @@ import torch
 
 from paxray_lib.counting import check_targets, count_dataset, gather_counts
 from paxray_lib.dataset import SPLITS, PaxrayDataset
-from paxray_lib.devices import make_fabric, mean_over_processes, share_buffers
+from paxray_lib.devices import choose_precision, make_fabric, mean_over_processes, share_buffers
 from paxray_lib.images import Preprocessing
 from paxray_lib.labels import LabelSet
 from paxray_lib.launch import find_launch
@@ -27,8 +28,9 @@ from paxray_lib.loader import Batch, Normalize, TrainingBatches
 from paxray_lib.losses import dice_bce_coarse
 from paxray_lib.memory import step_bytes
 from paxray_lib.metrics import CONVENTIONS, Counts, dice, iou, mean_score
-from paxray_lib.model import PUBLISHED, AnatomySegmenter, build_model, load_model, read_extra, save_model
+from paxray_lib.model import PUBLISHED, AnatomySegmenter, build_model, find_device, load_model, read_extra, save_model
 from paxray_lib.resident import resident_bytes
+from paxray_lib.runfolder import lock
 from paxray_lib.trainconfig import (
     BEST,
     TrainConfig,
@@ -43,7 +45,11 @@ from paxray_lib.trainlog import TrainLog
 COMPILE_OPTIONS = {"kernels": {}, "graphs": {"mode": "reduce-overhead"}}
 
 
-class NotFinite(RuntimeError):
+class Stopped(RuntimeError):
+    """A training cannot go on, say for want of space; the message says why, and where it can be resumed."""
+
+
+class NotFinite(Stopped):
     """The loss became infinite or not a number; the message names step, files and the last good checkpoint."""
 
 
@@ -64,9 +70,11 @@ def fit(config: TrainConfig, resume: bool = False) -> Path:
     FileExistsError
         If the folder holds a training already and `resume` is not set.
     FileNotFoundError, ValueError
-        If the data or a setting is wrong.
+        If the data or a setting is wrong, or another process trains in the folder.
     NotFinite
         If the loss, or a weight when it would be saved, is not finite.
+    Stopped
+        If a file cannot be read or written once the training has begun.
     """
     return _Training(config, resume).run()
 
@@ -139,7 +147,8 @@ class _Training:
         if not resume:
             raise FileExistsError(f"{self.folder} holds a training already; resume it, or choose another run_dir")
         saved = read_extra(self.last)
-        check_resumable(saved, self.config, find_launch().world, self.last)
+        precision = choose_precision(self.config.precision, find_device(self.config.device))
+        check_resumable(saved, self.config, find_launch().world, precision, self.last)
         return saved
 
     def _set_up(self, saved: dict | None) -> None:
@@ -197,13 +206,18 @@ class _Training:
 
     def run(self) -> Path:
         config, state = self.config, self.state
-        with self.log:
+        alone = lock(self.folder, ".training") if self.fabric.is_global_zero else contextlib.nullcontext()
+        with alone, self.log:
             self._announce()
-            while state.epoch < config.epochs:
-                self._train_epoch()
-                due = state.epoch % config.val_every == 0 or state.epoch == config.epochs
-                self._finish_epoch(self._validate() if due else {})
-            self.log.write_metrics(state.rows)  # killed after the last checkpoint, a run may have left one row less
+            try:
+                while state.epoch < config.epochs:
+                    self._train_epoch()
+                    due = state.epoch % config.val_every == 0 or state.epoch == config.epochs
+                    self._finish_epoch(self._validate() if due else {})
+                self.log.write_metrics(state.rows)  # killed after the last checkpoint, a run may have left one row less
+            except (OSError, ValueError) as error:
+                place = f"after {state.epoch} epochs and {state.step} steps"
+                raise Stopped(f"stopped {place}: {error}; {self._last_good()}; --resume goes on") from error
         # The first process has written its files. They stay joined: under torchrun a second joining may hang.
         self.fabric.barrier()
         return self.folder
@@ -273,8 +287,10 @@ class _Training:
 
     def _not_finite(self, what: str, step: int) -> str:
         names = ", ".join(self.batches.names(*divmod(step, len(self.batches))))
-        good = f"the last good checkpoint is {self.last}" if self.last.is_file() else "no checkpoint was written yet"
-        return f"{what} at step {step} (images {names}); {good}"
+        return f"{what} at step {step} (images {names}); {self._last_good()}"
+
+    def _last_good(self) -> str:
+        return f"the last good checkpoint is {self.last}" if self.last.is_file() else "no checkpoint was written yet"
 
     def _check_weights(self) -> None:
         # a gradient may overflow although the loss does not, and the next loss, which tells, comes after a checkpoint
@@ -316,6 +332,7 @@ class _Training:
             "state": dataclasses.asdict(self.state),
             "config": plain(self.config),
             "processes": self.fabric.world_size,
+            "precision": self.fabric._precision.precision,
         }
         if path == self.last:
             self.log.flush()

@@ -19,7 +19,8 @@ from paxray_lib.model import PUBLISHED
 SCHEDULES = ("multistep", "onecycle")
 BEST = tuple(f"{score}_{convention}" for score in ("iou", "dice") for convention in CONVENTIONS)
 COMPILE = ("off", "kernels", "graphs")
-MAY_CHANGE = ("data_root", "run_dir", "epochs", "device", "workers", "compile", "save_every", "log_every")
+# The precision that a device gives is compared, not its name: "auto" means another one elsewhere
+MAY_CHANGE = ("data_root", "run_dir", "epochs", "device", "precision", "workers", "compile", "save_every", "log_every")
 
 
 @dataclass(frozen=True)
@@ -146,7 +147,7 @@ def plain(config: TrainConfig) -> dict:
     return json.loads(json.dumps(dataclasses.asdict(config)))
 
 
-def check_resumable(saved: Mapping, config: TrainConfig, processes: int, path: Path) -> None:
+def check_resumable(saved: Mapping, config: TrainConfig, processes: int, precision: str, path: Path) -> None:
     """Raise ValueError, naming each, if settings differ on which the result depends.
 
     `MAY_CHANGE` lists the others. `epochs` may grow, but not under the schedule "onecycle", whose rates depend on it
@@ -155,13 +156,15 @@ def check_resumable(saved: Mapping, config: TrainConfig, processes: int, path: P
     Parameters
     ----------
     saved : the `extra` of the checkpoint
-    config, processes : of the training that wants to go on
+    config, processes, precision : of the training that wants to go on; Fabric's name of the precision
     path : of the checkpoint, for the message
     """
     old, new = {**plain(TrainConfig()), **saved["config"]}, plain(config)
     changed = [f"{k} (was {old[k]!r}, is {new[k]!r})" for k in new if k not in MAY_CHANGE and old[k] != new[k]]
     if saved.get("processes", 1) != processes:
         changed.append(f"number of processes (was {saved.get('processes', 1)}, is {processes})")
+    if saved.get("precision", precision) != precision:
+        changed.append(f"precision (was {saved['precision']}, is {precision} on this device)")
     epochs = f"epochs (was {old['epochs']}, is {new['epochs']}"
     if new["epochs"] < old["epochs"]:
         changed.append(f"{epochs}; it may only grow)")

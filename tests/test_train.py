@@ -1,4 +1,5 @@
 import dataclasses
+import os
 import shutil
 from types import SimpleNamespace
 
@@ -10,8 +11,10 @@ import yaml
 from sampledata import small_training, write_tiny
 from test_dataset import rewrite
 from two_processes import freeze
+from typer.testing import CliRunner
 
 from paxray_lib import train
+from paxray_lib.cli import app
 from paxray_lib.evaluate import evaluate
 from paxray_lib.images import Preprocessing
 from paxray_lib.labels import LABELS, LabelSet
@@ -113,6 +116,45 @@ def test_weights_that_are_not_finite_reach_no_checkpoint(tiny, tmp_path, monkeyp
         fit(config)
     assert read_extra(tmp_path / "checkpoints/last.ckpt")["state"]["epoch"] == 1
     assert all(value.isfinite().all() for value in load_model(tmp_path / "checkpoints/last.ckpt").parameters())
+
+
+def test_a_full_disk_stops_the_training_which_goes_on_later(tiny, trained, tmp_path, monkeypatch):
+    save, saved = torch.save, []
+
+    def full(content, path):
+        saved.append(path)
+        if len(saved) > 2:  # best and last of the first epoch
+            raise RuntimeError("[enforce fail at inline_container.cc:672] . unexpected pos 25897920 vs 25897816")
+        save(content, path)
+
+    profile = tmp_path / "p.yaml"
+    profile.write_text(yaml.safe_dump(small_training(tiny, tmp_path / "run")))
+    with monkeypatch.context() as patch:
+        patch.setattr(torch, "save", full)
+        stopped = CliRunner().invoke(app, ["train", "--profile", str(profile)])
+    assert stopped.exit_code == 3
+    assert "stopped after 2 epochs and 0 steps: " in stopped.stderr
+    assert "is the disk full?" in stopped.stderr
+    assert "last.ckpt; --resume goes on" in stopped.stderr
+    assert CliRunner().invoke(app, ["train", "--profile", str(profile), "--resume"]).exit_code == 0
+    tables = [pd.read_csv(folder / "metrics.csv").drop(columns="seconds") for folder in (tmp_path / "run", trained)]
+    pd.testing.assert_frame_equal(*tables, check_exact=True)
+
+
+def test_two_trainings_do_not_work_in_one_folder(tiny, tmp_path, monkeypatch):
+    config, step = TrainConfig(**{**small_training(tiny, tmp_path), "epochs": 1}), train._Training._step
+    part = tmp_path / "checkpoints" / ".last.0.part.ckpt"
+
+    def meets_another(self, batches):
+        part.parent.mkdir(exist_ok=True)
+        part.touch()  # a checkpoint that this training is writing
+        with pytest.raises(ValueError, match=f"process {os.getpid()} is working in this folder"):
+            fit(config, resume=True)
+        assert part.exists()
+        step(self, batches)
+
+    monkeypatch.setattr(train._Training, "_step", meets_another)
+    fit(config)
 
 
 @pytest.mark.slow
