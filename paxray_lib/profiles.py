@@ -6,6 +6,7 @@ Which keys exist and of which type they are is the caller's to say, as a mapping
 
 import dataclasses
 import os
+import re
 import typing
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -76,7 +77,7 @@ def build_config(config_class: type, settings: Mapping[str, Any]) -> Any:
 def cast(value: Any, hint: Any, place: str) -> Any:
     """Return `value` as the type that `hint` asks for, as plain YAML data.
 
-    Numbers written as text are read (YAML takes 1e-3 for text), whole floats become int where int is asked for.
+    Numbers written as text are read, whole floats become int where int is asked for.
 
     Raises
     ------
@@ -107,7 +108,7 @@ def describe(hint: Any) -> str:
 
 def _read_yaml(path: Path) -> dict[str, Any]:
     try:
-        data = yaml.load(path.read_text(encoding="utf-8"), Loader=_UniqueKeyLoader)
+        data = yaml.load(path.read_text(encoding="utf-8"), Loader=_ProfileLoader)
     except FileNotFoundError:
         near = did_you_mean(path.name, [other.name for other in path.parent.glob("*.yaml")])
         raise FileNotFoundError(f"{path}: no such profile{near}") from None
@@ -122,8 +123,11 @@ def _read_yaml(path: Path) -> dict[str, Any]:
     return data
 
 
-class _UniqueKeyLoader(yaml.SafeLoader):
-    """SafeLoader that refuses a key that stands twice; PyYAML alone keeps the last one silently."""
+class _ProfileLoader(yaml.SafeLoader):
+    """SafeLoader that reads 5e-3 as a number, as YAML 1.2 does, and refuses a key that stands twice.
+
+    PyYAML alone takes 5e-3 for text, since it has no point, and keeps the last of two keys silently.
+    """
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict:
         keys = [self.construct_object(key, deep=True) for key, _ in node.value]
@@ -134,12 +138,16 @@ class _UniqueKeyLoader(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
 
+_EXPONENT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)[eE][-+]?[0-9]+$")
+_ProfileLoader.add_implicit_resolver("tag:yaml.org,2002:float", _EXPONENT, list("-+.0123456789"))
+
+
 def _parse_override(text: str) -> tuple[str, Any]:
     key, equals, value = text.partition("=")
     if not equals or not key.strip():
         raise ValueError(f"--set {text!r}: write it as key=value, such as epochs=3")
     try:
-        parsed = yaml.safe_load(value)
+        parsed = yaml.load(value, Loader=_ProfileLoader)
     except yaml.YAMLError:
         raise ValueError(f"--set {text!r}: the value is not readable as YAML") from None
     if isinstance(parsed, dict):

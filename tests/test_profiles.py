@@ -46,6 +46,19 @@ def test_profile_and_overrides_build_a_config(tmp_path):
     assert isinstance(config.data_root, Path)
 
 
+@pytest.mark.parametrize("text", ["5e-3", "5E-3", "5.e-3", "+.5e-2", "5.0e-3", "0.005"])
+def test_a_number_with_an_exponent_is_a_number_everywhere(tmp_path, text):
+    path = write(tmp_path, f"anything: {text}\nlearning_rate: {text}\nfew: [{text}, -{text.lstrip('+')}]\n")
+    assert read_profile(path) == {"anything": 0.005, "learning_rate": 0.005, "few": [0.005, -0.005]}
+    assert read_profile(path, [f"few={text}"], {**KNOWN, "few": None})["few"] == 0.005
+    assert read_profile(write(tmp_path, "")) == {}
+
+
+@pytest.mark.parametrize("text", ["'5e-3'", "e5", "5e", "1e-3x", "5e3frontal"])
+def test_text_that_looks_like_a_number_stays_text(tmp_path, text):
+    assert read_profile(write(tmp_path, f"anything: {text}\n")) == {"anything": text.strip("'")}
+
+
 def test_derived_fields_cannot_be_set():
     assert "derived" not in field_types(Config)
 
