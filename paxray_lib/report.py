@@ -41,6 +41,7 @@ _PRINT_STYLE = """<style>
 </style>
 """
 _INTERVAL = "_interval"
+_SMALL = (_INTERVAL, "labels_scored", "hd95_infinite_share")  # these stand below another value
 _PICTURES = 8
 _PICTURE_BYTES = 2_000_000
 
@@ -141,11 +142,12 @@ def _scores(path: Path) -> str:
     if not lines:
         return ""
     about = {key: value for key, value in summary.items() if not isinstance(value, dict)}
-    columns = list(dict.fromkeys(key for _, values in lines for key in values if not key.endswith(_INTERVAL)))
+    columns = list(dict.fromkeys(key for _, values in lines for key in values if not key.endswith(_SMALL)))
     rows = "".join(_score_row(name, values, columns) for name, values in lines)
     note = " · ".join(f"{html.escape(words(key))}: {_value(value)}" for key, value in about.items())
     known = any(key.endswith(_INTERVAL) for _, values in lines for key in values)
     note += " · small: 95 % intervals over patients" if known else ""
+    note += " · hd95 infinite: missed or invented" if any("hd95_median" in values for _, values in lines) else ""
     return table(rows, ("", *map(words, columns)), numbers=True) + (f'<p class="note">{note}</p>' if note else "")
 
 
@@ -159,9 +161,19 @@ def _leaves(value: Mapping[str, Any], name: str = "") -> Iterator[tuple[str, dic
 
 
 def _score_row(name: str, values: Mapping[str, Any], columns: list[str]) -> str:
-    texts = (_value(values.get(key), values.get(key + _INTERVAL) or ()) for key in columns)
-    cells = "".join(f'<td class="number">{text}</td>' for text in texts)
+    cells = "".join(f'<td class="number">{_score(values, key)}</td>' for key in columns)
     return f"<tr><td>{html.escape(name)}</td>{cells}</tr>"
+
+
+def _score(values: Mapping[str, Any], key: str) -> str:
+    """Return a value with what belongs to it below: an interval, the labels with a score, the infinite distances."""
+    value, share = values.get(key), values.get("hd95_infinite_share")
+    if key == "labels" and "labels_scored" in values:
+        return f"{value}<br><small>{values['labels_scored']} scored</small>"
+    if key == "hd95_median" and share is not None:
+        text = "infinite" if value is None else score_text(value)
+        return f"{text}<br><small>{share:.0%} infinite</small>"
+    return _value(value, values.get(key + _INTERVAL) or ())
 
 
 def _value(value: Any, ends: Sequence[float] = ()) -> str:

@@ -19,6 +19,7 @@ from paxray_lib.bootstrap import draw_weights, interval, mean_over_labels, patie
 from paxray_lib.dataset import read_datafile
 from paxray_lib.labels import LabelSet
 from paxray_lib.metrics import CONVENTIONS, Counts, dice, iou, mean_score
+from paxray_lib.tables import labels_scored
 
 SCORES = {f"{name}_{c}": (score, c) for name, score in (("iou", iou), ("dice", dice)) for c in reversed(CONVENTIONS)}
 """Column of a score: the function of counts, and the convention of its mean."""
@@ -153,9 +154,10 @@ def score_table(members: Sequence[Member]) -> pd.DataFrame:
     """Return one row a member, part and score.
 
     Columns: member; part ("overall", "frontal", "lateral", or a group of labels); score (iou_present, iou_published,
-    dice_present, dice_published); images, patients, labels (that went in); value; low, high (95 % interval);
-    difference, difference_low, difference_high (value less that of the first member with scores, and the interval of
-    that; NaN for that member itself, and where images, labels or masks are not the same).
+    dice_present, dice_published); images, patients, labels; labels_scored (those that the mean is over: of "present"
+    the labels that occur, of "published" all); value; low, high (95 % interval); difference, difference_low,
+    difference_high (value less that of the first member with scores, and the interval of that; NaN for that member
+    itself, and where images, labels or masks are not the same).
     """
     scored = [member for member in members if member.scored is not None]
     if not scored:
@@ -204,5 +206,6 @@ def _resampled_parts(scored: Scored) -> dict[tuple[str, str], tuple[float, np.nd
                 resampled = np.full_like(resampled, np.nan)
             patients = len(set(scored.cases[images].tolist()))
             about = {"images": int(images.sum()), "patients": patients, "labels": len(labels)}
+            about["labels_scored"] = labels_scored(chosen, convention)
             found[part, score] = (mean_score(chosen, convention), resampled, about)
     return found

@@ -82,11 +82,14 @@ def summarize(
 ) -> dict:
     """Return {"overall": scores, "views": {view: scores}, "groups": {group: scores}}.
 
-    Scores: images, patients, labels (how many went in); iou_published, iou_present, dice_published, dice_present,
-    precision_present, recall_present, with a surface nsd_present: means over images, then over labels; each with
-    NAME_interval, the two ends of its 95 % interval (None where a single patient has scores); with a surface
-    hd95_median: pixels, over all images and labels where the label is in prediction or target. A score without any
-    value is None, and so is an infinite one.
+    Scores: images, patients, labels; labels_scored (those that are in the prediction or target of an image: the means
+    of the convention "present" are over these, those of "published" over all; precision and recall may have fewer
+    still); iou_published, iou_present, dice_published, dice_present, precision_present, recall_present, with a surface
+    nsd_present: means over images, then over labels; each with NAME_interval, the two ends of its 95 % interval (None
+    where a single patient has scores). With a surface, over all images and labels where the label is in prediction or
+    target: hd95_median in pixels, and hd95_infinite_share, the share of them (0 to 1) where it is in one of the two
+    alone, which is an infinite distance. A score without any value is None. The median is None too where it is
+    infinite, that is where that share is a half or more.
     """
     views, cases = np.asarray(views), np.asarray(cases)
     groups = {group: [i for i, g in enumerate(labels.group) if g == group] for group in labels.groups}
@@ -115,6 +118,7 @@ def _resampled(scores: Mapping[str, np.ndarray], weights: np.ndarray) -> dict[st
 def _scores(scores, hd95, resampled, cases: np.ndarray, images: np.ndarray, labels: list[int]) -> dict:
     """Return the scores of some images (a boolean array) and labels (indices)."""
     result: dict = {"images": int(images.sum()), "patients": len(set(cases[images].tolist())), "labels": len(labels)}
+    result["labels_scored"] = labels_scored(scores["iou"][images][:, labels], "present")
     for column, (values, convention) in columns_of(scores).items():
         chosen = values[images][:, labels]
         result[column] = _plain(mean_score(chosen, convention))
@@ -122,8 +126,16 @@ def _scores(scores, hd95, resampled, cases: np.ndarray, images: np.ndarray, labe
         ends = interval(mean_over_labels(resampled[column][:, labels])) if enough else (np.nan, np.nan)
         result[f"{column}_interval"] = [_plain(end) for end in ends]
     if hd95 is not None:
-        result["hd95_median"] = _plain(median(hd95[images][:, labels]))
+        distances = hd95[images][:, labels]
+        known = distances[~np.isnan(distances)]
+        result["hd95_median"] = _plain(median(distances))
+        result["hd95_infinite_share"] = float(np.isinf(known).mean()) if len(known) else None
     return result
+
+
+def labels_scored(values: np.ndarray, convention: str) -> int:
+    """Return how many labels have a mean, of (N, L) scores by image and label with NaN where both sides are empty."""
+    return int((~np.isnan(per_label(values, convention))).sum())
 
 
 def _plain(value: float) -> float | None:
@@ -142,13 +154,15 @@ def median(values: np.ndarray) -> float:
 def score_frame(scores: Mapping) -> pd.DataFrame:
     """Return scores of `summarize` as a table for people: one row a score; value, low, high; NaN for none.
 
+    A median distance that is infinite, for which a summary has None, is infinite here.
+
     >>> score_frame({"images": 2, "iou_present": 0.5, "iou_present_interval": [0.25, 0.75], "nsd_present": None})
                  value   low  high
     iou_present    0.5  0.25  0.75
     nsd_present    NaN   NaN   NaN
     """
     rows = {
-        name: (value, *scores.get(f"{name}_interval", (None, None)))
+        name: (np.inf if _is_infinite(scores, name) else value, *scores.get(f"{name}_interval", (None, None)))
         for name, value in scores.items()
         if not isinstance(value, (list, int))
     }
@@ -159,7 +173,9 @@ def score_lines(scores: Mapping) -> list[str]:
     """Return lines of text for people from scores of `summarize`: a name, its value, and its interval.
 
     >>> score_lines({"images": 2, "iou_present": 0.5, "iou_present_interval": [0.25, 0.75], "nsd_present": None})
-    ['images           2', 'iou_present      0.5000 (95 % interval 0.2500 to 0.7500)', 'nsd_present      none']
+    ['images              2', 'iou_present         0.5000 (95 % interval 0.2500 to 0.7500)', 'nsd_present         none']
+    >>> score_lines({"hd95_median": None, "hd95_infinite_share": 0.5})[0]
+    'hd95_median         infinite: half of the outlines or more are missed or invented'
     """
     lines = []
     for name, value in scores.items():
@@ -168,5 +184,12 @@ def score_lines(scores: Mapping) -> list[str]:
         low, high = scores.get(f"{name}_interval", (None, None))
         ends = "" if low is None else f" (95 % interval {low:.4f} to {high:.4f})"
         text = "none" if value is None else str(value) if isinstance(value, int) else f"{value:.4f}"
-        lines.append(f"{name:16} {text}{ends}")
+        if _is_infinite(scores, name):
+            text = "infinite: half of the outlines or more are missed or invented"
+        lines.append(f"{name:19} {text}{ends}")
     return lines
+
+
+def _is_infinite(scores: Mapping, name: str) -> bool:
+    """Say whether a score is the median distance, and None in the summary because it is infinite."""
+    return name == "hd95_median" and scores[name] is None and (scores.get("hd95_infinite_share") or 0) >= 0.5

@@ -1,5 +1,7 @@
 """Scores and their intervals once more, by loops that leave no doubt, to check those of tables and pages."""
 
+import math
+
 import numpy as np
 
 PARTS = {  # of each score: what is divided by what, of the sums over the names
@@ -34,6 +36,21 @@ def slow_mean(known, images, labels):
 
 def slow_score(counts, images, labels, score):
     return slow_mean(image_scores(counts, score), images, labels)
+
+
+def slow_labels_scored(counts, images, labels, score):
+    """Return how many labels have a score in one of the images at least."""
+    known = image_scores(counts, score)
+    return sum(any(known[i, k] is not None for i in images) for k in labels)
+
+
+def slow_distances(counts, images, labels):
+    """Return the upper median of the distances of these images and labels, and the share of infinite ones, from 0 to 1;
+    None where there is no distance."""
+    known = sorted(x for i in images for k in labels if not math.isnan(x := float(counts["surface_hd95"][i, k])))
+    if not known:
+        return None, None
+    return known[len(known) // 2], sum(map(math.isinf, known)) / len(known)
 
 
 def slow_draws(cases):

@@ -145,7 +145,7 @@ def test_train_evaluate_predict(tiny, tmp_path):
     weights = tmp_path / "run/checkpoints/best.ckpt"
     out = paxray("evaluate", "--weights", weights, "--data-root", tiny, "--out", tmp_path / "e").stdout
     summary = json.loads((tmp_path / "e/summary.json").read_text())
-    assert f"iou_present      {summary['overall']['iou_present']:.4f}" in out
+    assert f"iou_present         {summary['overall']['iou_present']:.4f}" in out
 
     (tmp_path / "in").mkdir()
     Image.fromarray(np.zeros((50, 70), np.uint8)).save(tmp_path / "in/x.png")

@@ -7,7 +7,7 @@ import re
 import numpy as np
 import pytest
 from sampledata import random_evaluation
-from slowscores import slow_draws, slow_interval, slow_resamples, slow_score
+from slowscores import slow_distances, slow_draws, slow_interval, slow_labels_scored, slow_resamples, slow_score
 
 from paxray_lib import report, runfolder
 from paxray_lib.labels import LABELS as LABELS_OF_PAXRAY
@@ -51,10 +51,14 @@ def test_every_score_and_interval_is_that_of_the_counts(run_dir):
         images = [i for i in range(12) if view in (None, counts["views"][i])]
         labels = [k for k in range(6) if groups.get(name) in (None, LABELS.group[k])]
         about = len(images), len({counts["cases"][i] for i in images}), len(labels)
+        scored = slow_labels_scored(counts, images, labels, "iou_present")
+        assert cells["labels"][1] == f"{scored} scored"
         assert tuple(int(cells.pop(key)[0]) for key in ("images", "patients", "labels")) == about
-        distances = sorted(x for x in counts["surface_hd95"][np.ix_(images, labels)].ravel() if not np.isnan(x))
-        upper = distances[len(distances) // 2]
-        assert cells.pop("hd95 median") == (f"{upper:.3f}" if np.isfinite(upper) else "–", None)
+        upper, share = slow_distances(counts, images, labels)
+        assert cells.pop("hd95 median") == (
+            f"{upper:.3f}" if np.isfinite(upper) else "infinite",
+            f"{share:.0%} infinite",
+        )
         for score in SCORES:
             text, small = cells.pop(score.replace("_", " ").replace("iou", "IoU").replace("dice", "Dice"))
             assert text == f"{slow_score(counts, images, labels, score):.3f}"
@@ -115,7 +119,8 @@ def test_nothing_is_cut_on_paper(run_dir, paper):
     arrays = {name: np.full((4, 166), k) for k, name in enumerate(("tp", "fp", "fn"), 3)}
     summary = summarize(Counts(**arrays), LABELS_OF_PAXRAY, ["frontal", "lateral"] * 2, ["a", "a", "b", "b"])
     for part in (summary["overall"], *summary["groups"].values()):  # as an evaluation with boundary scores has them
-        part |= {"nsd_present": 0.5, "nsd_present_interval": [0.4, 0.6], "hd95_median": 12.345}
+        part |= {"nsd_present": 0.5, "nsd_present_interval": [0.4, 0.6]}
+        part |= {"hd95_median": None, "hd95_infinite_share": 0.625}
     (run_dir / "evaluation/summary.json").write_text(json.dumps(summary))
     index = report.write_index(run_dir, {"state": "done", "start": runfolder.now(), "steps": []})
     for path in (index, page):

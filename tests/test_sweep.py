@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 import yaml
 from sampledata import ROOT
-from slowscores import slow_draws, slow_interval, slow_resamples, slow_score
+from slowscores import slow_draws, slow_interval, slow_labels_scored, slow_resamples, slow_score
 
 from paxray_lib import runfolder, sweeppage, sweepscores
 from paxray_lib.labels import LabelSet
@@ -273,6 +273,8 @@ def check_numbers(folder, names):
         labels = [k for k, group in enumerate(LABELS.group) if row["part"] in ("overall", "frontal", "lateral", group)]
         about = len(images), len({cases[i] for i in images}), len(labels)
         assert (row["images"], row["patients"], row["labels"]) == about
+        scored = slow_labels_scored(counts[row["member"]], images, labels, row["score"])
+        assert row["labels_scored"] == line["labels_scored"] == scored
         value = slow_score(counts[row["member"]], images, labels, row["score"])
         resampled = slow_resamples(counts[row["member"]], draws, images, labels, row["score"])
         low, high = slow_interval(resampled)

@@ -8,12 +8,14 @@ import pandas as pd
 import pytest
 import torch
 from sampledata import random_evaluation
-from slowscores import slow_draws, slow_interval, slow_resamples, slow_score
+from slowscores import slow_distances, slow_draws, slow_interval, slow_labels_scored, slow_resamples, slow_score
 
 from paxray_lib import bootstrap
 from paxray_lib.evaluate import Evaluation
 from paxray_lib.labels import LabelSet
-from paxray_lib.metrics import counts, dice, iou, precision, recall
+from paxray_lib.metrics import Counts, counts, dice, iou, precision, recall
+from paxray_lib.surface import Surface
+from paxray_lib.tables import score_frame, score_lines, summarize
 
 
 @pytest.fixture(scope="module")
@@ -32,11 +34,6 @@ def data(folder):
 @pytest.fixture(scope="module")
 def draws(data):
     return list(slow_draws(data["cases"].tolist()))
-
-
-def upper_median(values):
-    values = sorted(value for value in values if not math.isnan(value))
-    return values[len(values) // 2] if values else None
 
 
 COLUMNS = (
@@ -61,7 +58,7 @@ def test_every_entry_of_per_label_csv(folder, data, draws):
             "missed": sum(a + b > 0 and a + c == 0 for a, b, c in zip(tp, fn, fp, strict=True)),
             "invented": sum(a + b == 0 and a + c > 0 for a, b, c in zip(tp, fn, fp, strict=True)),
             "pixels": sum(tp) + sum(fn),
-            "hd95_median": upper_median(data["surface_hd95"][:, k]),
+            "hd95_median": slow_distances(data, images, [k])[0],
         }
         expected |= {column: slow_score(data, images, [k], column) for column in COLUMNS}
         for column in ("iou_present", "dice_present", "nsd_present"):
@@ -84,11 +81,13 @@ def plain(value):
 def expected_scores(data, draws, images, labels):
     patients = {data["cases"][i] for i in images}
     scores = {"images": len(images), "patients": len(patients), "labels": len(labels)}
+    scores["labels_scored"] = slow_labels_scored(data, images, labels, "iou_present")
     for column in COLUMNS:
         scores[column] = slow_score(data, images, labels, column)
         ends = slow_interval(slow_resamples(data, draws, images, labels, column))
         scores[f"{column}_interval"] = list(ends)
-    return {**scores, "hd95_median": plain(upper_median(data["surface_hd95"][np.ix_(images, labels)].ravel()))}
+    middle, infinite = slow_distances(data, images, labels)
+    return {**scores, "hd95_median": plain(middle), "hd95_infinite_share": infinite}
 
 
 def test_every_entry_of_summary_json(folder, data, draws):
@@ -115,12 +114,34 @@ def test_every_entry_of_summary_json(folder, data, draws):
     assert set(summary["groups"]) == set(groups)
     assert set(summary["views"]) == {"frontal", "lateral"}
     assert summary["groups"]["ribs"]["iou_present_interval"] == [None, None]  # of one patient
+    assert (summary["overall"]["labels"], summary["overall"]["labels_scored"]) == (6, 5)  # one is never present
     places = [(summary["overall"], expected["overall"])]
     places += [(summary[part][name], expected[part][name]) for part in ("views", "groups") for name in expected[part]]
     for found, wanted in places:
         assert set(found) == set(wanted)
         for key, value in wanted.items():
             assert found[key] == (value if value is None or value == [None, None] else pytest.approx(value)), key
+
+
+@pytest.mark.parametrize(("found", "median", "text"), [(2, None, "infinite: half"), (3, 1.0, "1.0000")])
+def test_a_median_distance_that_is_infinite_is_told_from_none(found, median, text):
+    here = np.arange(4)[:, None] < found
+    distances = Surface(np.where(here, 4, 0), np.where(here, 4, 2), np.where(here, 1.0, np.inf))
+    pixels = Counts(np.where(here, 5, 0), np.zeros((4, 1), int), np.where(here, 0, 5))
+    scores = summarize(pixels, LabelSet(["heart"]), ["frontal"] * 4, list("abcd"), distances)["overall"]
+    assert (scores["hd95_median"], scores["hd95_infinite_share"]) == (median, 1 - found / 4)
+    (line,) = [line for line in score_lines(scores) if line.startswith("hd95_median")]
+    assert line.split(maxsplit=1)[1].startswith(text)
+    assert score_frame(scores).loc["hd95_median", "value"] == (np.inf if median is None else median)
+
+
+def test_without_an_outline_there_is_no_median_distance():
+    nothing = Counts(*np.zeros((3, 2, 1), int))
+    surface = Surface(*np.zeros((2, 2, 1), int), np.full((2, 1), np.nan))
+    scores = summarize(nothing, LabelSet(["heart"]), ["frontal"] * 2, list("ab"), surface)["overall"]
+    assert (scores["labels_scored"], scores["hd95_median"], scores["hd95_infinite_share"]) == (0, None, None)
+    assert "hd95_median         none" in score_lines(scores)
+    assert np.isnan(score_frame(scores).loc["hd95_median", "value"])
 
 
 def test_what_is_read_again_gives_the_same_tables(folder):
