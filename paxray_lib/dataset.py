@@ -4,8 +4,8 @@
      "train": [{"image": "images/x.png", "target": "labels/x.npy"}, ...], "val": [...], "test": [...]}
 
 Paths are relative to the data root. A target may be absent. An item may name its "view" and "case"; otherwise both come
-from the file stem, `<case>frontal` or `<case>lateral`. A packed file beside a `.npy` target, of the same stem, is read
-in its place. Other top-level keys are kept and ignored.
+from the file stem, `<case>frontal` or `<case>lateral`, or else the view from the header of a DICOM image. A packed file
+beside a `.npy` target, of the same stem, is read in its place. Other top-level keys are kept and ignored.
 """
 
 import json
@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from paxray_lib.common import atomic_write, did_you_mean
-from paxray_lib.images import case_of, read_image, view_of
+from paxray_lib.images import Image, case_of, read_image, read_view, view_of
 from paxray_lib.labels import LabelSet
 from paxray_lib.masks import PackedMasks
 
@@ -26,7 +26,8 @@ SPLITS = ("train", "val", "test")
 
 @dataclass(frozen=True)
 class Entry:
-    """One image of a split: paths relative to the data root, patient case, and view ("frontal", "lateral" or None)."""
+    """One image of a split: paths relative to the data root, patient case, and view ("frontal", "lateral" or None, as
+    far as the data file and the name say it; `Datafile.view` asks the image too)."""
 
     image: str
     target: str | None
@@ -70,6 +71,18 @@ class Datafile:
         listed = self.root / entry.target
         packed = listed.with_suffix(".pxm")
         return packed if packed.is_file() else listed
+
+    def view(self, entry: Entry, image: Image | None = None) -> str | None:
+        """Return the view of an entry, "frontal", "lateral" or None: that of the entry, or else of its image file.
+
+        Parameters
+        ----------
+        entry : one of `splits`
+        image : its image, if it has been read; otherwise the file is asked, without decoding it
+        """
+        if entry.view is not None:
+            return entry.view
+        return read_view(self.root / entry.image) if image is None else image.view
 
 
 @dataclass(frozen=True)
@@ -233,7 +246,8 @@ class PaxrayDataset(Sequence):
             raise ValueError(
                 f"{entry.target}: masks of {masks.shape[1:]} do not fit {entry.image} of {image.pixels.shape}"
             )
-        return Sample(image.pixels, masks, path.stem, entry.case, entry.view or image.view, image.spacing_mm)
+        view = self.datafile.view(entry, image)
+        return Sample(image.pixels, masks, path.stem, entry.case, view, image.spacing_mm)
 
 
 @dataclass(frozen=True)

@@ -68,6 +68,15 @@ def decode(data: bytes, path: Path, max_pixels: int) -> tuple[np.ndarray, tuple[
         raise ValueError(f"{path}: DICOM that cannot be read ({reason}); fetch or export it again") from error
 
 
+def view_in_header(data: bytes, path: Path) -> str | None:
+    """Return "frontal", "lateral" or None from the bytes of a DICOM file, whose pixels are not decoded; `path` is named
+    in the ValueError for a header that cannot be read."""
+    try:
+        return _view(_parse(data))
+    except _BROKEN as error:
+        raise ValueError(f"{path}: DICOM that cannot be read ({error}); fetch or export it again") from error
+
+
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
     """Keep back warnings of pydicom about what it repairs or misses; what matters here becomes an error.

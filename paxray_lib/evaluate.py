@@ -246,7 +246,8 @@ def published_table(summary: dict) -> pd.DataFrame:
 
 def image_table(dataset: PaxrayDataset) -> pd.DataFrame:
     """Return image, case and view ("unknown" where it is) of each sample."""
-    rows = [(entry.image, entry.case, entry.view or "unknown") for entry in dataset.entries]
+    view = dataset.datafile.view
+    rows = [(entry.image, entry.case, view(entry) or "unknown") for entry in dataset.entries]
     return pd.DataFrame(rows, columns=["image", "case", "view"])
 
 

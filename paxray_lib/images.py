@@ -154,6 +154,18 @@ def read_image(path: str | os.PathLike) -> Image:
     return Image(_to_unit(pixels), spacing_mm, view or view_of(path))
 
 
+def read_view(path: str | os.PathLike) -> str | None:
+    """Return the view of an image file as `read_image` finds it, without decoding pixels; errors as there."""
+    path = Path(path)
+    data = _read_bytes(path)
+    if data.startswith((_PNG, _JPEG)):
+        return view_of(path)
+
+    from paxray_lib import dicom
+
+    return dicom.view_in_header(data, path) or view_of(path)
+
+
 def _read_bytes(path: Path) -> bytes:
     if path.is_dir():
         raise ValueError(f"{path}: a folder, but one image file is needed")

@@ -12,13 +12,19 @@ from dataclasses import dataclass, field
 import numpy as np
 import pandas as pd
 
-from paxray_lib.common import map_ahead, progress
+from paxray_lib.common import did_you_mean, map_ahead, progress
 from paxray_lib.dataset import Datafile, Entry
 from paxray_lib.images import read_image
 from paxray_lib.labels import LabelSet
 from paxray_lib.masks import PackedMasks
 
 VIEWS = ("frontal", "lateral")
+
+
+def check_view(view: str) -> None:
+    """Raise ValueError for an unknown view."""
+    if view not in VIEWS:
+        raise ValueError(f"unknown view {view!r}{did_you_mean(str(view), VIEWS)} (one of {', '.join(VIEWS)})")
 
 
 @dataclass(frozen=True)
@@ -185,11 +191,11 @@ def _look_ahead(data: Datafile, entries: list[tuple[str, Entry]]) -> Iterator[_I
 def _look(data: Datafile, split: str, entry: Entry) -> _Item:
     row = {"split": split, "image": entry.image, "target": entry.target, "case": entry.case, "view": entry.view}
     item = _Item({**row, "masks": False, "image_hash": None, "mask_hash": None})
-    if entry.view is None:
+    pixels = _look_at_image(data, entry, item)
+    if item.row["view"] is None:
         item.found(
             "warning", entry.image, "unknown view: the name ends neither in 'frontal' nor 'lateral'; never flipped"
         )
-    pixels = _look_at_image(data, entry, item)
     masks = _read_masks(data, split, entry, item)
     if masks is None:
         return item
@@ -208,10 +214,11 @@ def _look(data: Datafile, split: str, entry: Entry) -> _Item:
 
 def _look_at_image(data: Datafile, entry: Entry, item: _Item) -> np.ndarray | None:
     try:
-        pixels = read_image(data.root / entry.image).pixels
+        image = read_image(data.root / entry.image)
     except (ValueError, OSError) as error:
         item.found("error", entry.image, _reason(error, entry.image))
         return None
+    item.row["view"], pixels = data.view(entry, image), image.pixels
     if pixels.min() == pixels.max():
         item.found("warning", entry.image, f"every pixel has the same value, {pixels.flat[0]:.3g}")
     names = ("height", "width", "mean", "spread", "black", "white", "image_hash")

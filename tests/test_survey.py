@@ -1,11 +1,16 @@
+import json
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from sampledata import write_tiny
 from scipy import ndimage
+from test_outputs import write_xray
 
-from paxray_lib.dataset import read_datafile
+from paxray_lib.dataset import PaxrayDataset, read_datafile
+from paxray_lib.evaluate import image_table
 from paxray_lib.labels import LABELS, LabelSet
 from paxray_lib.masks import PackedMasks
 from paxray_lib.survey import moments, take_survey, tree_pairs
@@ -61,6 +66,24 @@ def test_a_survey_has_the_images_in_the_order_of_the_file(tiny, survey):
     assert survey.shared["frontal"][3, 9] == (frontal[:, 3] & frontal[:, 9]).sum()
     assert not survey.shared["unknown"].any()
     assert survey.findings == []
+
+
+def test_the_view_of_an_image_that_its_header_alone_says(tmp_path):
+    write_tiny(tmp_path)
+    content = json.loads((tmp_path / "paxray.json").read_text())
+    for number, tags in enumerate(({"ViewPosition": "PA"}, {"ViewPosition": "LL"}, {})):
+        write_xray(tmp_path / f"images/{number}.dcm", (48, 48), **tags)
+        content["test"][number]["image"] = f"images/{number}.dcm"
+    (tmp_path / "paxray.json").write_text(json.dumps(content))
+    test, found = PaxrayDataset(tmp_path, split="test"), take_survey(read_datafile(tmp_path))
+    views = ["frontal", "lateral", None, "lateral"]
+    assert [entry.view for entry in test.entries] == [None, None, None, "lateral"]
+    assert [test.datafile.view(entry) for entry in test.entries] == views
+    assert [sample.view for sample in test] == views
+    images = found.images[found.images["split"] == "test"]
+    assert images["view"].fillna("unknown").tolist() == ["frontal", "lateral", "unknown", "lateral"]
+    assert [(f.where, f.message.partition(":")[0]) for f in found.findings] == [("images/2.dcm", "unknown view")]
+    assert image_table(test)["view"].tolist() == ["frontal", "lateral", "unknown", "lateral"]
 
 
 def test_fingerprints_are_those_of_the_pixels(survey):
