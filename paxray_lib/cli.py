@@ -223,6 +223,9 @@ def predict(
     mirror: Mirror = False,
     close_tree: CloseTree = False,
     measure: Annotated[bool, typer.Option("--measure", help="Cardiothoracic ratio, ... to measurements.csv.")] = False,
+    view: Annotated[
+        str | None, typer.Option(help="frontal or lateral: of images that do not say theirs by header or name.")
+    ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Make outputs again that are there.")] = False,
     batch_size: Annotated[
         int | None, typer.Option(min=1, help="Images that pass through the network together; default 1, on a GPU 8.")
@@ -234,7 +237,7 @@ def predict(
 
     The same command again goes on where a stopped one was, and tries again what failed.
     """
-    from paxray_lib.measure import check_measurable, measure_predictions
+    from paxray_lib.measure import check_measurable, measure_predictions, without_view
     from paxray_lib.model import load_model
     from paxray_lib.predict import Stopped
     from paxray_lib.predict import predict as run_prediction
@@ -244,7 +247,7 @@ def predict(
         check_measurable(format)
     names = [name for name in labels.split(",") if name.strip()] or None
     model = load_model(weights, local_device(device))
-    settings = (format, threshold, names, batch_size, mirror, overwrite, precision, close_tree)
+    settings = (format, threshold, names, batch_size, mirror, overwrite, precision, close_tree, view)
     with joined():
         try:
             report = run_prediction(model, images, out, *settings)
@@ -254,7 +257,9 @@ def predict(
         if is_first():
             _say_predicted(report, failed, out)
             if measure:
-                measure_predictions(out, report)
+                unknown = without_view(measure_predictions(out, report, view))
+                if unknown:
+                    say(f"{unknown} images of unknown view: no widths measured; say --view frontal or --view lateral")
     return SOME_FAILED if len(failed) else DONE
 
 

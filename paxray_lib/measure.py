@@ -1,7 +1,9 @@
 """Measurements in masks of a chest X-ray: the cardiothoracic ratio, sizes of lungs and heart, rotation, inspiration.
 
-Widths are horizontal and heights vertical, from the first to the last pixel. A measurement is NaN where its anatomy is
-missing; all but areas and heights are NaN unless the view is frontal.
+Widths are horizontal and heights vertical, from the first to the last pixel. So that a few stray pixels do not move
+them, all that is no area is measured in the large parts of a mask: those of its 8-connected parts, of each lung by
+itself, that have at least a tenth of the pixels of the largest one. A measurement is NaN where its anatomy is missing;
+all but areas and heights are NaN unless the view is frontal.
 
     ctr               heart_width / thorax_width, the cardiothoracic ratio (C. S. Danzer, The cardiothoracic ratio: an
                       index of cardiac enlargement, Am. J. Med. Sci. 157, 513, 1919). In adults, standing, exposed from
@@ -11,7 +13,7 @@ missing; all but areas and heights are NaN unless the view is frontal.
     thorax_width      greatest internal diameter of the thorax: in the row in which the outer borders of the lungs are
                       farthest apart
     heart_height, lung_right_height, lung_left_height    from the first row to the last
-    heart_area, lung_right_area, lung_left_area, lung_area    pixels of the mask; `lung_area` is that of both lungs
+    heart_area, lung_right_area, lung_left_area, lung_area    all pixels of the mask; `lung_area` is that of both lungs
                       together, where they overlap counted once, and NaN if one of them is missing
     heart_to_spine    horizontal distance of the heart's centroid from the centre line of the spine (a straight line,
                       fitted to the middle of the spine in each row); positive to the patient's left
@@ -35,14 +37,16 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
+import cv2
 import numpy as np
 import pandas as pd
 
 from paxray_lib.common import atomic_write, map_ahead, progress
-from paxray_lib.images import read_image
+from paxray_lib.dataset import PaxrayDataset
+from paxray_lib.images import read_image, read_view
 from paxray_lib.labels import LabelSet
 from paxray_lib.masks import PackedMasks
-from paxray_lib.survey import Moments, moments
+from paxray_lib.survey import Moments, check_view, moments
 
 WIDTHS = ("heart_width", "thorax_width", "heart_to_spine", "airways_to_spine", "ribs_to_spine")
 HEIGHTS = ("heart_height", "lung_right_height", "lung_left_height")
@@ -50,6 +54,7 @@ AREAS = ("heart_area", "lung_right_area", "lung_left_area", "lung_area")
 COUNTS = ("ribs_anterior", "ribs_posterior")
 MEASUREMENTS = "measurements.csv"
 _RIBS = range(1, 13)
+_SMALL = 10  # a part with less than one pixel for so many of the largest part
 _WRITE_EVERY_S = 5.0
 
 
@@ -100,7 +105,7 @@ def measure(masks: PackedMasks, view: str | None, spacing_mm: tuple[float, float
 
 def find_lines(masks: PackedMasks, view: str | None) -> dict[str, Line]:
     """Return the line of each width and height that can be measured; widths in frontal images alone."""
-    heart, right, left = (_plane(masks, name) for name in ("heart", "lung_right", "lung_left"))
+    heart, right, left = (_large_parts(masks, name) for name in ("heart", "lung_right", "lung_left"))
     lines = {"heart_height": _height(heart), "lung_right_height": _height(right), "lung_left_height": _height(left)}
     if view == "frontal":
         lines["heart_width"] = _extent(heart)
@@ -113,6 +118,14 @@ def _plane(masks: PackedMasks, name: str) -> np.ndarray:
     """Return the (H, W) bool mask of a label, empty if the label is not in the set."""
     known = name in masks.labels.names
     return masks.select(masks.labels.index(name)).unpack().any(axis=0) if known else np.zeros(masks.shape[1:], bool)
+
+
+def _large_parts(masks: PackedMasks, name: str) -> np.ndarray:
+    """Return the (H, W) bool mask of a label without parts that are small beside its largest one."""
+    plane = _plane(masks, name)
+    _, parts, found, _ = cv2.connectedComponentsWithStats(plane.view(np.uint8), connectivity=8)
+    pixels = found[:, cv2.CC_STAT_AREA] * (np.arange(len(found)) > 0)  # part 0 is what is outside
+    return (pixels * _SMALL >= max(1, pixels.max()))[parts]
 
 
 def _bounds(flags: np.ndarray) -> tuple[int, int]:
@@ -147,7 +160,7 @@ def _widest_row(mask: np.ndarray) -> Line:
 def spine_line(masks: PackedMasks) -> np.ndarray | None:
     """Return (slope, intercept) of the spine's centre line, column = slope * row + intercept in pixel edges; None
     without a spine."""
-    spine = _plane(masks, "spine")
+    spine = _large_parts(masks, "spine")
     rows = np.flatnonzero(spine.any(axis=1))
     if len(rows) < 2:
         return None
@@ -159,7 +172,7 @@ def _distances_to_spine(masks: PackedMasks, heart: np.ndarray) -> dict[str, Line
     line = spine_line(masks)
     if line is None:
         return {}
-    airways = _plane(masks, "airways")
+    airways = _large_parts(masks, "airways")
     if airways.any():
         top, bottom = _bounds(airways.any(axis=1))
         airways[-(-(top + bottom) // 2) :] = False
@@ -178,7 +191,7 @@ def _centroid(mask: np.ndarray) -> tuple[float, float] | None:
 def _middle_of_ribs(masks: PackedMasks) -> tuple[float, float] | None:
     middles = []
     for number in range(2, 7):
-        ends = [_centroid(_plane(masks, f"rib_{side}_anterior_{number}")) for side in ("left", "right")]
+        ends = [_centroid(_large_parts(masks, f"rib_{side}_anterior_{number}")) for side in ("left", "right")]
         if None not in ends:
             middles.append(np.mean(ends, axis=0))
     return tuple(np.mean(middles, axis=0).tolist()) if middles else None
@@ -198,7 +211,7 @@ def _indices(masks: PackedMasks, name: str) -> list[int]:
 
 
 def _ribs_above(masks: PackedMasks, found: Moments, name: str, view: str | None) -> float:
-    dome = _plane(masks, "hemidiaphragm_right")
+    dome = _large_parts(masks, "hemidiaphragm_right")
     ribs = [i for n in _RIBS for i in _indices(masks, f"rib_right_{name.removeprefix('ribs_')}_{n}")]
     if view != "frontal" or not dome.any() or not found.areas[ribs].any():
         return math.nan
@@ -225,25 +238,33 @@ def check_measurable(format: str) -> None:
         raise ValueError("outputs of the format dicom-seg cannot be measured; use packed, npy or coco")
 
 
-def measure_predictions(out: str | os.PathLike, report: pd.DataFrame) -> pd.DataFrame:
+def measure_predictions(
+    out: str | os.PathLike, report: pd.DataFrame, view: str | Mapping[str, str | None] | None = None
+) -> pd.DataFrame:
     """Measure the outputs of `predict`, and write `measurements.csv` into their folder, one row an input.
 
     Parameters
     ----------
     out : folder of the predictions
     report : what `predict` returned
+    view : "frontal" or "lateral" for the images that do not say theirs by header or name; or {file: view} of what is
+        known better than that, as of the entries of a data set
 
     Returns
     -------
     DataFrame
         file, output, view, and the columns of `measure`; all of them empty for an input without an output. Rows of an
-        earlier call are kept where their output is older than the table.
+        earlier call are kept where their output is older than the table and the view is the same.
 
     Raises
     ------
     ValueError
-        If the outputs are of a format that cannot be read back (dicom-seg), or damaged.
+        If the outputs are of a format that cannot be read back (dicom-seg), or damaged, or a view is unknown.
     """
+    views = view if isinstance(view, Mapping) else {}
+    default = None if isinstance(view, Mapping) else view
+    for name in {*views.values(), default} - {None}:
+        check_view(name)
     out = Path(out)
     settings = json.loads((out / "settings.json").read_text(encoding="utf-8"))
     check_measurable(settings["format"])
@@ -251,8 +272,17 @@ def measure_predictions(out: str | os.PathLike, report: pd.DataFrame) -> pd.Data
     known = _known_rows(out)
     rows = []
     written = time.monotonic()
+
+    def row_of(place: tuple[str, str]) -> dict:
+        file, output = place
+        if not output:
+            return {"file": file}
+        seen = views.get(file) or read_view(file) or default
+        row = known.get(place)
+        return row if row and row["view"] == seen else _measured(out, labels, file, output, seen)
+
     places = [(row.file, row.output) for row in report.itertuples()]
-    work = map_ahead(lambda place: known.get(place) or _measured(out, labels, *place), places)
+    work = map_ahead(row_of, places)
     for row in progress(work, "measuring", len(places)):
         rows.append(row)
         if time.monotonic() - written > _WRITE_EVERY_S:
@@ -268,6 +298,8 @@ def _known_rows(out: Path) -> dict[tuple[str, str], dict]:
         return {}
     table, made = pd.read_csv(path, keep_default_na=False, na_values=[""]), path.stat().st_mtime_ns
     rows = table[table["output"].notna()].to_dict("records")
+    for row in rows:
+        row["view"] = None if pd.isna(row["view"]) else row["view"]
     return {(row["file"], row["output"]): row for row in rows if _is_older(out / row["output"], made)}
 
 
@@ -275,12 +307,9 @@ def _is_older(path: Path, than_ns: int) -> bool:
     return path.is_file() and path.stat().st_mtime_ns < than_ns
 
 
-def _measured(out: Path, labels: LabelSet, file: str, output: str) -> dict:
-    if not output:
-        return {"file": file}
-    image = read_image(file)
+def _measured(out: Path, labels: LabelSet, file: str, output: str, view: str | None) -> dict:
     masks = PackedMasks.read(out / output, labels)
-    return {"file": file, "output": output, "view": image.view, **measure(masks, image.view, image.spacing_mm)}
+    return {"file": file, "output": output, "view": view, **measure(masks, view, read_image(file).spacing_mm)}
 
 
 def _write(out: Path, rows: list[dict]) -> pd.DataFrame:
@@ -289,3 +318,46 @@ def _write(out: Path, rows: list[dict]) -> pd.DataFrame:
     with atomic_write(out / MEASUREMENTS) as path:
         table.to_csv(path, index=False, float_format="%.6g")
     return table
+
+
+def without_view(table: pd.DataFrame) -> int:
+    """Return how many outputs in a table of `measure_predictions` have no known view, and so no widths."""
+    return int((table["output"].notna() & table["view"].isna()).sum())
+
+
+# -- against the reference masks
+
+
+def ctr_pairs(measured: pd.DataFrame, dataset: PaxrayDataset) -> pd.DataFrame:
+    """Return the cardiothoracic ratio in predicted masks beside that in a data set's own masks.
+
+    Parameters
+    ----------
+    measured : from `measure_predictions`
+    dataset : the split that the measured images may be of
+
+    Returns
+    -------
+    DataFrame
+        One row for each measured frontal image of the split with masks: image (its name), true, predicted, error
+        (predicted less true); NaN where there is no heart or lung. Empty for images that are not of the split.
+    """
+    done = measured[measured["output"].notna()]
+    found = dict(zip(done["file"], done["ctr"], strict=True))
+    rows = []
+    for i, entry in enumerate(dataset.entries):
+        file = str(dataset.image_path(i))
+        if file in found and entry.target and dataset.datafile.view(entry) == "frontal":
+            true, predicted = measure(dataset.masks(i), "frontal")["ctr"], found[file]
+            rows.append((Path(file).name, true, predicted, predicted - true))
+    return pd.DataFrame(rows, columns=["image", "true", "predicted", "error"])
+
+
+def agreement(pairs: pd.DataFrame) -> dict[str, float]:
+    """Return images (with both values), bias (mean error) and mean_absolute_error of pairs from `ctr_pairs`.
+
+    >>> agreement(pd.DataFrame({"error": [0.25, -0.5, math.nan]}))
+    {'images': 2, 'bias': -0.125, 'mean_absolute_error': 0.375}
+    """
+    errors = pairs["error"].dropna()
+    return {"images": len(errors), "bias": float(errors.mean()), "mean_absolute_error": float(errors.abs().mean())}

@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
+from paxray_lib.measure import agreement
 from paxray_lib.plots import GROUP_COLORS, new_figure
 
 _BLUE, _ORANGE = "#2f7ebc", "#e0672a"
@@ -91,4 +92,28 @@ def plot_differences(table: pd.DataFrame, xlabel: str) -> Figure:
     axis.set_yticks(places, [name.replace("_", " ") for name in table["name"]])
     axis.set(xlabel=xlabel, ylim=(len(table) - 0.5, -0.5))
     axis.spines[["top", "right", "left"]].set_visible(False)
+    return figure
+
+
+def plot_agreement(pairs: pd.DataFrame, name: str) -> Figure:
+    """A measurement in predicted masks over the same in the reference masks: one dot an image, a line where both agree.
+
+    Parameters
+    ----------
+    pairs : DataFrame
+        From `measure.ctr_pairs`: true, predicted, error.
+    name : what was measured, with its unit if it has one
+    """
+    figure = new_figure(4.6, 4.4)
+    axis, known = figure.subplots(), pairs.dropna()
+    values = known[["true", "predicted"]].to_numpy()
+    low, high = (values.min(), values.max()) if len(values) else (0, 1)
+    ends = [low - 0.05 * (high - low) - 0.01, high + 0.05 * (high - low) + 0.01]
+    axis.plot(ends, ends, color="#555555", linestyle="--", linewidth=1)
+    axis.scatter(known["true"], known["predicted"], s=18, color=_BLUE, alpha=0.7)
+    axis.set(xlim=ends, ylim=ends, aspect="equal", xlabel=f"{name}, reference masks", ylabel=f"{name}, predicted masks")
+    found = agreement(pairs)
+    numbers = f"bias {found['bias']:+.3f}, mean absolute error {found['mean_absolute_error']:.3f}"
+    axis.set_title(f"{found['images']} images: {numbers}", fontsize=10)
+    axis.spines[["top", "right"]].set_visible(False)
     return figure

@@ -4,7 +4,8 @@ Reading, the network and writing run side by side. Each output is written whole 
 already is not made again, so that a run that was stopped goes on where it was (see `ledger.py`). In the output folder
 
 - `report.csv` has one row an input: file, status, reason, output. The status is ok, skipped (done before), failed, or
-  pending while the run is at work or where it was stopped.
+  pending while the run is at work or where it was stopped. A file whose name is not UTF-8 is failed, since no table can
+  name it; its other bytes are written as escapes.
 - `settings.json` says with which model and settings all outputs of the folder were made.
 
 Several processes (see `processes`) share the inputs; the first one's report is of its own share until all are done.
@@ -35,6 +36,7 @@ from paxray_lib.model import PRECISIONS, AnatomySegmenter, check_precision, opti
 from paxray_lib.outputs import FORMATS, check_format, output_names, write_output
 from paxray_lib.processes import from_first, gather, is_first, rank_and_world
 from paxray_lib.segment import segment
+from paxray_lib.survey import check_view
 
 REPORT, SETTINGS = "report.csv", "settings.json"
 REPORT_EVERY_S = 5.0
@@ -99,6 +101,7 @@ def predict(
     overwrite: bool = False,
     precision: str = "float32",
     close_tree: bool = False,
+    view: str | None = None,
 ) -> pd.DataFrame:
     """Write masks for images, each at its own height and width.
 
@@ -115,6 +118,7 @@ def predict(
     overwrite : make outputs again that are there already
     precision : "float32", or "bfloat16": faster on hardware that has it, but outlines move a little
     close_tree : add the pixels of each label to the labels that it is a part of, see `closing.close_tree`
+    view : "frontal" or "lateral" for the images that do not say theirs by header or name; only `mirror` asks for it
 
     Returns
     -------
@@ -131,6 +135,8 @@ def predict(
     """
     check_format(format)
     _check_numbers(threshold, batch_size, precision)
+    if view is not None:
+        check_view(view)
     indices = model.labels.select(labels) if labels else list(range(len(model.labels)))
     out = Path(out)
     items = from_first(lambda: _plan(images, out, FORMATS[format]))
@@ -144,6 +150,7 @@ def predict(
         "mirror": mirror,
         "precision": precision,
         "close_tree": close_tree,
+        "view": view if mirror else None,  # without mirroring it changes no output
     }
     with _open_ledger(out, items, settings, overwrite) as ledger:
         run = _Run(model, out, ledger, settings, indices, items)
@@ -204,7 +211,18 @@ def _plan(images, out: Path, suffix: str) -> list[_Item]:
         base = Path(os.path.commonpath([path.absolute().parent for path in paths]))
     names = [os.path.relpath(path.absolute(), base.absolute()) for path in paths]
     outputs = output_names(names, suffix, (REPORT, SETTINGS, LEDGER))
-    return [_Item(path, output) for path, output in zip(paths, outputs, strict=True)]
+    return [_Item(path, output, _name_trouble(path)) for path, output in zip(paths, outputs, strict=True)]
+
+
+def _name_trouble(path: Path) -> str:
+    """Return why a file cannot be worked on for its name, or an empty text."""
+    readable = _readable(path)
+    return "" if readable == str(path) else f"{readable}: the name is not UTF-8, so no report can hold it; rename it"
+
+
+def _readable(path: Path) -> str:
+    """Return a path as text that can be written to any file: bytes that are not UTF-8 become escapes."""
+    return str(path).encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def _digest(model: torch.nn.Module) -> str:
@@ -241,7 +259,7 @@ def _check_settings(path: Path, settings: dict) -> None:
         raise ValueError(
             f"{path}: not the settings of a prediction ({error}); use another folder, or overwrite"
         ) from error
-    old.setdefault("close_tree", False)  # folders from before there was this setting
+    old = {"close_tree": False, "view": None, **old}  # folders from before there were these settings
     changed = [key for key in settings if old.get(key) != settings[key]]
     if changed:
         raise ValueError(
@@ -256,7 +274,7 @@ class _Run:
         self.model, self.out, self.ledger, self.items = model, out, ledger, items
         self.format, self.threshold, self.mirror = (settings[key] for key in ("format", "threshold", "mirror"))
         self.indices, self.labels, self.all_labels = indices, LabelSet(settings["labels"]), model.labels
-        self.close_tree = settings["close_tree"]
+        self.close_tree, self.view = settings["close_tree"], settings["view"]
         self.dtype = PRECISIONS[settings["precision"]]
         self.rows: dict[Path, tuple[str, str]] = {}
         self.reported = 0.0
@@ -296,18 +314,21 @@ class _Run:
             self._report(at_once=True)
 
     def _is_done(self, item: _Item) -> bool:
-        if not item.path.is_file() or not self.ledger.is_done(item.output, item.path):
+        if item.reason or not item.path.is_file() or not self.ledger.is_done(item.output, item.path):
             return False
         self.rows[item.path] = ("skipped", "done before")
         return True
 
     def _read(self, item: _Item) -> _Item:
+        if item.reason:
+            return item
         try:
             image = read_image(item.path)
             tensor = torch.as_tensor(self.model.preprocess(image))
         except (ValueError, OSError) as error:
             return replace(item, reason=str(error))
-        return replace(item, size=image.pixels.shape, view=image.view, tensor=tensor)  # the pixels are done with
+        view = image.view or self.view
+        return replace(item, size=image.pixels.shape, view=view, tensor=tensor)  # the pixels are done with
 
     def _segmented(self, read: Iterable[_Item], batch_size: int) -> Iterator[_Item]:
         """Yield each item in order, with its bits at the network's size."""
@@ -362,7 +383,7 @@ class _Run:
         rows = []
         for item in self.items:
             status, reason = self.rows.get(item.path, ("pending", ""))
-            rows.append((str(item.path), status, reason, item.output if status in ("ok", "skipped") else ""))
+            rows.append((_readable(item.path), status, reason, item.output if status in ("ok", "skipped") else ""))
         return pd.DataFrame(rows, columns=["file", "status", "reason", "output"])
 
     def _report(self, at_once: bool) -> None:

@@ -2,6 +2,7 @@
 
 import math
 import os
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -12,9 +13,19 @@ from phantoms import phantom
 from PIL import Image
 
 from paxray_lib.anatomy import draw_body
+from paxray_lib.dataset import PaxrayDataset
 from paxray_lib.labels import LABELS, LabelSet
 from paxray_lib.masks import PackedMasks
-from paxray_lib.measure import check_measurable, format_measurements, measure, measure_predictions
+from paxray_lib.measure import (
+    agreement,
+    check_measurable,
+    ctr_pairs,
+    find_lines,
+    format_measurements,
+    measure,
+    measure_predictions,
+    without_view,
+)
 from paxray_lib.predict import predict
 
 RIBS = {f"rib_right_{part}_{n}": (4 * n, 4 * n + 2, 12, 20) for n in range(1, 13) for part in ("anterior", "posterior")}
@@ -81,6 +92,53 @@ def test_the_spine_may_lean():
     row, column = 38.0, 38.0  # of the heart's centroid
     found = measure(PackedMasks.pack(masks, LABELS), "frontal")["heart_to_spine_px"]
     assert found == pytest.approx(column - (22 + row / 2 - 0.5), abs=0.05)
+
+
+PIXELS = {  # stray, outside of everything and on both sides of it
+    "heart": [(0, 0), (63, 79), (5, 3)],
+    "lung_right": [(12, 79), (63, 0)],
+    "lung_left": [(30, 0), (0, 79)],
+    "spine": [(62, 79), (1, 0)],
+    "airways": [(63, 0)],
+    "hemidiaphragm_right": [(0, 79)],
+    "rib_left_anterior_3": [(60, 0)],
+}
+
+
+def with_pixels(masks, pixels=PIXELS):
+    stack = masks.unpack()
+    for name, places in pixels.items():
+        for row, column in places:
+            stack[LABELS.index(name)[0], row, column] = True
+    return PackedMasks.pack(stack, LABELS)
+
+
+def test_stray_pixels_change_areas_alone():
+    plain, found = measure(boxes(), "frontal"), measure(with_pixels(boxes()), "frontal")
+    changed = {name for name in plain if found[name] != plain[name] and not math.isnan(plain[name])}
+    assert changed == {"heart_area_px", "lung_right_area_px", "lung_left_area_px", "lung_area_px"}
+    assert found["heart_area_px"] == plain["heart_area_px"] + 3
+    assert find_lines(with_pixels(boxes()), "frontal") == find_lines(boxes(), "frontal")
+
+
+@pytest.mark.parametrize(("rows", "width"), [(3, 20), (4, 52)])
+def test_a_part_counts_from_a_tenth_of_the_largest(rows, width):
+    stack = boxes().unpack()
+    heart = stack[LABELS.index("heart")[0]]
+    heart[30 : 30 + rows, 72:80] = True  # beside 16 x 20 pixels
+    assert heart.any(axis=0).sum() == 28
+    assert measure(PackedMasks.pack(stack, LABELS), "frontal")["heart_width_px"] == width
+
+
+def test_pixels_that_touch_at_a_corner_are_of_one_part():
+    stack = boxes().unpack()
+    stack[LABELS.index("heart")[0], 29, 48] = True
+    assert measure(PackedMasks.pack(stack, LABELS), "frontal")["heart_width_px"] == 21
+
+
+def test_each_lung_has_parts_of_its_own():
+    small = boxes(lung_left=(12, 16, 60, 64))  # less than a tenth of the other lung
+    assert measure(small, "frontal")["thorax_width_px"] == 54
 
 
 @pytest.mark.parametrize(
@@ -207,6 +265,42 @@ class TestPredictions:
         assert read == ["afrontal.pxm"]
         assert math.isnan(again["ctr"][0])
         pd.testing.assert_frame_equal(again[1:], first[1:], rtol=1e-5, check_dtype=False)
+
+    def test_a_view_that_no_file_says_can_be_said(self, done):
+        out, report = done
+        source = Path(report["file"][0])
+        hidden = source.rename(source.with_name("a.png"))
+        boxes().resize(40, 50).write(out / "a.pxm")
+        rows = [(str(hidden), "a.pxm"), (report["file"][1], report["output"][1])]
+        report = pd.DataFrame(rows, columns=["file", "output"])
+        os.utime(out / "a.pxm", (0, 0))
+        expected = measure(boxes().resize(40, 50), "frontal")["ctr"]
+        for view, seen in ((None, None), ("frontal", "frontal"), ("lateral", "lateral"), (None, None)):
+            table = measure_predictions(out, report, view)  # rows of another view are not kept
+            assert table["view"].fillna("unknown").tolist() == [seen or "unknown", "lateral"]
+            assert table["ctr"][0] == pytest.approx(expected if seen == "frontal" else np.nan, nan_ok=True)
+            assert without_view(table) == (seen is None)
+        table = measure_predictions(out, report, {str(hidden): "frontal", report["file"][1]: None})
+        assert table["view"].tolist() == ["frontal", "lateral"]
+        assert measure_predictions(out, report, {report["file"][1]: "frontal"})["view"].tolist()[1] == "frontal"
+        for wrong in ("frntal", {str(hidden): "frntal"}):
+            with pytest.raises(ValueError, match="unknown view 'frntal'; did you mean 'frontal'"):
+                measure_predictions(out, report, wrong)
+
+    def test_the_ratio_beside_that_of_the_reference_masks(self, tiny):
+        test = PaxrayDataset(tiny, split="test")
+        files = [str(test.image_path(i)) for i in range(len(test))]
+        measured = pd.DataFrame({"file": [*files, "other.png"], "ctr": [0.5, np.nan, np.nan, 0.1, 0.2], "output": "x"})
+        pairs = ctr_pairs(measured, test)
+        true = [measure(test.masks(i), "frontal")["ctr"] for i in (0, 2)]
+        assert pairs["image"].tolist() == ["case005frontal.png", "case006frontal.png"]
+        assert pairs["true"].tolist() == true
+        assert pairs["error"].tolist() == pytest.approx([0.5 - true[0], np.nan], nan_ok=True)
+        assert agreement(pairs)["images"] == 1
+        assert agreement(pairs)["bias"] == pytest.approx(0.5 - true[0])
+        assert agreement(pairs)["mean_absolute_error"] == pytest.approx(abs(0.5 - true[0]))
+        assert ctr_pairs(measured[4:], test).empty
+        assert ctr_pairs(measured.assign(output=np.nan), test).empty
 
     def test_dicom_seg_is_refused(self):
         with pytest.raises(ValueError, match="dicom-seg cannot be measured"):

@@ -1,4 +1,5 @@
 import numpy as np
+import pandas as pd
 import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from sampledata import random_evaluation
@@ -48,6 +49,16 @@ def test_reliability_shows_the_curve_of_all_labels(result):
     np.testing.assert_allclose(lines["all labels"].get_ydata(), fractions)
     heights = [bar.get_height() for bar in figure.axes[1].patches]
     np.testing.assert_array_equal(heights, result.reliability.pixels.sum(0))
+
+
+def test_agreement_has_a_dot_for_each_image_with_both_values():
+    pairs = pd.DataFrame({"true": [0.4, 0.5, np.nan], "predicted": [0.5, 0.45, 0.4]})
+    pairs["error"] = pairs["predicted"] - pairs["true"]
+    figure = plots_scores.plot_agreement(pairs, "ctr")
+    assert drawn(figure) == ["ctr, reference masks", "ctr, predicted masks"]
+    np.testing.assert_allclose(figure.axes[0].collections[0].get_offsets(), [[0.4, 0.5], [0.5, 0.45]])
+    assert figure.axes[0].get_title() == "2 images: bias +0.025, mean absolute error 0.075"
+    drawn(plots_scores.plot_agreement(pairs[2:], "ctr"))  # none with both
 
 
 def test_differences_are_filled_where_the_interval_leaves_out_zero(result):

@@ -17,6 +17,7 @@ from paxray_lib.images import Image, Preprocessing, read_image
 from paxray_lib.labels import LABELS
 from paxray_lib.ledger import Ledger
 from paxray_lib.masks import PackedMasks
+from paxray_lib.measure import measure_predictions
 from paxray_lib.model import build_model
 from paxray_lib.predict import Stopped, predict, predict_image
 
@@ -105,6 +106,24 @@ def test_bad_files_are_skipped_and_listed(folder, tmp_path):
     for path, row in failed.iterrows():
         assert path in row["reason"]
     assert (report["status"] == "ok").sum() == 5
+
+
+def test_a_name_that_is_not_utf8_is_one_failed_row(folder, tmp_path):
+    odd = os.fsencode(folder) + b"/deep/M\xfcllerfrontal.png"
+    try:
+        with open(odd, "wb") as file:
+            file.write((folder / "a.png").read_bytes())
+    except OSError:
+        pytest.skip("this file system takes no other names than UTF-8")
+    for wanted in ("ok", "skipped"):
+        report = predict(Threshold(), folder, tmp_path / "out").set_index("file")
+        assert sorted(report["status"]) == sorted(["failed", *[wanted] * 4])
+        (row,) = report[report["status"] == "failed"].itertuples()
+        assert row.Index.endswith("deep/M\\udcfcllerfrontal.png")
+        assert row.reason == f"{row.Index}: the name is not UTF-8, so no report can hold it; rename it"
+        written = pd.read_csv(tmp_path / "out/report.csv", keep_default_na=False).set_index("file")
+        pd.testing.assert_frame_equal(written, report)
+    assert measure_predictions(tmp_path / "out", report.reset_index())["output"].notna().sum() == 4
 
 
 def test_what_is_done_is_not_done_again(folder, tmp_path, monkeypatch):
@@ -202,6 +221,22 @@ def test_a_network_that_is_symmetric_is_not_changed_by_mirroring():
     model = Symmetric((16, 16))
     masks = predict_image(model, Image(pixels, None, "lateral"), mirror=True)
     assert masks == predict_image(model, pixels)
+
+
+def test_a_view_that_no_file_says_is_for_mirroring(folder, tmp_path):
+    for place, view in enumerate((None, "frontal")):
+        report = predict(Threshold(), folder, tmp_path / str(place), mirror=True, view=view)
+        for row in report.itertuples():
+            image = read_image(row.file)
+            wanted = predict_image(Threshold(), Image(image.pixels, None, image.view or view), mirror=True)
+            assert PackedMasks.read(tmp_path / str(place) / row.output) == wanted
+    assert PackedMasks.read(tmp_path / "0/a.png.pxm") != PackedMasks.read(tmp_path / "1/a.png.pxm")
+    with pytest.raises(ValueError, match="other view"):
+        predict(Threshold(), folder, tmp_path / "1", mirror=True)
+    predict(Threshold(), folder, tmp_path / "plain")
+    assert set(predict(Threshold(), folder, tmp_path / "plain", view="lateral")["status"]) == {"skipped"}
+    with pytest.raises(ValueError, match="unknown view 'frontl'; did you mean 'frontal'"):
+        predict(Threshold(), folder, tmp_path / "plain", view="frontl")
 
 
 def test_labels_and_mirroring_go_together(folder, tmp_path):
@@ -440,3 +475,22 @@ def test_the_command_tells_how_it_went(folder, tmp_path, monkeypatch):
     assert stopped.exit_code == 3
     assert os.strerror(errno.ENOSPC) in stopped.stderr
     assert len(stopped.stderr.strip().splitlines()) == 1
+
+
+def test_the_command_says_what_has_no_widths_for_want_of_a_view(folder, tmp_path, monkeypatch):
+    monkeypatch.setattr("paxray_lib.model.load_model", lambda path, device: Threshold())
+    arguments = ["predict", "--images", str(folder), "--out", str(tmp_path), "--weights", "w.ckpt", "--measure"]
+    done = CliRunner().invoke(app, arguments)
+    assert done.exit_code == 0, done.stderr
+    last = "3 images of unknown view: no widths measured; say --view frontal or --view lateral"
+    assert done.stdout.splitlines()[-1] == last
+    assert pd.read_csv(tmp_path / "measurements.csv")["heart_width_px"].notna().sum() == 1
+    said = CliRunner().invoke(app, [*arguments, "--view", "frontal"])
+    assert said.exit_code == 0, said.stderr
+    assert "unknown view" not in said.stdout
+    table = pd.read_csv(tmp_path / "measurements.csv")
+    assert table["view"].tolist() == ["frontal"] * 4
+    assert table["heart_width_px"].notna().all()
+    wrong = CliRunner().invoke(app, [*arguments, "--view", "oblique"])
+    assert wrong.exit_code == 2
+    assert "unknown view 'oblique' (one of frontal, lateral)" in wrong.stderr
