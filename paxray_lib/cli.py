@@ -291,8 +291,9 @@ def project(
     """Project CTs with their TotalSegmentator segmentations to frontal and lateral images with masks.
 
     Two folders are paired by file name, without .nii.gz and without _ct or _0000, and _seg, _segmentation, _totalseg
-    or _labels; or by folder: CASE/ct.nii.gz, CASE/segmentations. The same command again skips what is done; another CT
-    of the same name is refused. Exit code 1 if some could not be done or paired.
+    or _labels; or by folder: CASE/ct.nii.gz, CASE/segmentations. What a scan shows more than 60 mm above or 120 mm
+    below the lungs is left out. The same command again skips what is done; another CT of the same name is refused. Exit
+    code 1 if some could not be done or paired.
     """
     from paxray_lib.cases import find_cases
     from paxray_lib.project import project_cases

@@ -16,6 +16,8 @@ def unmet(found: Iterable[str]) -> dict[str, str]:
       the left. Diaphragm: both.
     - Mediastinum: both lungs and vertebrae, and, but for its upper part, an organ under the diaphragm, where it ends.
       Anterior, middle and posterior part: heart and aorta, too.
+
+    A part may be there without its whole then, which `paxray check` reports.
     """
     found = set(found)
 
