@@ -7,6 +7,7 @@ airways leave the mediastinum (through the diaphragm, the neck and the hila), so
 """
 
 import csv
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from fnmatch import fnmatchcase
 from functools import cached_property
@@ -41,13 +42,30 @@ def _read_table() -> tuple[list[str], dict[str, _Row]]:
 
 
 _NAMES, _ROWS = _read_table()
+_OTHER_SIDE = {"left": "right", "Left": "Right", "LEFT": "RIGHT"}
+_OTHER_SIDE |= {right: left for left, right in _OTHER_SIDE.items()}
+_SIDE_WORD = re.compile(rf"(?<![^\W\d_])({'|'.join(_OTHER_SIDE)})(?![^\W\d_])")  # neither after nor before a letter
+
+
+def _side_of(name: str) -> str:
+    if name in _ROWS:
+        return _ROWS[name].side
+    words = {word.lower() for word in _SIDE_WORD.findall(name)}
+    return words.pop() if len(words) == 1 else ""  # "left and right lung" has both sides
+
+
+def _mirror_of(name: str) -> str:
+    if name in _ROWS:
+        return _ROWS[name].mirror
+    return _SIDE_WORD.sub(lambda word: _OTHER_SIDE[word[0]], name) if _side_of(name) else name
 
 
 class LabelSet(Sequence):
     """An ordered, immutable list of label names with what is known about each.
 
-    Names of the published table get its group, side, mirror, parents and colour; other names are kept with group
-    "other", no side, themselves as mirror, no parent, and a colour made from their position.
+    Names of the published table get its group, side, mirror, parents and colour. Other names are kept with group
+    "other", no parent, and a colour made from their position; one with the word "left" or "right" (also "Left" or
+    "LEFT") has that side, and the name with the other word as mirror, others no side and themselves as mirror.
 
     Parameters
     ----------
@@ -130,7 +148,7 @@ class LabelSet(Sequence):
     @cached_property
     def side(self) -> tuple[str, ...]:
         """ "left" or "right" (of the patient) for each label, or "" for what has no side."""
-        return tuple(_ROWS[name].side if name in _ROWS else "" for name in self.names)
+        return tuple(_side_of(name) for name in self.names)
 
     @cached_property
     def mirror(self) -> np.ndarray:
@@ -141,19 +159,20 @@ class LabelSet(Sequence):
         """
         mirror = np.arange(len(self))
         for name, places in self._indices.items():
-            other = self._indices.get(_ROWS[name].mirror, []) if name in _ROWS else places
-            if len(other) == len(places):
-                mirror[places] = other
+            mirror[places] = self._counterparts(name) or places
         return mirror
 
     @cached_property
     def without_mirror(self) -> tuple[str, ...]:
         """Names whose counterpart on the other side is not in the set (or not as often)."""
-        return tuple(
-            name
-            for name, places in self._indices.items()
-            if name in _ROWS and len(self._indices.get(_ROWS[name].mirror, [])) != len(places)
-        )
+        return tuple(name for name in self._indices if not self._counterparts(name))
+
+    def _counterparts(self, name: str) -> list[int]:
+        """Return the indices of a label's mirror label; none where it is not in the set, or not as often."""
+        other = _mirror_of(name)
+        found = self._indices.get(other, [])
+        # a name beside the table, lung_left_lobemiddle, say, may lead to one of the table that has no counterpart
+        return found if _mirror_of(other) == name and len(found) == len(self._indices[name]) else []
 
     @cached_property
     def parents(self) -> tuple[tuple[int, ...], ...]:

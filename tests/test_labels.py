@@ -94,6 +94,32 @@ def test_mirror_of_a_set_without_the_counterpart():
     assert LabelSet(["rib_left_1", "rib_left_1", "rib_right_1"]).without_mirror == ("rib_left_1", "rib_right_1")
 
 
+OWN = ["left lung", "right lung", "Lung-Left", "Lung-Right", "RIGHT_rib", "LEFT_rib", "heart", "left and right hilum"]
+OWN += ["rib_9_left", "rib_9_right", "bright spot", "cleft", "leftover"]
+
+
+def test_own_names_are_mirrored_by_the_word_of_their_side():
+    labels = LabelSet(OWN)
+    assert labels.mirror.tolist() == [1, 0, 3, 2, 5, 4, 6, 7, 9, 8, 10, 11, 12]
+    assert labels.side == ("left", "right", "left", "right", "right", "left", "", "", "left", "right", "", "", "")
+    assert labels.without_mirror == ()
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ["left lung", "heart"],
+        ["left lung", "Right lung"],
+        ["left lung", "left lung", "right lung"],
+        ["lung_left_lobemiddle", "lung_right_lobemiddle"],  # the second one is of the table, and has no counterpart
+    ],
+)
+def test_an_own_name_without_its_counterpart(names):
+    labels = LabelSet(names)
+    assert labels.mirror.tolist() == list(range(len(names)))
+    assert labels.without_mirror[0] == names[0]
+
+
 @pytest.mark.parametrize("side", ["left", "right"])
 def test_parents_of_lungs_and_ribs(side):
     for lobe in LOBES[side]:
