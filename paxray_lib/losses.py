@@ -123,10 +123,22 @@ class _DiceBCE(torch.autograd.Function):
         return _fused(_gradient, _whole_gradient, logits, target, ctx.packed, *slopes), None, None, None
 
 
+def _without_autocast(method: Callable) -> Callable:
+    """Let a method of an autograd function on a CPU multiply matrices in the types that it chose itself."""
+
+    @functools.wraps(method)
+    def wrapped(ctx, *tensors):
+        with torch.autocast("cpu", enabled=False):
+            return method(ctx, *tensors)
+
+    return wrapped
+
+
 class _RowsDiceBCE(torch.autograd.Function):
     """Like `_DiceBCE`, for channels-last logits whose rows are still to be enlarged."""
 
     @staticmethod
+    @_without_autocast
     def forward(ctx, wide, target, kind):
         n, labels = wide.shape[:2]
         sums = torch.zeros((5, n, labels), dtype=_wide(wide.dtype))
@@ -138,6 +150,7 @@ class _RowsDiceBCE(torch.autograd.Function):
 
     @staticmethod
     @torch.autograd.function.once_differentiable
+    @_without_autocast
     def backward(ctx, grad_output):
         wide, target, *slopes = ctx.saved_tensors
         slopes = [(slope * grad_output).unsqueeze(1) for slope in slopes]  # (N, 1, L)

@@ -247,3 +247,26 @@ def test_errors_say_what_is_wrong(change, words):
     arguments = {"logits": torch.zeros(2, 9, 5, 6), "target": torch.zeros(2, 5, 6, 2, dtype=torch.uint8)} | change
     with pytest.raises(ValueError, match=words):
         dice_bce(**arguments)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_autocast_does_not_round_inside(kind, monkeypatch):
+    dtypes, steps = set(), {name: getattr(losses, name) for name in ("_add_sums", "_block_gradient")}
+
+    def watched(name):
+        def step(*tensors):
+            dtypes.update(tensor.dtype for tensor in tensors if isinstance(tensor, torch.Tensor))
+            return steps[name](*tensors)
+
+        return step
+
+    for name in steps:
+        monkeypatch.setattr(losses, name, watched(name))
+    logits, target = random_inputs(0)
+    logits, target = logits.to(torch.bfloat16), pack(target.repeat_interleave(2, 2).repeat_interleave(2, 3))
+    expected = loss_and_gradient(dice_bce_coarse, logits, target, kind)
+    with torch.autocast("cpu", torch.bfloat16):
+        found = loss_and_gradient(dice_bce_coarse, logits, target, kind)
+    assert dtypes == {torch.float32}
+    for one, other in zip(found, expected, strict=True):
+        assert torch.equal(one, other)
