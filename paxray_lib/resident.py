@@ -164,17 +164,24 @@ def move_batch(
     device, size = images.device, images.shape[-1]
     lines = np.stack([source_lines(one, *masks.shape[1:3]) for one in params])  # (N, 4, crop)
     centres = np.stack([source_lines(one, size, size, centres=True) for one in params])
-    sent = torch.from_numpy(np.stack([lines, centres])).to(device, non_blocking=True)
-    chosen = torch.tensor(indices).to(device, non_blocking=True)[:, None, None]
+    sent = _send(np.stack([lines, centres]), device)
+    chosen = _send(np.array(indices), device)[:, None, None]
     targets = _gather_masks(masks, chosen, *_positions(sent[0]))
-    flipped = [k for k, one in enumerate(params) if one.flip == "frontal"]
-    if flipped:
-        targets[flipped] = _swap_sides(targets[flipped], labels)
+    flipped = np.flatnonzero([one.flip == "frontal" for one in params])
+    if len(flipped):
+        places = _send(flipped, device)
+        targets.index_copy_(0, places, _swap_sides(targets.index_select(0, places), labels))
     moved = _gather_pixels(images, chosen, *_positions(sent[1]))
     for k, one in enumerate(params):
         if one.changes_intensity:
             moved[k] = _change_intensity(one, moved[k])
     return moved, targets
+
+
+def _send(array: np.ndarray, device: torch.device) -> torch.Tensor:
+    """Return an array on a device. A GPU is not waited for, which needs memory that it reads by itself."""
+    tensor = torch.from_numpy(array)
+    return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor.to(device)
 
 
 def _positions(lines: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -228,5 +235,5 @@ def _change_intensity(params: Params, pixels: torch.Tensor) -> torch.Tensor:
         pixels = pixels * params.contrast + params.shift
     if params.noise > 0:
         noise = noise_of(params, tuple(pixels.shape))  # drawn where the workers draw it, so that it is the same
-        pixels = pixels + torch.from_numpy(noise).to(pixels.device, non_blocking=True)
+        pixels = pixels + _send(noise, pixels.device)
     return pixels.clamp(0, 1)
