@@ -19,6 +19,7 @@ from paxray_lib import runfolder
 from paxray_lib.pages import duration
 from paxray_lib.plans import (
     Plan,
+    code_hash,
     default_folder,
     find_notebooks,
     make_plan,
@@ -66,7 +67,8 @@ def run(
     Raises
     ------
     ValueError, OSError
-        Nothing was started: a wrong profile, a folder in use, other settings than those of the run to be resumed.
+        Nothing was started: a wrong profile, a folder in use, other settings or data than those of the run to be
+        resumed.
     """
     return run_plan(make_plan(profile, overrides, out, notebooks_dir, config_types), resume)
 
@@ -89,11 +91,24 @@ def run_plan(plan: Plan, resume: bool = False, stop: Any = None) -> int:
         earlier = runfolder.earlier_status(plan.run_dir, resume)
         end_orphan(plan.run_dir)
         if earlier:
-            runfolder.check_same_settings(plan.run_dir, plan.settings)
+            check_resumable(plan, earlier)
         runfolder.write_settings(plan.run_dir, plan.settings)
         status = runfolder.Status(plan.run_dir, plan.parameters, earlier)
         state = _Run(plan, status, resumed=earlier is not None).run_all(stop)
     return DONE if state == "done" else STOPPED
+
+
+def check_resumable(plan: Plan, earlier: Mapping[str, Any]) -> None:
+    """Raise ValueError if the run of which `earlier` is the status had other settings or data than the plan."""
+    runfolder.check_same_settings(plan.run_dir, plan.settings)
+    runfolder.check_same_data(plan.run_dir, earlier, runfolder.describe_data(plan.root, plan.settings))
+
+
+def changed_since(step: Mapping[str, Any], notebook: Path) -> str | None:
+    """Say that a notebook is another one than the one that a finished step ran; None if it is the same, or unknown."""
+    if step.get("code") in (None, code_hash(notebook)):
+        return None
+    return f"{notebook.name} was changed after it ran here: its results are those of the earlier code"
 
 
 def enter_project_root() -> None:
@@ -150,6 +165,7 @@ class _Run:
             label = f"[{number}/{len(self.plan.notebooks)}] {notebook.stem}"
             if step["state"] == "done":
                 say(f"{label} was done before")
+                self.note(step, changed_since(step, notebook))
                 continue
             if stop.reason is not None:
                 say(f"{label} not started: {stop.reason}")
@@ -165,7 +181,7 @@ class _Run:
 
         say(label)
         self.status.start(step)
-        start = time.monotonic()
+        code, start = code_hash(notebook), time.monotonic()  # now: it may be edited while it runs
         outcome = Outcome("failed", "the runner itself failed")
         output = self.plan.run_dir / "notebooks" / notebook.name
         try:
@@ -173,7 +189,8 @@ class _Run:
                 outcome = execute(notebook, output, self.values_for(notebook.stem), self.plan.root, stop)
         finally:
             seconds = time.monotonic() - start
-            self.status.end(step, outcome.state, seconds, **outcome.details())
+            self.status.end(step, outcome.state, seconds, code=code, **outcome.details())
+        self.complete_environment()
         if output.is_file():
             notebook_page(output)
         say(f"{label} {outcome.state} {'in' if outcome.state == 'done' else 'after'} {duration(seconds)}")
@@ -183,7 +200,7 @@ class _Run:
 
     def values_for(self, name: str) -> dict[str, Any]:
         """Return what is injected into a notebook."""
-        values = select_parameters(self.plan.settings, name, self.plan.parameters)
+        values = select_parameters(self.plan, name)
         if self.resumed and "resume" in self.plan.parameters[name]:
             values["resume"] = True
         return values
@@ -196,31 +213,42 @@ class _Run:
             where += f", cell In [{outcome.cell_number}] ({first})"
         return f"{where}: {outcome.error}\nsee {self.plan.run_dir / 'index.html'}; --resume goes on from this notebook"
 
+    def note(self, part: dict[str, Any], text: str | None) -> None:
+        """Say on stderr, and in the status for the page, what is doubtful about a step or about the run."""
+        part.pop("note", None)
+        if text:
+            say(f"note: {text}")
+            part["note"] = text
+
     def write_environment(self) -> None:
         """Write environment.txt; a resumed run adds to it, since code or packages may have changed meanwhile."""
-        settings = self.plan.settings
-        text = runfolder.describe_environment(self.plan.root, settings.get("data_root"), settings.get("datafile"))
+        git = runfolder.git_state(self.plan.root)
+        data = runfolder.describe_data(self.plan.root, self.plan.settings)
+        self.status.note_origin(git, data)
+        first, *others = dict.fromkeys(self.status.run["git"])
+        changed = f"the code changed between parts of this run: first {first}; then {'; then '.join(others)}"
+        self.note(self.status.run, changed if others else None)
+        text = runfolder.describe_environment(git, data)
         path = self.plan.run_dir / "environment.txt"
         if self.resumed and path.is_file():
             text = f"{path.read_text(encoding='utf-8')}\nresumed\n{text}"
         runfolder.write_text(path, text)
 
     def complete_environment(self) -> None:
-        """Add the data's fingerprint to environment.txt if a notebook has only just made the data."""
+        """Record the data's fingerprint if a notebook has only just made the data."""
+        if runfolder.MISSING_DATA not in self.status.run.get("data", ""):
+            return
+        data = runfolder.describe_data(self.plan.root, self.plan.settings)
         path = self.plan.run_dir / "environment.txt"
-        missing = runfolder.MISSING_DATA in path.read_text(encoding="utf-8") if path.is_file() else False
-        settings = self.plan.settings
-        data = runfolder.describe_data(self.plan.root, settings.get("data_root"), settings.get("datafile"))
-        if missing and runfolder.MISSING_DATA not in data:
+        if runfolder.MISSING_DATA not in data:
+            self.status.run.update(data=data)
             text = path.read_text(encoding="utf-8")
-            runfolder.write_text(
-                path, re.sub(f"data: .*{runfolder.MISSING_DATA}", f"data, made by this run: {data}", text)
-            )
+            made = f"data, made by this run: {data}"
+            runfolder.write_text(path, re.sub(f"data: .*{runfolder.MISSING_DATA}", lambda _: made, text))
 
     def close(self, state: str) -> bool:
         """Record the end and write index.html; say whether the disk took it."""
         try:
-            self.complete_environment()
             self.status.close(state)
             page = write_index(self.plan.run_dir, runfolder.read_json(self.status.path))
         except OSError as error:

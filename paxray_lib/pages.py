@@ -6,6 +6,7 @@ A page is one file: styles and pictures inside, links relative to its folder, no
 import base64
 import html
 import math
+import os
 from string import Template
 from urllib.parse import quote
 
@@ -22,24 +23,39 @@ def page(title: str, kind: str, body: str, footer: str) -> str:
     title, kind : plain text; the browser's tab shows both
     body, footer : HTML
     """
-    written = now().replace("T", " ").replace("+00:00", " UTC")
     parts = {"title": html.escape(title), "kind": html.escape(kind), "body": body, "footer": footer}
-    return Template(_PAGE).substitute(parts, style=_STYLE, written=written)
+    return Template(_PAGE).substitute(parts, style=_STYLE, written=_time())
 
 
 def heading(name: str, state: str) -> str:
-    """Return the page's first line: a name and a state."""
-    return f"<h1>{html.escape(name)} {state_mark(state)}</h1>"
+    """Return the page's first line: a name and a state.
+
+    A page stays as it is when what it tells of is killed: what it calls running, was so when it was written.
+    """
+    text = f"running when this page was written, {_time()}" if state == "running" else state
+    return f"<h1>{html.escape(name)} {state_mark(state, text)}</h1>"
 
 
-def state_mark(state: str) -> str:
-    """Return a state with its mark and colour."""
-    return f'<span class="state {state}">{MARKS[state]} {html.escape(state)}</span>'
+def state_mark(state: str, text: str | None = None) -> str:
+    """Return a state with its mark and colour; `text` says more of it."""
+    return f'<span class="state {state}">{MARKS[state]} {html.escape(text or state)}</span>'
+
+
+def note(text: str | None) -> str:
+    """Return a remark that must not be overlooked, or nothing."""
+    return f'<aside class="interrupted">{html.escape(text)}</aside>' if text else ""
 
 
 def link(target: str, text: str, escaped: bool = False) -> str:
-    """Return a link to a file below the page's folder; `escaped`: the text is HTML already."""
-    return f'<a href="{quote(target)}">{text if escaped else html.escape(text)}</a>'
+    """Return a link to a file below the page's folder; `escaped`: the text is HTML already.
+
+    The name of the file is that of the disk, byte for byte, also where it is not UTF-8.
+    """
+    return f'<a href="{quote(os.fsencode(target))}">{text if escaped else html.escape(text)}</a>'
+
+
+def _time() -> str:
+    return now().replace("T", " ").replace("+00:00", " UTC")
 
 
 def section(heading: str, body: str) -> str:

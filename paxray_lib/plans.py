@@ -2,6 +2,8 @@
 
 import ast
 import dataclasses
+import hashlib
+import json
 import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -23,6 +25,7 @@ class Plan:
     run_dir, root : absolute paths of the run's folder and of the project
     notebooks : absolute paths, in order
     parameters : for each notebook's name, names and types of its parameters
+    config : names of the training configuration's fields
     settings : plain values, as in config.yaml
     """
 
@@ -30,6 +33,7 @@ class Plan:
     root: Path
     notebooks: list[Path]
     parameters: Mapping[str, Mapping[str, Any]]
+    config: frozenset[str]
     settings: Mapping[str, Any]
 
 
@@ -43,13 +47,14 @@ def make_plan(
     """Check a profile and what belongs to it, as for `run`, and return what is to be executed; nothing is written."""
     notebooks = find_notebooks(notebooks_dir)
     parameters = {path.stem: parameter_types(path) for path in notebooks}
+    config_types = train_config_types() if config_types is None else config_types
     settings = read_settings(profile, overrides, parameters, config_types)
     notebooks = _chosen(notebooks, settings.get("notebooks"), profile)
     parameters = {path.stem: parameters[path.stem] for path in notebooks}
     run_dir = Path(out or settings.get("run_dir") or default_folder(profile)).resolve()
     root = notebooks[0].parent.parent
     settings["run_dir"] = os.path.relpath(run_dir, root) if run_dir.is_relative_to(root) else str(run_dir)
-    return Plan(run_dir, root, notebooks, parameters, settings)
+    return Plan(run_dir, root, notebooks, parameters, frozenset(config_types), settings)
 
 
 def project_root() -> Path:
@@ -91,26 +96,34 @@ def read_settings(
     profile: str | os.PathLike,
     overrides: Iterable[str],
     parameters: Mapping[str, Mapping[str, Any]],
-    config_types: Mapping[str, Any] | None = None,
+    config_types: Mapping[str, Any],
 ) -> dict[str, Any]:
     """Read a profile whose keys some notebook, the training configuration or the runner knows.
 
     TrainConfig's types win over those seen in notebooks, whose literals may be None.
     """
     known = {name: hint for types in parameters.values() for name, hint in types.items()}
-    if config_types is None and not read_profile(profile, overrides).keys() <= known.keys() | RUNNER_TYPES.keys():
-        config_types = train_config_types()
-    return read_profile(profile, overrides, {**known, **(config_types or {}), **RUNNER_TYPES})
+    return read_profile(profile, overrides, {**known, **config_types, **RUNNER_TYPES})
 
 
-def select_parameters(
-    settings: Mapping[str, Any], name: str, parameters: Mapping[str, Mapping[str, Any]]
-) -> dict[str, Any]:
-    """Return the settings that the notebook `name` takes; those no notebook names go into its dict `options`."""
-    own = {key: value for key, value in settings.items() if key in parameters[name]}
-    named = set().union(*parameters.values(), RUNNER_TYPES)
-    options = {key: value for key, value in settings.items() if key not in named}
-    return {**own, "options": options} if options and "options" in parameters[name] else own
+def select_parameters(plan: Plan, name: str) -> dict[str, Any]:
+    """Return the settings that the notebook `name` takes.
+
+    Fields of the training configuration that it does not name itself go into its dict `options`, if it has one; what
+    other notebooks name makes no difference.
+    """
+    types = plan.parameters[name]
+    own = {key: value for key, value in plan.settings.items() if key in types}
+    others = plan.config - types.keys() - RUNNER_TYPES.keys()
+    options = {key: value for key, value in plan.settings.items() if key in others}
+    return {**own, "options": options} if options and "options" in types else own
+
+
+def code_hash(notebook: Path) -> str:
+    """Return the SHA-256 of a notebook's code cells; text and outputs do not count."""
+    cells = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
+    code = ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"]
+    return hashlib.sha256(json.dumps(code).encode()).hexdigest()
 
 
 def default_folder(profile: str | os.PathLike) -> Path:

@@ -11,7 +11,7 @@ from typing import Any
 
 import yaml
 
-from paxray_lib.pages import duration, heading, link, page, score_text, section, size, state_mark, table, words
+from paxray_lib.pages import duration, heading, link, note, page, score_text, section, size, state_mark, table, words
 from paxray_lib.runfolder import read_json, write_record
 
 # nbconvert keeps the first kind that an output has. Its own order for pages puts a widget's view, which needs scripts
@@ -79,6 +79,7 @@ def write_index(run_dir: Path, status: Mapping[str, Any]) -> Path:
     parts = (
         heading(run_dir.name, status["state"]),
         f'<p class="when">{_when(status)}</p>',
+        note(status.get("note")),
         _trouble(status),
         section("Notebooks", _steps(run_dir, status["steps"])),
         section("Scores", _scores(run_dir / "evaluation" / "summary.json")),
@@ -98,7 +99,7 @@ def _when(status: Mapping[str, Any]) -> str:
 
 def _trouble(status: Mapping[str, Any]) -> str:
     bad = [step for step in status["steps"] if step["state"] in ("failed", "interrupted")]
-    return "".join(_trouble_of(step) for step in bad)
+    return "".join(map(_trouble_of, bad)) + "".join(note(step.get("note")) for step in status["steps"])
 
 
 def _trouble_of(step: Mapping[str, Any]) -> str:
@@ -144,11 +145,11 @@ def _scores(path: Path) -> str:
     about = {key: value for key, value in summary.items() if not isinstance(value, dict)}
     columns = list(dict.fromkeys(key for _, values in lines for key in values if not key.endswith(_SMALL)))
     rows = "".join(_score_row(name, values, columns) for name, values in lines)
-    note = " · ".join(f"{html.escape(words(key))}: {_value(value)}" for key, value in about.items())
+    text = " · ".join(f"{html.escape(words(key))}: {_value(value)}" for key, value in about.items())
     known = any(key.endswith(_INTERVAL) for _, values in lines for key in values)
-    note += " · small: 95 % intervals over patients" if known else ""
-    note += " · hd95 infinite: missed or invented" if any("hd95_median" in values for _, values in lines) else ""
-    return table(rows, ("", *map(words, columns)), numbers=True) + (f'<p class="note">{note}</p>' if note else "")
+    text += " · small: 95 % intervals over patients" if known else ""
+    text += " · hd95 infinite: missed or invented" if any("hd95_median" in values for _, values in lines) else ""
+    return table(rows, ("", *map(words, columns)), numbers=True) + (f'<p class="note">{text}</p>' if text else "")
 
 
 def _leaves(value: Mapping[str, Any], name: str = "") -> Iterator[tuple[str, dict[str, Any]]]:

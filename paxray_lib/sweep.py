@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from paxray_lib import runfolder
-from paxray_lib.batch import DONE, STOPPED, run_plan, say
+from paxray_lib.batch import DONE, STOPPED, changed_since, check_resumable, run_plan, say
 from paxray_lib.pages import duration
 from paxray_lib.plans import Plan, make_plan
 
@@ -53,7 +53,7 @@ def sweep(
     Raises
     ------
     ValueError, OSError
-        Nothing was started: a wrong profile, two of one name, a folder in use, other settings than before.
+        Nothing was started: a wrong profile, two of one name, a folder in use, other settings or data than before.
     """
     from paxray_lib.execute import Stop, signals_stop
 
@@ -111,8 +111,9 @@ def _check_members(folder: Path, plans: Mapping[str, Plan], earlier: Mapping[str
     if missing:
         raise ValueError(f"{folder}: was started with {missing[0]} too; name all of its profiles to resume it")
     for plan in plans.values():
-        if plan.run_dir.is_dir() and runfolder.earlier_status(plan.run_dir, resume=True):
-            runfolder.check_same_settings(plan.run_dir, plan.settings)
+        before = runfolder.earlier_status(plan.run_dir, resume=True) if plan.run_dir.is_dir() else None
+        if before:
+            check_resumable(plan, before)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -147,6 +148,7 @@ class _Sweep:
             plan = self.plans[step["name"]]
             if _is_done(plan):
                 say(f"{label} was done before")
+                _note_changes(plan, step)
                 if step["state"] != "done":  # the sweep was killed between the member's end and its own note of it
                     self.status.end(step, "done", 0.0)
                 continue
@@ -201,6 +203,16 @@ class _Sweep:
             plan = self.plans[step["name"]]
             members.append(read_member(step["name"], plan.run_dir, plan.root, step, plan.settings))
         return write_comparison(self.folder, runfolder.read_json(self.status.path), members)
+
+
+def _note_changes(plan: Plan, step: dict[str, Any]) -> None:
+    """Say on stderr, and in a finished member's step for the page, which of its notebooks were changed since."""
+    ran = {ran["name"]: ran for ran in runfolder.read_status(plan.run_dir)["steps"]}
+    changes = [changed_since(ran.get(path.stem, {}), path) for path in plan.notebooks]
+    step.pop("note", None)
+    if any(changes):
+        step["note"] = f"{step['name']}: {'; '.join(filter(None, changes))}"
+        say(f"note: {step['note']}")
 
 
 def _is_done(plan: Plan) -> bool:

@@ -11,7 +11,7 @@ from typing import Any
 import pandas as pd
 
 from paxray_lib.bootstrap import LEVEL, RESAMPLES, SEED
-from paxray_lib.pages import chart, duration, heading, link, page, score_text, section, state_mark, table
+from paxray_lib.pages import chart, duration, heading, link, note, page, score_text, section, state_mark, table
 from paxray_lib.runfolder import FREE_KEYS, write_record
 from paxray_lib.sweepplots import TITLES, plot_curves, plot_fractions, plot_parts
 from paxray_lib.sweepscores import SCORES, Member, score_table
@@ -126,6 +126,7 @@ def _sections(
             "the software works, and nothing about accuracy on patients.</p>"
         )
     yield from (_trouble(member) for member in members)
+    yield from (note(step.get("note")) for step in status["steps"])
     yield section("Members", table("".join(map(_member_row, members)), _MEMBER_HEADINGS))
     if not scores.empty:
         yield section("Scores", _score_tables(members, scores))

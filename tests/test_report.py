@@ -2,7 +2,9 @@
 
 import html
 import json
+import os
 import re
+from urllib.parse import unquote_to_bytes
 
 import numpy as np
 import pytest
@@ -84,6 +86,22 @@ def test_paper_is_white_also_for_those_who_read_in_the_dark(run_dir):
     assert "@media screen and (prefers-color-scheme: dark)" in text
     assert text.count("prefers-color-scheme") == 1
     assert "@media print" in text
+
+
+def test_files_may_have_names_that_are_no_utf_8(run_dir):
+    (run_dir / "overlays").mkdir()
+    for name in (b"M\xfcller #1 100%.png", "M\u00fcller.png".encode()):
+        (run_dir / "overlays" / os.fsdecode(name)).write_bytes(b"")
+    text = report.write_index(run_dir, {"state": "done", "start": runfolder.now(), "steps": []}).read_text()
+    assert "<figcaption>M\\udcfcller #1 100%</figcaption>" in text
+    links = re.findall(r'href="(overlays/[^"]+png)"', text)
+    assert len(links) == 4
+    assert all(os.path.exists(os.fsencode(run_dir) + b"/" + unquote_to_bytes(link)) for link in links)
+
+
+def test_a_page_written_while_running_says_when(run_dir):
+    text = report.write_index(run_dir, {"state": "running", "start": runfolder.now(), "steps": []}).read_text()
+    assert re.search(r"<h1>.*running when this page was written, \d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC</span></h1>", text)
 
 
 WIDE = {f"a_long_name_of_a_column_{k}": [0.123456789] * 2 for k in range(14)}

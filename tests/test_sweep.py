@@ -162,12 +162,29 @@ def test_killed_in_the_middle_and_resumed(project):
     process.stderr.close()
     assert states(project) == {"a": "done", "b": "interrupted", "c": "pending"}
     check_page(project / "out")  # written after the first member
+    assert re.search(r"<h1>.*running when this page was written, .* UTC", (project / "out/index.html").read_text())
     luck.touch()
     assert run(project, "abc", resume=True) == 0
     assert states(project) == dict.fromkeys("abc", "done")
     assert (project / "out/a/begun.txt").read_text() == "False "
     assert (project / "out/b/begun.txt").read_text() == "False True "
     check_numbers(project / "out", "abc")
+
+
+def test_finished_members_are_of_the_same_data_and_code(project, capfd):
+    runfolder.write_text(project / "data/paxray.json", "{}")
+    write_notebook(project / "notebooks/02_train.ipynb", TRAIN_HEAD + "\ndata_root = ''", TRAIN)
+    assert run(project, "a", f"data_root={project}/data") == 0
+    write_notebook(project / "notebooks/03_evaluate.ipynb", "run_dir = ''\nseed = 1", EVALUATE)
+    assert run(project, "ab", f"data_root={project}/data", resume=True) == 0
+    said = "a: 03_evaluate.ipynb was changed after it ran here"
+    assert said in capfd.readouterr().err
+    text = (project / "out/index.html").read_text()
+    assert said in text
+    assert "b: 03_evaluate.ipynb" not in text
+    runfolder.write_text(project / "data/paxray.json", '{"test": []}')
+    with pytest.raises(ValueError, match=r"out/a: --resume with other data"):
+        run(project, "ab", f"data_root={project}/data", resume=True)
 
 
 def test_an_interrupt_ends_the_sweep(project):
