@@ -155,7 +155,7 @@ def read_image(path: str | os.PathLike) -> Image:
 
 
 def read_view(path: str | os.PathLike) -> str | None:
-    """Return the view of an image file as `read_image` finds it, without decoding pixels; errors as there."""
+    """Return the view of an image file as `read_image` finds it, without decoding pixels; errors name the file."""
     path = Path(path)
     data = _read_bytes(path)
     if data.startswith((_PNG, _JPEG)):

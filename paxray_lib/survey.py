@@ -193,9 +193,8 @@ def _look(data: Datafile, split: str, entry: Entry) -> _Item:
     item = _Item({**row, "masks": False, "image_hash": None, "mask_hash": None})
     pixels = _look_at_image(data, entry, item)
     if item.row["view"] is None:
-        item.found(
-            "warning", entry.image, "unknown view: the name ends neither in 'frontal' nor 'lateral'; never flipped"
-        )
+        found = "unknown view: no 'view' in the data file or a DICOM header, no 'frontal' or 'lateral' at the name's end"
+        item.found("warning", entry.image, f"{found}; never flipped")
     masks = _read_masks(data, split, entry, item)
     if masks is None:
         return item
