@@ -1,15 +1,61 @@
 """What is in a data set: tidy tables of frequencies, areas, positions and overlaps, unusual images, and mean masks."""
 
-from collections.abc import Sequence
+import os
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import pandas as pd
 
 from paxray_lib.common import map_ahead, progress
-from paxray_lib.dataset import PaxrayDataset
+from paxray_lib.dataset import SPLITS, PaxrayDataset, read_datafile
 from paxray_lib.labels import LabelSet
 from paxray_lib.masks import PackedMasks
 from paxray_lib.survey import VIEWS, Survey
+
+
+def open_splits(data_root: str | os.PathLike, datafile: str | os.PathLike = "paxray.json") -> dict[str, PaxrayDataset]:
+    """Return the splits that have images, by name: train, val and test first, then others.
+
+    Raises
+    ------
+    ValueError
+        If no split has images.
+    """
+    found = read_datafile(data_root, datafile)
+    filled = [name for name in dict.fromkeys((*SPLITS, *found.splits)) if found.splits.get(name)]
+    if not filled:
+        raise ValueError(f"{found.path}: no split has an image; list some in train, val or test")
+    return {name: PaxrayDataset(data_root, datafile, name) for name in filled}
+
+
+def choose_labels(wanted: Iterable[str], masks: Sequence[PackedMasks], count: int = 4) -> list[str]:
+    """Return those of the wanted labels that there are, or else the names of the largest ones, so that figures made for
+    one set of labels show something with any other.
+
+    Parameters
+    ----------
+    wanted : names, groups and patterns, as for `LabelSet.select`
+    masks : at least one, all of the same labels; where labels are largest
+    count : how many labels to return, at most, if none of the wanted ones exist
+
+    Returns
+    -------
+    list of str
+        In the order of `wanted`, or the largest first.
+    """
+    labels = masks[0].labels
+    known = [name for name in wanted if _is_known(labels, name)]
+    if known:
+        return known
+    areas = np.sum([stack.counts() for stack in masks], axis=0)  # (L,)
+    return list(dict.fromkeys(labels.names[i] for i in np.argsort(-areas, kind="stable")))[:count]
+
+
+def _is_known(labels: LabelSet, name: str) -> bool:
+    try:
+        return bool(labels.select(name))
+    except ValueError:
+        return False
 
 
 def split_table(datasets: Sequence[PaxrayDataset]) -> pd.DataFrame:

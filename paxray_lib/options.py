@@ -1,18 +1,20 @@
 """What the options of a prediction gain: closing under the label tree, and averaging with the mirrored image."""
 
 import os
+from collections.abc import Callable
 
 import pandas as pd
 import torch
 
-from paxray_lib.closing import close_bits
+from paxray_lib import closing
 from paxray_lib.common import map_ahead, progress
 from paxray_lib.compare import compare_evaluations
 from paxray_lib.counting import check_targets, fast_copy
-from paxray_lib.dataset import PaxrayDataset
+from paxray_lib.dataset import PaxrayDataset, Sample
 from paxray_lib.evaluate import Evaluation, check_labels, image_table
 from paxray_lib.masks import PackedMasks
 from paxray_lib.metrics import Counts, counts
+from paxray_lib.predict import predict_image
 from paxray_lib.segment import segment
 
 VARIANTS = {
@@ -60,6 +62,18 @@ def gains_table(
     return pd.DataFrame.from_dict(rows, orient="index", columns=[score, "gain", "low", "high", "helps"])
 
 
+def predictor(
+    model: torch.nn.Module, threshold: float = 0.5, close_tree: bool = False
+) -> Callable[[Sample], PackedMasks]:
+    """Return a function that predicts a sample's masks, the same that `evaluate` scores with these options."""
+
+    def predict(sample: Sample) -> PackedMasks:
+        masks = predict_image(model, sample.image, threshold)
+        return closing.close_tree(masks) if close_tree else masks
+
+    return predict
+
+
 def _evaluate_variants(model: torch.nn.Module, dataset: PaxrayDataset, threshold: float) -> dict[str, Evaluation]:
     parts: dict[str, list[Counts]] = {name: [] for name in VARIANTS}
     samples = map_ahead(dataset.__getitem__, range(len(dataset)))
@@ -71,7 +85,7 @@ def _evaluate_variants(model: torch.nn.Module, dataset: PaxrayDataset, threshold
             if decided[mirror] is None:
                 raise ValueError(f"{sample.name}: the network's output is not finite; are its weights trained?")
         for name, (mirror, close) in VARIANTS.items():
-            bits = close_bits(decided[mirror], model.labels) if close else decided[mirror]
+            bits = closing.close_bits(decided[mirror], model.labels) if close else decided[mirror]
             predicted = PackedMasks(bits, model.labels).resize(*sample.masks.shape[1:])
             parts[name].append(counts(predicted, sample.masks))
     images = image_table(dataset)

@@ -71,7 +71,7 @@ def plot_tree_check(table: pd.DataFrame) -> Figure:
     figure = new_figure(9.0, 3.8)
     left, right = figure.subplots(1, 2)
     wrong = table["images"] > table["parent_images"]
-    top = 1.05 * max(1, table[["images", "parent_images"]].to_numpy().max())
+    top = 1.05 * table[["images", "parent_images"]].to_numpy().max(initial=1)
     left.plot([0, top], [0, top], color="#999999", linewidth=0.8)
     for chosen, color, name in ((~wrong, "#2f7ebc", "possible"), (wrong, "#c8323f", "contradicts the tree")):
         rows = table[chosen]

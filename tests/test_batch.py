@@ -16,8 +16,9 @@ from pathlib import Path
 import nbformat
 import pytest
 import yaml
+from sampledata import ROOT
 
-from paxray_lib import batch, execute, report, runfolder
+from paxray_lib import batch, execute, plans, report, runfolder
 
 RUNNER = """
 import sys
@@ -25,6 +26,7 @@ from paxray_lib import batch
 sys.exit(batch.run(*sys.argv[1:4:2], out=sys.argv[2], notebooks_dir=sys.argv[4], config_types={}))
 """
 TYPES = {"weight_decay": float}
+DEMO = ROOT / "notebooks/profiles/demo.yaml"
 
 
 def write_notebook(folder, name, *cells, parameters="run_dir = 'runs/x'"):
@@ -340,6 +342,17 @@ def test_unknown_keys_are_refused_before_anything_runs(project):
     with pytest.raises(ValueError, match="epochs must be a whole number"):
         run(project, "epochs=two")
     assert not (project / "runs").exists()
+
+
+def test_a_setting_reaches_every_notebook_that_knows_it():
+    """`threshold` is a field of TrainConfig too, which notebook 2 does not name: training scores by it."""
+    plan = plans.make_plan(DEMO, ["threshold=0.3", "close_tree=true"], notebooks_dir=ROOT / "notebooks")
+    taken = {name: plans.select_parameters(plan, name) for name in plan.parameters}
+    assert taken["02_train"]["options"]["threshold"] == 0.3
+    assert "close_tree" not in taken["02_train"]["options"]
+    assert not {"run_dir", "epochs"} & taken["02_train"]["options"].keys()
+    for name in ("03_evaluate", "04_predict"):
+        assert (taken[name]["threshold"], taken[name]["close_tree"]) == (0.3, True)
 
 
 def test_a_folder_with_other_files_is_left_alone(project):

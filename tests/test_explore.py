@@ -1,11 +1,15 @@
+import json
+
 import numpy as np
 import pytest
 from phantoms import write_phantoms
 
 from paxray_lib.dataset import SPLITS, PaxrayDataset, read_datafile
 from paxray_lib.explore import (
+    choose_labels,
     label_table,
     mean_masks,
+    open_splits,
     overlap_matrix,
     overlap_table,
     position_table,
@@ -14,6 +18,7 @@ from paxray_lib.explore import (
     tree_lines,
     unusual_table,
 )
+from paxray_lib.labels import LabelSet
 from paxray_lib.masks import PackedMasks
 from paxray_lib.survey import take_survey
 
@@ -35,6 +40,29 @@ def test_tables_agree_with_the_masks(tiny, survey, stacks):
     assert table["images"].tolist() == stacks.any((2, 3)).sum(0).tolist()
     assert table["frontal"].tolist() == stacks[::2].any((2, 3)).sum(0).tolist()
     np.testing.assert_allclose(table["area_percent"], 100 * stacks.mean((2, 3)).mean(0))
+
+
+def test_splits_without_images_are_left_out(tiny, tmp_path):
+    content = json.loads((tiny / "paxray.json").read_text())
+    entries = content.pop("train")
+    (tmp_path / "paxray.json").write_text(json.dumps({**content, "val": [], "extra": entries[:1]}))
+    splits = open_splits(tmp_path)
+    assert {name: len(dataset) for name, dataset in splits.items()} == {"test": 4, "extra": 1}
+    assert list(splits) == ["test", "extra"]
+    (tmp_path / "paxray.json").write_text(json.dumps({**content, "val": [], "test": []}))
+    with pytest.raises(ValueError, match=r"paxray\.json: no split has an image"):
+        open_splits(tmp_path)
+
+
+def test_wanted_labels_that_there_are_or_else_the_largest():
+    labels = LabelSet(["a", "heart", "twice", "twice", "b"])
+    stack = np.zeros((5, 4, 4), bool)
+    for i, rows in enumerate((1, 0, 4, 3, 2)):
+        stack[i, :rows] = True
+    masks = [PackedMasks.pack(stack[:, :2], labels), PackedMasks.pack(stack, labels)]
+    assert choose_labels(["tw*", "lung_left", "heart"], masks) == ["tw*", "heart"]
+    assert choose_labels(["lung_left"], masks) == ["twice", "b", "a", "heart"]
+    assert choose_labels(["rib_[0-9]*"], masks, count=1) == ["twice"]
 
 
 def test_positions_are_those_of_the_centroids(survey, stacks):

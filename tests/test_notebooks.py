@@ -10,7 +10,14 @@ import uuid
 from pathlib import Path
 
 import pytest
+import torch
+from sampledata import write_tiny
 
+from paxray_lib.batch import run
+from paxray_lib.dataset import SPLITS
+from paxray_lib.images import Preprocessing
+from paxray_lib.labels import LabelSet
+from paxray_lib.model import build_model, save_model
 from paxray_lib.phantom import generate_sample
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -106,6 +113,41 @@ def test_all_run_by_one_command_and_leave_the_run_folder(small_run):
     index = (small_run / "index.html").read_text()
     for name in NAMES:
         assert f"notebooks/{name}.html" in index
+
+
+@pytest.fixture(scope="module")
+def foreign(tmp_path_factory):
+    """Folder with a data set of three labels of no known name, frontal images alone, and untrained weights for it."""
+    root = tmp_path_factory.mktemp("foreign")
+    labels = LabelSet(["tumour", "pacemaker", "tube"])
+    write_tiny(root / "data", labels=labels)
+    content = json.loads((root / "data/paxray.json").read_text())
+    for split in SPLITS:
+        content[split] = [entry for entry in content[split] if "frontal" in entry["image"]]
+    (root / "data/paxray.json").write_text(json.dumps(content))
+    (root / "data/test_only.json").write_text(json.dumps({**content, "train": [], "val": []}))
+    torch.manual_seed(0)
+    small = Preprocessing("standard", (32, 32))
+    save_model(root / "model.ckpt", build_model("unet", labels, "resnet18", preprocessing=small))
+    return root
+
+
+def outputs(path):
+    """Return all outputs of an executed notebook as one text."""
+    return json.dumps([cell["outputs"] for cell in cells(path)])
+
+
+@pytest.mark.parametrize("datafile", ["paxray.json", "test_only.json"])
+def test_data_of_other_labels_and_splits_are_explored_and_evaluated(foreign, datafile):
+    profile, out = foreign / "profile.yaml", foreign / datafile.removesuffix(".json")
+    profile.write_text("notebooks: [01_explore_dataset, 03_evaluate]\ndevice: cpu\nthreshold: 0.05\n")
+    overrides = [f"data_root={foreign / 'data'}", f"datafile={datafile}", f"weights={foreign / 'model.ckpt'}"]
+    assert run(profile, overrides, out, notebooks_dir=ROOT / "notebooks", config_types={}) == 0
+    explored, evaluated = (outputs(out / "notebooks" / f"{name}.ipynb") for name in (NAMES[0], NAMES[2]))
+    assert "tumour (0)" in explored
+    for text in ("no validation images: not measured", "no training images: no mean mask to compare with"):
+        assert (text in evaluated) == (datafile == "test_only.json")
+    assert json.loads((out / "evaluation/summary.json").read_text())["threshold"] == 0.05
 
 
 def test_pages_need_no_network(small_run):

@@ -51,6 +51,7 @@ def test_tree_check_counts_contradictions(survey):
     assert "images with the child" in drawn(figure)
     names = [text.get_text() for text in figure.axes[0].get_legend().get_texts()]
     assert names == [f"possible ({len(table) - 1})", "contradicts the tree (1)"]
+    drawn(plots_data.plot_tree_check(table[:0]))  # labels that are no parts of each other
 
 
 def test_unusual_images_are_titled_by_what_is_unusual(survey):
