@@ -112,6 +112,9 @@ def _tree_findings(survey: Survey) -> Iterator[Finding]:
     for row in tree_table(survey).itertuples():
         if not row.outside_images:
             continue
+        if not row.parent_images:  # as `paxray project` leaves it where the whole cannot be derived
+            yield Finding("warning", row.child, f"its parent {row.parent} never occurs")
+            continue
         lost = row.without_parent > WITHOUT_PARENT * row.images
         message = (
             f"{row.outside_percent / 100:.1%} of its pixels lie outside its parent {row.parent}, "

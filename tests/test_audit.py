@@ -146,6 +146,17 @@ def flip(image, masks):
     return image[:, ::-1], PackedMasks(np.ascontiguousarray(masks.data[:, ::-1]), masks.labels)
 
 
+def test_parts_of_a_whole_that_no_image_has_are_a_warning(tmp_path):
+    def without_bones(_case, _view, image, masks):
+        stack = masks.unpack()
+        stack[LABELS.index("bones")[0]] = False
+        return image, PackedMasks.pack(stack, LABELS)
+
+    survey = survey_of(write_phantoms(tmp_path / "data", change=without_bones))
+    assert not errors(survey)
+    assert any(f.where.startswith("spine") and f.message.endswith("never occurs") for f in audit(survey))
+
+
 def test_a_mirrored_image_is_found(tmp_path):
     root = write_phantoms(tmp_path / "data", change=lambda c, v, *pair: flip(*pair) if c == 3 else pair)
     ((where, message),) = errors(survey_of(root))
