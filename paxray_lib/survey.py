@@ -193,7 +193,7 @@ def _look(data: Datafile, split: str, entry: Entry) -> _Item:
     item = _Item({**row, "masks": False, "image_hash": None, "mask_hash": None})
     pixels = _look_at_image(data, entry, item)
     if item.row["view"] is None:
-        found = "unknown view: no 'view' in the data file or a DICOM header, no 'frontal' or 'lateral' at the name's end"
+        found = "unknown view: no 'view' in the data file or a DICOM header, no 'frontal' or 'lateral' ending the name"
         item.found("warning", entry.image, f"{found}; never flipped")
     masks = _read_masks(data, split, entry, item)
     if masks is None:
