@@ -2,9 +2,10 @@
 
 Generates a packed sample set of 598, 74 and 180 images of 512 x 512 in FOLDER, with all cores, unless it is there;
 trains 110 epochs in bfloat16 by `fit`; evaluates the best checkpoint on the test images; then takes a few hundred steps
-in the plain way on the same GPU. FOLDER/run must not hold a training yet. Several GPUs:
-``torchrun --nproc-per-node N benchmarks/gpu_recipe.py``. Without a GPU it says so and ends; --cpu tries it at a size
-that a CPU can do, such as --size 64 --images 6 --epochs 1 --plain-steps 2.
+in the plain way on the same GPU. Started again, it goes on with a training that was stopped, and takes the measurements
+of a finished one from FOLDER/result.json. Several GPUs: ``torchrun --nproc-per-node N benchmarks/gpu_recipe.py``.
+Without a GPU it says so and ends; --cpu tries it at a size that a CPU can do, such as --size 64 --images 6 --epochs 1
+--plain-steps 2.
 """
 
 import argparse
@@ -17,7 +18,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import numpy as np
@@ -28,6 +29,7 @@ IMAGES = 852
 PARTS = {"train": 299, "val": 37, "test": 90}  # cases, of two images each
 DATAFILE = "recipe.json"
 LOAD, CROP, EPOCHS = 512, 480, 110
+PLAIN_WORKERS = 4  # a sample has 174 MB as float32, and each worker keeps some ready
 PLAIN_IMAGES = 60  # as .npy they take 2.6 GB, and stay in the system's cache: to the advantage of the plain way
 
 
@@ -70,7 +72,13 @@ def read_gpu(log: Path) -> tuple[str, str]:
     """Return mean utilization and the most memory that a GPU had in use, as text."""
     if not log.is_file():
         return "no GPU", "no GPU"
-    rows = [[float(value) for value in line.split(",")] for line in log.read_text().splitlines() if "," in line]
+    rows = []
+    for line in log.read_text(encoding="utf-8", errors="replace").splitlines():
+        with suppress(ValueError):  # "[N/A]" where a driver does not tell, or a line that was cut at the end
+            utilization, memory = map(float, line.split(","))
+            rows.append((utilization, memory))
+    if not rows:
+        return "not measured", "not measured"
     used = [row for row in rows if row[1] > 1024] or rows  # GPUs that nobody uses do not count
     return f"{statistics.mean(row[0] for row in used):.0f} %", f"{max(row[1] for row in used) / 1024:.1f} GiB"
 
@@ -100,7 +108,7 @@ def timed_batches(waits: list[float]) -> Iterator[None]:
 
 
 def train(options: argparse.Namespace) -> dict:
-    """Train by `fit` and return what was measured."""
+    """Train by `fit`, or go on, and return what was measured; of a training that was stopped not the time in all."""
     from paxray_lib.train import TrainConfig, fit
 
     config = TrainConfig(
@@ -116,20 +124,30 @@ def train(options: argparse.Namespace) -> dict:
         compile=options.compile,
         workers=options.workers,
     )
+    run, result = options.out / "run", options.out / "result.json"
+    resumed = (run / "checkpoints" / "last.ckpt").is_file()
+    before = json.loads(result.read_text()) if resumed and result.is_file() else {}
     waits: list[float] = []
     log = options.out / "gpu.csv"
     start = time.perf_counter()
     with watch_gpu(log), timed_batches(waits):
-        fit(config)
+        fit(config, resume=True)
     total = time.perf_counter() - start
-    with (options.out / "run" / "metrics.csv").open(encoding="utf-8") as file:
+    if before.get("epochs") == options.epochs:  # nothing was left to do
+        return before
+    with (run / "metrics.csv").open(encoding="utf-8") as file:
         seconds = [float(row["seconds"]) for row in csv.DictReader(file)]
     utilization, memory = read_gpu(log)
-    # an epoch's first wait includes the start of workers, the first epoch's the reading of a set that stays in memory
+    # the first wait includes the start of workers; the reading of a set that stays in memory counts in the total alone
     return {
-        "total": total, "epoch": statistics.median(seconds), "training": sum(seconds), "waits": sum(waits),
-        "utilization": utilization, "memory": memory,
-    }  # fmt: skip
+        "epochs": options.epochs,
+        "total": None if resumed else total,
+        "epoch": statistics.median(seconds),
+        "training": sum(seconds),
+        "waits": None if resumed else sum(waits),
+        "utilization": utilization,
+        "memory": memory,
+    }
 
 
 def test_scores(options: argparse.Namespace) -> dict[str, float]:
@@ -185,7 +203,7 @@ def plain_images_per_s(options: argparse.Namespace, device: str) -> float:
     steps = options.plain_steps + min(10, options.plain_steps)
     chosen = torch.utils.data.RandomSampler(samples, replacement=True, num_samples=3 * steps)
     loader = torch.utils.data.DataLoader(
-        samples, 3, sampler=chosen, num_workers=options.workers, pin_memory=device == "cuda"
+        samples, 3, sampler=chosen, num_workers=min(PLAIN_WORKERS, options.workers), pin_memory=device == "cuda"
     )
     network = _plain.PlainUNet(len(dataset.labels)).to(device)
     optimizer = _plain.adamw(network)
@@ -210,13 +228,14 @@ def make_section(options: argparse.Namespace, found: dict, scores: dict, plain: 
     """Return the section of RESULTS.md."""
     world, images = int(os.environ.get("WORLD_SIZE", 1)), 2 * split(options.images // 2)["train"]
     device = torch.cuda.get_device_name() if torch.cuda.is_available() else "CPU"
+    total, waits = found["total"], found["waits"]
     rows = [
         ["images a second, median epoch", f"{images / found['epoch']:.1f}"],
-        ["the whole recipe, from start to last checkpoint", f"{found['total']:.1f} s"],
+        ["the whole recipe, from start to last checkpoint", "not measured" if total is None else f"{total:.1f} s"],
         ["of it training steps", f"{found['training']:.1f} s"],
         [
             "of them the loop waits for batches",
-            f"{found['waits']:.2f} s, {100 * found['waits'] / found['training']:.1f} %",
+            "not measured" if waits is None else f"{waits:.2f} s, {100 * waits / found['training']:.1f} %",
         ],
         ["GPU utilization, whole run", found["utilization"]],
         ["GPU memory, most", found["memory"]],
@@ -258,11 +277,14 @@ def main() -> None:
     found = train(options)
     if not first:
         return
+    result = options.out / "result.json"
+    result.write_text(json.dumps(found, indent=1))  # now, and again: what comes later may fail
     scores = test_scores(options)
+    result.write_text(json.dumps({**found, **scores}, indent=1))
     device = "cuda" if torch.cuda.is_available() else "cpu"
     plain = plain_images_per_s(options, device) if options.plain_steps else None
     text = make_section(options, found, scores, plain)
-    (options.out / "result.json").write_text(json.dumps({**found, **scores, "plain": plain}, indent=1))
+    result.write_text(json.dumps({**found, **scores, "plain": plain}, indent=1))
     sys.stdout.write(text + "\n")
     if options.update:
         update("gpu_recipe", text)

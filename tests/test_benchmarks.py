@@ -1,5 +1,7 @@
 """The benchmarks at a tiny size: that they run, and that the two ways which they compare do the same."""
 
+import argparse
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -70,10 +72,50 @@ def test_gpu_recipe_splits_as_published(cases, parts):
     assert list(gpu_recipe.split(cases).values()) == parts
 
 
+@pytest.mark.parametrize(
+    ("lines", "found"),
+    [
+        ("50, 2048\n70, 4096\n[N/A], 4096\n9", ("60 %", "4.0 GiB")),
+        ("0, 10\n80, 2048\n", ("80 %", "2.0 GiB")),
+        ("[N/A], [N/A]\nUnable to determine the device handle\n", ("not measured", "not measured")),
+        ("", ("not measured", "not measured")),
+    ],
+)
+def test_gpu_recipe_reads_what_it_can(tmp_path, lines, found):
+    import gpu_recipe
+
+    assert gpu_recipe.read_gpu(tmp_path / "gpu.csv") == ("no GPU", "no GPU")
+    (tmp_path / "gpu.csv").write_text(lines)
+    assert gpu_recipe.read_gpu(tmp_path / "gpu.csv") == found
+
+
+@pytest.mark.parametrize(("checkpoint", "result", "total"), [(False, None, True), (True, None, False), (True, 5, 5.0)])
+def test_gpu_recipe_goes_on_where_it_was(tmp_path, monkeypatch, checkpoint, result, total):
+    import gpu_recipe
+
+    from paxray_lib import train
+
+    options = argparse.Namespace(out=tmp_path, size=64, batch_size=3, epochs=2, compile="off", workers=0)
+    last = tmp_path / "run" / "checkpoints" / "last.ckpt"
+    last.parent.mkdir(parents=True)
+    (tmp_path / "run" / "metrics.csv").write_text("epoch,seconds\n1,2.0\n2,4.0\n")
+    if checkpoint:
+        last.touch()
+    if result:
+        (tmp_path / "result.json").write_text('{"epochs": 2, "total": 5.0}')
+    monkeypatch.setattr(train, "fit", lambda config, resume: resume or pytest.fail("a second start resumes"))
+    found = gpu_recipe.train(options)
+    assert found["total"] == total if result else (found["total"] is not None) == total
+    assert result or (found["epoch"], found["training"]) == (3.0, 6.0)
+
+
 @pytest.mark.slow
 def test_gpu_recipe(tmp_path):
     size = ("--size", 64, "--images", 6, "--epochs", 1, "--plain-steps", 2, "--workers", 0, "--compile", "off")
     text = run("gpu_recipe", "--cpu", "--out", tmp_path, *size)
     for word in ("images a second", "waits for batches", "mean IoU on test, published", "plain way, images a second"):
         assert word in text
-    assert (tmp_path / "result.json").is_file()
+    found = json.loads((tmp_path / "result.json").read_text())
+    assert "not measured" not in text
+    assert "epoch 1/1" not in run("gpu_recipe", "--cpu", "--out", tmp_path, *size), "a finished training is used again"
+    assert json.loads((tmp_path / "result.json").read_text())["total"] == found["total"]
