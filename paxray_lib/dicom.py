@@ -2,6 +2,10 @@
 
 Order of steps (DICOM PS3.3 C.7.6.3, C.11): modality LUT or rescale; VOI LUT, else the first window, else the image's
 own range of values without its padding; MONOCHROME1 inverted; padding black.
+
+Modality (0008,0060): a slice of CT or MR, a sonogram or a mammogram looks like any other picture to a network, so that
+only radiographs of the body are read: CR, DX, RG, and DR or XR, as some systems write instead; XA and RF, since chests
+are taken on such units too; OT and SC, of pictures that were captured; and files that do not say.
 """
 
 import contextlib
@@ -20,6 +24,7 @@ from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
 _FRONTAL = {"PA", "AP"}
 _LATERAL = {"LL", "RL", "LATERAL"}
+_RADIOGRAPHS = ("CR", "DX", "RG", "DR", "XR", "XA", "RF", "OT", "SC", "")
 _GRAY = ("MONOCHROME1", "MONOCHROME2")
 # What pydicom and its decoders raise for broken or unsupported data.
 _BROKEN = (
@@ -57,15 +62,26 @@ def decode(data: bytes, path: Path, max_pixels: int) -> tuple[np.ndarray, tuple[
     Raises
     ------
     ValueError
-        If there is no single image in it, or it cannot be decoded.
+        If there is no single image in it, it is of a modality other than X-rays, or it cannot be decoded.
     """
     try:
         dataset = _parse(data)
+        modality = str(dataset.get("Modality") or "").strip().upper()
+    except _BROKEN as error:
+        raise _unreadable(path, error) from error
+    if modality not in _RADIOGRAPHS:
+        known = ", ".join(filter(None, _RADIOGRAPHS))
+        raise ValueError(f"{path}: DICOM of modality {modality}, no X-ray image ({known}); leave it out")
+    try:
         _check_header(dataset, max_pixels)
         return _displayed(dataset), _spacing(dataset), _view(dataset)
     except _BROKEN as error:
-        reason = " ".join(str(error).split())
-        raise ValueError(f"{path}: DICOM that cannot be read ({reason}); fetch or export it again") from error
+        raise _unreadable(path, error) from error
+
+
+def _unreadable(path: Path, error: Exception) -> ValueError:
+    reason = " ".join(str(error).split())
+    return ValueError(f"{path}: DICOM that cannot be read ({reason}); fetch or export it again")
 
 
 def view_in_header(data: bytes, path: Path) -> str | None:

@@ -2,7 +2,10 @@
 
 The one place for intensity handling. Content decides the format, never the suffix.
 
-- 8 bit is divided by 255, 16 bit by 65535; nothing is clipped or stretched.
+- 8 bit is divided by 255, 16 bit by 65535; nothing is clipped or stretched. Converters from DICOM often write values
+  of 8, 10, 12 or 14 bits into a 16-bit PNG as they are, which would be almost black: a 16-bit image is divided by the
+  largest value of the smallest of these depths that holds its maximum (255, 1023, 4095, 16383).
+- An image of one value shows nothing and is refused.
 - Color becomes gray by Pillow's "L" weights (ITU-R 601-2); a transparency channel is ignored.
 - The EXIF orientation is applied. DICOM: see `paxray_lib.dicom`.
 - The spacing of pixels comes from DICOM, or from a PNG of `write_png` that still has its size; never from a resolution
@@ -28,6 +31,11 @@ from PIL import JpegImagePlugin, PngImagePlugin
 from paxray_lib.common import atomic_write, did_you_mean
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".dcm", ".dicom")
+OTHER_SUFFIXES = (
+    ".tif", ".tiff", ".bmp", ".webp", ".gif", ".jp2", ".jpx", ".j2k", ".jxl", ".heic", ".avif", ".nii", ".nii.gz",
+    ".nrrd", ".mha", ".mhd", ".ima", ".img",
+)  # fmt: skip
+"""Images of other formats as a rule: found, so that a report can say why they were not read."""
 MAX_PIXELS = 89_478_485  # Pillow's own limit, against decompression bombs; an X-ray film has about 10 million
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -38,6 +46,7 @@ _EXIF_ORIENTATION = 0x0112
 _SPACING_KEY = "paxray:pixel_mm"
 _SPACING = re.compile(r"(\d+\.\d+) at (\d+) x (\d+)")
 _FORMATS = "PNG, JPEG or DICOM"
+_DEPTHS = (8, 10, 12, 14)  # bits of detectors and of the DICOM files that they write
 # What Pillow raises for broken data, by reading its decoders.
 _BROKEN = (OSError, SyntaxError, ValueError, TypeError, IndexError, KeyError, EOFError, struct.error, zlib.error)
 
@@ -82,8 +91,9 @@ def case_of(path: str | os.PathLike) -> str:
 def find_images(path: str | os.PathLike) -> list[Path]:
     """Return the image files at `path`: the file itself, or all in a folder tree, sorted.
 
-    In a folder a file counts by its suffix (png, jpg, jpeg, dcm, dicom in any case of letters). A file without a
-    suffix, or with a number for one (as in a UID), counts if its content is DICOM. Hidden names are left out.
+    In a folder a file counts by its suffix, in any case of letters: png, jpg, jpeg, dcm, dicom, and those of images
+    that `read_image` refuses, `OTHER_SUFFIXES`, so that none is passed over in silence. Any other file counts if its
+    content is DICOM. Hidden names and DICOMDIR are left out.
 
     Raises
     ------
@@ -95,7 +105,7 @@ def find_images(path: str | os.PathLike) -> list[Path]:
         return [path]
     if not path.is_dir():
         raise FileNotFoundError(f"{path}: no such file or folder; check the path")
-    found = sorted(file for file in _walk(path) if _is_image_name(file) or _is_unnamed_dicom(file))
+    found = sorted(file for file in _walk(path) if _is_image_name(file) or _has_dicom_magic(file))
     if not found:
         raise FileNotFoundError(f"{path}: no {_FORMATS} image in this folder or below it; check the path")
     return found
@@ -111,14 +121,15 @@ def _walk(folder: Path) -> Iterator[Path]:
 
 
 def _is_image_name(path: Path) -> bool:
-    return path.suffix.lower() in IMAGE_SUFFIXES
+    return path.name.lower().endswith(IMAGE_SUFFIXES + OTHER_SUFFIXES)
 
 
-def _is_unnamed_dicom(path: Path) -> bool:
-    if (path.suffix and not path.suffix[1:].isdigit()) or path.name.upper() == "DICOMDIR" or not path.is_file():
+def _has_dicom_magic(path: Path) -> bool:
+    if path.name.upper() == "DICOMDIR" or not path.is_file():
         return False
-    with open(path, "rb") as file:
+    with contextlib.suppress(OSError), open(path, "rb") as file:
         return file.read(132)[128:] == b"DICM"
+    return False
 
 
 def read_image(path: str | os.PathLike) -> Image:
@@ -139,10 +150,17 @@ def read_image(path: str | os.PathLike) -> Image:
     FileNotFoundError
         If there is no such file.
     ValueError
-        If the file is empty, cut short, damaged, of another format, or has more than `MAX_PIXELS`; the file is named.
+        If the file is empty, cut short, damaged, of another format, has more than `MAX_PIXELS` or one value alone, or
+        is no X-ray by its DICOM header; the file is named.
     """
     path = Path(path)
-    data = _read_bytes(path)
+    image = _decode(path, _read_bytes(path))
+    if image.pixels.min() == image.pixels.max():
+        raise ValueError(f"{path}: every pixel has one value; fetch or export it again, or leave it out")
+    return image
+
+
+def _decode(path: Path, data: bytes) -> Image:
     if data.startswith((_PNG, _JPEG)):
         return Image(*_read_raster(path, data), view=view_of(path))
 
@@ -206,8 +224,9 @@ def _read_raster(path: Path, data: bytes) -> tuple[np.ndarray, tuple[float, floa
     with _naming(path, kind):
         image.load()
         orientation = image.getexif().get(_EXIF_ORIENTATION, 1)
-        array = _wide_array(data) if kind == "PNG" and data[24] == 16 else _byte_array(image)
-    return _orient(_to_unit(array), orientation), _spacing_of(image)
+        wide = kind == "PNG" and data[24] == 16
+        pixels = wide_to_unit(_wide_array(data)) if wide else _to_unit(_byte_array(image))
+    return _orient(pixels, orientation), _spacing_of(image)
 
 
 @contextlib.contextmanager
@@ -249,6 +268,16 @@ def _to_unit(array: np.ndarray) -> np.ndarray:
     if gray.dtype.kind == "f":
         return np.ascontiguousarray(gray, dtype=np.float32)
     return gray.astype(np.float32) / np.float32(np.iinfo(gray.dtype).max)
+
+
+def wide_to_unit(array: np.ndarray) -> np.ndarray:
+    """Return (H, W) float32 in 0..1 from uint16, gray or RGB, whose values may have fewer bits.
+
+    The divisor is 255, 1023, 4095 or 16383 if that holds the maximum, else 65535.
+    """
+    gray = _to_gray(array)
+    bits = next((depth for depth in _DEPTHS if array.max() < 2**depth), 16)
+    return gray.astype(np.float32) / np.float32(2**bits - 1)
 
 
 def _orient(pixels: np.ndarray, orientation: int) -> np.ndarray:

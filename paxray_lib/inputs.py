@@ -5,7 +5,7 @@ import os
 import numpy as np
 from PIL import Image as PilImage
 
-from paxray_lib.images import Image, read_image
+from paxray_lib.images import Image, read_image, wide_to_unit
 from paxray_lib.labels import LABELS, LabelSet
 from paxray_lib.masks import PackedMasks
 
@@ -37,7 +37,7 @@ def as_pixels(image) -> np.ndarray:
 
 def _pil_pixels(image: PilImage.Image) -> np.ndarray:
     if image.mode.startswith("I;16"):
-        return _to_bytes(np.asarray(image).astype(np.float32) / np.float32(65535))
+        return _to_bytes(wide_to_unit(np.asarray(image)))
     if image.mode in ("I", "F"):
         raise ValueError(f"a PIL image of mode {image.mode!r} has no fixed range; pass an array of floats from 0 to 1")
     return np.asarray(image if image.mode in ("L", "RGB") else image.convert("RGB"))

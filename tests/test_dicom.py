@@ -140,8 +140,9 @@ def test_monochrome1_is_inverted(tmp_path):
     close(read_image(write(tmp_path / "x.dcm", array, "MONOCHROME1", 12)).pixels, 1 - unit(array))
 
 
-def test_constant_image_is_black(tmp_path):
-    close(read_image(write(tmp_path / "x.dcm", np.full((4, 5), 99, np.uint16))).pixels, np.zeros((4, 5)))
+def test_an_image_of_one_value_is_refused(tmp_path):
+    with pytest.raises(ValueError, match=r"x\.dcm: every pixel has one value"):
+        read_image(write(tmp_path / "x.dcm", np.full((4, 5), 99, np.uint16)))
 
 
 def window_oracle(x, center, width, function):
@@ -227,9 +228,9 @@ def test_padding_is_black_and_not_part_of_the_range(tmp_path, photometric, limit
     assert not pixels[:, :9].any()
 
 
-def test_an_image_that_is_all_padding_is_still_read(tmp_path):
-    path = write(tmp_path / "x.dcm", np.full((4, 5), 9, np.uint16), PixelPaddingValue=9)
-    assert read_image(path).pixels.shape == (4, 5)
+def test_a_padding_value_that_every_pixel_has_is_none(tmp_path):
+    limits = {"PixelPaddingValue": 0, "PixelPaddingRangeLimit": 4095}
+    close(read_image(write(tmp_path / "x.dcm", stored_values(12), bits=12, **limits)).pixels, unit(stored_values(12)))
 
 
 # ---------------------------------------------------------------- spacing and view
@@ -300,6 +301,19 @@ def test_not_one_gray_image(tmp_path, tags, message):
     with pytest.raises(ValueError, match=message) as caught:
         read_image(path)
     assert str(path) in str(caught.value)
+
+
+@pytest.mark.parametrize("modality", ["CT", "MR", "US", "PT", "NM", "MG", "SEG"])
+def test_what_is_no_radiograph_is_refused_by_its_modality(tmp_path, modality):
+    path = write(tmp_path / "p3.dcm", stored_values(12), bits=12, Modality=modality)
+    with pytest.raises(ValueError, match=rf"p3\.dcm: DICOM of modality {modality}, no X-ray image \(CR, "):
+        read_image(path)
+
+
+@pytest.mark.parametrize("modality", ["CR", "DX", "RG", "DR", "XR", "XA", "RF", "OT", "SC", "", None])
+def test_radiographs_and_files_that_do_not_say_are_read(tmp_path, modality):
+    array = stored_values(12)
+    close(read_image(write(tmp_path / "x.dcm", array, bits=12, Modality=modality)).pixels, unit(array))
 
 
 def test_file_without_pixels(tmp_path):

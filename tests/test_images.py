@@ -16,6 +16,7 @@ from PIL.PngImagePlugin import PngInfo
 from paxray_lib.images import (
     IMAGE_SUFFIXES,
     MAX_PIXELS,
+    OTHER_SUFFIXES,
     case_of,
     find_images,
     read_image,
@@ -122,6 +123,19 @@ def test_png_16_of_every_color_type_keeps_all_bits(tmp_path, rng, color_type, ch
     same(read_image(tmp_path / "x.png").pixels, gray, 65535)
 
 
+@pytest.mark.parametrize(
+    ("highest", "full"),
+    [(1, 255), (255, 255), (256, 1023), (1023, 1023), (1024, 4095), (4095, 4095), (4096, 16383), (16383, 16383),
+     (16384, 65535), (65535, 65535)],
+)  # fmt: skip
+@pytest.mark.parametrize("channels", [1, 3])
+def test_fewer_bits_in_16_bit_are_spread_over_the_range(tmp_path, rng, highest, full, channels):
+    array = rng.integers(0, highest + 1, (30, 42, 1), dtype=np.uint16)
+    array[3, 4] = highest
+    (tmp_path / "x.png").write_bytes(png_bytes(np.repeat(array, channels, axis=2), 0 if channels == 1 else 2))
+    same(read_image(tmp_path / "x.png").pixels, array[..., 0], full)
+
+
 def test_16_bit_color_that_is_gray_equals_gray(tmp_path):
     gray = np.arange(0, 65536, 13, dtype=np.uint16)[:5000].reshape(50, 100)
     (tmp_path / "x.png").write_bytes(png_bytes(np.stack([gray] * 3, -1), 2))
@@ -205,6 +219,13 @@ def test_other_content_is_refused_by_name(tmp_path, content, message):
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize(("value", "dtype"), [(0, np.uint8), (255, np.uint8), (0, np.uint16), (900, np.uint16)])
+def test_an_image_of_one_value_is_refused(tmp_path, value, dtype):
+    PillowImage.fromarray(np.full((4, 5), value, dtype)).save(tmp_path / "black.png")
+    with pytest.raises(ValueError, match=r"black\.png: every pixel has one value"):
+        read_image(tmp_path / "black.png")
+
+
 def test_missing_file_and_folder(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"nowhere\.png: no such file"):
         read_image(tmp_path / "nowhere.png")
@@ -273,7 +294,7 @@ def test_case_and_view(path, case, view):
 
 
 def test_view_reaches_the_image(tmp_path):
-    PillowImage.new("L", (4, 3)).save(tmp_path / "c1lateral.png")
+    PillowImage.linear_gradient("L").save(tmp_path / "c1lateral.png")
     assert read_image(tmp_path / "c1lateral.png").view == "lateral"
 
 
@@ -281,15 +302,29 @@ def test_find_images_in_a_tree(tmp_path):
     dicom = bytes(128) + b"DICM"
     files = {
         "IMG.PNG": b"", "b/photo.jpeg": b"", "b/a.JPG": b"", "b/c/x.dcm": b"", "b/c/y.DICOM": b"",
-        "uid/1.2.840.99": dicom, "uid/noname": dicom, "uid/DICOMDIR": dicom, "uid/other": b"text", "uid/3.14": b"",
-        "notes.txt": dicom, "m.npy": b"", ".hidden.png": b"", ".cache/z.png": b"", "b/._a.JPG": b"",
+        "uid/1.2.840.99": dicom, "uid/noname": dicom, "uid/slice.IMA": dicom, "uid/any.thing": dicom,
+        "uid/DICOMDIR": dicom, "uid/other": b"text", "uid/3.14": b"",
+        "notes.txt": b"text", "m.npy": b"", "t.csv": b"", "m.pxm": b"", "t.csv.gz": b"",
+        ".hidden.png": b"", ".cache/z.png": b"", "b/._a.JPG": b"",
     }  # fmt: skip
     for name, content in files.items():
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_bytes(content)
     found = [path.relative_to(tmp_path).as_posix() for path in find_images(tmp_path)]
-    assert found == ["IMG.PNG", "b/a.JPG", "b/c/x.dcm", "b/c/y.DICOM", "b/photo.jpeg", "uid/1.2.840.99", "uid/noname"]
+    assert found == [
+        "IMG.PNG", "b/a.JPG", "b/c/x.dcm", "b/c/y.DICOM", "b/photo.jpeg",
+        "uid/1.2.840.99", "uid/any.thing", "uid/noname", "uid/slice.IMA",
+    ]  # fmt: skip
     assert {Path(name).suffix.lower() for name in found[:5]} == set(IMAGE_SUFFIXES)
+
+
+@pytest.mark.parametrize("suffix", OTHER_SUFFIXES)
+def test_images_of_other_formats_are_found_and_refused_with_a_reason(tmp_path, suffix):
+    path = tmp_path / f"X{suffix.upper()}"
+    path.write_bytes(b"II*\0" + bytes(500))
+    assert find_images(tmp_path) == [path]
+    with pytest.raises(ValueError, match="not a PNG, JPEG or DICOM image by its content; convert it"):
+        read_image(path)
 
 
 def test_find_images_of_one_file_takes_it_whatever_its_name(tmp_path):
@@ -318,7 +353,8 @@ def test_spacing_of_a_written_png(tmp_path):
 def test_spacing_is_not_taken_from_dots_per_inch_or_from_a_png_that_was_resized(tmp_path, text):
     info = PngInfo()
     info.add_text("paxray:pixel_mm", text)
-    PillowImage.new("L", (4, 3)).save(tmp_path / "a.png", dpi=(72, 72), pnginfo=info)
+    image = PillowImage.fromarray(np.arange(12, dtype=np.uint8).reshape(3, 4))
+    image.save(tmp_path / "a.png", dpi=(72, 72), pnginfo=info)
     assert read_image(tmp_path / "a.png").spacing_mm is None
 
 

@@ -188,7 +188,7 @@ def test_images_and_masks_may_be_paths_or_arrays(scene, tmp_path):
         floats.astype(float),
     ]
     images += [np.repeat(image[..., None], 3, 2), Image(floats, None, None)]
-    images += [PilImage.fromarray(image.astype(np.uint16) * 257)]
+    images += [PilImage.fromarray(image.astype(np.uint16) * 257), PilImage.fromarray(image.astype(np.uint16))]
     for form in images:
         same(visualize_certain_labels("heart", form, masks), expected)
     for suffix in (".npy", ".pxm", ".json"):

@@ -275,7 +275,7 @@ def test_images_of_another_folder_do_not_count_as_done(folder, tmp_path):
     predict(Threshold(), [folder / "a.png"], out)
     other = tmp_path / "other/a.jpg"
     other.parent.mkdir()
-    PilImage.new("L", (9, 7), 200).save(other)
+    PilImage.linear_gradient("L").resize((9, 7)).save(other)
     before = (out / "a.pxm").read_bytes()
     with pytest.raises(ValueError, match=r"a\.pxm: is there already and was not predicted from .*other/a\.jpg"):
         predict(Threshold(), other, out)
@@ -377,7 +377,7 @@ def test_values_that_are_not_finite_fail_and_name_the_image(folder, tmp_path):
             logits[images.mean(dim=(1, 2, 3)) > 0.5, 17, 0, 0] = float("nan")
             return logits
 
-    PilImage.new("L", (20, 20), 255).save(folder / "white.png")
+    PilImage.fromarray(np.arange(155, 255, dtype=np.uint8).reshape(10, 10)).save(folder / "white.png")
     report = predict(Broken(), folder, tmp_path / "out").set_index("file")
     failed = report[report["status"] == "failed"]
     assert list(failed.index) == [str(folder / "white.png")]
@@ -389,7 +389,7 @@ def test_values_that_are_not_finite_fail_and_name_the_image(folder, tmp_path):
 
 def test_dicom_outputs_beside_their_inputs_are_not_predicted(tmp_path):
     write_xray(tmp_path / "x.dcm", (20, 24))
-    PilImage.new("L", (9, 7)).save(tmp_path / "y.png")
+    PilImage.linear_gradient("L").save(tmp_path / "y.png")
     for wanted in (["ok", "failed"], ["skipped", "failed"]):
         report = predict(Threshold(), tmp_path, tmp_path, format="dicom-seg")
         assert report["status"].tolist() == wanted
@@ -494,3 +494,22 @@ def test_the_command_says_what_has_no_widths_for_want_of_a_view(folder, tmp_path
     wrong = CliRunner().invoke(app, [*arguments, "--view", "oblique"])
     assert wrong.exit_code == 2
     assert "unknown view 'oblique' (one of frontal, lateral)" in wrong.stderr
+
+
+def test_what_a_newcomer_puts_into_a_folder_gets_a_row_with_a_reason(tmp_path):
+    folder, twelve = tmp_path / "in", np.arange(400, dtype=np.uint16).reshape(20, 20) * 10
+    folder.mkdir()
+    PilImage.fromarray(twelve).save(folder / "a.png")
+    PilImage.new("L", (20, 20)).save(folder / "black.png")
+    PilImage.fromarray(twelve).save(folder / "film.tif")
+    write_xray(folder / "slice.ima", (20, 24), Modality="CT")
+    write_xray(folder / "xray.ima", (20, 24))
+    (folder / "readme.txt").write_text("not an image")
+    report = predict(Threshold(), folder, tmp_path / "out").set_index("file")
+    reasons = {Path(file).name: reason for file, reason in report["reason"].items()}
+    assert list(reasons) == ["a.png", "black.png", "film.tif", "slice.ima", "xray.ima"]
+    assert report["status"].tolist() == ["ok", "failed", "failed", "failed", "ok"]
+    assert "one value" in reasons["black.png"]
+    assert "not a PNG, JPEG or DICOM" in reasons["film.tif"]
+    assert "modality CT" in reasons["slice.ima"]
+    assert PackedMasks.read(tmp_path / "out/a.pxm").unpack().any()  # 12 bits in 16 are not black

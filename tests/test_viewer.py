@@ -198,7 +198,7 @@ def test_the_first_image_may_be_broken(tiny, tmp_path):
     (tmp_path / "images").mkdir()
     masks = PackedMasks.pack(np.ones((2, 5, 7), bool), LabelSet(["a", "b"]))
     for name in ("1", "2"):
-        PilImage.fromarray(np.zeros((5, 7), np.uint8)).save(tmp_path / "images" / f"{name}.png")
+        PilImage.fromarray(np.eye(5, 7, dtype=np.uint8)).save(tmp_path / "images" / f"{name}.png")
         masks.write(tmp_path / f"{name}.npy")
     (tmp_path / "images/1.png").write_bytes(b"broken")
     viewer = LabelViewer.browse(tmp_path / "images", tmp_path, labels=masks.labels)
