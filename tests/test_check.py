@@ -104,7 +104,7 @@ def test_a_child_outside_its_parent_is_found(data):
     assert "1 of 14" in message
     for path in (data / "labels").glob("*.pxm"):
         change_masks(path, lambda stack: stack[lung].fill(False))
-    assert f"lung_left_lobeupper ({lobe})" in dict(found(data))
+    assert dict(found(data, "warning"))[f"lung_left_lobeupper ({lobe})"] == "its parent lung_left (2) never occurs"
 
 
 def test_a_stack_newer_than_its_packed_file_is_warned_of(tmp_path):
@@ -115,9 +115,47 @@ def test_a_stack_newer_than_its_packed_file_is_warned_of(tmp_path):
     assert "paxray pack" in dict(found(tmp_path, "warning"))["labels/case000frontal.npy"]
 
 
-def test_a_picture_of_one_value_is_warned_of(data):
+def test_a_picture_of_one_value_is_an_error(data):
     Image.fromarray(np.full((48, 48), 255, np.uint8)).save(data / "images/case000frontal.png")
-    assert dict(found(data, "warning"))["images/case000frontal.png"] == "every pixel has the same value, 1"
+    assert "every pixel has one value" in dict(found(data))["images/case000frontal.png"]
+
+
+def test_many_findings_of_one_cause_are_one(tmp_path):
+    write_tiny(tmp_path, suffix=".npy")
+    for path in [*tmp_path.glob("images/*"), *tmp_path.glob("labels/*")]:
+        path.rename(path.with_name(path.name.replace("frontal", "_a").replace("lateral", "_b")))
+    text = (tmp_path / "paxray.json").read_text().replace("frontal", "_a").replace("lateral", "_b")
+    (tmp_path / "paxray.json").write_text(text.replace('"view": "_a"', '"x": 0').replace('"view": "_b"', '"x": 0'))
+    for path in tmp_path.glob("labels/case00[0-3]_a.npy"):
+        PackedMasks.read(path).write(path.with_suffix(".pxm"))
+        os.utime(path, (0, path.stat().st_mtime + 10))
+    warnings = found(tmp_path, "warning")
+    assert len(warnings) == 2
+    where, message = next(warning for warning in warnings if "unknown view" in warning[1])
+    assert where == "images/case000_a.png"
+    assert message.endswith("(14 such, also images/case000_b.png, images/case001_a.png, ...)")
+    (message,) = (message for _, message in warnings if "paxray pack" in message)
+    assert message.endswith("(4 such, also labels/case001_a.npy, labels/case002_a.npy, ...)")
+
+
+def test_a_few_damaged_files_are_all_named_and_many_are_one_finding(data):
+    paths = sorted((data / "images").glob("*.png"))
+    for path in paths[:10]:
+        path.unlink()
+    assert len(found(data)) == 10
+    paths[10].unlink()
+    ((where, message),) = found(data)
+    assert where == "images/case000frontal.png"
+    assert "no such file" in message
+    assert "(11 such, also images/case000lateral.png, images/case001frontal.png, ...)" in message
+
+
+def test_labels_are_never_gathered(data):
+    for path in (data / "labels").glob("*.pxm"):
+        change_masks(path, lambda stack: stack.__setitem__(slice(None), stack[::-1].copy()))
+    errors = found(data)
+    assert len(errors) > 20
+    assert not any("such, also" in message for _, message in errors)
 
 
 def test_what_the_audit_finds_is_among_the_findings(tmp_path):
