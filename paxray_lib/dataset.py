@@ -126,7 +126,7 @@ def read_datafile(data_root: str | os.PathLike, datafile: str | os.PathLike = "p
     """
     root = Path(data_root)
     if not root.is_dir():
-        raise FileNotFoundError(f"{root}: no such data folder; 'paxray sample {root}' makes the sample data set there")
+        raise FileNotFoundError(f"{root}: no such data folder; {_remedy(root)}")
     path = next((p for p in (root / datafile, Path(datafile)) if p.is_file()), None)
     if path is None:
         raise FileNotFoundError(f"{root / datafile}: no such data file; {_listing(root)}")
@@ -169,7 +169,14 @@ def _item(entry: Entry) -> dict:
 
 def _listing(root: Path) -> str:
     found = sorted(p.name for p in root.glob("*.json"))
-    return f"the folder has {', '.join(found)}" if found else "the folder has no .json file at all"
+    return f"the folder has {', '.join(found)}" if found else f"the folder has no .json file at all; {_remedy(root)}"
+
+
+def _remedy(root: Path) -> str:
+    # a hint at the sample elsewhere would have phantoms trained in the place of patients
+    if "sample" in root.name.lower():
+        return f"'paxray sample {root}' makes the sample data set there"
+    return f"check the path; the PAXRay data set comes by 'paxray fetch dataset --to {root}'"
 
 
 def _is_split(name: str, items) -> bool:

@@ -85,8 +85,12 @@ def test_a_wrong_datafile_says_where(tmp_path, change, message):
 
 
 def test_missing_and_broken_files_name_the_remedy(tiny, tmp_path):
-    with pytest.raises(FileNotFoundError, match="paxray sample"):
-        read_datafile(tmp_path / "nowhere")
+    with pytest.raises(FileNotFoundError, match=r"'paxray sample .*/my_Sample'"):
+        read_datafile(tmp_path / "my_Sample")
+    for root in (tmp_path / "sample/paxray", tmp_path):  # missing, and empty
+        with pytest.raises(FileNotFoundError, match=f"check the path; .*'paxray fetch dataset --to {root}'") as error:
+            read_datafile(root)
+        assert "paxray sample" not in str(error.value)
     with pytest.raises(FileNotFoundError, match=r"the folder has paxray\.json"):
         read_datafile(tiny, "paxray_haf.json")
     (tmp_path / "paxray.json").write_text("{")

@@ -95,6 +95,7 @@ def test_bfloat16_is_asked_for_by_name_and_written_down(tiny):
     model = build_model("unet", LABELS, "resnet18", preprocessing=Preprocessing("standard", (32, 32))).eval()
     single, half = (evaluate(model, tiny, precision=precision) for precision in ("float32", "bfloat16"))
     assert [result.summary["dtype"] for result in (single, half)] == ["float32", "bfloat16"]
+    assert single.summary["synthetic"] is False
     sums = [result.counts.tp.sum() + result.counts.fp.sum() for result in (single, half)]
     assert sums[0] != sums[1]
     assert sums[1] == pytest.approx(sums[0], rel=0.05)

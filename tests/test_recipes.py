@@ -81,6 +81,9 @@ def test_verdict_has_both_figures_and_the_tolerance():
     )
     assert "DIFFERS FROM" in published_verdict({"overall": {"iou_published": 0.6029}}, 60.6)
     assert "DIFFERS FROM" in published_verdict({"overall": {"iou_published": 0.6095}}, 60.6)
+    said = published_verdict({**summary, "synthetic": True}, 60.6)
+    assert "60.41 % (convention 'published') on SYNTHETIC data" in said
+    assert "agrees" not in said
 
 
 @pytest.mark.slow
