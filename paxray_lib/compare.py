@@ -31,8 +31,9 @@ def compare_evaluations(first: Evaluation, second: Evaluation, score: str = "iou
     -------
     DataFrame
         One row for all ("overall"), each view, each group and each label index. Columns: scope (overall, view, group or
-        label), name, index (of a label, or -1), images, first, second, difference (second - first), low and high (95 %
-        interval of the difference, see `paxray_lib.bootstrap`; NaN from a single patient). NaN for what has no score.
+        label), name, index (of a label, or -1), images (whose target has the label, or one of the labels), first,
+        second, difference (second - first), low and high (95 % interval of the difference, see `paxray_lib.bootstrap`;
+        NaN from a single patient). NaN for what has no score.
 
     Raises
     ------
@@ -43,6 +44,7 @@ def compare_evaluations(first: Evaluation, second: Evaluation, score: str = "iou
     (a, convention), (b, _) = (_column(evaluation, score) for evaluation in (first, second))
     cases = first.images["case"].to_numpy()
     weights = draw_weights(cases)
+    present = (first.counts.tp + first.counts.fn) > 0  # (N, L)
     rows = []
     for scope, name, images, labels in _places(first):
         chosen = [values[images][:, labels] for values in (a, b)]
@@ -51,9 +53,38 @@ def compare_evaluations(first: Evaluation, second: Evaluation, score: str = "iou
         enough = min(patients_scored(values, cases[images], convention) for values in chosen) > 1
         ends = interval(part[1] - part[0]) if enough else (np.nan, np.nan)
         index = labels[0] if scope == "label" else -1
-        rows.append((scope, name, index, int(images.sum()), *means, means[1] - means[0], *map(float, ends)))
+        shown = int(present[images][:, labels].any(axis=1).sum())
+        rows.append((scope, name, index, shown, *means, means[1] - means[0], *map(float, ends)))
     names = ["scope", "name", "index", "images", "first", "second", "difference", "low", "high"]
     return pd.DataFrame(rows, columns=names)
+
+
+def largest_changes(differences: pd.DataFrame, count: int = 4) -> tuple[str, pd.DataFrame]:
+    """Return how many labels lose and gain, in words, and a table of those that do most.
+
+    Parameters
+    ----------
+    differences : DataFrame of `compare_evaluations`
+    count : rows of each kind, at most
+
+    Returns
+    -------
+    text : such as "12 labels gain, no label loses, 3 stay the same (2 of them at 0)"; without those that have no score
+    table : by name, the largest loss first, the largest gain last: index, images, first, second, difference, low, high
+    """
+    labels = differences[differences["scope"] == "label"].dropna(subset="difference").sort_values("difference")
+    sign = np.sign(labels["difference"])
+    lose, same, gain = (labels[sign == wanted] for wanted in (-1, 0, 1))
+    text = f"{_number(len(gain), 'gain')}, {_number(len(lose), 'lose')}"
+    if len(same):
+        zero = int((same["second"] == 0).sum())
+        text += f", {len(same)} stay the same" + (f" ({zero} of them at 0)" if zero else "")
+    table = pd.concat([lose.head(count), gain.tail(count)])
+    return text, table.drop(columns="scope").set_index("name")
+
+
+def _number(labels: int, verb: str) -> str:
+    return f"{labels} labels {verb}" if labels > 1 else f"{'1' if labels else 'no'} label {verb}s"
 
 
 def _column(evaluation: Evaluation, score: str) -> tuple[np.ndarray, str]:

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from sampledata import random_evaluation
 
-from paxray_lib.compare import compare_evaluations
+from paxray_lib.compare import compare_evaluations, largest_changes
 from paxray_lib.evaluate import Evaluation
 from paxray_lib.labels import LabelSet
 from paxray_lib.metrics import Counts
@@ -61,6 +61,9 @@ def test_rows_are_overall_views_groups_and_labels(pair):
     assert by_label["index"].tolist() == list(range(len(labels)))
     assert by_label["name"].tolist() == list(labels.names)
     np.testing.assert_allclose(by_label["second"], pair[1].per_label["iou_present"])
+    assert by_label["images"].tolist() == pair[1].per_label["images"].tolist()
+    ribs = table[table["name"] == "ribs"]
+    assert ribs["images"].tolist() == [1]  # its only label is in one image
     for view, scores in pair[1].summary["views"].items():
         (row,) = table[table["name"] == view].itertuples()
         assert row.second == pytest.approx(scores["iou_present"])
@@ -124,6 +127,26 @@ def test_what_cannot_be_compared_is_refused(pair):
         compare_evaluations(first, first, "iou_presnt")
     with pytest.raises(ValueError, match="no score 'nsd_present'"):
         compare_evaluations(first, change_of(first), "nsd_present")
+
+
+def test_largest_changes_leave_out_what_does_not_change(pair):
+    names = ["heart", "aorta", "spine", "t1", "t2", "c1"]
+    rows = [("label", name, i, 3, a, b, b - a, a, b) for i, (name, a, b) in enumerate(
+        zip(names, [0.5, 0.25, 0, 0.5, np.nan, 0.5], [0.75, 1, 0, 0.5, np.nan, 0.25], strict=True))]  # fmt: skip
+    rows.insert(0, ("overall", "overall", -1, 3, 0.5, 0.25, -0.25, 0, 1))
+    columns = ["scope", "name", "index", "images", "first", "second", "difference", "low", "high"]
+    table = pd.DataFrame(rows, columns=columns)
+    text, most = largest_changes(table)
+    assert text == "2 labels gain, 1 label loses, 2 stay the same (1 of them at 0)"
+    assert most.index.tolist() == ["c1", "heart", "aorta"]
+    assert most["difference"].tolist() == [-0.25, 0.25, 0.75]
+    assert largest_changes(table, 1)[1].index.tolist() == ["c1", "aorta"]
+    text, most = largest_changes(table[table["name"] != "c1"])
+    assert text.startswith("2 labels gain, no label loses, 2 stay")
+    assert (most["difference"] > 0).all()
+    text, most = largest_changes(compare_evaluations(pair[0], pair[0]))
+    assert text == "no label gains, no label loses, 5 stay the same"
+    assert most.empty
 
 
 def test_the_table_is_tidy(pair):
