@@ -1,11 +1,13 @@
 """Figures of the notebooks: each function takes tables or samples and returns a matplotlib Figure."""
 
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.patches import Patch
 
 from paxray_lib.dataset import Sample
 from paxray_lib.labels import LabelSet
@@ -26,6 +28,7 @@ GROUP_COLORS = {
     "other": "#999999",
 }
 """One colour a group, dark enough for text on white."""
+MOST_NAMED = 12  # colours of more labels than these cannot be told apart
 
 
 class _NotebookFigure(Figure):
@@ -47,8 +50,29 @@ def as_bytes(pixels: np.ndarray) -> np.ndarray:
     return np.round(pixels * 255).astype(np.uint8)
 
 
+def name_colors(figure: Figure, stacks: Iterable[PackedMasks], names: Sequence[str], axis: Axes | None = None) -> None:
+    """Add a legend of the labels that `names` select and that some of the stacks have, below a figure or one axis.
+
+    More than `MOST_NAMED` get none.
+    """
+    colors = {}
+    for masks in stacks:
+        occurs = masks.counts() > 0
+        chosen = [i for i in masks.labels.select(*names) if occurs[i]]
+        colors |= {masks.labels.names[i].replace("_", " "): masks.labels.colors[i] / 255 for i in chosen}
+    if not 0 < len(colors) <= MOST_NAMED:
+        return
+    patches = [Patch(color=color, label=name) for name, color in colors.items()]
+    if axis is None:
+        columns = min(len(patches), max(1, int(figure.get_figwidth() / 1.7)))
+        figure.legend(handles=patches, loc="outside lower center", ncols=columns, frameon=False, fontsize=8)
+    else:
+        axis.legend(handles=patches, loc="upper center", bbox_to_anchor=(0.5, 0), frameon=False, fontsize=8)
+
+
 def plot_samples(samples: Sequence[Sample], names: Sequence[str]) -> Figure:
-    """Each sample as a column: the image, and below it the labels that `names` select (see `LabelSet.select`)."""
+    """Each sample as a column: the image, and below it the labels that `names` select (see `LabelSet.select`), with a
+    legend if they are few."""
     figure = new_figure(2.9 * len(samples), 6.0)
     axes = figure.subplots(2, len(samples), squeeze=False)
     for column, sample in zip(axes.T, samples, strict=True):
@@ -58,6 +82,7 @@ def plot_samples(samples: Sequence[Sample], names: Sequence[str]) -> Figure:
         column[0].set_title(sample.name, fontsize=10)
         for axis in column:
             axis.set_axis_off()
+    name_colors(figure, [sample.masks for sample in samples], names)
     return figure
 
 
@@ -203,8 +228,6 @@ def plot_comparison(samples: Sequence[Sample], predictions: Sequence[PackedMasks
 
 
 def _difference_legend(figure: Figure) -> None:
-    from matplotlib.patches import Patch
-
     from paxray_lib.overlay import FALSE_NEGATIVE, FALSE_POSITIVE, TRUE_POSITIVE
 
     kinds = {"in both": TRUE_POSITIVE, "predicted only": FALSE_POSITIVE, "missed": FALSE_NEGATIVE}
@@ -215,7 +238,7 @@ def _difference_legend(figure: Figure) -> None:
 def plot_predictions(
     images: Sequence[np.ndarray], predictions: Sequence[PackedMasks], titles: Sequence[str], names: Sequence[str]
 ) -> Figure:
-    """Images of any size with the predicted labels that `names` select, side by side."""
+    """Images of any size with the predicted labels that `names` select, side by side, with a legend if they are few."""
     columns = min(4, len(images))
     rows = -(-len(images) // columns)
     figure = new_figure(2.9 * columns, 3.1 * rows)
@@ -225,6 +248,7 @@ def plot_predictions(
     for axis, pixels, masks, title in zip(axes, images, predictions, titles, strict=False):
         axis.imshow(render(as_bytes(pixels), masks, masks.labels.select(*names)))
         axis.set_title(title, fontsize=8)
+    name_colors(figure, predictions, names)
     return figure
 
 

@@ -4,22 +4,27 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.patches import Patch
 
 from paxray_lib.ct import Scan
 from paxray_lib.masks import PackedMasks
 from paxray_lib.overlay import render
-from paxray_lib.plots import new_figure
+from paxray_lib.plots import name_colors, new_figure
 from paxray_lib.structures import STRUCTURES
 
 _KIND_COLORS = {
     "lung": (47, 126, 188), "bone": (242, 232, 207), "cartilage": (190, 210, 190), "abdomen": (122, 163, 43),
     "pericardium": (200, 50, 63), "back": (150, 110, 90), "soft": (224, 103, 42),
 }  # fmt: skip
+_KIND_NAMES = {"pericardium": "heart, its vessels, airways", "back": "at the spine", "soft": "other soft tissue"}
 _WINDOW = (-1000, 500)  # HU: lungs and bones at once
 
 
 def plot_slices(scan: Scan) -> Figure:
-    """The middle axial, coronal and sagittal slice of a scan, and below them its structures, coloured by kind."""
+    """The middle axial, coronal and sagittal slice of a scan, and below them its structures, coloured by kind.
+
+    The legend names the kinds that the scan has.
+    """
     figure = new_figure(9.0, 6.0)
     middle = [length // 2 for length in scan.hu.shape]
     palette = np.zeros((256, 3), np.float32)
@@ -38,7 +43,19 @@ def plot_slices(scan: Scan) -> Figure:
         grids[0, axis].set_title(f"{name}, slice {middle[axis]}", fontsize=10)
     for plot in grids.ravel():
         plot.set_axis_off()
+    _name_kinds(figure, scan)
     return figure
+
+
+def _name_kinds(figure: Figure, scan: Scan) -> None:
+    counts = np.bincount(scan.structures.ravel(), minlength=len(STRUCTURES) + 1)
+    there = {structure.kind for structure in STRUCTURES if counts[structure.code]}
+    patches = [
+        Patch(facecolor=np.array(color) / 255, edgecolor="#777777", label=_KIND_NAMES.get(kind, kind))
+        for kind, color in _KIND_COLORS.items()
+        if kind in there
+    ]
+    figure.legend(handles=patches, loc="outside lower center", ncols=len(_KIND_COLORS), frameon=False, fontsize=8)
 
 
 def plot_projections(images: Mapping[str, Mapping[str, np.ndarray]]) -> Figure:
@@ -57,11 +74,20 @@ def plot_projections(images: Mapping[str, Mapping[str, np.ndarray]]) -> Figure:
 def plot_projected_labels(
     views: Mapping[str, tuple[np.ndarray, PackedMasks]], selections: Sequence[Sequence[str]]
 ) -> Figure:
-    """The labels of each selection (see `LabelSet.select`) over the image, a row for each view."""
-    figure = new_figure(2.9 * len(selections), 3.0 * len(views))
+    """The labels of each selection (see `LabelSet.select`) over the image, a row for each view.
+
+    A column bears its selection as title and, below it, a legend if the labels are few.
+    """
+    figure = new_figure(2.9 * len(selections), 3.0 * len(views) + 0.9)
     grids = figure.subplots(len(views), len(selections), squeeze=False)
-    for row, (image, masks) in zip(grids, views.values(), strict=True):
+    for row, (view, (image, masks)) in zip(grids, views.items(), strict=True):
         for plot, names in zip(row, selections, strict=True):
             plot.imshow(render(image, masks, masks.labels.select(*names)))
-            plot.set_axis_off()
+            plot.set(xticks=[], yticks=[])
+            plot.spines[:].set_visible(False)
+        row[0].set_ylabel(view, fontsize=10)
+    stacks = [masks for _, masks in views.values()]
+    for top, bottom, names in zip(grids[0], grids[-1], selections, strict=True):
+        top.set_title("\n".join(names), fontsize=9)
+        name_colors(figure, stacks, names, bottom)
     return figure

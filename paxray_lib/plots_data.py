@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
+from matplotlib.patheffects import withStroke
 
 from paxray_lib.labels import LabelSet
 from paxray_lib.masks import PackedMasks
@@ -112,7 +113,7 @@ _LINE_COLORS = {
     "thorax_width": "#4fc3f7",
     "heart_height": "#ff9e80",
     "lung_right_height": "#80cbc4",
-    "lung_left_height": "#80cbc4",
+    "lung_left_height": "#ff7ad9",
     "heart_to_spine": "#ffd54f",
     "airways_to_spine": "#ba9bff",
     "ribs_to_spine": "#a5d66f",
@@ -136,7 +137,10 @@ def draw_measurements(
     line = spine_line(masks) if view == "frontal" else None
     if line is not None:
         rows = np.array([0, height])
-        axis.plot(np.polyval(line, rows), rows, color="#ffffff", linewidth=0.8, linestyle=":", label="spine")
+        edge = [withStroke(linewidth=3, foreground="#202020")]  # a spine is as white as the line
+        style = {"color": "#ffffff", "linewidth": 1.4, "linestyle": ":", "path_effects": edge}
+        axis.plot(np.polyval(line, rows), rows, **style)
+        beside.plot([], [], label="middle of the spine", **style)
     for name, (start, end) in find_lines(masks, view).items():
         columns, rows = zip(start[::-1], end[::-1], strict=True)
         color = _LINE_COLORS[name]

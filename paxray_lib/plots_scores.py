@@ -1,8 +1,12 @@
 """Figures of an evaluation: how scores are distributed, whether probabilities can be trusted, and what differs."""
 
+from collections.abc import Mapping
+
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
 from paxray_lib.measure import agreement
 from paxray_lib.plots import GROUP_COLORS, new_figure
@@ -36,13 +40,18 @@ def plot_group_distribution(scores: pd.DataFrame, ylabel: str) -> Figure:
             for line in box["boxes"] + box["whiskers"] + box["caps"]:
                 line.set_color("#777777")
             places = k + side + step * rng.uniform(-0.28, 0.28, len(values))  # apart, so that each dot can be seen
-            style = {"marker": _MARKERS[view], "color": GROUP_COLORS[group], "label": view if k == 0 else None}
-            axis.scatter(places, values, s=9, alpha=0.55, **style)
+            axis.scatter(places, values, s=9, alpha=0.55, marker=_MARKERS[view], color=GROUP_COLORS[group])
     axis.set_xticks(range(len(groups)), [group.replace("_", " ") for group in groups], rotation=20)
     axis.set(ylabel=ylabel, ylim=(-0.02, 1.02), xlim=(-0.6, len(groups) - 0.4))
     axis.spines[["top", "right"]].set_visible(False)
-    axis.legend(frameon=False, ncols=2, loc="lower right")
+    _legend(axis, {view: {"marker": _MARKERS[view], "color": "#555555"} for view in views}, "lower right")
     return figure
+
+
+def _legend(axis: Axes, styles: Mapping[str, Mapping], loc: str, **options) -> None:
+    """Name markers, whatever the colours that they have in the figure."""
+    dots = [Line2D([], [], linestyle="", label=name, **style) for name, style in styles.items()]
+    axis.legend(handles=dots, loc=loc, frameon=False, ncols=len(dots), fontsize=8, **options)
 
 
 def plot_reliability(table: pd.DataFrame) -> Figure:
@@ -91,6 +100,9 @@ def plot_differences(table: pd.DataFrame, xlabel: str) -> Figure:
     axis.scatter(table["difference"], places, s=30, zorder=3, edgecolors=colors, c=np.where(clear, colors, "white"))
     axis.set_yticks(places, [name.replace("_", " ") for name in table["name"]])
     axis.set(xlabel=xlabel, ylim=(len(table) - 0.5, -0.5))
+    dot = {"marker": "o", "color": "#555555"}
+    styles = {"interval without zero": dot, "interval with zero, or none": {**dot, "markerfacecolor": "white"}}
+    _legend(axis, styles, "lower center", bbox_to_anchor=(0.5, 1))
     axis.spines[["top", "right", "left"]].set_visible(False)
     return figure
 

@@ -36,6 +36,18 @@ def test_samples_are_titled_by_name(train):
     assert texts == ["case000frontal", "case000lateral"]
 
 
+def test_colors_of_labels_are_named_if_they_are_few(train):
+    def named(names):
+        figures = [plots.plot_samples([train[0]], names)]
+        figures.append(plots.plot_predictions([train[0].image], [train[0].masks], ["x"], names))
+        texts = [[text.get_text() for legend in figure.legends for text in legend.get_texts()] for figure in figures]
+        assert texts[0] == texts[1]
+        return texts[0]
+
+    assert named(["heart", "lung_left"]) == ["lung left", "heart"]
+    assert named(["ribs"]) == []
+
+
 def test_by_label_lists_all_labels_legibly(train):
     table = label_table(take_survey(train.datafile))
     figure = plots.plot_by_label({"images": table["images"]}, train.labels, "images")

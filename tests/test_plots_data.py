@@ -67,7 +67,10 @@ def test_measured_lines_are_drawn_with_their_values():
     texts = drawn(figure)
     assert "column (px)" in texts
     shown = {text.get_text() for text in figure.axes[1].get_legend().get_texts()}
-    assert shown == {name.replace("_", " ") for name in find_lines(masks, "frontal")}
+    assert shown == {name.replace("_", " ") for name in find_lines(masks, "frontal")} | {"middle of the spine"}
+    lines = {line.get_label(): line for line in figure.axes[1].lines}
+    assert lines["middle of the spine"].get_path_effects()  # a dark edge, since a spine is white
+    assert len({line.get_color() for line in lines.values()}) == len(lines)
     assert "ctr 0.37\nribs anterior 6" in figure.axes[1].texts[0].get_text()
     empty = plots_data.draw_measurements(np.zeros((64, 80)), boxes(without=[*BOXES, *RIBS]), None)
     assert empty.axes[1].texts[0].get_text() == "nothing to measure"

@@ -32,6 +32,8 @@ def test_distribution_has_a_dot_for_each_image_with_a_score(result, views):
     assert dots == scores["iou_present"].notna().sum() > 30
     names = [text.get_text() for text in figure.axes[0].get_xticklabels()]
     assert names == list(result.labels.groups)
+    named = [text.get_text() for text in figure.axes[0].get_legend().get_texts()]
+    assert named == [view for view in ("frontal", "lateral", "unknown") if view in set(scores["view"])]
 
 
 def test_one_patient_with_one_view_can_be_drawn(result):
@@ -75,3 +77,5 @@ def test_differences_are_filled_where_the_interval_leaves_out_zero(result):
     np.testing.assert_array_equal(white, ~((table["low"] > 0) | (table["high"] < 0)))
     assert white[table["low"].isna()].all()  # of one patient
     assert 0 < white.sum() < len(table)
+    named = [text.get_text() for text in figure.axes[0].get_legend().get_texts()]
+    assert named == ["interval without zero", "interval with zero, or none"]
