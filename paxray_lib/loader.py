@@ -46,10 +46,12 @@ class Batch:
 class Plan:
     """Which samples each step takes in each process.
 
-    A step takes the next batch_size x accumulate x world positions of the epoch's order; its batch m in process r those
-    batch_size of them that begin at (m x world + r) x batch_size. The last step of an epoch may be smaller. All
-    processes have equally many batches, since they wait for each other: one that would have none takes the step's first
-    sample again, with weight 0. (That sample counts in BatchNorm's statistics, as any sample of a batch does.)
+    An epoch's order is cut into batches of `batch_size`; a last one of a single image joins the batch before it, which
+    then has one image more, since BatchNorm cannot learn from one. A step takes the next accumulate x world batches,
+    its batch m x world + r in process r. The last batch and the last step may be smaller; losses are weighted so that
+    each image of a step counts the same. All processes have equally many batches, since they wait for each other: one
+    that would have none takes the step's first images again, two where there are two, with weight 0. (They count in
+    BatchNorm's statistics, as any images of a batch do.) With batch_size 1 every batch has one image.
     """
 
     length: int
@@ -67,23 +69,43 @@ class Plan:
     @property
     def steps(self) -> int:
         """Steps of an epoch."""
-        return -(-self.length // self.images)
+        return -(-self._count(self.length) // (self.accumulate * self.world))
+
+    @property
+    def largest(self) -> int:
+        """Images of the largest batch."""
+        last = self.length - self.batch_size * (self._count(self.length) - 1)
+        return max(last, min(self.batch_size, self.length))
+
+    def images_of(self, steps: int) -> int:
+        """Return how many images the first `steps` steps of an epoch take."""
+        return self.length if steps >= self.steps else steps * self.images
 
     def step(self, epoch: int, step: int) -> list[Key]:
         """Return the samples of one step, over all processes."""
-        return list(islice(EpochSampler(self.length, self.seed, epoch, step * self.images), self.images))
+        return self._keys(epoch, step, step + 1)
 
     def epoch(self, epoch: int, start: int = 0) -> Iterator[list[tuple[list[Key], float]]]:
         """Yield for each step from `start` on this process's batches: the samples, and the weight of each batch."""
-        order = list(EpochSampler(self.length, self.seed, epoch, start * self.images))
-        for first in range(0, len(order), self.images):
-            yield self._share(order[first : first + self.images])
+        keys = iter(self._keys(epoch, start, self.steps))
+        for step in range(start, self.steps):
+            yield self._share(list(islice(keys, self.images_of(step + 1) - self.images_of(step))))
+
+    def _keys(self, epoch: int, start: int, stop: int) -> list[Key]:
+        first, end = self.images_of(start), self.images_of(stop)
+        return list(islice(EpochSampler(self.length, self.seed, epoch, first), end - first))
+
+    def _count(self, images: int) -> int:
+        """Return the number of batches that so many images make: the last one has not just one if that can be."""
+        return max(1, -(-(images - (self.batch_size > 1)) // self.batch_size))
 
     def _share(self, keys: list[Key]) -> list[tuple[list[Key], float]]:
-        count = -(-len(keys) // (self.batch_size * self.world))
-        starts = ((m * self.world + self.rank) * self.batch_size for m in range(count))
-        own = (keys[start : start + self.batch_size] for start in starts)
-        return [(batch or keys[:1], len(batch) * self.world / len(keys)) for batch in own]
+        starts = [batch * self.batch_size for batch in range(self._count(len(keys)))]
+        batches = [keys[start:end] for start, end in zip(starts, [*starts[1:], len(keys)], strict=True)]
+        own = batches[self.rank :: self.world]
+        shares = [(batch, len(batch) * self.world / len(keys)) for batch in own]
+        empty = -(-len(batches) // self.world) - len(own)
+        return shares + [(keys[: min(2, self.batch_size)], 0.0)] * empty
 
 
 class TrainingSet(Dataset):
@@ -179,7 +201,7 @@ class _Loaded:
     def __init__(self, samples: TrainingSet, workers: int, device: torch.device):
         self.device, self._keys = device, []
         self._loader = DataLoader(
-            samples,
+            _Guarded(samples),
             batch_sampler=self._keys,
             num_workers=workers,
             collate_fn=_collate,
@@ -188,14 +210,37 @@ class _Loaded:
         )
 
     def take_all(self, keys: list[list[Key]]) -> Iterator[tuple[torch.Tensor, torch.Tensor, list[str]]]:
-        """Yield images, targets and names of each list of keys, on the device."""
+        """Yield images, targets and names of each list of keys, on the device; what a worker could not read raises."""
         self._keys[:] = keys
-        for images, targets, names in self._loader:
+        for batch in self._loader:
+            if isinstance(batch, Exception):
+                raise batch
+            images, targets, names = batch
             move = {"device": self.device, "non_blocking": True}
             yield images.to(**move), targets.to(**move), names
 
 
-def _collate(samples: list[tuple[np.ndarray, np.ndarray, str]]) -> tuple[torch.Tensor, torch.Tensor, list[str]]:
+class _Guarded(Dataset):
+    """Samples by lists of keys. An error is handed on as it is: raised in a worker, it would become its traceback."""
+
+    def __init__(self, samples: TrainingSet):
+        self.samples = samples
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    def __getitems__(self, keys: list[Key]) -> list[tuple[np.ndarray, np.ndarray, str]] | Exception:
+        try:
+            return [self.samples[key] for key in keys]
+        except (OSError, ValueError) as error:
+            return error
+
+
+def _collate(
+    samples: list[tuple[np.ndarray, np.ndarray, str]] | Exception,
+) -> tuple[torch.Tensor, torch.Tensor, list[str]] | Exception:
+    if isinstance(samples, Exception):
+        return samples
     images, targets, names = zip(*samples, strict=True)
     # not np.stack: in a worker this one writes straight into the memory that it shares
     return default_collate(list(images)), default_collate(list(targets)), list(names)

@@ -3,8 +3,8 @@
 The loop is here to be read. Devices, precision and several processes come from lightning-fabric. Order and augmentation
 depend on (seed, epoch, position) alone, and a checkpoint holds the position, so that a resumed run goes on exactly.
 
-Settings are in `trainconfig`, the batches in `loader`, what is told and logged in `trainlog`, how to start several
-processes in `devices`.
+Settings are in `trainconfig`, the batches in `loader`, what is told and logged in `trainlog`, what can go wrong in
+`trainfaults`, how to start several processes in `devices`.
 """
 
 import contextlib
@@ -18,17 +18,18 @@ from pathlib import Path
 
 import torch
 
-from paxray_lib.counting import check_targets, count_dataset, gather_counts
+from paxray_lib.counting import count_dataset, gather_counts
 from paxray_lib.dataset import SPLITS, PaxrayDataset
 from paxray_lib.devices import choose_precision, make_fabric, mean_over_processes, share_buffers
 from paxray_lib.images import Preprocessing
 from paxray_lib.labels import LabelSet
 from paxray_lib.launch import find_launch
-from paxray_lib.loader import Batch, Normalize, TrainingBatches
+from paxray_lib.loader import Batch, Normalize, Plan, TrainingBatches
 from paxray_lib.losses import dice_bce_coarse
 from paxray_lib.memory import step_bytes
 from paxray_lib.metrics import CONVENTIONS, Counts, dice, iou, mean_score
 from paxray_lib.model import PUBLISHED, AnatomySegmenter, build_model, find_device, load_model, read_extra, save_model
+from paxray_lib.processes import local_device
 from paxray_lib.resident import resident_bytes
 from paxray_lib.runfolder import lock
 from paxray_lib.trainconfig import (
@@ -40,17 +41,10 @@ from paxray_lib.trainconfig import (
     parameter_groups,
     plain,
 )
+from paxray_lib.trainfaults import NotFinite, Stopped, check_data, data_digests, explain, last_good
 from paxray_lib.trainlog import TrainLog
 
 COMPILE_OPTIONS = {"kernels": {}, "graphs": {"mode": "reduce-overhead"}}
-
-
-class Stopped(RuntimeError):
-    """A training cannot go on, say for want of space; the message says why, and where it can be resumed."""
-
-
-class NotFinite(Stopped):
-    """The loss became infinite or not a number; the message names step, files and the last good checkpoint."""
 
 
 def fit(config: TrainConfig, resume: bool = False) -> Path:
@@ -70,21 +64,32 @@ def fit(config: TrainConfig, resume: bool = False) -> Path:
     FileExistsError
         If the folder holds a training already and `resume` is not set.
     FileNotFoundError, ValueError
-        If the data or a setting is wrong, or another process trains in the folder.
+        If the data or a setting is wrong, files are missing, or another process trains in the folder.
     NotFinite
         If the loss, or a weight when it would be saved, is not finite.
     Stopped
-        If a file cannot be read or written once the training has begun.
+        If a file cannot be read or written once the training has begun, or the memory does not suffice.
     """
-    return _Training(config, resume).run()
+    try:
+        return _Training(config, resume).run()
+    except (RuntimeError, ValueError) as error:
+        explained = explain(error, config, _last(config))
+        if explained is None:
+            raise
+        raise explained from error
+
+
+def _last(config: TrainConfig) -> Path:
+    return Path(config.run_dir) / "checkpoints" / "last.ckpt"
 
 
 @dataclass
 class _State:
     """Where a training stands: what a resumed one needs beside weights and optimizer."""
 
-    epoch: int = 0
-    step: int = 0  # within the epoch
+    epoch: int = 0  # finished ones
+    step: int = 0  # within the next; all of its steps are taken where its validation is still to come
+    loss: float = 0.0  # of the last step
     loss_sum: float = 0.0
     loss_steps: int = 0
     seconds: float = 0.0
@@ -131,11 +136,12 @@ class _Losses:
 class _Training:
     def __init__(self, config: TrainConfig, resume: bool):
         self.config, self.folder = config, Path(config.run_dir)
-        self.last, self.best = (self.folder / "checkpoints" / name for name in ("last.ckpt", "best.ckpt"))
+        self.last = _last(config)
+        self.best = self.last.with_name("best.ckpt")
         self.train_set = PaxrayDataset(config.data_root, config.datafile, SPLITS[0])
         self.val_set = PaxrayDataset(config.data_root, config.datafile, SPLITS[1])
-        for dataset in (self.train_set, self.val_set):  # now, not at the first validation, which may be hours away
-            check_targets(dataset)
+        check_data(self.train_set, self.val_set, config.flip_prob > 0)
+        self.data = data_digests(self.train_set, self.val_set)
         saved = self._saved(resume)  # before processes join: after that the first one may write
         self.fabric = make_fabric(config.device, config.precision)
         self.state = _State(**saved["state"]) if saved else _State()
@@ -147,8 +153,8 @@ class _Training:
         if not resume:
             raise FileExistsError(f"{self.folder} holds a training already; resume it, or choose another run_dir")
         saved = read_extra(self.last)
-        precision = choose_precision(self.config.precision, find_device(self.config.device))
-        check_resumable(saved, self.config, find_launch().world, precision, self.last)
+        precision = choose_precision(self.config.precision, find_device(local_device(self.config.device)))
+        check_resumable(saved, self.config, find_launch().world, precision, self.data, self.last)
         return saved
 
     def _set_up(self, saved: dict | None) -> None:
@@ -166,7 +172,9 @@ class _Training:
                 parameter.grad = torch.zeros_like(parameter)
         self.batches = self._make_batches()
         self.losses = _Losses(fabric.device)
-        self.log = TrainLog(config, self.batches.plan, self._global_step, fabric.is_global_zero)
+        # a validation that was interrupted may have left its scores: they go, and the loss beside them is logged again
+        done = self._global_step - self._to_validate
+        self.log = TrainLog(config, self.batches.plan, done, fabric.is_global_zero)
 
     def _make_model(self, resumed: bool) -> AnatomySegmenter:
         config, fabric = self.config, self.fabric
@@ -176,7 +184,8 @@ class _Training:
             # the padded border would be at a place where the whole image later has pixels, and was never trained there
             raise ValueError(f"crop_size {config.crop_size}: {model.name} needs a multiple of {model.padded(1, 1)[0]}")
         on_cpu = fabric.device.type == "cpu"
-        self.step_bytes = step_bytes(model, config.batch_size, config.crop_size, self._dtype, on_cpu)
+        plan = Plan(len(self.train_set), config.seed, config.batch_size, config.accumulate, 0, fabric.world_size)
+        self.step_bytes = step_bytes(model, plan.largest, config.crop_size, self._dtype, on_cpu)
         if fabric.world_size > 1 and fabric.device.type == "cuda":
             model = torch.nn.SyncBatchNorm.convert_sync_batchnorm(model)
         return model.to(fabric.device, memory_format=torch.channels_last)
@@ -204,20 +213,25 @@ class _Training:
     def _global_step(self) -> int:
         return self.state.epoch * len(self.batches) + self.state.step
 
+    @property
+    def _to_validate(self) -> bool:
+        return self.state.step == len(self.batches)
+
     def run(self) -> Path:
         config, state = self.config, self.state
         alone = lock(self.folder, ".training") if self.fabric.is_global_zero else contextlib.nullcontext()
         with alone, self.log:
             self._announce()
+            if self._to_validate:
+                self.log.step(self._global_step, self.state.loss)
             try:
                 while state.epoch < config.epochs:
                     self._train_epoch()
-                    due = state.epoch % config.val_every == 0 or state.epoch == config.epochs
-                    self._finish_epoch(self._validate() if due else {})
+                    self._finish_epoch(self._validate() if self._is_validated(state.epoch) else {})
                 self.log.write_metrics(state.rows)  # killed after the last checkpoint, a run may have left one row less
             except (OSError, ValueError) as error:
                 place = f"after {state.epoch} epochs and {state.step} steps"
-                raise Stopped(f"stopped {place}: {error}; {self._last_good()}; --resume goes on") from error
+                raise Stopped(f"stopped {place}: {error}; {last_good(self.last)}; --resume goes on") from error
         # The first process has written its files. They stay joined: under torchrun a second joining may hang.
         self.fabric.barrier()
         return self.folder
@@ -241,20 +255,29 @@ class _Training:
             self.log.say(f"resumed at epoch {self.state.epoch + 1}, step {self.state.step}")
 
     def _train_epoch(self) -> None:
-        config, state = self.config, self.state
+        state = self.state
         self.network.train()
         started, before = time.perf_counter(), state.seconds
         for batches in self.log.progress(self.batches.epoch(state.epoch, state.step), state.epoch, state.step):
             self._step(batches)
             state.step += 1
             self._read_losses()
-            if config.save_every and self._global_step % config.save_every == 0 and state.step < len(self.batches):
+            if self._is_saved():
                 self._read_losses(all_of_them=True)
                 state.seconds = before + time.perf_counter() - started
                 self._save(self.last)
         self._read_losses(all_of_them=True)
         state.seconds = before + time.perf_counter() - started
         state.epoch, state.step = state.epoch + 1, 0
+
+    def _is_saved(self) -> bool:
+        """Whether a checkpoint is due after this step; the one at the end of the epoch comes after its validation."""
+        if self._to_validate:  # which may fail, or be killed, and then is repeated
+            return self._is_validated(self.state.epoch + 1)
+        return self.config.save_every > 0 and self._global_step % self.config.save_every == 0
+
+    def _is_validated(self, epoch: int) -> bool:
+        return epoch % self.config.val_every == 0 or epoch == self.config.epochs
 
     def _step(self, batches: list[Batch]) -> None:
         """Take one step: the gradients of all batches, added up, then the optimizer."""
@@ -281,16 +304,14 @@ class _Training:
         for step, loss in self.losses.take(all_of_them):
             if not math.isfinite(loss):
                 raise NotFinite(self._not_finite(f"the loss is {loss}", step))
+            self.state.loss = loss
             self.state.loss_sum += loss
             self.state.loss_steps += 1
             self.log.step(step + 1, loss)
 
     def _not_finite(self, what: str, step: int) -> str:
         names = ", ".join(self.batches.names(*divmod(step, len(self.batches))))
-        return f"{what} at step {step} (images {names}); {self._last_good()}"
-
-    def _last_good(self) -> str:
-        return f"the last good checkpoint is {self.last}" if self.last.is_file() else "no checkpoint was written yet"
+        return f"{what} at step {step} (images {names}); {last_good(self.last)}"
 
     def _check_weights(self) -> None:
         # a gradient may overflow although the loss does not, and the next loss, which tells, comes after a checkpoint
@@ -333,6 +354,7 @@ class _Training:
             "config": plain(self.config),
             "processes": self.fabric.world_size,
             "precision": self.fabric._precision.precision,
+            "data": self.data,
         }
         if path == self.last:
             self.log.flush()
@@ -352,7 +374,7 @@ def _compiled(module: torch.nn.Module, how: str, device: torch.device) -> torch.
         return module
     if how == "graphs" and device.type != "cuda":
         raise ValueError(f"compile 'graphs' needs an NVIDIA GPU, and this is {device}; use 'kernels' or 'off'")
-    # the last batch of an epoch may be smaller: compiled once more, rather than all for any size
+    # the last batch of an epoch may have another size: compiled once more, rather than all for any size
     return torch.compile(module, dynamic=False, **COMPILE_OPTIONS[how])
 
 

@@ -36,7 +36,8 @@ class TrainConfig:
     crop_size : pixels; side of the random crops that it is trained with
     resize_prob, resize_scale : probability of a random resize, and how far it goes up from the crop's size
     flip_prob, rotate_degrees, zoom, brightness, contrast, gamma, noise : as in `AugmentConfig`, off as published
-    batch_size : images that pass through the network at once, in each process
+    batch_size : images that pass through the network at once, in each process; the last batch of an epoch may have one
+        more, since a last image alone joins the batch before it
     accumulate : such batches whose gradients are summed for one step; a step takes batch_size x accumulate x processes
     epochs : passes over the training split
     learning_rate, weight_decay : AdamW; parameters named "bias" take twice the rate and no decay, as published
@@ -147,16 +148,20 @@ def plain(config: TrainConfig) -> dict:
     return json.loads(json.dumps(dataclasses.asdict(config)))
 
 
-def check_resumable(saved: Mapping, config: TrainConfig, processes: int, precision: str, path: Path) -> None:
-    """Raise ValueError, naming each, if settings differ on which the result depends.
+def check_resumable(
+    saved: Mapping, config: TrainConfig, processes: int, precision: str, data: Mapping[str, str], path: Path
+) -> None:
+    """Raise ValueError, naming each, if settings or data differ on which the result depends.
 
     `MAY_CHANGE` lists the others. `epochs` may grow, but not under the schedule "onecycle", whose rates depend on it
-    from the first step on. A setting that an older checkpoint lacks had the default's effect.
+    from the first step on. A setting that an older checkpoint lacks had the default's effect, and data of which it has
+    no digest are not compared.
 
     Parameters
     ----------
     saved : the `extra` of the checkpoint
     config, processes, precision : of the training that wants to go on; Fabric's name of the precision
+    data : digests by name, as from `trainfaults.data_digests`
     path : of the checkpoint, for the message
     """
     old, new = {**plain(TrainConfig()), **saved["config"]}, plain(config)
@@ -165,6 +170,8 @@ def check_resumable(saved: Mapping, config: TrainConfig, processes: int, precisi
         changed.append(f"number of processes (was {saved.get('processes', 1)}, is {processes})")
     if saved.get("precision", precision) != precision:
         changed.append(f"precision (was {saved['precision']}, is {precision} on this device)")
+    digests = saved.get("data", {})
+    changed += [f"{name} of {config.datafile}" for name, one in data.items() if digests.get(name, one) != one]
     epochs = f"epochs (was {old['epochs']}, is {new['epochs']}"
     if new["epochs"] < old["epochs"]:
         changed.append(f"{epochs}; it may only grow)")

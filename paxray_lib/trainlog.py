@@ -93,17 +93,14 @@ class TrainLog:
         else:
             yield from self._lines(steps, epoch, start)
 
-    def _images(self, steps: int) -> int:
-        return min(steps * self.plan.images, self.plan.length)
-
     def _bar(self, steps: Iterable[list[Batch]], epoch: int, start: int) -> Iterator[list[Batch]]:
         from tqdm import tqdm
 
-        options = {"total": self.plan.length, "initial": self._images(start), "unit": " images", "leave": False}
+        options = {"total": self.plan.length, "initial": self.plan.images_of(start), "unit": " images", "leave": False}
         with tqdm(desc=f"epoch {epoch + 1}/{self.config.epochs}", **options) as bar:
             for done, step in enumerate(steps, start + 1):
                 yield step
-                bar.update(self._images(done) - self._images(done - 1))
+                bar.update(self.plan.images_of(done) - self.plan.images_of(done - 1))
 
     def _lines(self, steps: Iterable[list[Batch]], epoch: int, start: int) -> Iterator[list[Batch]]:
         began = last = time.monotonic()
@@ -111,8 +108,8 @@ class TrainLog:
             yield step
             now = time.monotonic()
             if now - last >= LINE_EVERY_S and done < self.plan.steps:
-                last, images = now, self._images(done)
-                speed = (images - self._images(start)) / (now - began)
+                last, images = now, self.plan.images_of(done)
+                speed = (images - self.plan.images_of(start)) / (now - began)
                 left = (self.plan.length * (self.config.epochs - epoch) - images) / speed
                 name = f"epoch {epoch + 1}/{self.config.epochs}"
                 say(f"{name}: {images}/{self.plan.length} images, {speed:.1f} images/s, {_duration(left)} left")

@@ -57,7 +57,7 @@ def dies_at_renaming(name: str, number: int, after: bool):
     os.replace = dies
 
 
-# six steps in two epochs, both validated; last.ckpt after steps 2, 3, 4, 6
+# six steps in two epochs, both validated; last.ckpt after steps 2, 3, 4, 6, at 3 and 6 before and after the validation
 DEATHS = {
     "first": lambda: dies_while_writing("last", 1),
     "last": lambda: dies_while_writing("last", 3),

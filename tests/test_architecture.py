@@ -21,8 +21,8 @@ LAYERS = (
     " outputs dicomseg segment",
     "phantom looks scenes anatomy canvas skeleton organs projection check download explore structures ct body strays"
     " needs regions derive cases phantom_ct survey rules audit",
-    "train trainconfig trainlog memory evaluate counting tables compare options predict project ledger measure plots"
-    " plots_data plots_ct plots_scores picker viewer viewer_page",
+    "train trainconfig trainfaults trainlog memory evaluate counting tables compare options predict project ledger"
+    " measure plots plots_data plots_ct plots_scores picker viewer viewer_page",
     "pages plans batch execute report sweep sweepscores sweepplots sweeppage cli __main__",
 )
 LAYER = {module: number for number, modules in enumerate(LAYERS) for module in modules.split()}

@@ -103,13 +103,19 @@ def test_the_plan_shares_every_sample_once_with_equal_weight(length, batch_size,
     plan = Plan(length, 3, batch_size, accumulate, 0, world)
     assert len(epoch) == plan.steps
     first = 0
+    largest = 0
     for number, processes in enumerate(epoch):
         assert len({len(batches) for batches in processes}) == 1, "processes wait for each other at every batch"
         assert len(processes[0]) <= accumulate
-        taken, size = [], min(plan.images, length - first)
+        left = length - first
+        # a last image alone, where batches have more, is in the step before
+        size = left if left == plan.images + (batch_size > 1) else min(plan.images, left)
+        assert (plan.images_of(number), plan.images_of(number + 1)) == (first, first + size)
+        taken = []
         # in the epoch's order: the first batch of each process, then the second of each
         for keys, weight in (batch for row in zip(*processes, strict=True) for batch in row):
-            assert 1 <= len(keys) <= batch_size
+            assert len(keys) == 1 if 1 in (length, batch_size) else 2 <= len(keys) <= batch_size + 1
+            largest = max(largest, len(keys))
             share = weight / len(keys) / world  # of one image in the mean over processes of sums of weighted means
             assert weight == 0 or share == pytest.approx(1 / size)
             taken += keys if weight else []
@@ -117,6 +123,22 @@ def test_the_plan_shares_every_sample_once_with_equal_weight(length, batch_size,
         assert taken == plan.step(5, number)
         first += size
     assert first == length
+    assert largest == plan.largest
+
+
+@pytest.mark.parametrize(("length", "sizes"), [(598, [3] * 198 + [4]), (599, [3] * 199 + [2]), (4, [4]), (1, [1])])
+def test_no_batch_has_one_image(length, sizes):
+    plan = Plan(length, 0, 3)
+    assert [len(keys) for step in plan.epoch(0) for keys, _ in step] == sizes
+    assert list(plan.epoch(0, plan.steps)) == []
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_damaged_file_is_named_in_one_line(tmp_path, workers):
+    write_tiny(tmp_path)
+    (tmp_path / "images" / "case000frontal.png").write_bytes(b"no image")
+    with pytest.raises((OSError, ValueError), match=r"^[^\n]*case000frontal[^\n]*$"):
+        collect(make(tmp_path, workers, resident=False), 0)
 
 
 @pytest.mark.parametrize("resident", [True, False])

@@ -85,33 +85,33 @@ def test_each_setting_that_matters_is_refused_by_name(field):
     old = plain(config)
     old[field.name] = [1] if field.name == "lr_milestones" else OTHER.get(type(field.default), "other")
     if field.name in MAY_CHANGE:
-        check_resumable({"config": old}, config, 1, "32-true", Path("last.ckpt"))
+        check_resumable({"config": old}, config, 1, "32-true", {}, Path("last.ckpt"))
         return
     with pytest.raises(ValueError, match=rf"last.ckpt was trained with other settings: {field.name} \(was .*, is "):
-        check_resumable({"config": old}, config, 1, "32-true", Path("last.ckpt"))
+        check_resumable({"config": old}, config, 1, "32-true", {}, Path("last.ckpt"))
 
 
 def test_epochs_and_processes():
     config, saved = TrainConfig(epochs=5), {"config": plain(TrainConfig(epochs=4)), "processes": 2}
-    check_resumable(saved, config, 2, "32-true", Path("last.ckpt"))
+    check_resumable(saved, config, 2, "32-true", {}, Path("last.ckpt"))
     with pytest.raises(ValueError, match=r"number of processes \(was 2, is 1\)"):
-        check_resumable(saved, config, 1, "32-true", Path("last.ckpt"))
+        check_resumable(saved, config, 1, "32-true", {}, Path("last.ckpt"))
     with pytest.raises(ValueError, match=r"epochs \(was 4, is 3; it may only grow\)"):
-        check_resumable(saved, TrainConfig(epochs=3), 2, "32-true", Path("last.ckpt"))
+        check_resumable(saved, TrainConfig(epochs=3), 2, "32-true", {}, Path("last.ckpt"))
     cyclic = {"config": plain(TrainConfig(epochs=4, schedule="onecycle")), "processes": 1}
     with pytest.raises(ValueError, match=r"epochs \(was 4, is 5; the schedule 'onecycle' depends on it\)"):
-        check_resumable(cyclic, TrainConfig(epochs=5, schedule="onecycle"), 1, "32-true", Path("last.ckpt"))
+        check_resumable(cyclic, TrainConfig(epochs=5, schedule="onecycle"), 1, "32-true", {}, Path("last.ckpt"))
 
 
 def test_the_precision_is_that_of_the_device():
     saved = {"config": plain(TrainConfig()), "precision": "32-true"}
-    check_resumable(saved, TrainConfig(precision="float32"), 1, "32-true", Path("last.ckpt"))  # was "auto"
+    check_resumable(saved, TrainConfig(precision="float32"), 1, "32-true", {}, Path("last.ckpt"))  # was "auto"
     with pytest.raises(ValueError, match=r"precision \(was 32-true, is bf16-mixed on this device\)"):
-        check_resumable(saved, TrainConfig(), 1, "bf16-mixed", Path("last.ckpt"))
+        check_resumable(saved, TrainConfig(), 1, "bf16-mixed", {}, Path("last.ckpt"))
 
 
 def test_settings_that_an_older_checkpoint_lacks_had_their_defaults():
     old = {key: value for key, value in plain(TrainConfig()).items() if key not in ("accumulate", "compile")}
-    check_resumable({"config": old}, TrainConfig(), 1, "32-true", Path("last.ckpt"))
+    check_resumable({"config": old}, TrainConfig(), 1, "32-true", {}, Path("last.ckpt"))
     with pytest.raises(ValueError, match=r"accumulate \(was 1, is 2\)"):
-        check_resumable({"config": old}, TrainConfig(accumulate=2), 1, "32-true", Path("last.ckpt"))
+        check_resumable({"config": old}, TrainConfig(accumulate=2), 1, "32-true", {}, Path("last.ckpt"))

@@ -123,7 +123,7 @@ def test_a_full_disk_stops_the_training_which_goes_on_later(tiny, trained, tmp_p
 
     def full(content, path):
         saved.append(path)
-        if len(saved) > 2:  # best and last of the first epoch
+        if len(saved) > 3:  # last, best and again last of the first epoch
             raise RuntimeError("[enforce fail at inline_container.cc:672] . unexpected pos 25897920 vs 25897816")
         save(content, path)
 
@@ -133,11 +133,29 @@ def test_a_full_disk_stops_the_training_which_goes_on_later(tiny, trained, tmp_p
         patch.setattr(torch, "save", full)
         stopped = CliRunner().invoke(app, ["train", "--profile", str(profile)])
     assert stopped.exit_code == 3
-    assert "stopped after 2 epochs and 0 steps: " in stopped.stderr
+    assert "stopped after 1 epochs and 3 steps: " in stopped.stderr
     assert "is the disk full?" in stopped.stderr
     assert "last.ckpt; --resume goes on" in stopped.stderr
     assert CliRunner().invoke(app, ["train", "--profile", str(profile), "--resume"]).exit_code == 0
     tables = [pd.read_csv(folder / "metrics.csv").drop(columns="seconds") for folder in (tmp_path / "run", trained)]
+    pd.testing.assert_frame_equal(*tables, check_exact=True)
+
+
+def test_a_validation_that_fails_is_repeated_alone(tiny, trained, tmp_path, monkeypatch):
+    config, taken = TrainConfig(**small_training(tiny, tmp_path)), []
+
+    def fails(*_, **__):
+        raise OSError("images/case004frontal.png: cannot be read")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(train, "count_dataset", fails)
+        with pytest.raises(train.Stopped, match=r"after 1 epochs and 0 steps: .*case004frontal.*last.ckpt; --resume"):
+            fit(config)
+    step = train._Training._step
+    monkeypatch.setattr(train._Training, "_step", lambda self, batches: taken.append(step(self, batches)))
+    fit(config, resume=True)
+    assert len(taken) == 3, "the second epoch's"
+    tables = [pd.read_csv(folder / "metrics.csv").drop(columns="seconds") for folder in (tmp_path, trained)]
     pd.testing.assert_frame_equal(*tables, check_exact=True)
 
 

@@ -11,11 +11,11 @@ from paxray_lib import devices, train
 from paxray_lib.train import NotFinite, fit
 from paxray_lib.trainconfig import TrainConfig
 
-# One process takes as many images a step as two do here: 6 of 7, then the last one, for which one process has none.
-FROZEN = {"batch_size": 3, "epochs": 2, "schedule": "multistep", "gradient_clip": 1.0}
-# All 7 in one step, in batches of the same images whether two processes accumulate two or one process four.
-# One batch has one image: at 32 px BatchNorm would then see one value, and refuse.
-LIVE = {"batch_size": 2, "accumulate": 2, "image_size": 64, "crop_size": 64}
+# One process takes as many images a step as two do here: 4 of 7, then 3 in one batch, of which one process has none.
+FROZEN = {"batch_size": 2, "epochs": 2, "schedule": "multistep", "gradient_clip": 1.0}
+# All 7 in one step, in batches of the same images whether two processes accumulate two or one process four: three
+# batches, so that one process has none for the last place.
+LIVE = {"batch_size": 2, "accumulate": 2}
 
 
 def config(data, out, name: str, **settings) -> TrainConfig:
