@@ -52,8 +52,14 @@ def _command(function):
 
 
 def _fail(message: str, code: int):
-    if find_launch().local_rank == 0:  # of several processes on a machine one speaks
-        sys.stderr.write(f"paxray: {message}\n")
+    launch, who = find_launch(), ""
+    if launch.world > 1:
+        from paxray_lib.processes import rank_and_world
+
+        if rank_and_world()[1] > 1:  # once they have joined, each may fail for a reason of its own
+            who = f"[process {launch.rank}] "
+    if who or launch.local_rank == 0:  # before that they all find the same
+        sys.stderr.write(f"paxray: {who}{message}\n")
     raise typer.Exit(code) from None
 
 
@@ -174,13 +180,13 @@ def train(
     """
     from paxray_lib.batch import train_settings
     from paxray_lib.profiles import build_config
-    from paxray_lib.train import NotFinite, fit
+    from paxray_lib.train import Stopped, fit
     from paxray_lib.trainconfig import TrainConfig
 
     values = train_settings(profile, settings)
     try:
         folder = fit(build_config(TrainConfig, values), resume=resume)
-    except NotFinite as error:
+    except Stopped as error:
         _fail(str(error), STOPPED)
     if find_launch().rank == 0:
         say(f"done: {folder}")

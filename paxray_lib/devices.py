@@ -26,11 +26,12 @@ from pathlib import Path
 
 import torch
 from lightning_fabric import Fabric
-from lightning_fabric.plugins.environments import LightningEnvironment
+from lightning_fabric.plugins.environments import LightningEnvironment, SLURMEnvironment
 from torch import distributed
 
 from paxray_lib.launch import Launch, find_launch
 from paxray_lib.model import find_device
+from paxray_lib.processes import local_device
 
 PRECISIONS = {"auto": None, "float32": "32-true", "bfloat16": "bf16-mixed"}
 
@@ -50,14 +51,18 @@ def make_fabric(device: str, precision: str) -> Fabric:
     Raises
     ------
     ValueError
-        If there is no such device, or not as many as processes.
+        If there is no such device, not as many as processes, or srun was told less than is needed.
     """
-    found, launch = find_device(device), find_launch()
+    launch = find_launch()
+    if launch.world > 1:
+        _check_processes(device, launch)
+    found = find_device(local_device(device))  # its own: each process would else take memory of the first GPU too
     precision = choose_precision(precision, found)
     if launch.world > 1:
-        _check_processes(found, launch)
         options = {"strategy": "ddp", "devices": launch.local_world, "num_nodes": launch.nodes}
-        fabric = Fabric(accelerator=found.type, precision=precision, **options)
+        # named, since Fabric takes a job called "bash" or "interactive" for one process
+        plugins = [_slurm()] if launch.launcher == "slurm" else []
+        fabric = Fabric(accelerator=found.type, precision=precision, plugins=plugins, **options)
     else:
         devices = [found.index] if found.index is not None and found.type != "cpu" else 1  # the CPU is one device
         # told that it is alone: inside a SLURM allocation Fabric would wait for others
@@ -66,13 +71,23 @@ def make_fabric(device: str, precision: str) -> Fabric:
     return fabric
 
 
-def _check_processes(device: torch.device, launch: Launch) -> None:
-    if device.type == "mps" or (device.type == "cuda" and device.index is not None):
+def _slurm() -> SLURMEnvironment:
+    try:
+        return SLURMEnvironment()
+    except RuntimeError as error:  # its own remedy is right for one machine alone
+        raise ValueError(
+            "srun started several processes without --ntasks-per-node; say how many each machine takes, one for each "
+            "GPU: #SBATCH --ntasks-per-node=4"
+        ) from error
+
+
+def _check_processes(device: str, launch: Launch) -> None:
+    if device.startswith(("mps", "cuda:")):
         raise ValueError(
             f"device '{device}' with {launch.world} processes: use 'auto', 'cuda' or 'cpu'; each process takes the GPU "
             "of its own number"
         )
-    if device.type == "cuda" and torch.cuda.device_count() < launch.local_world:
+    if device in ("auto", "cuda") and torch.cuda.is_available() and torch.cuda.device_count() < launch.local_world:
         raise ValueError(
             f"{launch.local_world} processes on this machine, but each sees {torch.cuda.device_count()} GPUs; start as "
             "many as there are GPUs (--nproc-per-node), and under SLURM let each see all (--gres, no --gpus-per-task)"

@@ -10,11 +10,12 @@ import pandas as pd
 import pytest
 import torch
 import two_processes
+import typer
 from sampledata import ROOT, small_training, write_tiny
 from test_dataset import rewrite
 from two_processes import FROZEN, LIVE, config, freeze, in_double_precision
 
-from paxray_lib import train
+from paxray_lib import cli, devices, processes, train
 from paxray_lib.devices import make_fabric
 from paxray_lib.evaluate import evaluate
 from paxray_lib.launch import Launch, find_launch
@@ -81,7 +82,7 @@ def assert_moved_alike(one: Path, other: Path, settings: dict):
 
 
 def test_with_frozen_batch_norm_two_processes_train_as_one(both, odd, alone):
-    whole = alone(True, **{**FROZEN, "batch_size": 6})
+    whole = alone(True, **{**FROZEN, "batch_size": 4})
     assert_moved_alike(both[0] / "frozen", whole, small_training(odd, whole))
     tables = [pd.read_csv(folder / "metrics.csv") for folder in (both[0] / "frozen", whole)]
     pd.testing.assert_series_equal(*(table["train_loss"] for table in tables), rtol=1e-9)
@@ -111,7 +112,7 @@ def test_the_first_process_alone_speaks_and_writes(both):
     assert said.count("epoch 1/1:") == 2  # live, resumed
     assert said.count("epoch 2/2:") == 3  # frozen, straight, resumed
     assert said.count("resumed at epoch 2") == 1
-    assert "3 x 1 accumulated x 2 processes" in said
+    assert "2 x 1 accumulated x 2 processes" in said
     assert len(list((out / "live" / "logs").iterdir())) == 1
     assert not list(out.rglob("*.part*"))
 
@@ -165,7 +166,61 @@ def test_other_processes_are_alone(monkeypatch, env):
 def test_a_device_that_several_processes_cannot_share(monkeypatch, device, count, message):
     for name, value in TORCHRUN.items():
         monkeypatch.setenv(name, value)
-    monkeypatch.setattr("paxray_lib.devices.find_device", torch.device)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: count)
     with pytest.raises(ValueError, match=message):
         make_fabric(device, "float32")
+
+
+class Waits(Exception):
+    pass
+
+
+@pytest.mark.parametrize("name", ["job", "interactive", "bash"])
+def test_slurm_is_taken_at_its_word_whatever_the_job_is_called(monkeypatch, name):
+    env = {"SLURM_JOB_NAME": name, "SLURM_NTASKS": "8", "SLURM_NTASKS_PER_NODE": "4", "SLURM_NODEID": "1"}
+    for key, value in {**SLURM, **env}.items():
+        monkeypatch.setenv(key, value)
+
+    def launch(fabric):  # would wait for the others
+        environment = fabric._strategy.cluster_environment
+        found = environment.global_rank(), environment.world_size(), environment.local_rank(), environment.node_rank()
+        assert found == (5, 8, 1, 1)
+        raise Waits
+
+    monkeypatch.setattr(devices.Fabric, "launch", launch)
+    with pytest.raises(Waits):
+        make_fabric("cpu", "float32")
+
+
+def test_srun_without_tasks_per_node_is_refused(monkeypatch):
+    for key, value in {**SLURM, "SLURM_NTASKS": "8"}.items():
+        monkeypatch.setenv(key, value)
+    with pytest.raises(ValueError, match="without --ntasks-per-node"):
+        make_fabric("cpu", "float32")
+
+
+@pytest.mark.parametrize("device", ["auto", "cuda"])
+def test_each_process_looks_at_its_own_gpu_alone(monkeypatch, device):
+    for name, value in TORCHRUN.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 4)
+
+    def find(name):
+        assert name == "cuda:1"
+        raise Waits
+
+    monkeypatch.setattr(devices, "find_device", find)
+    with pytest.raises(Waits):
+        make_fabric(device, "float32")
+
+
+@pytest.mark.parametrize(("joined", "rank", "said"), [(False, 1, ""), (True, 1, "[process 5] "), (False, 0, "")])
+def test_every_process_says_why_it_failed_once_they_have_joined(monkeypatch, capsys, joined, rank, said):
+    for name, value in {**TORCHRUN, "LOCAL_RANK": str(rank)}.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(processes, "rank_and_world", lambda: (5, 8) if joined else (0, 1))
+    with pytest.raises(typer.Exit):
+        cli._fail("no space left", 3)
+    assert capsys.readouterr().err == (f"paxray: {said}no space left\n" if joined or rank == 0 else "")
