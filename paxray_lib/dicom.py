@@ -5,7 +5,8 @@ own range of values without its padding; MONOCHROME1 inverted; padding black.
 
 Modality (0008,0060): a slice of CT or MR, a sonogram or a mammogram looks like any other picture to a network, so that
 only radiographs of the body are read: CR, DX, RG, and DR or XR, as some systems write instead; XA and RF, since chests
-are taken on such units too; OT and SC, of pictures that were captured; and files that do not say.
+are taken on such units too; OT and SC, of pictures that were captured; and files that do not say. The SOP class is
+asked as well, since one of the two may have been lost or changed.
 """
 
 import contextlib
@@ -19,12 +20,18 @@ from pathlib import Path
 
 import numpy as np
 import pydicom
+from pydicom import uid
 from pydicom.pixels import apply_modality_lut, apply_voi
 from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
 _FRONTAL = {"PA", "AP"}
 _LATERAL = {"LL", "RL", "LATERAL"}
 _RADIOGRAPHS = ("CR", "DX", "RG", "DR", "XR", "XA", "RF", "OT", "SC", "")
+_OTHER_CLASSES = (
+    uid.CTImageStorage, uid.EnhancedCTImageStorage, uid.MRImageStorage, uid.EnhancedMRImageStorage,
+    uid.UltrasoundImageStorage, uid.NuclearMedicineImageStorage, uid.PositronEmissionTomographyImageStorage,
+    uid.DigitalMammographyXRayImageStorageForPresentation, uid.DigitalMammographyXRayImageStorageForProcessing,
+)  # fmt: skip
 _GRAY = ("MONOCHROME1", "MONOCHROME2")
 # What pydicom and its decoders raise for broken or unsupported data.
 _BROKEN = (
@@ -66,12 +73,12 @@ def decode(data: bytes, path: Path, max_pixels: int) -> tuple[np.ndarray, tuple[
     """
     try:
         dataset = _parse(data)
-        modality = str(dataset.get("Modality") or "").strip().upper()
+        other = _other_than_radiograph(dataset)
     except _BROKEN as error:
         raise _unreadable(path, error) from error
-    if modality not in _RADIOGRAPHS:
+    if other:
         known = ", ".join(filter(None, _RADIOGRAPHS))
-        raise ValueError(f"{path}: DICOM of modality {modality}, no X-ray image ({known}); leave it out")
+        raise ValueError(f"{path}: DICOM of {other}, no X-ray image ({known}); leave it out")
     try:
         _check_header(dataset, max_pixels)
         return _displayed(dataset), _spacing(dataset), _view(dataset)
@@ -111,6 +118,14 @@ def _parse(data: bytes) -> pydicom.Dataset:
         implicit, _ = dataset.original_encoding
         dataset.file_meta.TransferSyntaxUID = ImplicitVRLittleEndian if implicit else ExplicitVRLittleEndian
     return dataset
+
+
+def _other_than_radiograph(dataset: pydicom.Dataset) -> str:
+    """Return the modality or SOP class that a radiograph does not have, or an empty text."""
+    modality, kind = str(dataset.get("Modality") or "").strip().upper(), dataset.get("SOPClassUID")
+    if modality not in _RADIOGRAPHS:
+        return f"modality {modality}"
+    return f"class {uid.UID(kind).name}" if kind in _OTHER_CLASSES else ""
 
 
 def _check_header(dataset: pydicom.Dataset, max_pixels: int) -> None:

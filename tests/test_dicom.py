@@ -13,7 +13,13 @@ from PIL import Image as PillowImage
 from pydicom.dataset import FileMetaDataset
 from pydicom.encaps import encapsulate
 from pydicom.sequence import Sequence
-from pydicom.uid import DigitalXRayImageStorageForPresentation, ExplicitVRLittleEndian, JPEGBaseline8Bit, generate_uid
+from pydicom.uid import (
+    CTImageStorage,
+    DigitalXRayImageStorageForPresentation,
+    ExplicitVRLittleEndian,
+    JPEGBaseline8Bit,
+    generate_uid,
+)
 
 from paxray_lib.dicom import looks_like_dicom
 from paxray_lib.images import read_image
@@ -307,6 +313,13 @@ def test_not_one_gray_image(tmp_path, tags, message):
 def test_what_is_no_radiograph_is_refused_by_its_modality(tmp_path, modality):
     path = write(tmp_path / "p3.dcm", stored_values(12), bits=12, Modality=modality)
     with pytest.raises(ValueError, match=rf"p3\.dcm: DICOM of modality {modality}, no X-ray image \(CR, "):
+        read_image(path)
+
+
+@pytest.mark.parametrize("modality", ["DX", None])
+def test_what_is_no_radiograph_is_refused_by_its_class(tmp_path, modality):
+    path = write(tmp_path / "p3.dcm", stored_values(12), bits=12, Modality=modality, SOPClassUID=CTImageStorage)
+    with pytest.raises(ValueError, match=r"p3\.dcm: DICOM of class CT Image Storage, no X-ray image"):
         read_image(path)
 
 
