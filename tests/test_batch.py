@@ -61,14 +61,16 @@ def states(status):
 
 def is_alive(pid):
     """A zombie whose parent has not waited for it does not count."""
-    stat = Path(f"/proc/{pid}/stat")
+    if not Path("/proc/self/stat").exists():  # macOS
+        state = subprocess.run(["ps", "-o", "stat=", "-p", str(pid)], capture_output=True, text=True).stdout.strip()
+        return bool(state) and not state.startswith("Z")
     try:
-        return stat.read_text().rpartition(")")[2].split()[0] != "Z"
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except (FileNotFoundError, ProcessLookupError):
         return False
 
 
-def wait_for(condition, seconds=20):
+def wait_for(condition, seconds=120):
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end, "waited in vain"
@@ -237,10 +239,10 @@ def test_a_killed_kernel_fails_at_once_and_leaves_no_children(project, capfd):
 
 def test_a_time_limit_ends_the_notebook(project):
     write_notebook(project / "notebooks", "01_a", "import time\ntime.sleep(300)")
-    assert run(project, "time_limit=8") == 3
+    assert run(project, "time_limit=30") == 3
     step = status_of(project)["steps"][0]
     assert step["state"] == "failed"
-    assert step["error"] == "time limit of 8 s reached"
+    assert step["error"] == "time limit of 30 s reached"
     assert "KeyboardInterrupt" in (project / "runs/a/notebooks/01_a.ipynb").read_text()
 
 
@@ -270,13 +272,13 @@ def test_signals_interrupt_the_run(project, number, wait):
     with pytest.raises(ValueError, match=f"process {process.pid} is working in this folder"):
         run(project, resume=True)
     process.send_signal(number)
-    message = process.communicate(timeout=20)[1]
+    message = process.communicate(timeout=120)[1]
     assert process.returncode == 3
     assert "Traceback" not in message
     assert states(status_of(project)) == ["interrupted", "pending"]
     assert json.loads((project / "runs/a/status.json").read_text())["state"] == "interrupted"
     assert "before the stop" in (project / "runs/a/notebooks/01_a.ipynb").read_text()
-    wait_for(lambda: not any(map(is_alive, pids)), 5)
+    wait_for(lambda: not any(map(is_alive, pids)))
 
 
 def test_a_deaf_cell_is_killed(project):
@@ -284,10 +286,10 @@ def test_a_deaf_cell_is_killed(project):
     write_notebook(project / "notebooks", "01_a", deaf + LONG_CELL + "while True: time.sleep(1)")
     process, pids = start_runner(project)
     process.terminate()
-    process.communicate(timeout=20)
+    process.communicate(timeout=120)
     assert process.returncode == 3
     assert states(status_of(project)) == ["interrupted"]
-    wait_for(lambda: not any(map(is_alive, pids)), 5)
+    wait_for(lambda: not any(map(is_alive, pids)))
 
 
 def test_the_status_is_true_after_the_runner_was_killed(project):
@@ -295,7 +297,7 @@ def test_the_status_is_true_after_the_runner_was_killed(project):
     process, pids = start_runner(project)
     assert states(status_of(project)) == ["running"]
     process.kill()
-    process.wait(timeout=20)
+    process.wait(timeout=120)
     process.stderr.close()  # which the orphans still hold open
     try:
         status = status_of(project)
@@ -313,7 +315,7 @@ def test_a_kernel_left_by_a_killed_runner_is_ended(tmp_path):
     command = [sys.executable, "-c", "import time; time.sleep(300)", "/tmp/kernel-of-the-test.json"]
     kernel = subprocess.Popen(command, start_new_session=True)
     try:
-        wait_for(lambda: b"kernel-of" in Path(f"/proc/{kernel.pid}/cmdline").read_bytes())
+        wait_for(lambda: "kernel-of" in execute._command_of(kernel.pid))
         (tmp_path / ".kernel").write_text(f"{kernel.pid} /tmp/another.json")
         execute.end_orphan(tmp_path)
         assert kernel.poll() is None  # the number is another process's by now

@@ -10,12 +10,14 @@ import pandas as pd
 import pytest
 from PIL import Image
 from sampledata import small_training, write_tiny
+from typer.main import get_command
 
+from paxray_lib.cli import app
 from paxray_lib.dataset import PaxrayDataset
 from paxray_lib.masks import PackedMasks
 from paxray_lib.overlay import visualize_certain_labels
 
-COMMANDS = ("sample", "check", "pack", "fetch", "train", "evaluate", "predict", "overlay", "run")
+COMMANDS = tuple(get_command(app).commands)
 
 
 def paxray(*arguments, code=0, **options):
@@ -39,10 +41,6 @@ def test_help_names_every_command_and_explains_each():
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_every_option_has_a_help_text(command):
-    from typer.main import get_command
-
-    from paxray_lib.cli import app
-
     found = get_command(app).commands[command]
     assert found.help
     for parameter in found.params:
@@ -148,7 +146,7 @@ def test_train_evaluate_predict(tiny, tmp_path):
     assert f"iou_present         {summary['overall']['iou_present']:.4f}" in out
 
     (tmp_path / "in").mkdir()
-    Image.fromarray(np.zeros((50, 70), np.uint8)).save(tmp_path / "in/x.png")
+    Image.fromarray(np.eye(50, 70, dtype=np.uint8)).save(tmp_path / "in/x.png")
     (tmp_path / "in/bad.png").write_text("no")
     done = paxray(
         "predict",
