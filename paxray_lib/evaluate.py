@@ -203,7 +203,7 @@ def evaluate_constant(
     found, surfaces = [], []
     for i, entry in enumerate(test.entries):
         target = test.masks(i)
-        guess = guesses[entry.view or views[0]].resize(*target.shape[1:])
+        guess = guesses[test.datafile.view(entry) or views[0]].resize(*target.shape[1:])
         found.append(counts(guess, target))
         surfaces.append(surface(guess, target))
     info = {"model": "mean mask", "split": test.split}

@@ -62,7 +62,7 @@ def split_table(datasets: Sequence[PaxrayDataset]) -> pd.DataFrame:
     """Return one row a split: images, cases, and images of each view."""
     rows = []
     for dataset in datasets:
-        views = [entry.view or "unknown" for entry in dataset.entries]
+        views = [dataset.datafile.view(entry) or "unknown" for entry in dataset.entries]
         cases = {entry.case for entry in dataset.entries}
         counts = {view: views.count(view) for view in ("frontal", "lateral", "unknown")}
         rows.append({"split": dataset.split, "images": len(dataset), "cases": len(cases), **counts})
@@ -203,7 +203,8 @@ def _most_unusual(survey: Survey, features: pd.DataFrame) -> pd.DataFrame:
 
 def mean_masks(dataset: PaxrayDataset, view: str, size: int) -> np.ndarray:
     """Return the mean of a view's masks, resized to (size, size): (L, size, size) float32 in 0..1."""
-    indices = [i for i, entry in enumerate(dataset.entries) if entry.target and entry.view == view]
+    entries, view_of = dataset.entries, dataset.datafile.view
+    indices = [i for i, entry in enumerate(entries) if entry.target and view_of(entry) == view]
     total = np.zeros((len(dataset.labels), size, size), np.float32)
     for masks in progress(map_ahead(dataset.masks, indices), f"mean {view} masks", len(indices)):
         total += masks.resize(size, size).unpack()

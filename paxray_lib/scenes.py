@@ -146,7 +146,7 @@ class DatasetScenes:
             raise ValueError(f"{dataset!r} is empty; choose another split")
         self.labels = dataset.labels
         self.names = [Path(entry.image).stem for entry in dataset.entries]
-        self.views = [entry.view for entry in dataset.entries]
+        self.views = [dataset.datafile.view(entry) for entry in dataset.entries]
         self._dataset, self._predictions = dataset, predictions
         if predictions is not None and not callable(predictions):
             found = [find_masks(predictions, entry.image) for entry in dataset.entries]
