@@ -26,12 +26,12 @@ from pathlib import Path
 
 import torch
 from lightning_fabric import Fabric
-from lightning_fabric.plugins.environments import LightningEnvironment, SLURMEnvironment
+from lightning_fabric.plugins.environments import LightningEnvironment
 from torch import distributed
 
 from paxray_lib.launch import Launch, find_launch
 from paxray_lib.model import find_device
-from paxray_lib.processes import local_device
+from paxray_lib.processes import local_device, slurm_environment
 
 PRECISIONS = {"auto": None, "float32": "32-true", "bfloat16": "bf16-mixed"}
 
@@ -61,7 +61,7 @@ def make_fabric(device: str, precision: str) -> Fabric:
     if launch.world > 1:
         options = {"strategy": "ddp", "devices": launch.local_world, "num_nodes": launch.nodes}
         # named, since Fabric takes a job called "bash" or "interactive" for one process
-        plugins = [_slurm()] if launch.launcher == "slurm" else []
+        plugins = [slurm_environment()] if launch.launcher == "slurm" else []
         fabric = Fabric(accelerator=found.type, precision=precision, plugins=plugins, **options)
     else:
         devices = [found.index] if found.index is not None and found.type != "cpu" else 1  # the CPU is one device
@@ -69,16 +69,6 @@ def make_fabric(device: str, precision: str) -> Fabric:
         fabric = Fabric(accelerator=found.type, devices=devices, precision=precision, plugins=[LightningEnvironment()])
     fabric.launch()
     return fabric
-
-
-def _slurm() -> SLURMEnvironment:
-    try:
-        return SLURMEnvironment()
-    except RuntimeError as error:  # its own remedy is right for one machine alone
-        raise ValueError(
-            "srun started several processes without --ntasks-per-node; say how many each machine takes, one for each "
-            "GPU: #SBATCH --ntasks-per-node=4"
-        ) from error
 
 
 def _check_processes(device: str, launch: Launch) -> None:

@@ -33,7 +33,7 @@ def joined() -> Iterator[None]:
         return
     meeting = "env://"  # torchrun says where
     if launch.launcher == "slurm":
-        slurm = SLURMEnvironment()
+        slurm = slurm_environment()
         meeting = f"tcp://{slurm.main_address}:{slurm.main_port}"
     distributed.init_process_group("gloo", meeting, _PATIENCE, launch.world, launch.rank)
     try:
@@ -41,6 +41,17 @@ def joined() -> Iterator[None]:
         gather(None)  # at the first exit code other than 0 torchrun ends the others, which may have something to say
     finally:
         distributed.destroy_process_group()
+
+
+def slurm_environment() -> SLURMEnvironment:
+    """Return Fabric's view of the processes that srun started; raises ValueError if it cannot tell their places."""
+    try:
+        return SLURMEnvironment()
+    except RuntimeError as error:  # its own remedy is right for one machine alone
+        raise ValueError(
+            "srun started several processes without --ntasks-per-node; say how many each machine takes, one for each "
+            "GPU: #SBATCH --ntasks-per-node=4"
+        ) from error
 
 
 def rank_and_world() -> tuple[int, int]:

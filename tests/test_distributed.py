@@ -20,6 +20,7 @@ from paxray_lib.devices import make_fabric
 from paxray_lib.evaluate import evaluate
 from paxray_lib.launch import Launch, find_launch
 from paxray_lib.model import load_model
+from paxray_lib.processes import joined
 from paxray_lib.train import fit
 from paxray_lib.trainconfig import TrainConfig
 
@@ -198,6 +199,8 @@ def test_srun_without_tasks_per_node_is_refused(monkeypatch):
         monkeypatch.setenv(key, value)
     with pytest.raises(ValueError, match="without --ntasks-per-node"):
         make_fabric("cpu", "float32")
+    with pytest.raises(ValueError, match="without --ntasks-per-node"), joined():
+        pass
 
 
 @pytest.mark.parametrize("device", ["auto", "cuda"])
