@@ -14,7 +14,7 @@ from paxray_lib.trainconfig import TrainConfig
 # One process takes as many images a step as two do here: 4 of 7, then 3 in one batch, of which one process has none.
 FROZEN = {"batch_size": 2, "epochs": 2, "schedule": "multistep", "gradient_clip": 1.0}
 # All 7 in one step, in batches of the same images whether two processes accumulate two or one process four: three
-# batches, so that one process has none for the last place. At 32 px BatchNorm would see two values, and enlarge rounding.
+# batches, so that one process has none for the last place. At 32 px BatchNorm would enlarge rounding.
 LIVE = {"batch_size": 2, "accumulate": 2, "image_size": 64, "crop_size": 64}
 
 
