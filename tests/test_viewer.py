@@ -167,7 +167,7 @@ def test_an_image_too_large_for_a_page_is_stored_reduced():
 class NoisyImages(PaxrayDataset):
     """Twelve noisy images in memory."""
 
-    labels = LABELS
+    labels, datafile = LABELS, SimpleNamespace(view=lambda entry: entry.view)
 
     def __init__(self):
         self.entries = [SimpleNamespace(image=f"i{k}.png", view=None) for k in range(12)]
