@@ -4,6 +4,7 @@ What the storage order of a file is does not matter: its affine says where head,
 to be Hounsfield units, the segmentation to fit the CT, the anatomy to be a chest that lies as the affine says.
 """
 
+import math
 import os
 import zlib
 from collections.abc import Mapping
@@ -18,6 +19,7 @@ from paxray_lib.structures import BUILT_IN, CODES, codes_of, count_values, heade
 
 MAX_OBLIQUE = 12.0  # degrees: up to here the closest axes are taken, beyond it shapes would be visibly skewed
 SUFFIXES = (".nii.gz", ".nii")
+MAX_VOXELS = 2**30  # 2 GiB of Hounsfield units; a damaged header may claim any number
 _AXES = ("I", "P", "L")  # of projection.py: to the feet, to the back, to the left
 _FEW = 50  # voxels; fewer do not count as a structure
 _MIN_LUNG_MM = 100.0  # height of lungs that the scan cuts off; an abdominal CT shows some 60 mm of their bases
@@ -119,6 +121,11 @@ def _open(path: Path) -> nibabel.spatialimages.SpatialImage:
         raise ValueError(f"{path}: shape {image.shape}; one volume of three dimensions is needed")
     if image.get_data_dtype().kind not in "iuf":
         raise ValueError(f"{path}: {image.get_data_dtype()} voxels, such as colors; one real number each is needed")
+    if math.prod(image.shape) > MAX_VOXELS:
+        raise ValueError(
+            f"{path}: the header claims {image.shape} voxels, more than {MAX_VOXELS:,}; if it is not damaged, cut or "
+            "resample the scan"
+        )
     return image if image.ndim == 3 else image.slicer[..., 0]
 
 

@@ -237,8 +237,8 @@ def _project_case(case: Case, out: Path, names, settings: dict, split: str | Non
         before = _split_of(out, case.name)
         after = split or before or "test"
         _list_case(out, case.name, after)
-    except (ValueError, OSError) as error:
-        return Outcome(case.name, "failed", str(error))
+    except (ValueError, OSError, MemoryError) as error:
+        return Outcome(case.name, "failed", str(error) or "not enough memory")
     moved_from = before if before and before != after else ""
     return Outcome(case.name, "skipped" if done else "ok", moved_from=moved_from, names_not_used=tuple(unknown))
 

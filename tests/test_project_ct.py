@@ -1,5 +1,6 @@
 """`paxray project`: exact symmetry, the data set on disk, resuming, and cases that fail."""
 
+import gzip
 import json
 
 import numpy as np
@@ -222,17 +223,26 @@ def test_a_call_that_was_stopped_goes_on(tmp_path, chest, monkeypatch):
     assert len(read_datafile(out).split("test")) == 4
 
 
+def claim_shape(path, size):
+    content = bytearray(gzip.decompress(path.read_bytes()))
+    content[42:48] = np.array([size] * 3, "<i2").tobytes()  # dim[1] to dim[3] of NIfTI-1
+    path.write_bytes(gzip.compress(content))
+
+
 def test_bad_cases_are_listed_and_the_others_done(tmp_path, chest):
     folder, out = tmp_path / "in", tmp_path / "out"
     write_case(folder, chest, "good")
     ct, _ = write_case(folder, chest, "bad")
     ct.write_bytes(b"nothing")
+    huge, _ = write_case(folder, chest, "huge")
+    claim_shape(huge, 32000)
     (folder / "lonely_seg.nii.gz").touch()
     code, text = run("--ct", folder, "--segmentation", folder, "--out", out)
     assert code == 1
     assert "failed: bad: " in text
     assert "no CT named lonely" in text
-    assert "1 projected, 0 skipped, 1 failed, 1 without counterpart" in text
+    assert "the header claims (32000, 32000, 32000) voxels" in text
+    assert "1 projected, 0 skipped, 2 failed, 1 without counterpart" in text
     assert {entry.case for entry in read_datafile(out).split("test")} == {"good"}
 
 
