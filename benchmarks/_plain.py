@@ -1,8 +1,8 @@
-"""The plain way that other benchmarks compare with: written straightforwardly, as the published code works.
+"""The plain way that other benchmarks compare with: written straightforwardly, as the published
+code works.
 
-Planes (NCHW) all through, float targets as large as the logits, the 1x1 convolution after the upsampling, one tensor a
-term of the loss, a float metric.
-"""
+Planes (NCHW) all through, float targets as large as the logits, the 1x1 convolution after the
+upsampling, one tensor a term of the loss, a float metric."""
 
 import itertools
 
@@ -12,7 +12,9 @@ from torch.nn.functional import binary_cross_entropy_with_logits, interpolate
 
 
 class PlainUNet(nn.Module):
-    """The published network; its state dict has the order of `PublishedUNet`'s, under other names."""
+    """The published network; its state dict has the order of `PublishedUNet`'s, under other
+    names.
+    """
 
     def __init__(self, labels: int):
         import torchvision
@@ -22,7 +24,9 @@ class PlainUNet(nn.Module):
         stem = nn.Sequential(net.conv1, net.bn1, net.relu, net.maxpool)
         self.stages = nn.ModuleList([stem, net.layer1, net.layer2, net.layer3, net.layer4])
         self.first = _block(2048, 1024)
-        self.ups = nn.ModuleList([_block(2048, 1024, 512), _block(1024, 512, 256), _block(512, 256, 64)])
+        self.ups = nn.ModuleList(
+            [_block(2048, 1024, 512), _block(1024, 512, 256), _block(512, 256, 64)]
+        )
         self.ups.append(_block(128, 64, 128))
         self.out = nn.Conv2d(128, labels, kernel_size=1)
 
@@ -50,7 +54,11 @@ class PlainUNet(nn.Module):
 def _block(*channels: int) -> nn.Sequential:
     layers = []
     for before, after in itertools.pairwise(channels):
-        layers += [nn.Conv2d(before, after, kernel_size=3, padding=1), nn.BatchNorm2d(after), nn.ReLU(inplace=True)]
+        layers += [
+            nn.Conv2d(before, after, kernel_size=3, padding=1),
+            nn.BatchNorm2d(after),
+            nn.ReLU(inplace=True),
+        ]
     return nn.Sequential(*layers)
 
 
@@ -81,7 +89,11 @@ def adamw(model: nn.Module) -> torch.optim.AdamW:
     return torch.optim.AdamW(
         [
             {"params": [p for name, p in named if "bias" in name], "lr": 2e-3, "weight_decay": 0.0},
-            {"params": [p for name, p in named if "bias" not in name], "lr": 1e-3, "weight_decay": 1e-4},
+            {
+                "params": [p for name, p in named if "bias" not in name],
+                "lr": 1e-3,
+                "weight_decay": 1e-4,
+            },
         ],
         betas=(0.9, 0.99),
     )

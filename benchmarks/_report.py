@@ -1,4 +1,6 @@
-"""What the benchmarks share: a line on the conditions, and tables that replace their own place in RESULTS.md."""
+"""What the benchmarks share: a line on the conditions, and tables that replace their own place in
+RESULTS.md.
+"""
 
 import datetime
 import os
@@ -16,7 +18,9 @@ HEAD = "# Benchmark results\n\nEach table is written by `python benchmarks/NAME.
 def conditions(*packages: str) -> str:
     """Return one line on the date, the processor and the versions of Python and the packages."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    versions = ", ".join([f"Python {platform.python_version()}", *(f"{name} {version(name)}" for name in packages)])
+    versions = ", ".join(
+        [f"Python {platform.python_version()}", *(f"{name} {version(name)}" for name in packages)]
+    )
     # other work on the machine slows all rows: the load says how much there was
     load = f", load average {os.getloadavg()[0]:.1f}" if hasattr(os, "getloadavg") else ""
     return f"{datetime.date.today()}, {_processor()}, {cores} cores{load}, {platform.system()}; {versions}"
@@ -24,7 +28,11 @@ def conditions(*packages: str) -> str:
 
 def _processor() -> str:
     try:
-        found = re.search(r"^model name\s*:\s*(.+)$", Path("/proc/cpuinfo").read_text(encoding="utf-8"), re.MULTILINE)
+        found = re.search(
+            r"^model name\s*:\s*(.+)$",
+            Path("/proc/cpuinfo").read_text(encoding="utf-8"),
+            re.MULTILINE,
+        )
     except OSError:
         found = None
     return found[1].strip() if found else platform.processor() or platform.machine()
@@ -37,7 +45,9 @@ def table(header: list[str], rows: list[list[str]]) -> str:
 
 
 def update(name: str, text: str, path: Path = RESULTS) -> None:
-    """Put `text` between the markers of `name` in RESULTS.md, at its end where there are none yet."""
+    """Put `text` between the markers of `name` in RESULTS.md, at its end where there are none
+    yet.
+    """
     start, end = f"<!-- {name}: start -->", f"<!-- {name}: end -->"
     content = path.read_text(encoding="utf-8") if path.exists() else HEAD
     if start not in content:
@@ -50,7 +60,10 @@ def update(name: str, text: str, path: Path = RESULTS) -> None:
 def peak_bytes() -> int:
     """Return the peak resident memory of this process."""
     status = Path("/proc/self/status")
-    if status.is_file():  # the kernel's ru_maxrss starts at the memory of the process that started this one
+    # the kernel's ru_maxrss starts at the memory of the process that started this one
+    if status.is_file():
         line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM"))
         return int(line.split()[1]) * 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (
+        1 if sys.platform == "darwin" else 1024
+    )

@@ -1,8 +1,7 @@
 """The image and masks that benchmarks of data work on.
 
-The masks are those of a real CT with 88 labelled structures, projected to 512 x 512; where the CT is missing, random
-smooth blobs stand in, and the tables say so.
-"""
+The masks are those of a real CT with 88 labelled structures, projected to 512 x 512; where the CT
+is missing, random smooth blobs stand in, and the tables say so."""
 
 from pathlib import Path
 
@@ -10,11 +9,11 @@ import numpy as np
 from PIL import Image
 from scipy.ndimage import gaussian_filter
 
-from paxray_lib.cases import find_cases
-from paxray_lib.ct import read_scan
-from paxray_lib.labels import LABELS
-from paxray_lib.masks import PackedMasks
-from paxray_lib.project import project_scan
+from paxray_lib.ct.pairing import find_cases
+from paxray_lib.ct.project import project_scan
+from paxray_lib.ct.scan import read_scan
+from paxray_lib.labels.table import LABELS
+from paxray_lib.masks.packed import PackedMasks
 
 CT = Path(__file__).resolve().parents[2] / "shared" / "data" / "ct"
 SIZE = 512
@@ -31,7 +30,9 @@ def blobs() -> dict[str, tuple[np.ndarray, PackedMasks]]:
     rng = np.random.default_rng(0)
     fields = (gaussian_filter(rng.standard_normal((SIZE, SIZE)), 25) for _ in LABELS)
     stack = np.stack([field > 2 * field.std() for field in fields])
-    return {"frontal": (rng.integers(0, 256, (SIZE, SIZE), np.uint8), PackedMasks.pack(stack, LABELS))}
+    return {
+        "frontal": (rng.integers(0, 256, (SIZE, SIZE), np.uint8), PackedMasks.pack(stack, LABELS))
+    }
 
 
 def find_views(folder: Path) -> tuple[dict[str, tuple[np.ndarray, PackedMasks]], str]:
@@ -41,7 +42,9 @@ def find_views(folder: Path) -> tuple[dict[str, tuple[np.ndarray, PackedMasks]],
     return blobs(), "random smooth blobs (no CT at hand)"
 
 
-def write_view(folder: Path, view: str, image: np.ndarray, masks: PackedMasks) -> tuple[Path, Path, Path]:
+def write_view(
+    folder: Path, view: str, image: np.ndarray, masks: PackedMasks
+) -> tuple[Path, Path, Path]:
     """Write the image as PNG, its masks as .npy and .pxm, and return the paths."""
     png, npy, pxm = (folder / f"case0{view}.{suffix}" for suffix in ("png", "npy", "pxm"))
     Image.fromarray(image).save(png)

@@ -1,10 +1,10 @@
-"""Time evaluation beside the plain way: ``python benchmarks/evaluation.py [--images N] [--update]``.
+"""Time evaluation beside the plain way: ``python benchmarks/evaluation.py [--images N]
+[--update]``.
 
-The published network with random weights and 166 labels on images of 512 x 512, from the files of image and masks to
-scores. The plain way reads a `.npy` stack, convolves at full resolution, compares a dense sigmoid and scores dense
-float masks. Each row has a process of its own. The metric alone starts from the same logits in both ways, and its
-counts must be the same.
-"""
+The published network with random weights and 166 labels on images of 512 x 512, from the files of
+image and masks to scores. The plain way reads a `.npy` stack, convolves at full resolution,
+compares a dense sigmoid and scores dense float masks. Each row has a process of its own. The metric
+alone starts from the same logits in both ways, and its counts must be the same."""
 
 import argparse
 import json
@@ -33,9 +33,9 @@ def make_data(folder: Path, count: int, size: int) -> None:
     import predict
     from step import make_batch
 
-    from paxray_lib.dataset import Entry, write_datafile
-    from paxray_lib.labels import LABELS
-    from paxray_lib.masks import PackedMasks
+    from paxray_lib.data.dataset import Entry, write_datafile
+    from paxray_lib.labels.table import LABELS
+    from paxray_lib.masks.packed import PackedMasks
 
     predict.make_images(folder / "images", count, size)
     predict.make_weights(folder / "weights.ckpt", folder / "images", size)
@@ -53,7 +53,7 @@ def evaluate_plain(model: torch.nn.Module, network: torch.nn.Module, folder: Pat
     """Return the mean IoU and Dice of the test images in the plain way."""
     import _plain
 
-    from paxray_lib.images import read_image
+    from paxray_lib.images.read import read_image
 
     found = []
     for path in sorted((folder / "images").iterdir()):
@@ -67,9 +67,9 @@ def evaluate_plain(model: torch.nn.Module, network: torch.nn.Module, folder: Pat
 
 def evaluate_ours(model: torch.nn.Module, folder: Path) -> list[float]:
     """Return the mean IoU and Dice of the test images by the library."""
-    from paxray_lib.counting import count_dataset
-    from paxray_lib.dataset import PaxrayDataset
-    from paxray_lib.metrics import dice, iou, mean_score
+    from paxray_lib.data.dataset import PaxrayDataset
+    from paxray_lib.evaluation.count import count_dataset
+    from paxray_lib.metrics.scores import dice, iou, mean_score
 
     found = count_dataset(model, PaxrayDataset(folder, split="test"), quiet=True)
     return [mean_score(score(found)) for score in (iou, dice)]
@@ -77,18 +77,19 @@ def evaluate_ours(model: torch.nn.Module, folder: Path) -> list[float]:
 
 def evaluate_all(model: torch.nn.Module, folder: Path) -> list[float]:
     """Return the mean IoU and Dice from all that `paxray evaluate` measures."""
-    from paxray_lib.evaluate import evaluate
+    from paxray_lib.evaluation.evaluate import evaluate
 
     overall = evaluate(model, folder).summary["overall"]
     return [overall["iou_published"], overall["dice_published"]]
 
 
 def child(row: str, folder: Path) -> dict:
-    """Evaluate in one way; return seconds, scores and peak memory. Libraries and weights are loaded before."""
+    """Evaluate in one way; return seconds, scores and peak memory. Libraries and weights are loaded
+    before.
+    """
     import _plain
 
-    import paxray_lib.evaluate  # noqa: F401
-    from paxray_lib.model import load_model
+    from paxray_lib.models.checkpoints import load_model
 
     model = load_model(folder / "weights.ckpt")
     if row == "plain":
@@ -104,11 +105,15 @@ def child(row: str, folder: Path) -> dict:
 
 
 def metric_seconds(size: int, repeats: int) -> dict[str, float]:
-    """Return the seconds from logits to scores of one image in three ways; stop if counts differ."""
+    """Return the seconds from logits to scores of one image in three ways; stop if counts
+    differ.
+    """
     import _plain
     from step import LABELS, make_batch
 
-    from paxray_lib.metrics import counts, dice, iou, pack_decisions
+    from paxray_lib.metrics.counting import counts
+    from paxray_lib.metrics.scores import dice, iou
+    from paxray_lib.models.inference import pack_decisions
 
     packed = make_batch(1, size)[1]
     target = _plain.dense(packed, LABELS)
@@ -130,7 +135,9 @@ def metric_seconds(size: int, repeats: int) -> dict[str, float]:
     decided, true = planes[0].double().sigmoid().gt(0.5).flatten(1), target[0].bool().flatten(1)
     dense = [part.sum(1).numpy() for part in (decided & true, decided & ~true, true & ~decided)]
     found = ours()[0]
-    if not all(np.array_equal(a, b[0]) for a, b in zip(dense, (found.tp, found.fp, found.fn), strict=True)):
+    if not all(
+        np.array_equal(a, b[0]) for a, b in zip(dense, (found.tp, found.fp, found.fn), strict=True)
+    ):
         sys.exit("the counts differ from those of the dense masks")
     ways = {"plain": plain, "plain, label by label": by_label, "ours": ours}
     return {name: _median_s(way, repeats) for name, way in ways.items()}
@@ -161,7 +168,9 @@ def make_section(count: int, size: int, repeats: int) -> str:
         numbers += [f"{found['peak'] / 2**30:.2f}", *(f"{score:.6f}" for score in found["scores"])]
         lines.append([ROWS[row], *numbers])
     head = ["whole evaluation", "s an image", "ratio", "peak GiB", "mean IoU", "mean Dice"]
-    metric = [[way, f"{1000 * took:.0f}", f"{took / metric['plain']:.3f}"] for way, took in metric.items()]
+    metric = [
+        [way, f"{1000 * took:.0f}", f"{took / metric['plain']:.3f}"] for way, took in metric.items()
+    ]
     return (
         f"## Evaluation\n\n{count} images of {size} x {size}, 166 labels, published network with random weights, "
         f"{torch.get_num_threads()} threads, from files to scores.\n\n{table(head, lines)}\n\n"
@@ -176,7 +185,9 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=16)
     parser.add_argument("--size", type=int, default=512)
     parser.add_argument("--repeats", type=int, default=5, help="repetitions of the metric alone")
-    parser.add_argument("--update", action="store_true", help="write the tables into RESULTS.md too")
+    parser.add_argument(
+        "--update", action="store_true", help="write the tables into RESULTS.md too"
+    )
     parser.add_argument("--row", choices=ROWS, help=argparse.SUPPRESS)
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()

@@ -1,10 +1,13 @@
-"""The whole published recipe on a GPU: ``python benchmarks/gpu_recipe.py [--out FOLDER] [--epochs N] [--update]``.
+"""The whole published recipe on a GPU: ``python benchmarks/gpu_recipe.py [--out FOLDER] [--epochs
+N] [--update]``.
 
-Generates a packed sample set of 598, 74 and 180 images of 512 x 512 in FOLDER, with all cores, unless it is there;
-trains 110 epochs in bfloat16 by `fit`; evaluates the best checkpoint on the test images; then takes a few hundred steps
-in the plain way on the same GPU. Started again, it goes on with a training that was stopped, and takes the measurements
-of a finished one from FOLDER/result.json. Several GPUs: ``torchrun --nproc-per-node N benchmarks/gpu_recipe.py``.
-Without a GPU it says so and ends; --cpu tries it at a size that a CPU can do, such as --size 64 --images 6 --epochs 1
+Generates a packed sample set of 598, 74 and 180 images of 512 x 512 in FOLDER, with all cores,
+unless it is there; trains 110 epochs in bfloat16 by `fit`; evaluates the best checkpoint on the
+test images; then takes a few hundred steps in the plain way on the same GPU. Started again, it goes
+on with a training that was stopped, and takes the measurements of a finished one from
+FOLDER/result.json. Several GPUs: ``torchrun --nproc-per-node N benchmarks/gpu_recipe.py``. Without
+a GPU it says so and ends; --cpu tries it at a size that a CPU can do, such as --size 64 --images 6
+--epochs 1
 --plain-steps 2.
 """
 
@@ -30,23 +33,34 @@ PARTS = {"train": 299, "val": 37, "test": 90}  # cases, of two images each
 DATAFILE = "recipe.json"
 LOAD, CROP, EPOCHS = 512, 480, 110
 PLAIN_WORKERS = 4  # a sample has 174 MB as float32, and each worker keeps some ready
-PLAIN_IMAGES = 60  # as .npy they take 2.6 GB, and stay in the system's cache: to the advantage of the plain way
+# as .npy they take 2.6 GB, and stay in the system's cache: to the advantage of the plain way
+PLAIN_IMAGES = 60
 
 
 def split(cases: int) -> dict[str, int]:
-    """Return how many cases each split takes: as published for 426, else in proportion, at least one each."""
-    small = {name: max(1, round(part * cases / sum(PARTS.values()))) for name, part in PARTS.items() if name != "train"}
+    """Return how many cases each split takes: as published for 426, else in proportion, at least
+    one each.
+    """
+    small = {
+        name: max(1, round(part * cases / sum(PARTS.values())))
+        for name, part in PARTS.items()
+        if name != "train"
+    }
     return {"train": cases - sum(small.values()), **small}
 
 
 def make_data(root: Path, images: int, size: int) -> None:
-    """Generate the sample set with the published number of images in each split; a finished one is used again."""
-    from paxray_lib.dataset import read_datafile, write_datafile
-    from paxray_lib.phantom import generate_sample
+    """Generate the sample set with the published number of images in each split; a finished one is
+    used again.
+    """
+    from paxray_lib.data.dataset import read_datafile, write_datafile
+    from paxray_lib.phantoms.sample_dataset import generate_sample
 
     generate_sample(root, images // 2, size, workers=os.cpu_count())
     source = read_datafile(root, "paxray.json")
-    entries = sorted((entry for part in source.splits.values() for entry in part), key=lambda entry: entry.image)
+    entries = sorted(
+        (entry for part in source.splits.values() for entry in part), key=lambda entry: entry.image
+    )
     splits, start = {}, 0
     for name, cases in split(images // 2).items():
         splits[name] = entries[start : start + 2 * cases]
@@ -56,8 +70,15 @@ def make_data(root: Path, images: int, size: int) -> None:
 
 @contextmanager
 def watch_gpu(log: Path) -> Iterator[None]:
-    """Let nvidia-smi write utilization in percent and memory in MiB once a second; nothing without it."""
-    command = ["nvidia-smi", "--query-gpu=utilization.gpu,memory.used", "--format=csv,noheader,nounits", "--loop=1"]
+    """Let nvidia-smi write utilization in percent and memory in MiB once a second; nothing without
+    it.
+    """
+    command = [
+        "nvidia-smi",
+        "--query-gpu=utilization.gpu,memory.used",
+        "--format=csv,noheader,nounits",
+        "--loop=1",
+    ]
     if shutil.which(command[0]) is None:
         yield
         return
@@ -74,19 +95,23 @@ def read_gpu(log: Path) -> tuple[str, str]:
         return "no GPU", "no GPU"
     rows = []
     for line in log.read_text(encoding="utf-8", errors="replace").splitlines():
-        with suppress(ValueError):  # "[N/A]" where a driver does not tell, or a line that was cut at the end
+        # "[N/A]" where a driver does not tell, or a line that was cut at the end
+        with suppress(ValueError):
             utilization, memory = map(float, line.split(","))
             rows.append((utilization, memory))
     if not rows:
         return "not measured", "not measured"
     used = [row for row in rows if row[1] > 1024] or rows  # GPUs that nobody uses do not count
-    return f"{statistics.mean(row[0] for row in used):.0f} %", f"{max(row[1] for row in used) / 1024:.1f} GiB"
+    return (
+        f"{statistics.mean(row[0] for row in used):.0f} %",
+        f"{max(row[1] for row in used) / 1024:.1f} GiB",
+    )
 
 
 @contextmanager
 def timed_batches(waits: list[float]) -> Iterator[None]:
     """Note how long the training loop waits for each step's batches."""
-    from paxray_lib.loader import TrainingBatches
+    from paxray_lib.training.batches import TrainingBatches
 
     original = TrainingBatches.epoch
 
@@ -108,8 +133,11 @@ def timed_batches(waits: list[float]) -> Iterator[None]:
 
 
 def train(options: argparse.Namespace) -> dict:
-    """Train by `fit`, or go on, and return what was measured; of a training that was stopped not the time in all."""
-    from paxray_lib.train import TrainConfig, fit
+    """Train by `fit`, or go on, and return what was measured; of a training that was stopped not
+    the time in all.
+    """
+    from paxray_lib.training.config import TrainConfig
+    from paxray_lib.training.loop import fit
 
     config = TrainConfig(
         data_root=str(options.out),
@@ -119,7 +147,9 @@ def train(options: argparse.Namespace) -> dict:
         crop_size=options.size * CROP // LOAD,
         batch_size=options.batch_size,
         epochs=options.epochs,
-        lr_milestones=tuple(max(1, milestone * options.epochs // EPOCHS) for milestone in (60, 90, 100)),
+        lr_milestones=tuple(
+            max(1, milestone * options.epochs // EPOCHS) for milestone in (60, 90, 100)
+        ),
         precision="bfloat16",
         compile=options.compile,
         workers=options.workers,
@@ -138,7 +168,8 @@ def train(options: argparse.Namespace) -> dict:
     with (run / "metrics.csv").open(encoding="utf-8") as file:
         seconds = [float(row["seconds"]) for row in csv.DictReader(file)]
     utilization, memory = read_gpu(log)
-    # the first wait includes the start of workers; the reading of a set that stays in memory counts in the total alone
+    # the first wait includes the start of workers; the reading of a set that stays in memory counts
+    # in the total alone
     return {
         "epochs": options.epochs,
         "total": None if resumed else total,
@@ -152,10 +183,10 @@ def train(options: argparse.Namespace) -> dict:
 
 def test_scores(options: argparse.Namespace) -> dict[str, float]:
     """Return the mean IoU of the best checkpoint on the test images under both conventions."""
-    from paxray_lib.counting import count_dataset
-    from paxray_lib.dataset import PaxrayDataset
-    from paxray_lib.metrics import CONVENTIONS, iou, mean_score
-    from paxray_lib.model import load_model
+    from paxray_lib.data.dataset import PaxrayDataset
+    from paxray_lib.evaluation.count import count_dataset
+    from paxray_lib.metrics.scores import CONVENTIONS, iou, mean_score
+    from paxray_lib.models.checkpoints import load_model
 
     model = load_model(options.out / "run" / "checkpoints" / "best.ckpt", "auto")
     scores = iou(count_dataset(model, PaxrayDataset(options.out, DATAFILE, "test")))
@@ -163,7 +194,9 @@ def test_scores(options: argparse.Namespace) -> dict[str, float]:
 
 
 class PlainSet(torch.utils.data.Dataset):
-    """Samples as the published code makes them: three channels, int64 targets from `.npy`, resized and cropped."""
+    """Samples as the published code makes them: three channels, int64 targets from `.npy`, resized
+    and cropped.
+    """
 
     def __init__(self, root: Path, stems: list[str], crop: int):
         self.root, self.stems, self.crop = root, stems, crop
@@ -176,22 +209,30 @@ class PlainSet(torch.utils.data.Dataset):
 
         stem, crop = self.stems[index], self.crop
         with Image.open(self.root / "images" / f"{stem}.png") as file:
-            image = torch.from_numpy(np.asarray(file.convert("RGB"), np.float32)).permute(2, 0, 1)  # (3, H, W)
+            # (3, H, W)
+            image = torch.from_numpy(np.asarray(file.convert("RGB"), np.float32)).permute(2, 0, 1)
         target = torch.from_numpy(np.load(self.root / "plain" / f"{stem}.npy")).float()  # (L, H, W)
         if torch.rand(()) < 0.6:
             size = torch.randint(crop, int(1.2 * crop) + 1, (2,)).tolist()
-            image, target = (torch.nn.functional.interpolate(x[None], size)[0] for x in (image, target))
+            image, target = (
+                torch.nn.functional.interpolate(x[None], size)[0] for x in (image, target)
+            )
         top, left = (int(torch.randint(0, side - crop + 1, ())) for side in image.shape[1:])
         image, target = (x[:, top : top + crop, left : left + crop] for x in (image, target))
-        mean, std = (torch.tensor(values)[:, None, None] for values in ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)))
+        mean, std = (
+            torch.tensor(values)[:, None, None]
+            for values in ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+        )
         return (image - mean) / std, target.long()
 
 
 def plain_images_per_s(options: argparse.Namespace, device: str) -> float:
-    """Return images per second of the plain way over some hundred steps of batch 3, float32, after ten."""
+    """Return images per second of the plain way over some hundred steps of batch 3, float32, after
+    ten.
+    """
     import _plain
 
-    from paxray_lib.dataset import PaxrayDataset
+    from paxray_lib.data.dataset import PaxrayDataset
 
     dataset = PaxrayDataset(options.out, DATAFILE, "train")
     count = min(PLAIN_IMAGES, len(dataset))
@@ -203,7 +244,11 @@ def plain_images_per_s(options: argparse.Namespace, device: str) -> float:
     steps = options.plain_steps + min(10, options.plain_steps)
     chosen = torch.utils.data.RandomSampler(samples, replacement=True, num_samples=3 * steps)
     loader = torch.utils.data.DataLoader(
-        samples, 3, sampler=chosen, num_workers=min(PLAIN_WORKERS, options.workers), pin_memory=device == "cuda"
+        samples,
+        3,
+        sampler=chosen,
+        num_workers=min(PLAIN_WORKERS, options.workers),
+        pin_memory=device == "cuda",
     )
     network = _plain.PlainUNet(len(dataset.labels)).to(device)
     optimizer = _plain.adamw(network)
@@ -224,25 +269,37 @@ def _clock(device: str) -> float:
     return time.perf_counter()
 
 
-def make_section(options: argparse.Namespace, found: dict, scores: dict, plain: float | None) -> str:
+def make_section(
+    options: argparse.Namespace, found: dict, scores: dict, plain: float | None
+) -> str:
     """Return the section of RESULTS.md."""
     world, images = int(os.environ.get("WORLD_SIZE", 1)), 2 * split(options.images // 2)["train"]
     device = torch.cuda.get_device_name() if torch.cuda.is_available() else "CPU"
     total, waits = found["total"], found["waits"]
     rows = [
         ["images a second, median epoch", f"{images / found['epoch']:.1f}"],
-        ["the whole recipe, from start to last checkpoint", "not measured" if total is None else f"{total:.1f} s"],
+        [
+            "the whole recipe, from start to last checkpoint",
+            "not measured" if total is None else f"{total:.1f} s",
+        ],
         ["of it training steps", f"{found['training']:.1f} s"],
         [
             "of them the loop waits for batches",
-            "not measured" if waits is None else f"{waits:.2f} s, {100 * waits / found['training']:.1f} %",
+            "not measured"
+            if waits is None
+            else f"{waits:.2f} s, {100 * waits / found['training']:.1f} %",
         ],
         ["GPU utilization, whole run", found["utilization"]],
         ["GPU memory, most", found["memory"]],
         *([f"mean IoU on test, {name}", f"{score:.4f}"] for name, score in scores.items()),
     ]
     if plain is not None:
-        rows.append([f"plain way, images a second ({options.plain_steps} steps, batch 3, float32)", f"{plain:.2f}"])
+        rows.append(
+            [
+                f"plain way, images a second ({options.plain_steps} steps, batch 3, float32)",
+                f"{plain:.2f}",
+            ]
+        )
         rows.append(["ours to the plain way", f"{images / found['epoch'] / plain:.1f}"])
     return (
         f"## The published recipe\n\n{options.images} sample images of {options.size} x {options.size}, 166 labels; "
@@ -255,7 +312,9 @@ def make_section(options: argparse.Namespace, found: dict, scores: dict, plain: 
 def main() -> None:
     """Generate, train, evaluate, compare, report."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--out", type=Path, default=Path("runs/gpu_recipe"), help="folder for data, run and result")
+    parser.add_argument(
+        "--out", type=Path, default=Path("runs/gpu_recipe"), help="folder for data, run and result"
+    )
     parser.add_argument("--cpu", action="store_true", help="run without a GPU too")
     parser.add_argument("--images", type=int, default=IMAGES)
     parser.add_argument("--size", type=int, default=LOAD)
@@ -263,7 +322,9 @@ def main() -> None:
     parser.add_argument("--batch-size", type=int, default=3)
     parser.add_argument("--compile", choices=("off", "kernels", "graphs"), default="kernels")
     parser.add_argument("--workers", type=int, default=os.cpu_count())
-    parser.add_argument("--plain-steps", type=int, default=200, help="steps in the plain way; 0: none")
+    parser.add_argument(
+        "--plain-steps", type=int, default=200, help="steps in the plain way; 0: none"
+    )
     parser.add_argument("--update", action="store_true", help="write the table into RESULTS.md too")
     options = parser.parse_args()
     if not (options.cpu or torch.cuda.is_available()):

@@ -1,7 +1,7 @@
 """Samples a second and memory of training loaders: ``python benchmarks/loader.py [--update]``.
 
-512 px data, 166 labels, batches of 3, the published recipe. Each row is measured in a fresh interpreter.
-"""
+512 px data, 166 labels, batches of 3, the published recipe. Each row is measured in a fresh
+interpreter."""
 
 import argparse
 import json
@@ -21,21 +21,32 @@ from _views import CT, SIZE, find_views, write_view
 from PIL import Image
 from torch.utils.data import DataLoader, Dataset
 
-from paxray_lib.augment import AugmentConfig
-from paxray_lib.dataset import Entry, PaxrayDataset, write_datafile
-from paxray_lib.images import Preprocessing
-from paxray_lib.labels import LABELS
-from paxray_lib.loader import TrainingBatches
+from paxray_lib.data.augmentation import AugmentConfig
+from paxray_lib.data.dataset import Entry, PaxrayDataset, write_datafile
+from paxray_lib.images.preprocessing import Preprocessing
+from paxray_lib.labels.table import LABELS
+from paxray_lib.training.batches import TrainingBatches
 
 CROP, BATCH, IMAGES = 480, 3, 60
 PLAIN, OURS, RESIDENT = "plain", "packed, from disk", "packed, resident"
 # four plain workers would hold 15 GB
-ROWS = [(PLAIN, 0), (PLAIN, 1), (PLAIN, 2), (OURS, 0), (OURS, 1), (OURS, 2), (OURS, 4), (RESIDENT, 0)]
+ROWS = [
+    (PLAIN, 0),
+    (PLAIN, 1),
+    (PLAIN, 2),
+    (OURS, 0),
+    (OURS, 1),
+    (OURS, 2),
+    (OURS, 4),
+    (RESIDENT, 0),
+]
 SECONDS = {PLAIN: 6.0, OURS: 4.0, RESIDENT: 4.0}
 
 
 class PlainSet(Dataset):
-    """Samples as a plain loader makes them: float images, int64 targets, as the published code works."""
+    """Samples as a plain loader makes them: float images, int64 targets, as the published code
+    works.
+    """
 
     def __init__(self, dataset: PaxrayDataset):
         self.root, self.entries = dataset.datafile.root, dataset.entries
@@ -50,15 +61,22 @@ class PlainSet(Dataset):
         target = torch.from_numpy(np.load(self.root / entry.target)).float()  # (L, H, W)
         if torch.rand(()) < 0.6:
             size = torch.randint(480, 614, (2,)).tolist()
-            image, target = (torch.nn.functional.interpolate(x[None], size)[0] for x in (image, target))
+            image, target = (
+                torch.nn.functional.interpolate(x[None], size)[0] for x in (image, target)
+            )
         top, left = (int(torch.randint(0, side - CROP + 1, ())) for side in image.shape[1:])
         image, target = (x[:, top : top + CROP, left : left + CROP] for x in (image, target))
-        mean, std = (torch.tensor(values)[:, None, None] for values in ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)))
+        mean, std = (
+            torch.tensor(values)[:, None, None]
+            for values in ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+        )
         return (image - mean) / std, target.long()
 
 
 def write_data(folder: Path, ct: Path) -> str:
-    """Write a data set of both views, each linked many times, and return where the masks are from."""
+    """Write a data set of both views, each linked many times, and return where the masks are
+    from.
+    """
     views, source = find_views(ct)
     entries = []
     for view, (image, masks) in views.items():
@@ -75,7 +93,12 @@ def write_data(folder: Path, ct: Path) -> str:
 def plain_batches(dataset: PaxrayDataset, workers: int) -> Iterator:
     """Yield batches without end."""
     loader = DataLoader(
-        PlainSet(dataset), BATCH, shuffle=True, num_workers=workers, persistent_workers=workers > 0, drop_last=True
+        PlainSet(dataset),
+        BATCH,
+        shuffle=True,
+        num_workers=workers,
+        persistent_workers=workers > 0,
+        drop_last=True,
     )
     while True:
         yield from loader
@@ -102,7 +125,11 @@ def our_batches(dataset: PaxrayDataset, workers: int, resident: bool) -> Iterato
 def measure(way: str, workers: int, root: Path) -> dict[str, float]:
     """Return samples a second, and the peak memory of all processes in GB."""
     dataset = PaxrayDataset(root)
-    batches = plain_batches(dataset, workers) if way == PLAIN else our_batches(dataset, workers, way == RESIDENT)
+    batches = (
+        plain_batches(dataset, workers)
+        if way == PLAIN
+        else our_batches(dataset, workers, way == RESIDENT)
+    )
     next(batches)  # starts the workers, or reads the resident set
     peak, done = [0], threading.Event()
     watch = threading.Thread(target=_watch, args=(peak, done))
@@ -125,7 +152,9 @@ def _watch(peak: list[int], done: threading.Event) -> None:
 
 
 def _memory(pid: int) -> int:
-    """Return the proportional set size of a process and its children: memory they share counts once."""
+    """Return the proportional set size of a process and its children: memory they share counts
+    once.
+    """
     try:
         text = Path(f"/proc/{pid}/smaps_rollup").read_text()
         children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
@@ -137,7 +166,16 @@ def _memory(pid: int) -> int:
 
 def measure_apart(way: str, workers: int, root: Path) -> dict[str, float]:
     """Return `measure` from an interpreter of its own."""
-    command = [sys.executable, "-W", "ignore::UserWarning", __file__, "--one", way, str(workers), str(root)]
+    command = [
+        sys.executable,
+        "-W",
+        "ignore::UserWarning",
+        __file__,
+        "--one",
+        way,
+        str(workers),
+        str(root),
+    ]
     return json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout)
 
 
@@ -145,10 +183,15 @@ def main() -> None:
     """Print the table; put it into RESULTS.md with --update."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument(
-        "--ct", type=Path, default=CT, help="folder of a CT, its TotalSegmentator volume and label list"
+        "--ct",
+        type=Path,
+        default=CT,
+        help="folder of a CT, its TotalSegmentator volume and label list",
     )
     parser.add_argument("--update", action="store_true", help="write the table into RESULTS.md")
-    parser.add_argument("--one", nargs=3, metavar=("WAY", "WORKERS", "ROOT"), help="measure one row and print it")
+    parser.add_argument(
+        "--one", nargs=3, metavar=("WAY", "WORKERS", "ROOT"), help="measure one row and print it"
+    )
     options = parser.parse_args()
     if options.one:
         way, workers, root = options.one

@@ -1,4 +1,6 @@
-"""Time overlays of 2, 109 and all 166 labels at 512 x 512: python benchmarks/overlay.py [--update]."""
+"""Time overlays of 2, 109 and all 166 labels at 512 x 512: python benchmarks/overlay.py
+[--update].
+"""
 
 import statistics
 import sys
@@ -7,9 +9,9 @@ import time
 import numpy as np
 from _report import conditions, table, update
 
-from paxray_lib.labels import LABELS
-from paxray_lib.masks import PackedMasks
-from paxray_lib.overlay import compare, render
+from paxray_lib.labels.table import LABELS
+from paxray_lib.masks.packed import PackedMasks
+from paxray_lib.viz.overlay import compare, render
 
 
 def ellipses(size: int, seed: int) -> PackedMasks:

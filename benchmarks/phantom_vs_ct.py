@@ -1,17 +1,20 @@
-"""Phantoms beside a real CT and textbooks: ``python benchmarks/phantom_vs_ct.py [--ct DIR] [--figure PNG] [--update]``.
+"""Phantoms beside a real CT and textbooks: ``python benchmarks/phantom_vs_ct.py [--ct DIR]
+[--figure PNG] [--update]``.
 
-Both pass through one projector; sizes are taken from the projected masks, line integrals from the rays. The textbooks:
+Both pass through one projector; sizes are taken from the projected masks, line integrals from the
+rays. The textbooks:
 
 - Danzer 1919: the heart is at most half as wide as the chest (upright, film behind the back).
-- Gray, Anatomy of the Human Body (1918): the heart begins below the second left costal cartilage, and the sternal angle
-  above it is level with T5; behind, the lungs reach to the tenth thoracic spine in expiration, lower in inspiration.
-- Taught everywhere: two thirds of the heart lie left of the midline; in good inspiration the right dome is level with
-  the eighth to tenth rib at the back, and no more than 3 cm above the left one.
-- Egwu et al. 2019: vertebral bodies of T2 to T9 are 17 to 20 mm high; with discs of 3 to 5 mm a step is 20 to 25 mm.
+- Gray, Anatomy of the Human Body (1918): the heart begins below the second left costal cartilage,
+  and the sternal angle above it is level with T5; behind, the lungs reach to the tenth thoracic
+  spine in expiration, lower in inspiration.
+- Taught everywhere: two thirds of the heart lie left of the midline; in good inspiration the right
+  dome is level with the eighth to tenth rib at the back, and no more than 3 cm above the left one.
+- Egwu et al. 2019: vertebral bodies of T2 to T9 are 17 to 20 mm high; with discs of 3 to 5 mm a
+  step is 20 to 25 mm.
 
-One CT, of a patient who lies and has not breathed in fully, is a point and no range: the phantoms shall contain it, not
-imitate it.
-"""
+One CT, of a patient who lies and has not breathed in fully, is a point and no range: the phantoms
+shall contain it, not imitate it."""
 
 import argparse
 import sys
@@ -23,12 +26,13 @@ import numpy as np
 from _report import conditions, table, update
 from scipy import ndimage
 
-from paxray_lib.body import body_mask, bounded, bounding_box
-from paxray_lib.ct import read_scan
-from paxray_lib.derive import derive
-from paxray_lib.masks import PackedMasks
-from paxray_lib.phantom import make_phantom, render
-from paxray_lib.projection import VIEWS, cast_shadows, fit_pixel, line_integrals, project_masks, radiograph
+from paxray_lib.ct.body import body_mask, bounded, bounding_box
+from paxray_lib.ct.derive import derive
+from paxray_lib.ct.scan import read_scan
+from paxray_lib.masks.packed import PackedMasks
+from paxray_lib.phantoms.phantom import make_phantom, render
+from paxray_lib.projection.radiograph import line_integrals, radiograph
+from paxray_lib.projection.rays import VIEWS, cast_shadows, fit_pixel, project_masks
 
 ROOT = Path(__file__).resolve().parents[1]
 CT = ROOT.parent / "shared" / "data" / "ct"
@@ -107,7 +111,11 @@ def measure(views: Views, pixel_mm: float) -> dict[str, float]:
     (depth, frontal), (deep, lateral) = views["frontal"], views["lateral"]
     front, side = frontal.union, lateral.union
     return dict(
-        zip(ROWS, [*_sizes(front, side, pixel_mm), *_densities(depth, front, pixel_mm, deep, side)], strict=True)
+        zip(
+            ROWS,
+            [*_sizes(front, side, pixel_mm), *_densities(depth, front, pixel_mm, deep, side)],
+            strict=True,
+        )
     )
 
 
@@ -161,7 +169,11 @@ def _middle(mask: np.ndarray) -> tuple[float, float]:
 def _dome(diaphragm: np.ndarray, middle: float, side: str, pixel_mm: float) -> int:
     """Return the first row of what is below the diaphragm, 30 mm and more beside the midline."""
     away = int(30 / pixel_mm)
-    half = diaphragm[:, : int(middle) - away] if side == "right" else diaphragm[:, int(middle) + away :]
+    half = (
+        diaphragm[:, : int(middle) - away]
+        if side == "right"
+        else diaphragm[:, int(middle) + away :]
+    )
     return _edges(half, 0)[0]
 
 
@@ -171,15 +183,22 @@ def _rib(mask: np.ndarray, pixel_mm: float) -> tuple[float, float]:
     columns = columns[len(columns) // 4 : len(columns) * 3 // 4]
     rows = [np.flatnonzero(mask[:, column]).mean() for column in columns]
     slope = np.polyfit(columns, rows, 1)[0]
-    return float(np.median(mask[:, columns].sum(axis=0)) * pixel_mm), float(-np.degrees(np.arctan(slope)))
+    return float(np.median(mask[:, columns].sum(axis=0)) * pixel_mm), float(
+        -np.degrees(np.arctan(slope))
+    )
 
 
-def _densities(depth: np.ndarray, front: Callable, pixel_mm: float, deep: np.ndarray, side: Callable) -> list[float]:
+def _densities(
+    depth: np.ndarray, front: Callable, pixel_mm: float, deep: np.ndarray, side: Callable
+) -> list[float]:
     heart, spine, under, ribs = (front(name) for name in ("heart", "spine", "diaphragm", "ribs"))
     lung = front("lung_overall") & ~front("mediastinum_overall") & ~spine & ~under
     lung[: _edges(lung, 0)[0] + int(BELOW_APEX / pixel_mm)] = False
     bare = lung & ~ndimage.binary_dilation(ribs)
-    below, lateral = under & ~front("lung_overall") & ~spine & ~ribs, side("lung_overall") & ~side("spine")
+    below, lateral = (
+        under & ~front("lung_overall") & ~spine & ~ribs,
+        side("lung_overall") & ~side("spine"),
+    )
     return [
         float((front("lung_overall") | (depth > 0.3)).sum(axis=1).max() * pixel_mm),
         depth[bare].mean(),
@@ -201,12 +220,16 @@ def lines(phantoms: list[dict[str, float]], real: dict[str, float]) -> list[list
         low, high = np.nanpercentile(values, [5, 95])
         inside = "" if low <= real[name] <= high else " (outside)"
         span = f"{form.format(low)} to {form.format(high)}"
-        found.append([name, form.format(np.nanmean(values)), span, form.format(real[name]) + inside, book])
+        found.append(
+            [name, form.format(np.nanmean(values)), span, form.format(real[name]) + inside, book]
+        )
     return found
 
 
 def figure(path: Path, real: Views, cases: int = 5) -> None:
-    """Save a figure: the CT and some phantoms with one exposure, the sample's own pictures, and gray levels."""
+    """Save a figure: the CT and some phantoms with one exposure, the sample's own pictures, and
+    gray levels.
+    """
     matplotlib.use("Agg")
     from matplotlib import pyplot as plt
 
@@ -219,7 +242,15 @@ def figure(path: Path, real: Views, cases: int = 5) -> None:
     histograms = axes[2, 0]
     for views, color in zip(columns, ["k", *["C0"] * cases], strict=True):
         depth = views["frontal"][0]
-        histograms.hist(depth[depth > 0.3], bins=40, range=(0, 7), density=True, histtype="step", color=color, lw=0.8)
+        histograms.hist(
+            depth[depth > 0.3],
+            bins=40,
+            range=(0, 7),
+            density=True,
+            histtype="step",
+            color=color,
+            lw=0.8,
+        )
     histograms.set_title("line integrals (black: CT)", fontsize=8)
     for case in range(cases):
         axes[2, case + 1].imshow(render(SEED, case, SIZE, varied=True)["frontal"][0], cmap="gray")
@@ -233,13 +264,17 @@ def figure(path: Path, real: Views, cases: int = 5) -> None:
 def main() -> None:
     """Print the table and save the figure."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--ct", type=Path, default=CT, help="folder of a CT and its TotalSegmentator volume")
+    parser.add_argument(
+        "--ct", type=Path, default=CT, help="folder of a CT and its TotalSegmentator volume"
+    )
     parser.add_argument("--cases", type=int, default=48, help="phantoms to measure")
     parser.add_argument("--figure", type=Path, default=ROOT / "runs" / "phantom_vs_ct.png")
     parser.add_argument("--update", action="store_true", help="write the table into RESULTS.md")
     options = parser.parse_args()
     if not options.ct.is_dir():
-        sys.stdout.write(f"phantom_vs_ct: skipped, no CT in {options.ct} (--ct names another folder)\n")
+        sys.stdout.write(
+            f"phantom_vs_ct: skipped, no CT in {options.ct} (--ct names another folder)\n"
+        )
         return
     real, pixel_mm = real_views(options.ct)
     phantoms = [measure(*phantom_views(case)) for case in range(options.cases)]

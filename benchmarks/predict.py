@@ -1,9 +1,10 @@
-"""Time prediction against the straightforward path: ``python benchmarks/predict.py [--images N] [--update]``.
+"""Time prediction against the straightforward path: ``python benchmarks/predict.py [--images N]
+[--update]``.
 
-The published network with random weights, N images of 512 x 512, from a PNG file to a mask file. The straightforward
-path works as the published code does, with the same input: one image at a time, the 1x1 convolution at full resolution,
-sigmoid, comparison, int64, a bool stack as `.npy`. Each path has a process of its own, for its peak memory.
-"""
+The published network with random weights, N images of 512 x 512, from a PNG file to a mask file.
+The straightforward path works as the published code does, with the same input: one image at a time,
+the 1x1 convolution at full resolution, sigmoid, comparison, int64, a bool stack as `.npy`. Each
+path has a process of its own, for its peak memory."""
 
 import argparse
 import json
@@ -28,21 +29,33 @@ def make_images(folder: Path, count: int, size: int = SIZE) -> None:
     rng = np.random.default_rng(0)
     for i in range(count):
         coarse = rng.random((24, 24), np.float32)
-        pixels = cv2.resize(coarse, (size, size), interpolation=cv2.INTER_CUBIC) + rng.normal(0, 0.02, (size, size))
-        Image.fromarray((255 * np.clip(pixels, 0, 1)).astype(np.uint8)).save(folder / f"{i:03d}.png")
+        pixels = cv2.resize(coarse, (size, size), interpolation=cv2.INTER_CUBIC) + rng.normal(
+            0, 0.02, (size, size)
+        )
+        Image.fromarray((255 * np.clip(pixels, 0, 1)).astype(np.uint8)).save(
+            folder / f"{i:03d}.png"
+        )
 
 
 def make_weights(path: Path, images: Path, size: int = SIZE) -> None:
-    """Write random weights whose BatchNorm statistics fit the images, so that logits have the usual size."""
+    """Write random weights whose BatchNorm statistics fit the images, so that logits have the usual
+    size.
+    """
     import torch
 
-    from paxray_lib.images import Preprocessing, read_image
-    from paxray_lib.labels import LABELS
-    from paxray_lib.model import build_model, save_model
+    from paxray_lib.images.preprocessing import Preprocessing
+    from paxray_lib.images.read import read_image
+    from paxray_lib.labels.table import LABELS
+    from paxray_lib.models.build import build_model
+    from paxray_lib.models.checkpoints import save_model
 
     torch.manual_seed(0)
-    model = build_model("paxray_unet", LABELS, preprocessing=Preprocessing("published", (size, size)))
-    batch = torch.stack([torch.as_tensor(model.preprocess(read_image(p))) for p in sorted(images.iterdir())[:2]])
+    model = build_model(
+        "paxray_unet", LABELS, preprocessing=Preprocessing("published", (size, size))
+    )
+    batch = torch.stack(
+        [torch.as_tensor(model.preprocess(read_image(p))) for p in sorted(images.iterdir())[:2]]
+    )
     for module in model.modules():
         if isinstance(module, torch.nn.BatchNorm2d):
             module.momentum = None  # the plain mean over all batches
@@ -52,7 +65,9 @@ def make_weights(path: Path, images: Path, size: int = SIZE) -> None:
 
 
 def full_logits(network, images):
-    """Return the logits as the published code computes them: features to full resolution, then the 1x1 convolution."""
+    """Return the logits as the published code computes them: features to full resolution, then the
+    1x1 convolution.
+    """
     from torch.nn.functional import interpolate
 
     d1, d2, d3, d4, d5 = network.backbone(images)
@@ -65,7 +80,7 @@ def straightforward(model, images: Path, out: Path) -> float:
     """Predict one image after the other; return the seconds in the network."""
     import torch
 
-    from paxray_lib.images import read_image
+    from paxray_lib.images.read import read_image
 
     out.mkdir()
     seconds = 0.0
@@ -81,10 +96,11 @@ def straightforward(model, images: Path, out: Path) -> float:
 
 
 def ours(model, images: Path, out: Path, precision: str) -> float:
-    """Predict with the library; return the seconds in the network, which includes enlarging the logits."""
-    import paxray_lib.predict  # noqa: F401 - the package attribute of that name is the function
+    """Predict with the library; return the seconds in the network, which includes enlarging the
+    logits.
+    """
 
-    module = sys.modules["paxray_lib.predict"]
+    module = sys.modules["paxray_lib.prediction.predict"]
     optimize, seconds = module.optimize_for_inference, [0.0]
 
     def timed(function):
@@ -112,7 +128,7 @@ def child(path: str, folder: Path) -> None:
     """Run one path and print what it took as JSON."""
     from _report import peak_bytes
 
-    from paxray_lib.model import load_model
+    from paxray_lib.models.checkpoints import load_model
 
     model = load_model(folder / "weights.ckpt")
     start = time.perf_counter()
@@ -125,12 +141,14 @@ def child(path: str, folder: Path) -> None:
 
 
 def differences(folder: Path, path: str, count: int) -> tuple[int, int, int]:
-    """Return the bits that differ from the straightforward path, those of them not near the threshold, and all."""
+    """Return the bits that differ from the straightforward path, those of them not near the
+    threshold, and all.
+    """
     import torch
 
-    from paxray_lib.images import read_image
-    from paxray_lib.masks import PackedMasks
-    from paxray_lib.model import load_model
+    from paxray_lib.images.read import read_image
+    from paxray_lib.masks.packed import PackedMasks
+    from paxray_lib.models.checkpoints import load_model
 
     model = load_model(folder / "weights.ckpt")
     differing = far = bits = 0
@@ -148,12 +166,23 @@ def differences(folder: Path, path: str, count: int) -> tuple[int, int, int]:
     return differing, far, bits
 
 
-def row(name: str, result: dict, first: dict, count: int, difference: tuple[int, int, int] | None) -> list[str]:
+def row(
+    name: str, result: dict, first: dict, count: int, difference: tuple[int, int, int] | None
+) -> list[str]:
     """Return a row of the table."""
     total = result["total"]
-    changed = "" if difference is None else f"{difference[0]:,} of {difference[2]:,} ({difference[1]:,} not near)"
+    changed = (
+        ""
+        if difference is None
+        else f"{difference[0]:,} of {difference[2]:,} ({difference[1]:,} not near)"
+    )
     outside = f"{100 * (1 - result['network'] / total):.1f} %"
-    numbers = [f"{count / total:.2f}", f"{first['total'] / total:.2f}", outside, f"{result['peak'] / 2**30:.2f} GiB"]
+    numbers = [
+        f"{count / total:.2f}",
+        f"{first['total'] / total:.2f}",
+        outside,
+        f"{result['peak'] / 2**30:.2f} GiB",
+    ]
     return [name, *numbers, changed]
 
 
@@ -169,7 +198,11 @@ def main() -> None:
         return
     from _report import conditions, table, update
 
-    paths = {"straightforward": "straightforward", "float32": "paxray predict", "bfloat16": "paxray predict, bfloat16"}
+    paths = {
+        "straightforward": "straightforward",
+        "float32": "paxray predict",
+        "bfloat16": "paxray predict, bfloat16",
+    }
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         make_images(folder / "images", options.images)
@@ -181,9 +214,22 @@ def main() -> None:
             results[path] = json.loads(output.splitlines()[-1])
         rows = []
         for path, title in paths.items():
-            compared = None if path == "straightforward" else differences(folder, path, min(8, options.images))
-            rows.append(row(title, results[path], results["straightforward"], options.images, compared))
-    head = ["path", "images/s", "speed-up", "outside the network", "peak memory", "bits that differ"]
+            compared = (
+                None
+                if path == "straightforward"
+                else differences(folder, path, min(8, options.images))
+            )
+            rows.append(
+                row(title, results[path], results["straightforward"], options.images, compared)
+            )
+    head = [
+        "path",
+        "images/s",
+        "speed-up",
+        "outside the network",
+        "peak memory",
+        "bits that differ",
+    ]
     text = f"## Prediction\n\n{conditions('torch')}; {options.images} images of {SIZE} x {SIZE}, 166 labels\n\n"
     text += table(head, rows)
     print(text)

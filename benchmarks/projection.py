@@ -2,8 +2,8 @@
 
 ``python benchmarks/projection.py [--ct DIR] [--update]``
 
-Without a CT a phantom of the same size stands in, and the table says so. Reading the files is not counted.
-"""
+Without a CT a phantom of the same size stands in, and the table says so. Reading the files is not
+counted."""
 
 import argparse
 import resource
@@ -18,15 +18,16 @@ import numpy as np
 from _report import conditions, table, update
 from scipy import ndimage
 
-from paxray_lib.body import body_mask, bounded
-from paxray_lib.cases import find_cases
-from paxray_lib.ct import Scan, read_scan
-from paxray_lib.derive import derive
-from paxray_lib.labels import LABELS
-from paxray_lib.phantom_ct import write_phantom_ct
-from paxray_lib.project import CT_EXPOSURE, project_scan
-from paxray_lib.projection import VIEWS, cast_shadows, fit_pixel, line_integrals, project_masks, radiograph
-from paxray_lib.structures import STRUCTURES
+from paxray_lib.ct.body import body_mask, bounded
+from paxray_lib.ct.derive import derive
+from paxray_lib.ct.pairing import find_cases
+from paxray_lib.ct.project import CT_EXPOSURE, project_scan
+from paxray_lib.ct.scan import Scan, read_scan
+from paxray_lib.ct.structures import STRUCTURES
+from paxray_lib.labels.table import LABELS
+from paxray_lib.phantoms.ct_files import write_phantom_ct
+from paxray_lib.projection.radiograph import line_integrals, radiograph
+from paxray_lib.projection.rays import VIEWS, cast_shadows, fit_pixel, project_masks
 
 CT = Path(__file__).resolve().parents[2] / "shared" / "data" / "ct"
 SIZE = 512
@@ -42,7 +43,9 @@ def load(folder: Path) -> tuple[Scan, str]:
 
 
 def plain(scan: Scan) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """Project as one would at first: float volume, one dense mask after the other, zoomed; no derived labels."""
+    """Project as one would at first: float volume, one dense mask after the other, zoomed; no
+    derived labels.
+    """
     tissue = ndimage.binary_opening(scan.hu > -200, np.ones((1, 5, 5)))
     pieces, _ = ndimage.label(tissue)
     body = pieces == 1 + np.bincount(pieces.ravel())[1:].argmax()
@@ -57,7 +60,9 @@ def plain(scan: Scan) -> dict[str, tuple[np.ndarray, np.ndarray]]:
         for structure in STRUCTURES:
             if structure.label:
                 shadow = (scan.structures == structure.code).any(axis)
-                stack[LABELS.index(structure.label)[0]] |= ndimage.zoom(shadow.astype(np.float32), zoom, order=1) > 0.5
+                stack[LABELS.index(structure.label)[0]] |= (
+                    ndimage.zoom(shadow.astype(np.float32), zoom, order=1) > 0.5
+                )
         views[axis] = np.exp(-image * 0.0195 * scan.spacing[axis] / 1000), stack
     return views
 
@@ -73,11 +78,16 @@ def stages(scan: Scan) -> dict[str, float]:
 
     spacing, pixel_mm = scan.spacing, fit_pixel(scan.hu.shape, scan.spacing, SIZE)
     clock("body mask", lambda: body_mask(scan.hu, spacing))
-    clock("contrast and metal", lambda: bounded(scan.hu, scan.structures, state["body mask"], spacing))
+    clock(
+        "contrast and metal", lambda: bounded(scan.hu, scan.structures, state["body mask"], spacing)
+    )
     hu = state["contrast and metal"]
     clock("line integrals, 2 views",
           lambda: [line_integrals(hu, spacing, v, SIZE, pixel_mm, CT_EXPOSURE.bone) for v in VIEWS])  # fmt: skip
-    clock("pictures, 2 views", lambda: [radiograph(d, CT_EXPOSURE) for d in state["line integrals, 2 views"]])
+    clock(
+        "pictures, 2 views",
+        lambda: [radiograph(d, CT_EXPOSURE) for d in state["line integrals, 2 views"]],
+    )
     clock("derived labels", lambda: derive(scan))
     clock("shadows", lambda: cast_shadows(state["derived labels"].volumes))
     clock("masks, 2 views",
@@ -95,13 +105,17 @@ def timed(call: Callable) -> float:
 def main() -> None:
     """Print the table; put it into RESULTS.md with --update."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--ct", type=Path, default=CT, help="folder of a CT, its segmentation and label list")
+    parser.add_argument(
+        "--ct", type=Path, default=CT, help="folder of a CT, its segmentation and label list"
+    )
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--update", action="store_true", help="write the table into RESULTS.md")
     options = parser.parse_args()
     scan, source = load(options.ct)
     project_scan(scan, SIZE)  # warms up
-    whole = statistics.median(timed(lambda: project_scan(scan, SIZE)) for _ in range(options.repeats))
+    whole = statistics.median(
+        timed(lambda: project_scan(scan, SIZE)) for _ in range(options.repeats)
+    )
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
     single = [stages(scan) for _ in range(options.repeats)]
     rows = [[name, f"{statistics.median(run[name] for run in single):.2f}"] for name in single[0]]

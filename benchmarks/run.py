@@ -1,4 +1,6 @@
-"""Run the benchmarks of this folder one after the other, or those named: ``python benchmarks/run.py [NAME ...]``."""
+"""Run the benchmarks of this folder one after the other, or those named: ``python benchmarks/run.py
+[NAME ...]``.
+"""
 
 import subprocess
 import sys
@@ -8,8 +10,14 @@ FOLDER = Path(__file__).parent
 
 
 def scripts(names: list[str]) -> list[Path]:
-    """The scripts with these names, or all of them; exits with the list of what there is where one is unknown."""
-    known = {p.stem: p for p in sorted(FOLDER.glob("*.py")) if p.stem != "run" and not p.stem.startswith("_")}
+    """The scripts with these names, or all of them; exits with the list of what there is where one
+    is unknown.
+    """
+    known = {
+        p.stem: p
+        for p in sorted(FOLDER.glob("*.py"))
+        if p.stem != "run" and not p.stem.startswith("_")
+    }
     unknown = [name for name in names if name not in known]
     if unknown:
         sys.exit(f"no benchmark named {', '.join(unknown)}; there are: {', '.join(known)}")

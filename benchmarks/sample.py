@@ -1,4 +1,6 @@
-"""One training sample, packed beside the plain way, stage by stage: ``python benchmarks/sample.py [--update]``."""
+"""One training sample, packed beside the plain way, stage by stage: ``python benchmarks/sample.py
+[--update]``.
+"""
 
 import argparse
 import statistics
@@ -14,15 +16,16 @@ from _report import conditions, table, update
 from _views import CT, SIZE, find_views, write_view
 from PIL import Image
 
-from paxray_lib.augment import AugmentConfig, Params, apply, draw
-from paxray_lib.images import read_image
-from paxray_lib.labels import LABELS
-from paxray_lib.masks import PackedMasks
+from paxray_lib.data.augmentation import AugmentConfig, Params, apply, draw
+from paxray_lib.images.read import read_image
+from paxray_lib.labels.table import LABELS
+from paxray_lib.masks.packed import PackedMasks
 
 CROP = 480
 STAGES = ("read image", "read masks", "resize and crop", "to tensors", "flip")
 EXTRA = "flip"  # off in the published recipe, so no part of its sum
-Stage = Callable[[tuple, Params, str], tuple]  # (image, masks) so far, what was drawn, view -> (image, masks)
+# (image, masks) so far, what was drawn, view -> (image, masks)
+Stage = Callable[[tuple, Params, str], tuple]
 
 
 def plain_stages(png: Path, npy: Path) -> list[Stage]:
@@ -88,13 +91,18 @@ def times_ms(stages: list[Stage], view: str, turns: range) -> np.ndarray:
 
 
 def times_of_ways(ways: list[list[Stage]], view: str, repeats: int) -> np.ndarray:
-    """Return (repeats, ways, stages) ms. The ways take turns, so that other load meets both; five samples at a time,
-    since in training too a sample follows one of its kind, in memory and caches."""
+    """Return (repeats, ways, stages) ms. The ways take turns, so that other load meets both; five
+    samples at a time, since in training too a sample follows one of its kind, in memory and
+    caches."""
     blocks = [range(start, min(start + 5, repeats)) for start in range(0, repeats, 5)]
-    return np.concatenate([np.stack([times_ms(way, view, turns) for way in ways], axis=1) for turns in blocks])
+    return np.concatenate(
+        [np.stack([times_ms(way, view, turns) for way in ways], axis=1) for turns in blocks]
+    )
 
 
-def measure(view: str, image: np.ndarray, masks: PackedMasks, repeats: int) -> tuple[list[str], list[list[str]]]:
+def measure(
+    view: str, image: np.ndarray, masks: PackedMasks, repeats: int
+) -> tuple[list[str], list[list[str]]]:
     """Return the row of the view in the first table, and its rows in the table of stages."""
     with tempfile.TemporaryDirectory() as folder:
         png, npy, pxm = write_view(Path(folder), view, image, masks)
@@ -109,7 +117,12 @@ def measure(view: str, image: np.ndarray, masks: PackedMasks, repeats: int) -> t
     ]  # fmt: skip
     middle = np.median(times, axis=0)
     stages = [
-        [f"{view}, {stage}", f"{middle[0, k]:.1f}", f"{middle[1, k]:.2f}", f"1/{middle[0, k] / middle[1, k]:.1f}"]
+        [
+            f"{view}, {stage}",
+            f"{middle[0, k]:.1f}",
+            f"{middle[1, k]:.2f}",
+            f"1/{middle[0, k] / middle[1, k]:.1f}",
+        ]
         for k, stage in enumerate(STAGES)
     ]
     return row, stages
@@ -119,7 +132,10 @@ def main() -> None:
     """Print the tables; put them into RESULTS.md with --update."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument(
-        "--ct", type=Path, default=CT, help="folder of a CT, its TotalSegmentator volume and label list"
+        "--ct",
+        type=Path,
+        default=CT,
+        help="folder of a CT, its TotalSegmentator volume and label list",
     )
     parser.add_argument("--repeats", type=int, default=15)
     parser.add_argument("--update", action="store_true", help="write the tables into RESULTS.md")

@@ -1,9 +1,9 @@
 """Time the LabelViewer in JupyterLab, in headless Chromium, and report a table.
 
-A phantom of 512 x 512 with 166 labels, and the same enlarged to 2048 x 2048. Work is the time that a click spends in
-the viewer's drawing; repaint is the time from a click to the frame that shows it; the first display counts from the
-arrival of the data. Needs Chromium: PAXRAY_CHROMIUM or `chromium` on the PATH.
-"""
+A phantom of 512 x 512 with 166 labels, and the same enlarged to 2048 x 2048. Work is the time that
+a click spends in the viewer's drawing; repaint is the time from a click to the frame that shows it;
+the first display counts from the arrival of the data. Needs Chromium: PAXRAY_CHROMIUM or `chromium`
+on the PATH."""
 
 import os
 import shutil
@@ -22,12 +22,18 @@ from _report import conditions, table, update
 from PIL import Image
 from playwright.sync_api import Page, sync_playwright
 
-from paxray_lib.phantom import render
-from paxray_lib.scenes import Scene
+from paxray_lib.phantoms.phantom import render
+from paxray_lib.viz.viewer.sources import Scene
 
 SIZES = (512, 2048)
 REPEATS = 30
-ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-sync", "--no-first-run"]
+ARGUMENTS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-background-networking",
+    "--disable-sync",
+    "--no-first-run",
+]
 VIEWER = '[data-testid="viewer"]'
 CLICKS = """async ({ name, repeats }) => {
     const root = document.querySelector('[data-testid="viewer"]');
@@ -60,7 +66,11 @@ def write_inputs(folder: Path) -> dict[int, int]:
         message = Scene("x", pixels, stack, None).to_message()
         payload[size] = sum(len(part) for part in message.values() if isinstance(part, bytes))
         notebook = nbformat.v4.new_notebook()
-        notebook.metadata.kernelspec = {"name": "python3", "display_name": "Python 3", "language": "python"}
+        notebook.metadata.kernelspec = {
+            "name": "python3",
+            "display_name": "Python 3",
+            "language": "python",
+        }
         show = f"from paxray_lib import LabelViewer\nLabelViewer('{size}.png', '{size}.pxm')"
         cells = [show, "import time\nprint('busy', flush=True)\ntime.sleep(10)"]
         notebook.cells = [nbformat.v4.new_code_cell(cell) for cell in cells]
@@ -82,7 +92,9 @@ def start_lab(folder: Path) -> tuple[subprocess.Popen, str]:
         "--ServerApp.token=",
         "--allow-root",
     ]
-    server = subprocess.Popen(command, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    server = subprocess.Popen(
+        command, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
     address = f"http://127.0.0.1:{port}"
     for _ in range(400):
         try:
@@ -123,11 +135,15 @@ def measure(page: Page, size: int) -> list[tuple]:
     rows = [toggles(page, f"{label}, 3 or 4 labels, toggle aorta", "label-aorta")]
     rows.append(toggles(page, f"{label}, 3 or 4 labels, toggle lung_overall", "label-lung_overall"))
     page.locator('[data-testid="all"]').click()
-    rows.append(toggles(page, f"{label}, all 166 labels, toggle lung_overall", "label-lung_overall"))
+    rows.append(
+        toggles(page, f"{label}, all 166 labels, toggle lung_overall", "label-lung_overall")
+    )
     rows.append(toggles(page, f"{label}, all 109 rib labels at once", "group-ribs"))
     run_cell(page, 1)
     page.get_by_text("busy", exact=True).wait_for()
-    rows.append(toggles(page, f"{label}, all 166 labels, toggle heart while a cell runs", "label-heart"))
+    rows.append(
+        toggles(page, f"{label}, all 166 labels, toggle heart while a cell runs", "label-heart")
+    )
     return rows
 
 
@@ -154,7 +170,9 @@ def main() -> None:
             server.terminate()
             server.wait(20)
     text = "## LabelViewer in JupyterLab, headless Chromium\n\n"
-    text += table(["toggle", "work, median ms", "to repaint, median ms", "90th percentile ms"], rows)
+    text += table(
+        ["toggle", "work, median ms", "to repaint, median ms", "90th percentile ms"], rows
+    )
     for size in SIZES:
         text += f"\n\n{size} x {size}: {payload[size] / 1000:.0f} kB travel for image and masks; "
         text += f"first display {firsts[size]:.0f} ms after they arrive."

@@ -1,55 +1,73 @@
 """PAXRay workbench: multi-label anatomy segmentation of chest X-rays.
 
-The modules, in the order in which data flow through them:
+The house in rooms; each imports only from rooms before it, and says in its docstring what it is for:
 
-    labels -> masks, images -> dataset, augment -> model, losses -> train -> metrics, evaluate -> predict
-    phantom, projection, ct, derive, project, download   where data come from
-    check, explore, plots, overlay, picker, viewer   how people look at them
-    survey -> rules, audit, check, explore   whether the data can be trusted
-    measure, closing, options   what is made of predicted masks, and what the options of a prediction gain
-    counting, surface, reliability -> tables, bootstrap, compare   what an evaluation is made of
-    processes   several processes that share a training, an evaluation, a prediction
-    batch, sweep, cli   the notebooks headless, one run or several compared, and the `paxray` command
+    utils < labels < compute < images < masks < metrics < models < data < projection < quality < ct
+          < prediction < measurement < evaluation < phantoms < training < viz < runs < cli
+
+Data flow from ``phantoms`` or ``ct`` (or a download, ``data.fetch``) as images and packed masks
+(``images``, ``masks``) through ``data`` to ``training``, whose models (``models``) are scored by
+``evaluation``, applied by ``prediction`` and shown by ``viz``. ``runs`` executes the notebooks.
 """
 
-import sys
 from importlib import import_module
-from types import ModuleType
+from typing import TYPE_CHECKING, Any
 
-_HOME = {
-    "LABELS": "labels",
-    "LabelSet": "labels",
-    "LabelViewer": "viewer",
-    "PackedMasks": "masks",
-    "PaxrayDataset": "dataset",
-    "TrainConfig": "trainconfig",
-    "build_model": "model",
-    "evaluate": "evaluate",
-    "fit": "train",
-    "load_model": "model",
-    "predict": "predict",
-    "visualize_certain_labels": "overlay",
-    "visualize_label": "overlay",
-}
-__all__ = sorted(_HOME)
+if TYPE_CHECKING:
+    from paxray_lib.data.dataset import PaxrayDataset
+    from paxray_lib.evaluation.evaluate import evaluate
+    from paxray_lib.labels.table import LABELS, LabelSet
+    from paxray_lib.masks.packed import PackedMasks
+    from paxray_lib.models.build import build_model
+    from paxray_lib.models.checkpoints import load_model
+    from paxray_lib.prediction.predict import predict
+    from paxray_lib.training.config import TrainConfig
+    from paxray_lib.training.loop import fit
+    from paxray_lib.viz.overlay import visualize_certain_labels, visualize_label
+    from paxray_lib.viz.viewer.widget import LabelViewer
+
+__all__ = [
+    "LABELS",
+    "LabelSet",
+    "LabelViewer",
+    "PackedMasks",
+    "PaxrayDataset",
+    "TrainConfig",
+    "build_model",
+    "evaluate",
+    "fit",
+    "load_model",
+    "predict",
+    "visualize_certain_labels",
+    "visualize_label",
+]
 __version__ = "0.1.0"
 
+_HOMES = {
+    "LABELS": "labels.table",
+    "LabelSet": "labels.table",
+    "LabelViewer": "viz.viewer.widget",
+    "PackedMasks": "masks.packed",
+    "PaxrayDataset": "data.dataset",
+    "TrainConfig": "training.config",
+    "build_model": "models.build",
+    "evaluate": "evaluation.evaluate",
+    "fit": "training.loop",
+    "load_model": "models.checkpoints",
+    "predict": "prediction.predict",
+    "visualize_certain_labels": "viz.overlay",
+    "visualize_label": "viz.overlay",
+}
 
-class _Package(ModuleType):
-    """Public names are imported when first used: `paxray --help` must not wait six seconds for torch."""
 
-    def __getattr__(self, name: str):
-        if name not in _HOME:
-            raise AttributeError(f"module 'paxray_lib' has no attribute {name!r}")
-        setattr(self, name, getattr(import_module(f"paxray_lib.{_HOME[name]}"), name))
-        return self.__dict__[name]
-
-    def __setattr__(self, name: str, value) -> None:
-        # importing the module `evaluate` would replace the function of that name: keep the function
-        super().__setattr__(name, getattr(value, name) if name in _HOME and isinstance(value, ModuleType) else value)
-
-    def __dir__(self) -> list[str]:
-        return __all__
+def __getattr__(name: str) -> Any:
+    """Import a public name when it is first used: `paxray --help` must not wait for torch."""
+    if name not in _HOMES:
+        raise AttributeError(f"module 'paxray_lib' has no attribute {name!r}")
+    value = getattr(import_module(f"paxray_lib.{_HOMES[name]}"), name)
+    globals()[name] = value
+    return value
 
 
-sys.modules[__name__].__class__ = _Package
+def __dir__() -> list[str]:
+    return __all__

@@ -1,14 +1,17 @@
-"""What all tests share: hypothesis settings, the real images and CT, a browser, the order of the slow tests."""
+"""What all tests share: hypothesis settings, the real images and CT, a browser, the order of the
+slow tests.
+"""
 
 import os
 import shutil
 from pathlib import Path
 
 import pytest
+from helpers.sampledata import ROOT, small_training, write_tiny
 from hypothesis import settings
-from sampledata import ROOT, small_training, write_tiny
 
-# Tests never open a window nor wait for a model hub. Set before matplotlib and huggingface_hub are imported.
+# Tests never open a window nor wait for a model hub. Set before matplotlib and huggingface_hub are
+# imported.
 os.environ.setdefault("MPLBACKEND", "Agg")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ["NO_PROXY"] = os.environ["no_proxy"] = "127.0.0.1,localhost"  # the tests' own servers
@@ -22,8 +25,11 @@ BROWSER_ARGUMENTS = [
     "--no-first-run",
 ]
 
-# No deadline: machines are shared, and a slow example is no wrong one. CI repeats the same examples each time.
-settings.register_profile("paxray", deadline=None, max_examples=50, print_blob=True, derandomize="CI" in os.environ)
+# No deadline: machines are shared, and a slow example is no wrong one. CI repeats the same examples
+# each time.
+settings.register_profile(
+    "paxray", deadline=None, max_examples=50, print_blob=True, derandomize="CI" in os.environ
+)
 settings.load_profile("paxray")
 
 
@@ -36,8 +42,8 @@ def pytest_collection_modifyitems(items):
 def real_data() -> Path:
     """Folder of real X-rays (``cxr/``) and a CT (``ct/``), which is not part of the repository.
 
-    ``PAXRAY_TEST_DATA``, or ``../shared/data`` beside the repository; skips the test where there is none.
-    """
+    ``PAXRAY_TEST_DATA``, or ``../shared/data`` beside the repository; skips the test where there is
+    none."""
     folder = Path(os.environ.get("PAXRAY_TEST_DATA", ROOT.parent / "shared" / "data"))
     if not folder.is_dir():
         pytest.skip(f"no real data in {folder} (PAXRAY_TEST_DATA names another folder)")
@@ -46,7 +52,9 @@ def real_data() -> Path:
 
 @pytest.fixture(scope="session")
 def chromium() -> str:
-    """Path of the Chromium for browser tests: ``PAXRAY_CHROMIUM`` or the one on the PATH; skips where there is none."""
+    """Path of the Chromium for browser tests: ``PAXRAY_CHROMIUM`` or the one on the PATH; skips
+    where there is none.
+    """
     path = os.environ.get("PAXRAY_CHROMIUM") or shutil.which("chromium")
     if not path:
         pytest.skip("no Chromium (install Debian's package chromium, or set PAXRAY_CHROMIUM)")
@@ -66,7 +74,9 @@ def browser(chromium):
 
 @pytest.fixture(scope="session")
 def tiny(tmp_path_factory) -> Path:
-    """Root of a tiny data set that no test may change (see sampledata.py; `write_tiny` makes one of its own)."""
+    """Root of a tiny data set that no test may change (see sampledata.py; `write_tiny` makes one of
+    its own).
+    """
     root = tmp_path_factory.mktemp("tiny")
     write_tiny(root)
     return root
@@ -75,7 +85,8 @@ def tiny(tmp_path_factory) -> Path:
 @pytest.fixture(scope="session")
 def trained(tiny, tmp_path_factory) -> Path:
     """Folder of a finished training on `tiny`, two epochs of a small network at 32 px."""
-    from paxray_lib.train import TrainConfig, fit
+    from paxray_lib.training.config import TrainConfig
+    from paxray_lib.training.loop import fit
 
     folder = tmp_path_factory.mktemp("run")
     return fit(TrainConfig(**small_training(tiny, folder)))

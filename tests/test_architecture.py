@@ -1,4 +1,4 @@
-"""The direction of imports, the public names, and habits that every module keeps."""
+"""The order of rooms, the public names, and habits that every module keeps."""
 
 import ast
 import subprocess
@@ -10,23 +10,11 @@ import pytest
 
 import paxray_lib
 
+# A room imports only from rooms before it.
+ROOMS = "utils labels compute images masks metrics models data projection quality ct prediction measurement evaluation phantoms training viz runs cli".split()  # noqa: E501, SIM905
+
 PACKAGE = Path(paxray_lib.__file__).parent
-MODULES = {path.stem: ast.parse(path.read_text(encoding="utf-8")) for path in sorted(PACKAGE.glob("*.py"))}
-
-# A module imports from its own layer or an earlier one. A new module gets a place here first.
-LAYERS = (
-    "common labels metrics processes launch",
-    "bootstrap reliability surface bits maskfiles masks closing images dicom runfolder profiles",
-    "dataset packing augment resident loader model networks devices published weights losses inputs overlay panels"
-    " outputs dicomseg segment",
-    "phantom looks scenes anatomy canvas skeleton organs projection check download explore structures ct body strays"
-    " needs regions derive cases phantom_ct survey rules audit",
-    "train trainconfig trainfaults trainlog memory evaluate counting tables compare options predict project ledger"
-    " measure plots plots_data plots_ct plots_scores picker viewer viewer_page",
-    "pages plans batch execute report sweep sweepscores sweepplots sweeppage cli __main__",
-)
-LAYER = {module: number for number, modules in enumerate(LAYERS) for module in modules.split()}
-
+MOST_LINES, MOST_FUNCTION_LINES, MOST_ROOM_LINES = 300, 40, 2000
 PUBLIC = [
     "LABELS",
     "LabelSet",
@@ -42,77 +30,124 @@ PUBLIC = [
     "visualize_certain_labels",
     "visualize_label",
 ]
+FIXED_PATHS = [
+    "paxray_lib.images.read_image",
+    "paxray_lib.metrics.counts",
+    "paxray_lib.metrics.iou",
+    "paxray_lib.metrics.dice",
+    "paxray_lib.metrics.mean_score",
+    "paxray_lib.training.losses.dice_bce",
+    "paxray_lib.viz.overlay.render",
+]
+
+
+def module_of(path):
+    """Dotted name of a file of the package, below the package: ``masks.packed``."""
+    return ".".join(path.relative_to(PACKAGE).with_suffix("").parts).removesuffix(".__init__")
+
+
+SOURCES = {module_of(path): path for path in sorted(PACKAGE.rglob("*.py"))}
+TREES = {name: ast.parse(path.read_text(encoding="utf-8")) for name, path in SOURCES.items()}
+MODULES = [name for name in TREES if name not in ("__init__", "__main__")]
 
 
 def imported(tree):
     """Modules of the package that a module imports, at its top or inside a function."""
-    found = set()
+    names = set()
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
-            found |= {alias.name.split(".")[1] for alias in node.names if alias.name.startswith("paxray_lib.")}
-        elif isinstance(node, ast.ImportFrom) and node.module == "paxray_lib":
-            found |= {alias.name for alias in node.names if alias.name not in PUBLIC or alias.name in MODULES}
-        elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("paxray_lib."):
-            found.add(node.module.split(".")[1])
-    return found & set(LAYER) | found & set(MODULES)
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
+    inner = {name.removeprefix("paxray_lib.") for name in names if name.startswith("paxray_lib.")}
+    return inner & set(TREES)
 
 
-GRAPH = {name: imported(tree) for name, tree in MODULES.items() if name != "__init__"}
+GRAPH = {name: imported(TREES[name]) - {name} for name in MODULES}
+
+
+def room(module):
+    return module.split(".")[0]
 
 
 def calls(tree, name):
     return [
-        n.lineno
-        for n in ast.walk(tree)
-        if isinstance(n, ast.Call) and isinstance(n.func, ast.Name) and n.func.id == name
+        node.lineno
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == name
     ]
 
 
 def broad_excepts(tree):
+    """Lines that catch everything and do not raise again."""
     broad = {"Exception", "BaseException"}
     return [
         node.lineno
         for node in ast.walk(tree)
         if isinstance(node, ast.ExceptHandler)
-        and not (isinstance(node.body[-1], ast.Raise) and node.body[-1].exc is None)  # cleans up and passes it on
-        and (node.type is None or any(isinstance(n, ast.Name) and n.id in broad for n in ast.walk(node.type)))
+        and not isinstance(node.body[-1], ast.Raise)
+        and (
+            node.type is None
+            or any(isinstance(n, ast.Name) and n.id in broad for n in ast.walk(node.type))
+        )
     ]
 
 
 def public_definitions(tree, prefix=""):
     """Yield (name, node) of public functions, classes, methods and properties."""
     for node in tree.body:
-        setter = any(isinstance(d, ast.Attribute) and d.attr == "setter" for d in getattr(node, "decorator_list", ()))
-        if isinstance(node, ast.FunctionDef | ast.ClassDef) and not node.name.startswith("_") and not setter:
-            yield prefix + node.name, node
+        decorators = getattr(node, "decorator_list", ())
+        setter = any(isinstance(d, ast.Attribute) and d.attr == "setter" for d in decorators)
+        if isinstance(node, ast.FunctionDef | ast.ClassDef) and not node.name.startswith("_"):
+            if not setter:
+                yield prefix + node.name, node
             if isinstance(node, ast.ClassDef):
                 yield from public_definitions(node, f"{node.name}.")
 
 
-def test_every_module_has_a_layer():
-    assert set(GRAPH) - set(LAYER) == set(), "give each new module a place in LAYERS"
+def test_ls_shows_rooms_and_few_files():
+    entries = {path.name for path in PACKAGE.iterdir() if path.name != "__pycache__"}
+    files = {name for name in entries if "." in name}
+    assert len(files) <= 4, f"move a module into its room: {files}"
+    assert entries - files == set(ROOMS) - {"cli"}, "a room needs its place in ROOMS"
 
 
-@pytest.mark.parametrize("module", GRAPH)
-def test_imports_point_to_earlier_layers(module):
-    later = {other for other in GRAPH[module] if LAYER[other] > LAYER[module]}
-    assert not later, f"{module} (layer {LAYER[module]}) imports {later} of a later layer"
+@pytest.mark.parametrize("module", MODULES)
+def test_imports_point_to_earlier_rooms(module):
+    order = {name: number for number, name in enumerate(ROOMS)}
+    later = sorted(m for m in GRAPH[module] if order[room(m)] > order[room(module)])
+    assert not later, (
+        f"{module} imports {', '.join(later)}, of a later room. Move what it needs into an earlier "
+        f"room, or what needs it into a later one; the order is: {' < '.join(ROOMS)}"
+    )
 
 
 def test_imports_have_no_cycles():
-    assert set(TopologicalSorter(GRAPH).static_order()) >= set(GRAPH)
+    packages = {name for name, path in SOURCES.items() if path.name == "__init__.py"}
+    inner = {name: uses - packages for name, uses in GRAPH.items() if name not in packages}
+    assert set(TopologicalSorter(inner).static_order()) >= set(inner)
+
+
+@pytest.mark.parametrize("name", ROOMS)
+def test_a_room_says_what_it_is_for_and_stays_small(name):
+    if name != "cli":
+        assert ast.get_docstring(TREES[name])
+    lines = sum(len(p.read_text().splitlines()) for m, p in SOURCES.items() if room(m) == name)
+    assert lines <= MOST_ROOM_LINES, f"{lines} lines: a room is at most {MOST_ROOM_LINES}"
 
 
 def test_public_names():
     assert sorted(paxray_lib.__all__) == PUBLIC
-    assert all(name in paxray_lib.__doc__ for name in ("labels", "masks", "dataset", "train", "cli"))
-
-
-def test_public_names_exist():
     for name in PUBLIC:
         assert getattr(paxray_lib, name) is not None
     with pytest.raises(AttributeError, match="nothing"):
         paxray_lib.nothing  # noqa: B018
+
+
+@pytest.mark.parametrize("path", FIXED_PATHS)
+def test_fixed_paths(path):
+    code = f"from {path.rpartition('.')[0]} import {path.rpartition('.')[2]}"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
 @pytest.mark.parametrize("module", ["paxray_lib", "paxray_lib.cli"])
@@ -125,19 +160,39 @@ def test_import_stays_light(module):
 
 @pytest.mark.parametrize("module", MODULES)
 def test_habits(module):
-    tree = MODULES[module]
-    assert ast.get_docstring(tree) or module == "__main__", "a module says what it is for"
+    tree = TREES[module]
+    assert ast.get_docstring(tree), "a module says what it is for"
     assert not calls(tree, "print"), "the library does not print"
     asserts = [node.lineno for node in ast.walk(tree) if isinstance(node, ast.Assert)]
     assert not asserts, f"the library raises errors that name value and remedy: {asserts}"
-    assert not broad_excepts(tree), "catch the errors that are meant"
+    assert not broad_excepts(tree), "catch the errors that are meant, or raise one with a name"
     without = [name for name, node in public_definitions(tree) if not ast.get_docstring(node)]
     assert not without, f"public, without a docstring: {without}"
 
 
 @pytest.mark.parametrize("module", MODULES)
+def test_sizes(module):
+    lines = len(SOURCES[module].read_text().splitlines())
+    assert lines <= MOST_LINES, f"{lines} lines: a file is at most {MOST_LINES}"
+    long = {
+        node.name: node.end_lineno - node.lineno + 1
+        for node in ast.walk(TREES[module])
+        if isinstance(node, ast.FunctionDef)
+        and node.end_lineno - node.lineno + 1 > MOST_FUNCTION_LINES + docstring_lines(node)
+    }
+    assert not long, f"functions of more than {MOST_FUNCTION_LINES} lines (docstring apart): {long}"
+
+
+def docstring_lines(node):
+    """Lines that the docstring of a function takes."""
+    first = node.body[0]
+    text = isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant)
+    return first.end_lineno - first.lineno + 1 if text else 0
+
+
+@pytest.mark.parametrize("module", MODULES)
 def test_unsafe_loading_stays_off(module):
-    for node in ast.walk(MODULES[module]):
+    for node in ast.walk(TREES[module]):
         if isinstance(node, ast.keyword) and node.arg in ("allow_pickle", "weights_only"):
             assert isinstance(node.value, ast.Constant), f"line {node.value.lineno}"
             assert node.value.value is (node.arg == "weights_only"), f"line {node.value.lineno}"

@@ -1,4 +1,6 @@
-"""The benchmarks at a tiny size: that they run, and that the two ways which they compare do the same."""
+"""The benchmarks at a tiny size: that they run, and that the two ways which they compare do the
+same.
+"""
 
 import argparse
 import json
@@ -9,7 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from paxray_lib.published import PublishedUNet
+from paxray_lib.models.published import PublishedUNet
 
 BENCHMARKS = Path(__file__).resolve().parent.parent / "benchmarks"
 
@@ -33,7 +35,9 @@ def test_the_plain_network_is_the_published_one():
     network = PublishedUNet(3).eval()
     images = torch.randn(1, 3, 40, 50)
     with torch.inference_mode():
-        torch.testing.assert_close(_plain.PlainUNet.like(network)(images), network(images), rtol=1e-4, atol=1e-4)
+        torch.testing.assert_close(
+            _plain.PlainUNet.like(network)(images), network(images), rtol=1e-4, atol=1e-4
+        )
 
 
 def test_the_plain_scores_are_intersection_over_union():
@@ -65,7 +69,9 @@ def test_evaluation():
     assert ours == pytest.approx(plain, abs=1e-4)
 
 
-@pytest.mark.parametrize(("cases", "parts"), [(426, [299, 37, 90]), (3, [1, 1, 1]), (30, [21, 3, 6])])
+@pytest.mark.parametrize(
+    ("cases", "parts"), [(426, [299, 37, 90]), (3, [1, 1, 1]), (30, [21, 3, 6])]
+)
 def test_gpu_recipe_splits_as_published(cases, parts):
     import gpu_recipe
 
@@ -89,13 +95,17 @@ def test_gpu_recipe_reads_what_it_can(tmp_path, lines, found):
     assert gpu_recipe.read_gpu(tmp_path / "gpu.csv") == found
 
 
-@pytest.mark.parametrize(("checkpoint", "result", "total"), [(False, None, True), (True, None, False), (True, 5, 5.0)])
+@pytest.mark.parametrize(
+    ("checkpoint", "result", "total"), [(False, None, True), (True, None, False), (True, 5, 5.0)]
+)
 def test_gpu_recipe_goes_on_where_it_was(tmp_path, monkeypatch, checkpoint, result, total):
     import gpu_recipe
 
-    from paxray_lib import train
+    from paxray_lib.training import loop
 
-    options = argparse.Namespace(out=tmp_path, size=64, batch_size=3, epochs=2, compile="off", workers=0)
+    options = argparse.Namespace(
+        out=tmp_path, size=64, batch_size=3, epochs=2, compile="off", workers=0
+    )
     last = tmp_path / "run" / "checkpoints" / "last.ckpt"
     last.parent.mkdir(parents=True)
     (tmp_path / "run" / "metrics.csv").write_text("epoch,seconds\n1,2.0\n2,4.0\n")
@@ -103,7 +113,9 @@ def test_gpu_recipe_goes_on_where_it_was(tmp_path, monkeypatch, checkpoint, resu
         last.touch()
     if result:
         (tmp_path / "result.json").write_text('{"epochs": 2, "total": 5.0}')
-    monkeypatch.setattr(train, "fit", lambda config, resume: resume or pytest.fail("a second start resumes"))
+    monkeypatch.setattr(
+        loop, "fit", lambda config, resume: resume or pytest.fail("a second start resumes")
+    )
     found = gpu_recipe.train(options)
     assert found["total"] == total if result else (found["total"] is not None) == total
     assert result or (found["epoch"], found["training"]) == (3.0, 6.0)
@@ -111,11 +123,31 @@ def test_gpu_recipe_goes_on_where_it_was(tmp_path, monkeypatch, checkpoint, resu
 
 @pytest.mark.slow
 def test_gpu_recipe(tmp_path):
-    size = ("--size", 64, "--images", 6, "--epochs", 1, "--plain-steps", 2, "--workers", 0, "--compile", "off")
+    size = (
+        "--size",
+        64,
+        "--images",
+        6,
+        "--epochs",
+        1,
+        "--plain-steps",
+        2,
+        "--workers",
+        0,
+        "--compile",
+        "off",
+    )
     text = run("gpu_recipe", "--cpu", "--out", tmp_path, *size)
-    for word in ("images a second", "waits for batches", "mean IoU on test, published", "plain way, images a second"):
+    for word in (
+        "images a second",
+        "waits for batches",
+        "mean IoU on test, published",
+        "plain way, images a second",
+    ):
         assert word in text
     found = json.loads((tmp_path / "result.json").read_text())
     assert "not measured" not in text
-    assert "epoch 1/1" not in run("gpu_recipe", "--cpu", "--out", tmp_path, *size), "a finished training is used again"
+    assert "epoch 1/1" not in run("gpu_recipe", "--cpu", "--out", tmp_path, *size), (
+        "a finished training is used again"
+    )
     assert json.loads((tmp_path / "result.json").read_text())["total"] == found["total"]

@@ -8,14 +8,14 @@ import sys
 import numpy as np
 import pandas as pd
 import pytest
+from helpers.sampledata import small_training, write_tiny
 from PIL import Image
-from sampledata import small_training, write_tiny
 from typer.main import get_command
 
 from paxray_lib.cli import app
-from paxray_lib.dataset import PaxrayDataset
-from paxray_lib.masks import PackedMasks
-from paxray_lib.overlay import visualize_certain_labels
+from paxray_lib.data.dataset import PaxrayDataset
+from paxray_lib.masks.packed import PackedMasks
+from paxray_lib.viz.overlay import visualize_certain_labels
 
 COMMANDS = tuple(get_command(app).commands)
 
@@ -23,7 +23,9 @@ COMMANDS = tuple(get_command(app).commands)
 def paxray(*arguments, code=0, **options):
     environment = {**os.environ, "COLUMNS": "100", "TERM": "dumb", "NO_COLOR": "1"}
     command = [sys.executable, "-W", "error::UserWarning", "-m", "paxray_lib", *map(str, arguments)]
-    done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=300, **options)
+    done = subprocess.run(
+        command, capture_output=True, text=True, env=environment, timeout=300, **options
+    )
     assert done.returncode == code, done.stdout + done.stderr
     return done
 
@@ -49,7 +51,10 @@ def test_every_option_has_a_help_text(command):
 
 def test_sample_then_check_then_overlay(tmp_path):
     paxray("sample", tmp_path / "s", "--cases", 2, "--size", 64, "--format", "npy")
-    assert "0 errors" in paxray("check", "--data-root", tmp_path / "s", "--datafile", "paxray.json").stdout
+    assert (
+        "0 errors"
+        in paxray("check", "--data-root", tmp_path / "s", "--datafile", "paxray.json").stdout
+    )
     out = paxray("pack", "--data-root", tmp_path / "s", "--datafile", "paxray.json").stdout
     assert out.startswith("4 packed, 0 already packed, 0 failed")
     assert paxray("pack", "--data-root", tmp_path / "s").stdout.startswith("0 packed, 4 already")
@@ -72,7 +77,15 @@ def test_overlay_draws_what_the_library_draws(tiny, tmp_path):
     dataset = PaxrayDataset(tiny)
     masks = dataset.datafile.target_path(dataset.entries[0])
     arguments = ("--image", dataset.image_path(0), "--masks", masks)
-    paxray("overlay", *arguments, "--labels", "heart,lung_*", "--out", tmp_path / "o.png", "--no-legend")
+    paxray(
+        "overlay",
+        *arguments,
+        "--labels",
+        "heart,lung_*",
+        "--out",
+        tmp_path / "o.png",
+        "--no-legend",
+    )
     expected = visualize_certain_labels(["heart", "lung_*"], dataset.image_path(0), masks)
     np.testing.assert_array_equal(read_picture(tmp_path / "o.png"), np.asarray(expected))
     paxray("overlay", *arguments, "--out", tmp_path / "all.png")
@@ -91,9 +104,18 @@ def test_check_exits_with_1_when_something_is_wrong(tmp_path):
     ("arguments", "message"),
     [
         (("check", "--data-root", "nowhere"), "nowhere: no such data folder"),
-        (("overlay", "--image", "no.png", "--masks", "no.pxm", "--out", "o.png"), "no.pxm: no such mask file"),
-        (("overlay", "--image", "no.png", "--masks", "no.pxm", "--out", "o.jpg"), "o.jpg: overlays are written as PNG"),
-        (("predict", "--images", "empty", "--out", "o", "--weights", "no.ckpt"), "no.ckpt: no such file"),
+        (
+            ("overlay", "--image", "no.png", "--masks", "no.pxm", "--out", "o.png"),
+            "no.pxm: no such mask file",
+        ),
+        (
+            ("overlay", "--image", "no.png", "--masks", "no.pxm", "--out", "o.jpg"),
+            "o.jpg: overlays are written as PNG",
+        ),
+        (
+            ("predict", "--images", "empty", "--out", "o", "--weights", "no.ckpt"),
+            "no.ckpt: no such file",
+        ),
         (("evaluate", "--weights", "no.ckpt", "--data-root", "."), "no.ckpt"),
         (("train", "--profile", "no.yaml"), "no.yaml: no such profile"),
         (("run", "--profile", "no.yaml"), "no.yaml"),
@@ -106,7 +128,9 @@ def test_what_cannot_start_is_one_line_and_exit_code_2(tmp_path, arguments, mess
     (tmp_path / "empty").mkdir()
     (tmp_path / "notebooks").mkdir()
     (tmp_path / "pyproject.toml").touch()
-    (tmp_path / "notebooks/01_a.ipynb").write_text('{"cells": [], "metadata": {}, "nbformat": 4, "nbformat_minor": 5}')
+    (tmp_path / "notebooks/01_a.ipynb").write_text(
+        '{"cells": [], "metadata": {}, "nbformat": 4, "nbformat_minor": 5}'
+    )
     error = paxray(*arguments, code=2, cwd=tmp_path).stderr
     assert message in error
     assert error.startswith("paxray: ")
@@ -141,7 +165,9 @@ def test_train_evaluate_predict(tiny, tmp_path):
     assert "did you mean 'epochs'" in error
 
     weights = tmp_path / "run/checkpoints/best.ckpt"
-    out = paxray("evaluate", "--weights", weights, "--data-root", tiny, "--out", tmp_path / "e").stdout
+    out = paxray(
+        "evaluate", "--weights", weights, "--data-root", tiny, "--out", tmp_path / "e"
+    ).stdout
     summary = json.loads((tmp_path / "e/summary.json").read_text())
     assert f"iou_present         {summary['overall']['iou_present']:.4f}" in out
 

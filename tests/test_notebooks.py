@@ -1,4 +1,6 @@
-"""The notebooks: their form by the rules of the project, and that all run, headless and in nbval."""
+"""The notebooks: their form by the rules of the project, and that all run, headless and in
+nbval.
+"""
 
 import ast
 import json
@@ -11,14 +13,15 @@ from pathlib import Path
 
 import pytest
 import torch
-from sampledata import write_tiny
+from helpers.sampledata import write_tiny
 
-from paxray_lib.batch import run
-from paxray_lib.dataset import SPLITS
-from paxray_lib.images import Preprocessing
-from paxray_lib.labels import LabelSet
-from paxray_lib.model import build_model, save_model
-from paxray_lib.phantom import generate_sample
+from paxray_lib.data.dataset import SPLITS
+from paxray_lib.images.preprocessing import Preprocessing
+from paxray_lib.labels.table import LabelSet
+from paxray_lib.models.build import build_model
+from paxray_lib.models.checkpoints import save_model
+from paxray_lib.phantoms.sample_dataset import generate_sample
+from paxray_lib.runs.run import run
 
 ROOT = Path(__file__).resolve().parent.parent
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("[0-9][0-9]_*.ipynb"))
@@ -34,7 +37,13 @@ def source(cell):
 
 
 def test_there_is_one_for_each_step():
-    assert NAMES[:5] == ["01_explore_dataset", "02_train", "03_evaluate", "04_predict", "05_visualize_labels"]
+    assert NAMES[:5] == [
+        "01_explore_dataset",
+        "02_train",
+        "03_evaluate",
+        "04_predict",
+        "05_visualize_labels",
+    ]
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=NAMES)
@@ -52,7 +61,11 @@ class TestForm:
             ast.literal_eval(statement.value)
 
     def test_imports_are_in_one_cell(self, path):
-        importing = [cell for cell in cells(path) if re.search(r"^(import|from) ", source(cell), re.MULTILINE)]
+        importing = [
+            cell
+            for cell in cells(path)
+            if re.search(r"^(import|from) ", source(cell), re.MULTILINE)
+        ]
         assert len(importing) == 1
 
     def test_what_is_synthetic_is_said_at_the_top(self, path):
@@ -75,13 +88,27 @@ class TestForm:
 
 @pytest.fixture(scope="module")
 def small_run(tmp_path_factory):
-    """Folder of all notebooks executed by `paxray run` with the profile of the tests; inside the project, for nbval."""
+    """Folder of all notebooks executed by `paxray run` with the profile of the tests; inside the
+    project, for nbval.
+    """
     sample = tmp_path_factory.mktemp("sample")
     generate_sample(sample, cases=8, size=64, show_progress=False)
     out = ROOT / "runs" / f"test-{uuid.uuid4().hex[:8]}"
-    command = ["run", "--profile", "notebooks/profiles/test.yaml", "--set", f"data_root={sample}", "--out", str(out)]
+    command = [
+        "run",
+        "--profile",
+        "notebooks/profiles/test.yaml",
+        "--set",
+        f"data_root={sample}",
+        "--out",
+        str(out),
+    ]
     done = subprocess.run(
-        [sys.executable, "-m", "paxray_lib", *command], cwd=ROOT, capture_output=True, text=True, timeout=600
+        [sys.executable, "-m", "paxray_lib", *command],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=600,
     )
     try:
         assert done.returncode == 0, done.stdout + done.stderr
@@ -117,7 +144,9 @@ def test_all_run_by_one_command_and_leave_the_run_folder(small_run):
 
 @pytest.fixture(scope="module")
 def foreign(tmp_path_factory):
-    """Folder with a data set of three labels of no known name, frontal images alone, and untrained weights for it."""
+    """Folder with a data set of three labels of no known name, frontal images alone, and untrained
+    weights for it.
+    """
     root = tmp_path_factory.mktemp("foreign")
     labels = LabelSet(["tumour", "pacemaker", "tube"])
     write_tiny(root / "data", labels=labels)
@@ -142,11 +171,20 @@ def test_data_of_other_labels_and_splits_go_through_all_but_the_training(foreign
     profile, out = foreign / "profile.yaml", foreign / datafile.removesuffix(".json")
     names = ", ".join(NAMES[i] for i in (0, 2, 3, 4))
     profile.write_text(f"notebooks: [{names}]\ndevice: cpu\nthreshold: 0.05\n")
-    overrides = [f"data_root={foreign / 'data'}", f"datafile={datafile}", f"weights={foreign / 'model.ckpt'}"]
+    overrides = [
+        f"data_root={foreign / 'data'}",
+        f"datafile={datafile}",
+        f"weights={foreign / 'model.ckpt'}",
+    ]
     assert run(profile, overrides, out, notebooks_dir=ROOT / "notebooks", config_types={}) == 0
-    explored, evaluated = (outputs(out / "notebooks" / f"{name}.ipynb") for name in (NAMES[0], NAMES[2]))
+    explored, evaluated = (
+        outputs(out / "notebooks" / f"{name}.ipynb") for name in (NAMES[0], NAMES[2])
+    )
     assert "tumour (0)" in explored
-    for text in ("no validation images: not measured", "no training images: no mean mask to compare with"):
+    for text in (
+        "no validation images: not measured",
+        "no training images: no mean mask to compare with",
+    ):
         assert (text in evaluated) == (datafile == "test_only.json")
     assert json.loads((out / "evaluation/summary.json").read_text())["threshold"] == 0.05
     assert json.loads((out / "predictions/settings.json").read_text())["threshold"] == 0.05
@@ -154,16 +192,32 @@ def test_data_of_other_labels_and_splits_go_through_all_but_the_training(foreign
 
 def test_pages_need_no_network(small_run):
     for page in [small_run / "index.html", *small_run.glob("notebooks/*.html")]:
-        loaded = re.findall(r"<(?:script|link|img)[^>]+(?:src|href)=[\"'](https?:[^\"']+)", page.read_text())
+        loaded = re.findall(
+            r"<(?:script|link|img)[^>]+(?:src|href)=[\"'](https?:[^\"']+)", page.read_text()
+        )
         assert loaded == [], page.name
 
 
 def test_nbval_runs_them_again_with_the_same_tables(small_run):
-    """nbval compares the cells that are marked for it with the first run; no other cell may fail."""
+    """nbval compares the cells that are marked for it with the first run; no other cell may
+    fail.
+    """
     executed = [small_run / "notebooks" / path.name for path in NOTEBOOKS]
-    command = ["-m", "pytest", "-q", "--nbval-lax", "--nbval-cell-timeout=300", "-p", "no:cacheprovider"]
+    command = [
+        "-m",
+        "pytest",
+        "-q",
+        "--nbval-lax",
+        "--nbval-cell-timeout=300",
+        "-p",
+        "no:cacheprovider",
+    ]
     done = subprocess.run(
-        [sys.executable, *command, *map(str, executed)], cwd=ROOT, capture_output=True, text=True, timeout=900
+        [sys.executable, *command, *map(str, executed)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=900,
     )
     assert done.returncode == 0, done.stdout[-3000:]
     assert f"{sum(len(cells(path)) for path in executed)} passed" in done.stdout
@@ -171,18 +225,34 @@ def test_nbval_runs_them_again_with_the_same_tables(small_run):
 
 def test_some_tables_are_marked_for_comparison():
     marked = [
-        cell for path in NOTEBOOKS for cell in cells(path) if "nbval-check-output" in cell["metadata"].get("tags", [])
+        cell
+        for path in NOTEBOOKS
+        for cell in cells(path)
+        if "nbval-check-output" in cell["metadata"].get("tags", [])
     ]
     assert len(marked) >= 3
 
 
 def test_plain_nbval_takes_notebooks_without_execution_counts(tmp_path):
-    """The notebooks are committed with outputs but without counts, which nbval alone takes for never run."""
+    """The notebooks are committed with outputs but without counts, which nbval alone takes for
+    never run.
+    """
     import nbformat
 
-    cell = nbformat.v4.new_code_cell("1 + 1", outputs=[nbformat.v4.new_output("execute_result", {"text/plain": "2"})])
+    cell = nbformat.v4.new_code_cell(
+        "1 + 1", outputs=[nbformat.v4.new_output("execute_result", {"text/plain": "2"})]
+    )
     nbformat.write(nbformat.v4.new_notebook(cells=[cell]), tmp_path / "01_a.ipynb")
     shutil.copy(ROOT / "notebooks/conftest.py", tmp_path)
-    command = [sys.executable, "-m", "pytest", "-q", "--nbval", "-p", "no:cacheprovider", "01_a.ipynb"]
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-q",
+        "--nbval",
+        "-p",
+        "no:cacheprovider",
+        "01_a.ipynb",
+    ]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stdout

@@ -2,7 +2,15 @@
 
 import pytest
 
-LOCAL = ("file:", "data:", "blob:", "http://localhost:", "http://127.0.0.1:", "ws://localhost:", "ws://127.0.0.1:")
+LOCAL = (
+    "file:",
+    "data:",
+    "blob:",
+    "http://localhost:",
+    "http://127.0.0.1:",
+    "ws://localhost:",
+    "ws://127.0.0.1:",
+)
 
 
 class Watch:
@@ -30,7 +38,9 @@ def open_page(browser):
     contexts, watches = [], []
 
     def open_one(**options):
-        contexts.append(browser.new_context(**{"viewport": {"width": 1000, "height": 900}, **options}))
+        contexts.append(
+            browser.new_context(**{"viewport": {"width": 1000, "height": 900}, **options})
+        )
         page = contexts[-1].new_page()
         page.set_default_timeout(20_000)
         watches.append(Watch(page))

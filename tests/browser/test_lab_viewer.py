@@ -42,8 +42,15 @@ while not Path('free').exists(): time.sleep(0.1)
 
 def write_notebook(folder, root):
     notebook = nbformat.v4.new_notebook()
-    notebook.metadata.kernelspec = {"name": "python3", "display_name": "Python 3", "language": "python"}
-    notebook.cells = [nbformat.v4.new_code_cell(cell.replace("{root!r}", repr(str(root))).strip()) for cell in CELLS]
+    notebook.metadata.kernelspec = {
+        "name": "python3",
+        "display_name": "Python 3",
+        "language": "python",
+    }
+    notebook.cells = [
+        nbformat.v4.new_code_cell(cell.replace("{root!r}", repr(str(root))).strip())
+        for cell in CELLS
+    ]
     nbformat.write(notebook, folder / "viewer.ipynb")
 
 
@@ -56,7 +63,10 @@ def lab(tiny, tmp_path_factory):
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     own = {f"JUPYTER_{kind}_DIR": str(settings / kind) for kind in ("CONFIG", "DATA", "RUNTIME")}
-    lab_dirs = {"JUPYTERLAB_SETTINGS_DIR": str(settings / "lab"), "JUPYTERLAB_WORKSPACES_DIR": str(settings / "work")}
+    lab_dirs = {
+        "JUPYTERLAB_SETTINGS_DIR": str(settings / "lab"),
+        "JUPYTERLAB_WORKSPACES_DIR": str(settings / "work"),
+    }
     command = [sys.executable, "-m", "jupyterlab", "--no-browser", f"--port={port}", "--allow-root"]
     command += [
         "--ServerApp.token=",
@@ -107,11 +117,15 @@ def test_viewer_in_jupyterlab(lab, open_page):
     page.get_by_text("| Idle").wait_for()
     run_cell(page, 0)
     viewer = page.locator("[data-testid=viewer]")
-    page.wait_for_function("Number(document.querySelector('[data-testid=viewer]')?.dataset.drawn) > 1")
+    page.wait_for_function(
+        "Number(document.querySelector('[data-testid=viewer]')?.dataset.drawn) > 1"
+    )
     assert row(page, "heart").get_attribute("aria-checked") == "true"
 
     run_cell(page, 1)  # Python sets the selection, the page follows
-    page.wait_for_function("document.querySelector('[data-testid=\"label-aorta\"]').ariaChecked === 'true'")
+    page.wait_for_function(
+        "document.querySelector('[data-testid=\"label-aorta\"]').ariaChecked === 'true'"
+    )
     assert row(page, "heart").get_attribute("aria-checked") == "false"
     assert page.locator("[data-testid=opacity]").input_value() == "200"
 
@@ -120,20 +134,24 @@ def test_viewer_in_jupyterlab(lab, open_page):
     drawn = int(viewer.get_attribute("data-drawn"))
     row(page, "heart").click()
     page.locator("[data-testid=next]").click()  # sent ahead of time
-    page.wait_for_function("document.querySelector('canvas').parentNode.ariaLabel.startsWith('case000lateral')")
+    page.wait_for_function(
+        "document.querySelector('canvas').parentNode.ariaLabel.startsWith('case000lateral')"
+    )
     assert int(viewer.get_attribute("data-drawn")) > drawn
     page.locator("[data-testid=jump]").select_option("6")
     page.get_by_text("Waiting for the kernel").wait_for()
     page.locator("[data-testid=jump]").select_option("1")
     page.get_by_text("Waiting for the kernel").wait_for(state="hidden")
-    assert page.locator(".jp-Cell").nth(2).get_by_text("[*]:").is_visible()  # all that while the kernel was busy
+    # all that while the kernel was busy
+    assert page.locator(".jp-Cell").nth(2).get_by_text("[*]:").is_visible()
     (folder / "free").touch()
 
     page.locator("[data-testid=zoom-in]").click()
     page.wait_for_timeout(400)  # the part that is seen is told when it rests
     visible = [int(value) for value in viewer.get_attribute("data-visible").split(",")]
     page.locator(".jp-Cell").nth(2).get_by_text("[3]:").wait_for()
-    page.wait_for_timeout(500)  # widgets send what changed meanwhile once the kernel has answered the first change
+    # widgets send what changed meanwhile once the kernel has answered the first change
+    page.wait_for_timeout(500)
     run_cell(page, 3)  # what was clicked is known in Python
     page.get_by_text("saved [").wait_for()
     text = page.get_by_text("saved [").inner_text().strip()
@@ -141,7 +159,9 @@ def test_viewer_in_jupyterlab(lab, open_page):
     with page.expect_download() as download:
         page.locator("[data-testid=export]").click()
     seen = np.asarray(Image.open(folder / "seen.png"))
-    np.testing.assert_array_equal(np.asarray(Image.open(download.value.path()).convert("RGB")), seen)
+    np.testing.assert_array_equal(
+        np.asarray(Image.open(download.value.path()).convert("RGB")), seen
+    )
     assert seen.shape == (*visible[2:], 3)
 
     page.keyboard.press("Control+s")
@@ -150,7 +170,9 @@ def test_viewer_in_jupyterlab(lab, open_page):
     assert "".join(saved["data"]["text/plain"]).startswith("LabelViewer(8 images, 166 labels")
 
     run_cell(page, 4)  # a second view shares what the first one has received
-    page.wait_for_function("document.querySelectorAll('[data-testid=viewer][data-first-ms]').length === 2")
+    page.wait_for_function(
+        "document.querySelectorAll('[data-testid=viewer][data-first-ms]').length === 2"
+    )
     page.locator("[data-testid=next]").nth(1).click()
     shown = "[...document.querySelectorAll('canvas')].every(c => c.parentNode.ariaLabel.startsWith('case001frontal'))"
     page.wait_for_function(shown)
@@ -172,12 +194,16 @@ def test_an_executed_notebook_shows_the_viewer_once_it_is_trusted(lab, open_page
     page = open_page(viewport={"width": 1400, "height": 1000})
     page.set_default_timeout(120_000)
     page.goto(f"{address}/two/tree/executed.ipynb")
-    page.wait_for_function("Number(document.querySelector('[data-testid=viewer]')?.dataset.drawn) > 1")
+    page.wait_for_function(
+        "Number(document.querySelector('[data-testid=viewer]')?.dataset.drawn) > 1"
+    )
     page.get_by_text("| Idle").wait_for()  # the new kernel does not know the widget
     page.wait_for_timeout(1000)
     assert row(page, "aorta").get_attribute("aria-checked") == "true"  # as the second cell left it
     row(page, "heart").click()
-    page.wait_for_function("document.querySelector('[data-testid=\"label-heart\"]').ariaChecked === 'true'")
+    page.wait_for_function(
+        "document.querySelector('[data-testid=\"label-heart\"]').ariaChecked === 'true'"
+    )
 
 
 def wait_for_output(path):

@@ -13,12 +13,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from paxray_lib.dataset import PaxrayDataset
-from paxray_lib.labels import LABELS, LabelSet
-from paxray_lib.masks import PackedMasks
-from paxray_lib.metrics import counts, dice, iou
-from paxray_lib.report import notebook_page
-from paxray_lib.viewer import LabelViewer
+from paxray_lib.data.dataset import PaxrayDataset
+from paxray_lib.labels.table import LABELS, LabelSet
+from paxray_lib.masks.packed import PackedMasks
+from paxray_lib.metrics.counting import counts
+from paxray_lib.metrics.scores import dice, iou
+from paxray_lib.runs.report import notebook_page
+from paxray_lib.viz.viewer.widget import LabelViewer
 
 pytestmark = pytest.mark.browser
 
@@ -34,7 +35,9 @@ def viewer(tiny):
     """A viewer of eight images with predictions and scores."""
     dataset = PaxrayDataset(tiny)
     images = [entry.image for entry in dataset.entries]
-    scores = pd.DataFrame({"image": images, "iou_present": [0.5, 0.2, 0.9, 0.4, 0.8, 0.3, 0.7, 0.6]})
+    scores = pd.DataFrame(
+        {"image": images, "iou_present": [0.5, 0.2, 0.9, 0.4, 0.8, 0.3, 0.7, 0.6]}
+    )
     return LabelViewer.browse(dataset, shift, scores=scores)
 
 
@@ -51,12 +54,16 @@ def address(viewer, tmp_path_factory):
 
 
 def ready(page):
-    page.wait_for_function("Number(document.querySelector('[data-testid=viewer]')?.dataset.drawn) > 1")
+    page.wait_for_function(
+        "Number(document.querySelector('[data-testid=viewer]')?.dataset.drawn) > 1"
+    )
 
 
 def shows(page, name):
     """Wait for an image."""
-    page.wait_for_function("name => document.querySelector('canvas').parentNode.ariaLabel.startsWith(name)", arg=name)
+    page.wait_for_function(
+        "name => document.querySelector('canvas').parentNode.ariaLabel.startsWith(name)", arg=name
+    )
 
 
 @pytest.fixture
@@ -78,7 +85,8 @@ def checked(page, name):
     return test_id(page, name).get_attribute("aria-checked")
 
 
-# Chromium holds back a tenth download within seconds, so the link that the button makes is read, not followed.
+# Chromium holds back a tenth download within seconds, so the link that the button makes is read,
+# not followed.
 EXPORT = """async () => {
     const follow = HTMLAnchorElement.prototype.click;
     const address = await new Promise(resolve => {
@@ -92,7 +100,9 @@ EXPORT = """async () => {
 
 
 def exported(page):
-    return np.asarray(Image.open(io.BytesIO(base64.b64decode(page.evaluate(EXPORT)))).convert("RGB"))
+    return np.asarray(
+        Image.open(io.BytesIO(base64.b64decode(page.evaluate(EXPORT)))).convert("RGB")
+    )
 
 
 def copied(page):
@@ -234,7 +244,9 @@ def test_the_tree_works_by_keyboard(page):
 def point(page, row, column):
     """The place of a pixel on the screen."""
     box = page.locator("canvas").bounding_box()
-    return box["x"] + (column + 0.5) * box["width"] / 48, box["y"] + (row + 0.5) * box["height"] / 48
+    return box["x"] + (column + 0.5) * box["width"] / 48, box["y"] + (row + 0.5) * box[
+        "height"
+    ] / 48
 
 
 def at(viewer, row, column):
@@ -253,7 +265,9 @@ def test_hovering_names_the_labels_the_smallest_first(viewer, page):
     test_id(page, "mode-target").click()
     row, column = fullest(viewer)
     page.mouse.move(*point(page, row, column))
-    names = page.eval_on_selector_all(".paxray-chip", "chips => chips.map(chip => chip.dataset.label)")
+    names = page.eval_on_selector_all(
+        ".paxray-chip", "chips => chips.map(chip => chip.dataset.label)"
+    )
     expected = at(viewer, row, column)
     assert names == [LABELS.names[i] for i in expected]
     text = test_id(page, "readout").inner_text()
@@ -274,7 +288,9 @@ def test_all_labels_of_a_pixel_fit(open_page, tmp_path, width):
     page.locator("canvas").hover()
     assert page.locator(".paxray-chip").count() == 26
     assert test_id(page, "readout").evaluate("box => box.scrollHeight <= box.clientHeight")
-    assert page.locator(".paxray-chip").evaluate_all("all => all.every(chip => chip.scrollWidth <= chip.clientWidth)")
+    assert page.locator(".paxray-chip").evaluate_all(
+        "all => all.every(chip => chip.scrollWidth <= chip.clientWidth)"
+    )
 
 
 def test_clicking_the_image_selects_the_smallest_label(viewer, page):
@@ -298,9 +314,13 @@ def test_zoom_is_exact_and_double_click_resets(viewer, page):
     page.mouse.move(*point(page, row, column))
     for _ in range(5):
         page.mouse.wheel(0, -300)
-    page.wait_for_function("document.querySelector('[data-testid=viewer]').dataset.visible.includes(',')")
+    page.wait_for_function(
+        "document.querySelector('[data-testid=viewer]').dataset.visible.includes(',')"
+    )
     assert page.locator("canvas").evaluate("canvas => canvas.style.imageRendering") == "pixelated"
-    top, left, height, width = map(int, test_id(page, "viewer").get_attribute("data-visible").split(","))
+    top, left, height, width = map(
+        int, test_id(page, "viewer").get_attribute("data-visible").split(",")
+    )
     assert top <= row < top + height < 48
     assert left <= column < left + width < 48
     same_as(viewer, page, visible=[top, left, height, width])
@@ -337,14 +357,20 @@ def test_comparing_shows_scores_as_the_metrics_do(viewer, page):
     found = counts(scene.prediction.unpack()[None], scene.target.unpack()[None])
     ious, dices = iou(found)[0], dice(found)[0]
     for i in LABELS.select("heart", "aorta", "t8"):
-        assert float(test_id(page, f"iou-{IDS[i]}").text_content()) == pytest.approx(ious[i], abs=0.0051)
-        assert float(test_id(page, f"dice-{IDS[i]}").text_content()) == pytest.approx(dices[i], abs=0.0051)
+        assert float(test_id(page, f"iou-{IDS[i]}").text_content()) == pytest.approx(
+            ious[i], abs=0.0051
+        )
+        assert float(test_id(page, f"dice-{IDS[i]}").text_content()) == pytest.approx(
+            dices[i], abs=0.0051
+        )
     chosen = LABELS.select("heart", "aorta")
     test_id(page, "none").click()
     for i in chosen:
         test_id(page, f"label-{IDS[i]}").click()
     means = re.findall(r"[\d.]+", test_id(page, "mean").inner_text())
-    assert [float(mean) for mean in means] == pytest.approx([ious[chosen].mean(), dices[chosen].mean()], abs=0.0051)
+    assert [float(mean) for mean in means] == pytest.approx(
+        [ious[chosen].mean(), dices[chosen].mean()], abs=0.0051
+    )
     for mode in ("target", "prediction", "difference", "both"):
         test_id(page, f"mode-{mode}").click()
         same_as(viewer, page, mode=mode, selected=["heart", "aorta"])
@@ -401,21 +427,34 @@ SET_ALL = """([ids, style]) => {
     width=st.integers(1, 255),
 )
 @settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_exported_pixels_are_those_of_python(viewer, page, chosen, mode, alpha, outline, dashed, level, width):
+def test_exported_pixels_are_those_of_python(
+    viewer, page, chosen, mode, alpha, outline, dashed, level, width
+):
     sliders = {"opacity": alpha, "window": width, "level": level}
     style = {"sliders": sliders, "outline": outline, "dashed": dashed, "mode": mode}
     page.evaluate(SET_ALL, [[IDS[i] for i in chosen], style])
     low = max(0, min(254, level - width // 2))
     window = [low, max(low + 1, min(255, level - width // 2 + width))]
     names = [LABELS.names[i] for i in sorted(chosen)]
-    same_as(viewer, page, selected=names, mode=mode, alpha=alpha, outline=outline, dashed=dashed, window=window)
+    same_as(
+        viewer,
+        page,
+        selected=names,
+        mode=mode,
+        alpha=alpha,
+        outline=outline,
+        dashed=dashed,
+        window=window,
+    )
 
 
 def test_the_export_is_a_download_named_after_the_image(viewer, page):
     with page.expect_download() as download:
         test_id(page, "export").click()
     assert download.value.suggested_filename == f"{viewer._scenes.names[0]}.png"
-    np.testing.assert_array_equal(np.asarray(Image.open(download.value.path())), np.asarray(viewer.to_image()))
+    np.testing.assert_array_equal(
+        np.asarray(Image.open(download.value.path())), np.asarray(viewer.to_image())
+    )
 
 
 def test_a_colour_image_is_drawn_exactly(open_page, tiny, tmp_path):
@@ -432,7 +471,9 @@ def test_the_page_of_an_executed_notebook_shows_two_viewers(viewer, open_page, t
     sample = PaxrayDataset(tiny)[0]
     notebook = nbformat.v4.new_notebook()
     for shown in (viewer, LabelViewer(sample.image, sample.masks)):
-        output = nbformat.v4.new_output("execute_result", shown._repr_mimebundle_()[0], execution_count=1)
+        output = nbformat.v4.new_output(
+            "execute_result", shown._repr_mimebundle_()[0], execution_count=1
+        )
         notebook.cells.append(nbformat.v4.new_code_cell("viewer", outputs=[output]))
     nbformat.write(notebook, tmp_path / "viewer.ipynb")
     path = notebook_page(tmp_path / "viewer.ipynb")

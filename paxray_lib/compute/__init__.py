@@ -1,0 +1,1 @@
+"""Where tensors live: devices, precision, and several processes (Fabric, torchrun, SLURM)."""

@@ -1,0 +1,159 @@
+"""Several processes that work as one, as torchrun or srun starts them: who takes what, and how the
+parts come together.
+
+Of N things the process of rank r takes r, r + world, r + 2 world, ...: without duplicates or gaps,
+whether or not N divides. Every function here also works in a process that is alone, where it
+changes nothing."""
+
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
+from datetime import timedelta
+from typing import TypeVar
+
+import numpy as np
+import torch
+from lightning_fabric.plugins.environments import SLURMEnvironment
+from torch import distributed
+
+from paxray_lib.compute.launch import find_launch
+
+_T = TypeVar("_T")
+# One process may be at work for hours longer than another; one that ends too early is noticed at
+# once all the same
+_PATIENCE = timedelta(days=7)
+
+
+@contextlib.contextmanager
+def joined() -> Iterator[None]:
+    """Join the other processes that torchrun or srun started, for a `with` block; alone, or joined
+    already: nothing.
+
+    The group is a gloo one: what is exchanged is small and lies in the memory of the host, whatever
+    the device."""
+    launch = find_launch()
+    if launch.world == 1 or distributed.is_initialized():
+        yield
+        return
+    meeting = "env://"  # torchrun says where
+    if launch.launcher == "slurm":
+        slurm = slurm_environment()
+        meeting = f"tcp://{slurm.main_address}:{slurm.main_port}"
+    distributed.init_process_group("gloo", meeting, _PATIENCE, launch.world, launch.rank)
+    try:
+        yield
+        # at the first exit code other than 0 torchrun ends the others, which may have something to
+        # say
+        gather(None)
+    finally:
+        distributed.destroy_process_group()
+
+
+def slurm_environment() -> SLURMEnvironment:
+    """Return Fabric's view of the processes that srun started; raises ValueError if it cannot tell
+    their places.
+    """
+    try:
+        return SLURMEnvironment()
+    except RuntimeError as error:  # its own remedy is right for one machine alone
+        raise ValueError(
+            "srun started several processes without --ntasks-per-node; say how many each machine takes, one for each "
+            "GPU: #SBATCH --ntasks-per-node=4"
+        ) from error
+
+
+def rank_and_world() -> tuple[int, int]:
+    """Return this process's number and how many there are; (0, 1) for one that has not joined
+    others.
+    """
+    if not (distributed.is_available() and distributed.is_initialized()):
+        return 0, 1
+    return distributed.get_rank(), distributed.get_world_size()
+
+
+def is_first() -> bool:
+    """Return whether this is the process that writes files and speaks."""
+    return rank_and_world()[0] == 0
+
+
+def local_device(device: str) -> str:
+    """Return the GPU of this process where a machine's processes share "cuda" or "auto"; any other
+    name as it is.
+    """
+    launch = find_launch()
+    if device not in ("auto", "cuda") or launch.world == 1 or not torch.cuda.is_available():
+        return device
+    return f"cuda:{launch.local_rank % torch.cuda.device_count()}"
+
+
+def gather(value: _T) -> list[_T]:
+    """Return what each process gave, by rank, in every process; all of them must call it.
+
+    torch pickles the values on the way. They come from processes of the same launch and the same
+    program, and from nowhere else: what is read from a file is never unpickled."""
+    _, world = rank_and_world()
+    if world == 1:
+        return [value]
+    values: list = [None] * world
+    distributed.all_gather_object(values, value)
+    return values
+
+
+def from_first(make: Callable[[], _T]) -> _T:
+    """Return in every process what `make()` gives in the first; its ValueError or OSError is raised
+    in every one.
+    """
+    value, error = None, None
+    if is_first():
+        try:
+            value = make()
+        except (ValueError, OSError) as caught:
+            error = caught
+    value, message = gather((value, error and str(error)))[0]
+    if error:
+        raise error
+    if message:
+        raise ValueError(message)
+    return value
+
+
+def gather_rows(part: np.ndarray) -> np.ndarray:
+    """Return the whole array in every process from each one's share of the rows, exactly; all must
+    call it.
+    """
+    return interleave(gather(part))
+
+
+def gather_items(part: Sequence[_T]) -> list[_T]:
+    """Return all things in order, in every process, from each one's share of them; all must call
+    it.
+    """
+    parts = gather(list(part))
+    return [parts[i % len(parts)][i // len(parts)] for i in range(sum(map(len, parts)))]
+
+
+def interleave(parts: Sequence[np.ndarray]) -> np.ndarray:
+    """Return the array whose rows r, r + world, ... are `parts[r]`, in its order and of its dtype.
+
+    Raises
+    ------
+    ValueError
+        If these cannot be all shares of one array.
+
+    Examples
+    --------
+    >>> interleave([np.array([0, 2, 4]), np.array([1, 3])])
+    array([0, 1, 2, 3, 4])
+    """
+    parts = [np.asarray(part) for part in parts]
+    total, world = sum(map(len, parts)), len(parts)
+    lengths, wanted = (
+        [len(part) for part in parts],
+        [len(range(rank, total, world)) for rank in range(world)],
+    )
+    kinds = {(part.shape[1:], part.dtype) for part in parts}
+    if lengths != wanted or len(kinds) != 1:
+        raise ValueError(f"these are not the shares of {total} rows: {lengths} rows of {kinds}")
+    whole = np.empty((total, *parts[0].shape[1:]), parts[0].dtype)
+    for rank, part in enumerate(parts):
+        whole[rank::world] = part
+    return whole

@@ -1,0 +1,139 @@
+"""Device, precision and processes of a training: a Fabric that is checked before anything is
+loaded.
+
+One process uses one device. Several are started by a launcher, which also decides how many there
+are:
+
+    torchrun --nproc-per-node 4 -m paxray_lib train --profile P.yaml
+
+on one machine with four GPUs; on each of two machines, with the first one's name:
+
+    torchrun --nnodes 2 --nproc-per-node 4 --rdzv-backend c10d --rdzv-endpoint HOST:29500 --rdzv-id
+    paxray \\
+        -m paxray_lib train --profile P.yaml
+
+Under SLURM, srun is the launcher; the batch script is
+
+    #SBATCH --nodes=2
+    #SBATCH --ntasks-per-node=4
+    #SBATCH --gres=gpu:4
+    #SBATCH --cpus-per-task=8
+    srun python -m paxray_lib train --profile P.yaml --resume
+
+Each process needs to see all GPUs of its machine (no --gpus-per-task, no --gpu-bind) and takes the
+one of its local rank. Processes talk over NCCL on GPUs and gloo on processors; all read the same
+files, and the first alone writes.
+"""
+
+import logging
+from pathlib import Path
+
+import torch
+from lightning_fabric import Fabric
+from lightning_fabric.plugins.environments import LightningEnvironment
+from torch import distributed
+
+from paxray_lib.compute.collectives import local_device, slurm_environment
+from paxray_lib.compute.devices import find_device
+from paxray_lib.compute.launch import Launch, find_launch
+
+PRECISIONS = {"auto": None, "float32": "32-true", "bfloat16": "bf16-mixed"}
+
+# Fabric would announce the precision on stderr, before errors too; training says it in its own
+# first line
+for _name in ("rank_zero", "distributed"):
+    logging.getLogger(f"lightning_fabric.utilities.{_name}").setLevel(logging.WARNING)
+
+
+def make_fabric(device: str, precision: str) -> Fabric:
+    """Return a launched Fabric: one process on one device, or this one of those that torchrun or
+    srun started.
+
+    Parameters
+    ----------
+    device : "auto" for the GPU if there is one, "cpu", "cuda", "cuda:1", "mps"
+    precision : a key of `PRECISIONS`
+
+    Raises
+    ------
+    ValueError
+        If there is no such device, not as many as processes, or srun was told less than is needed.
+    """
+    launch = find_launch()
+    if launch.world > 1:
+        _check_processes(device, launch)
+    # its own: each process would else take memory of the first GPU too
+    found = find_device(local_device(device))
+    precision = choose_precision(precision, found)
+    if launch.world > 1:
+        options = {"strategy": "ddp", "devices": launch.local_world, "num_nodes": launch.nodes}
+        # named, since Fabric takes a job called "bash" or "interactive" for one process
+        plugins = [slurm_environment()] if launch.launcher == "slurm" else []
+        fabric = Fabric(accelerator=found.type, precision=precision, plugins=plugins, **options)
+    else:
+        # the CPU is one device
+        devices = [found.index] if found.index is not None and found.type != "cpu" else 1
+        # told that it is alone: inside a SLURM allocation Fabric would wait for others
+        fabric = Fabric(
+            accelerator=found.type,
+            devices=devices,
+            precision=precision,
+            plugins=[LightningEnvironment()],
+        )
+    fabric.launch()
+    return fabric
+
+
+def _check_processes(device: str, launch: Launch) -> None:
+    if device.startswith(("mps", "cuda:")):
+        raise ValueError(
+            f"device '{device}' with {launch.world} processes: use 'auto', 'cuda' or 'cpu'; each process takes the GPU "
+            "of its own number"
+        )
+    if (
+        device in ("auto", "cuda")
+        and torch.cuda.is_available()
+        and torch.cuda.device_count() < launch.local_world
+    ):
+        raise ValueError(
+            f"{launch.local_world} processes on this machine, but each sees {torch.cuda.device_count()} GPUs; start as "
+            "many as there are GPUs (--nproc-per-node), and under SLURM let each see all (--gres, no --gpus-per-task)"
+        )
+
+
+def choose_precision(name: str, device: torch.device) -> str:
+    """Return Fabric's name of a precision; "auto" is bfloat16 where the hardware multiplies it."""
+    if name != "auto":
+        return PRECISIONS[name]
+    if device.type == "cuda":
+        fast = torch.cuda.is_bf16_supported(including_emulation=False)
+    else:
+        fast = device.type == "cpu" and _cpu_has_bfloat16()
+    return PRECISIONS["bfloat16" if fast else "float32"]
+
+
+def _cpu_has_bfloat16() -> bool:
+    # AVX512 without these instructions emulates bfloat16 and is slower than float32
+    try:
+        flags = Path("/proc/cpuinfo").read_text()
+    except OSError:
+        return False
+    return "avx512_bf16" in flags or "amx_bf16" in flags
+
+
+def mean_over_processes(value: torch.Tensor) -> torch.Tensor:
+    """Return the mean of a tensor over all processes; on a GPU this only queues the work."""
+    if not distributed.is_initialized():
+        return value
+    value = value.clone()
+    distributed.all_reduce(value)
+    return value / distributed.get_world_size()
+
+
+def share_buffers(module: torch.nn.Module) -> None:
+    """Give all processes the first one's buffers: without SyncBatchNorm each has statistics of its
+    own images.
+    """
+    if distributed.is_initialized():
+        for buffer in module.buffers():
+            distributed.broadcast(buffer, src=0)

@@ -1,0 +1,1 @@
+"""A CT and its segmentation: read, clean, derive labels, project into a data set."""

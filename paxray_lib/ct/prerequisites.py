@@ -1,0 +1,60 @@
+"""What wholes and derived labels need of a segmentation: without it they would be guessed, and are
+absent instead.
+"""
+
+from collections.abc import Iterable
+
+_CHAMBERS = ("myocardium", "atrium_left", "ventricle_left", "atrium_right", "ventricle_right")
+_LOWER = [f"mediastinum_{part}" for part in ("lower", "anterior", "middle", "posterior")]
+_OF_BOTH_LUNGS = ["lung_overall", "diaphragm", "mediastinum_overall", "mediastinum_upper"]
+
+
+def unmet(found: Iterable[str]) -> dict[str, str]:
+    """Return the reason for each label that does not follow from structures of these names.
+
+    - Heart: `heart`, or its four chambers with the myocardium; an atrial appendage alone is no
+      heart.
+    - Bones: ribs and vertebrae. Ribs as a whole: some of each side. Lungs as a whole: a lobe of
+      each side.
+    - Half of the diaphragm: the lung above it, and the organs that fill it: liver on the right,
+      stomach or spleen on the left. Diaphragm: both.
+    - Mediastinum: both lungs and vertebrae, and, but for its upper part, an organ under the
+      diaphragm, where it ends. Anterior, middle and posterior part: heart and aorta, too.
+
+    A part may be there without its whole then, which `paxray check` reports.
+    """
+    found = set(found)
+
+    def has(*starts: str) -> bool:
+        return any(name.startswith(starts) for name in found)
+
+    lobes = [name for name in found if name.startswith("lung_")]
+    right, left = (any(lobe.endswith(side) for lobe in lobes) for side in ("right", "left"))
+    heart = "heart" in found or found >= {f"heart_{part}" for part in _CHAMBERS}
+    needs = [
+        (has("rib_"), "ribs", ["bones"]),
+        (
+            has("vertebrae_"),
+            "vertebrae",
+            ["bones", "mediastinum_overall", "mediastinum_upper", *_LOWER],
+        ),
+        (has("rib_left") and has("rib_right"), "ribs of both sides", ["ribs"]),
+        (right, "right lung", ["hemidiaphragm_right", *_OF_BOTH_LUNGS, *_LOWER]),
+        (left, "left lung", ["hemidiaphragm_left", *_OF_BOTH_LUNGS, *_LOWER]),
+        (has("liver"), "liver", ["hemidiaphragm_right", "diaphragm"]),
+        (has("stomach", "spleen"), "stomach or spleen", ["hemidiaphragm_left", "diaphragm"]),
+        (
+            has("liver", "stomach", "spleen"),
+            "liver, stomach or spleen",
+            ["mediastinum_overall", *_LOWER],
+        ),
+        (heart, "heart, or all its chambers,", ["heart", *_LOWER[1:]]),
+        (has("aorta"), "aorta", _LOWER[1:]),
+    ]
+    reasons: dict[str, str] = {}
+    for is_met, what, labels in needs:
+        if not is_met:
+            reasons = (
+                dict.fromkeys(labels, f"not derivable: {what} not in the segmentation") | reasons
+            )
+    return reasons

@@ -1,0 +1,1 @@
+"""``paxray.json`` and what is in it: samples, augmentation, packing, fetching."""

@@ -1,0 +1,80 @@
+"""Choices among samples and labels, and mean masks over a split."""
+
+import os
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+
+from paxray_lib.data.dataset import SPLITS, PaxrayDataset, read_datafile
+from paxray_lib.labels.table import LabelSet
+from paxray_lib.masks.packed import PackedMasks
+from paxray_lib.utils.progress import map_ahead, progress
+
+
+def open_splits(
+    data_root: str | os.PathLike, datafile: str | os.PathLike = "paxray.json"
+) -> dict[str, PaxrayDataset]:
+    """Return the splits that have images, by name: train, val and test first, then others.
+
+    Raises
+    ------
+    ValueError
+        If no split has images.
+    """
+    found = read_datafile(data_root, datafile)
+    filled = [name for name in dict.fromkeys((*SPLITS, *found.splits)) if found.splits.get(name)]
+    if not filled:
+        raise ValueError(f"{found.path}: no split has an image; list some in train, val or test")
+    return {name: PaxrayDataset(data_root, datafile, name) for name in filled}
+
+
+def choose_labels(wanted: Iterable[str], masks: Sequence[PackedMasks], count: int = 4) -> list[str]:
+    """Return those of the wanted labels that there are, or else the names of the largest ones, so
+    that figures made for one set of labels show something with any other.
+
+    Parameters
+    ----------
+    wanted : names, groups and patterns, as for `LabelSet.select`
+    masks : at least one, all of the same labels; where labels are largest
+    count : how many labels to return, at most, if none of the wanted ones exist
+
+    Returns
+    -------
+    list of str
+        In the order of `wanted`, or the largest first.
+    """
+    labels = masks[0].labels
+    known = [name for name in wanted if _is_known(labels, name)]
+    if known:
+        return known
+    areas = np.sum([stack.counts() for stack in masks], axis=0)  # (L,)
+    return list(dict.fromkeys(labels.names[i] for i in np.argsort(-areas, kind="stable")))[:count]
+
+
+def _is_known(labels: LabelSet, name: str) -> bool:
+    try:
+        return bool(labels.select(name))
+    except ValueError:
+        return False
+
+
+# -- mean masks
+
+
+def mean_masks(dataset: PaxrayDataset, view: str, size: int) -> np.ndarray:
+    """Return the mean of a view's masks, resized to (size, size): (L, size, size) float32 in
+    0..1.
+    """
+    entries, view_of = dataset.entries, dataset.datafile.view
+    indices = [i for i, entry in enumerate(entries) if entry.target and view_of(entry) == view]
+    total = np.zeros((len(dataset.labels), size, size), np.float32)
+    for masks in progress(map_ahead(dataset.masks, indices), f"mean {view} masks", len(indices)):
+        total += masks.resize(size, size).unpack()
+    return total / max(1, len(indices))
+
+
+def thresholded_mean(dataset: PaxrayDataset, view: str, size: int) -> PackedMasks:
+    """Return the pixels that each label covers in more than half of a view's images: the best
+    constant guess.
+    """
+    return PackedMasks.pack(mean_masks(dataset, view, size) > 0.5, dataset.labels)

@@ -1,0 +1,1 @@
+"""A split counted and scored: tables, comparison, ablation."""

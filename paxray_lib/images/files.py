@@ -1,0 +1,65 @@
+"""Which files of a folder are images."""
+
+import contextlib
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from paxray_lib.images.read import _FORMATS
+
+IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".dcm", ".dicom")
+OTHER_SUFFIXES = (
+    ".tif", ".tiff", ".bmp", ".webp", ".gif", ".jp2", ".jpx", ".j2k", ".jxl", ".heic", ".avif", ".nii", ".nii.gz",
+    ".nrrd", ".mha", ".mhd", ".ima", ".img",
+)  # fmt: skip
+"""Images of other formats as a rule: found, so that a report can say why they were not read."""
+
+
+def find_images(path: str | os.PathLike) -> list[Path]:
+    """Return the image files at `path`: the file itself, or all in a folder tree, sorted.
+
+    In a folder a file counts by its suffix, in any case of letters: png, jpg, jpeg, dcm, dicom, and
+    those of images that `read_image` refuses, `OTHER_SUFFIXES`, so that none is passed over in
+    silence. Any other file counts if its content is DICOM. Hidden names and DICOMDIR are left out.
+
+    Raises
+    ------
+    FileNotFoundError
+        If `path` is missing, or is a folder without images.
+    """
+    path = Path(path)
+    if path.is_file():
+        return [path]
+    if not path.is_dir():
+        raise FileNotFoundError(f"{path}: no such file or folder; check the path")
+    found = sorted(file for file in _walk(path) if _is_image_name(file) or _has_dicom_magic(file))
+    if not found:
+        raise FileNotFoundError(
+            f"{path}: no {_FORMATS} image in this folder or below it; check the path"
+        )
+    return found
+
+
+def _walk(folder: Path) -> Iterator[Path]:
+    seen = set()
+    for root, folders, files in os.walk(folder, followlinks=True):
+        seen.add(os.path.realpath(root))
+        # A link to a folder already visited would be walked forever.
+        folders[:] = [
+            f
+            for f in folders
+            if f[0] != "." and os.path.realpath(os.path.join(root, f)) not in seen
+        ]
+        yield from (Path(root, name) for name in files if name[0] != ".")
+
+
+def _is_image_name(path: Path) -> bool:
+    return path.name.lower().endswith(IMAGE_SUFFIXES + OTHER_SUFFIXES)
+
+
+def _has_dicom_magic(path: Path) -> bool:
+    if path.name.upper() == "DICOMDIR" or not path.is_file():
+        return False
+    with contextlib.suppress(OSError), open(path, "rb") as file:
+        return file.read(132)[128:] == b"DICM"
+    return False

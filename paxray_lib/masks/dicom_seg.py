@@ -1,0 +1,196 @@
+"""Masks as a DICOM Segmentation of the X-ray that they were found in: one segment a label, and
+segments may overlap.
+
+Anatomy is coded in SNOMED CT where `anatomy_codes.csv` has a code that names it exactly, with left,
+right, anterior and posterior as modifiers. Every other label is a code of the private scheme
+99PAXRAY: its own name."""
+
+import csv
+from collections.abc import Iterable, Iterator
+from functools import cache
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+import pydicom
+
+from paxray_lib.images.dicom import looks_like_dicom, quiet
+from paxray_lib.labels.table import LabelSet
+from paxray_lib.masks.bits import iter_planes
+from paxray_lib.masks.packed import PackedMasks
+from paxray_lib.utils.files import atomic_write
+
+SCHEME = "99PAXRAY"
+_MODIFIERS = {
+    "left": ("7771000", "Left"),
+    "right": ("24028007", "Right"),
+    "anterior": ("255549009", "Anterior"),
+    "posterior": ("255551008", "Posterior"),
+}
+_NEEDED = ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID", "SOPClassUID")
+# Attributes that the standard allows to be empty and highdicom reads; many real files lack some
+_MAY_BE_EMPTY = (
+    "PatientID", "PatientName", "PatientBirthDate", "PatientSex",
+    "AccessionNumber", "StudyID", "StudyDate", "StudyTime",
+)  # fmt: skip
+_UNUSABLE = (ValueError, TypeError, AttributeError, KeyError, IndexError)
+
+
+def code_of(name: str) -> tuple[tuple[str, str, str], list[tuple[str, str]]]:
+    """Return the code (value, scheme, meaning) of a label and its SNOMED CT modifiers (value,
+    meaning).
+
+    >>> code_of("rib_left_anterior_3")
+    (('25888004', 'SCT', 'Third rib'), [('7771000', 'Left'), ('255549009', 'Anterior')])
+    >>> code_of("lung_left_vessel")
+    (('lung_left_vessel', '99PAXRAY', 'lung left vessel'), [])
+    """
+    words = name.split("_")
+    part = "_".join(word for word in words if word not in (*_MODIFIERS, "overall"))
+    if part not in _codes():
+        return (name, SCHEME, name.replace("_", " ")[:64]), []
+    value, meaning = _codes()[part]
+    return (value, "SCT", meaning), [_MODIFIERS[word] for word in words if word in _MODIFIERS]
+
+
+@cache
+def _codes() -> dict[str, tuple[str, str]]:
+    with Path(__file__).with_name("anatomy_codes.csv").open(newline="", encoding="utf-8") as file:
+        return {line["part"]: (line["code"], line["meaning"]) for line in csv.DictReader(file)}
+
+
+def write_dicom_seg(
+    path: Path, masks: PackedMasks, size: tuple[int, int], source: Path, algorithm: str
+) -> None:
+    """Write masks as a DICOM Segmentation (BINARY) of a DICOM image, atomically.
+
+    Parameters
+    ----------
+    path : path of the new file
+    masks : PackedMasks of any size; they are resized (nearest) to `size`
+    size : (H, W) of the image
+    source : the image's file
+    algorithm : name of the model, for the algorithm identification
+
+    Raises
+    ------
+    ValueError
+        If the source is not DICOM, or lacks what a segmentation must refer to; it is named.
+    """
+    header = _read_header(source)
+    try:
+        segmentation = _describe(masks, size, header, algorithm)
+    except _UNUSABLE as error:
+        raise ValueError(
+            f"{source}: no DICOM segmentation can be made for it ({error}); use format packed"
+        ) from error
+    frames = [_segment_of(frame) for frame in segmentation.PerFrameFunctionalGroupsSequence]
+    segmentation.Rows, segmentation.Columns = size
+    segmentation.PixelData = _frames(masks, size, frames)
+    with atomic_write(path) as temporary:
+        segmentation.save_as(temporary)
+
+
+def _read_header(source: Path) -> pydicom.Dataset:
+    with open(source, "rb") as file:
+        if not looks_like_dicom(file.read(256)):
+            raise ValueError(
+                f"{source}: not DICOM, so no dicom-seg can refer to it; use format packed, npy or coco"
+            )
+        file.seek(0)
+        with quiet():
+            header = pydicom.dcmread(file, stop_before_pixels=True, force=True)
+    missing = [name for name in _NEEDED if not header.get(name)]
+    if missing:
+        raise ValueError(
+            f"{source}: lacks {', '.join(missing)}, so no dicom-seg can refer to it; use format packed"
+        )
+    for name in _MAY_BE_EMPTY:
+        if name not in header:
+            setattr(header, name, "")
+    header.Modality = header.get("Modality") or "OT"
+    # An X-ray has no place in space, so what it may say of one is incomplete, and highdicom would
+    # fail on it now or when it reads the file back. The segmentation has the pixels of the image
+    # that it refers to.
+    for name in ("FrameOfReferenceUID", "PixelSpacing", "SliceThickness"):
+        if name in header:
+            delattr(header, name)
+    return header
+
+
+def _describe(masks: PackedMasks, size: tuple[int, int], header: pydicom.Dataset, algorithm: str):
+    """Return the segmentation, complete but for the size of its frames.
+
+    highdicom wants the whole (1, H, W, L) array, 1.5 GB for a large X-ray. What it makes of it,
+    apart from the pixels, does not depend on the size: it gets the masks as small as they are."""
+    import highdicom
+
+    if size[0] * size[1] < masks.data.shape[0] * masks.data.shape[1]:
+        masks = masks.resize(*size)
+    header.Rows, header.Columns = masks.shape[1:]
+    # masks without a single pixel, and values of the source that are odd but were there before
+    with quiet():
+        return highdicom.seg.Segmentation(
+            source_images=[header],
+            # (1, h, w, L)
+            pixel_array=np.ascontiguousarray(masks.unpack().transpose(1, 2, 0))[None],
+            segmentation_type=highdicom.seg.SegmentationTypeValues.BINARY,
+            segment_descriptions=_segments(masks.labels, algorithm),
+            series_instance_uid=highdicom.UID(),
+            series_number=1,
+            sop_instance_uid=highdicom.UID(),
+            instance_number=1,
+            manufacturer="PAXRay",
+            manufacturer_model_name=algorithm[:64],
+            software_versions=version("paxray-lib"),
+            device_serial_number="0",
+            content_label="ANATOMY",
+            specific_character_set="ISO_IR 192",  # label names may hold any character
+        )
+
+
+def _segments(labels: LabelSet, algorithm: str) -> list:
+    from highdicom import AlgorithmIdentificationSequence
+    from highdicom.seg import SegmentDescription
+    from highdicom.sr.coding import CodedConcept
+
+    family = CodedConcept("123110", "DCM", "Artificial Intelligence")
+    identification = AlgorithmIdentificationSequence(algorithm[:64], family, version("paxray-lib"))
+    category = CodedConcept("123037004", "SCT", "Anatomical Structure")
+    segments = []
+    for number, name in enumerate(labels.names, 1):
+        code, modifiers = code_of(name)
+        segment = SegmentDescription(
+            number, name[:64], category, CodedConcept(*code), "AUTOMATIC", identification
+        )
+        if modifiers:
+            found = [CodedConcept(value, "SCT", meaning) for value, meaning in modifiers]
+            segment.SegmentedPropertyTypeCodeSequence[
+                0
+            ].SegmentedPropertyTypeModifierCodeSequence = found
+        segments.append(segment)
+    return segments
+
+
+def _segment_of(frame: pydicom.Dataset) -> int:
+    return int(frame.SegmentIdentificationSequence[0].ReferencedSegmentNumber) - 1
+
+
+def _frames(masks: PackedMasks, size: tuple[int, int], frames: Iterable[int]) -> bytes:
+    """Return the pixels of the segments in `frames` (ascending), one bit each, as DICOM packs them:
+    without gaps.
+    """
+    wanted = set(frames)
+    planes = enumerate(iter_planes(masks.data, len(masks.labels), size))
+    packed = b"".join(_pack(plane for i, plane in planes if i in wanted))
+    return packed + b"\0" * (len(packed) % 2)
+
+
+def _pack(planes: Iterable[np.ndarray]) -> Iterator[bytes]:
+    rest = np.empty(0, bool)
+    for plane in planes:
+        bits = np.concatenate([rest, plane.ravel()])
+        whole = len(bits) // 8 * 8
+        yield np.packbits(bits[:whole], bitorder="little").tobytes()
+        rest = bits[whole:]
+    yield np.packbits(rest, bitorder="little").tobytes()

@@ -1,0 +1,81 @@
+"""Moments of every label of a packed stack: area, centroid, spread."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from paxray_lib.masks.packed import PackedMasks
+
+
+@dataclass(frozen=True)
+class Moments:
+    """What the masks of one image add up to.
+
+    Attributes
+    ----------
+    areas : (L,) int64, in pixels
+    rows, columns : (L,) float64
+        Centroids as parts of height and width, 0 (top, left) to 1; NaN where a label is absent.
+    brightness : (L,) float64
+        Mean pixel value, 0..1, NaN where absent.
+    shared : (L, L) int64
+        Pixels that two labels have in common; the areas are its diagonal.
+    """
+
+    areas: np.ndarray
+    rows: np.ndarray
+    columns: np.ndarray
+    brightness: np.ndarray
+    shared: np.ndarray
+
+
+def moments(masks: PackedMasks, pixels: np.ndarray | None = None) -> Moments:
+    """Return areas, centroids, brightness and overlaps of all labels.
+
+    Parameters
+    ----------
+    masks : PackedMasks of (L, H, W)
+    pixels : (H, W) float array, optional; without it the brightness is NaN
+    """
+    _, height, width = masks.shape
+    bits, runs = _combinations(masks, pixels)  # (U, L), (U, 4)
+    area, row, column, light = runs.T @ bits  # (4, L)
+    with np.errstate(invalid="ignore"):
+        rows, columns = (row / area + 0.5) / height, (column / area + 0.5) / width
+        brightness = light / area
+    shared = bits.T @ (bits * runs[:, :1])
+    return Moments(
+        *(
+            a.astype(t)
+            for a, t in zip((area, rows, columns, brightness, shared), "qdddq", strict=True)
+        )
+    )
+
+
+def _combinations(masks: PackedMasks, pixels: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
+    """Return the combinations of labels that occur, (U, L) of 0.0 and 1.0, and for each (U, 4) the
+    number of its pixels and the sums of their rows, columns and values."""
+    _, height, width = masks.shape
+    words = np.zeros((height * width, -(-masks.data.shape[2] // 8)), np.uint64)
+    words.view(np.uint8)[:, : masks.data.shape[2]] = masks.data.reshape(height * width, -1)
+    new = np.ones(height * width, bool)
+    new[1:] = (words[1:] != words[:-1]).any(axis=1)
+    new[::width] = True  # a run lies in one row
+    starts = np.flatnonzero(new)  # (R,)
+    length = np.diff(starts, append=height * width)
+    row, first = np.divmod(starts, width)
+    light = (
+        np.full(len(starts), np.nan)
+        if pixels is None
+        else np.add.reduceat(pixels.ravel(), starts, dtype=float)
+    )
+    # (R, 4)
+    sums = np.stack([length, length * row, length * first + length * (length - 1) / 2, light], 1)
+    patterns = words[starts]
+    order = np.lexsort(patterns.T)
+    patterns = patterns[order]
+    groups = np.flatnonzero(np.r_[True, (patterns[1:] != patterns[:-1]).any(axis=1)])
+    bits = np.unpackbits(
+        patterns[groups].view(np.uint8), axis=1, bitorder="little", count=len(masks.labels)
+    )
+    return bits.astype(float), np.add.reduceat(sums[order], groups)

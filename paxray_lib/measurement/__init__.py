@@ -1,0 +1,1 @@
+"""Masks to numbers: ratios, widths, areas, distances."""

@@ -1,0 +1,1 @@
+"""Networks: build, the published one, weights, checkpoints, inference."""

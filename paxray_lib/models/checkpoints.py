@@ -1,0 +1,193 @@
+"""Networks by name: build, save, load, prepare for inference. Label names and preprocessing travel
+with the weights.
+
+Two families: `paxray_unet`, the published network (see `published.py`), and every decoder of
+segmentation_models_pytorch with every encoder it knows. Both become an `AnatomySegmenter`.
+"""
+
+import os
+from collections import Counter, OrderedDict
+from collections.abc import Iterable, Mapping
+
+import torch
+
+from paxray_lib.compute.devices import find_device
+from paxray_lib.images.preprocessing import Preprocessing
+from paxray_lib.labels.table import LABELS, LabelSet
+from paxray_lib.models.build import make_network
+from paxray_lib.models.published import LAST_LAYER, PUBLISHED
+from paxray_lib.models.segmenter import AnatomySegmenter
+from paxray_lib.models.weights import fill, read_weights, state_of
+from paxray_lib.utils.files import atomic_write
+
+FORMAT, VERSION = "paxray-checkpoint", 1
+_PLAIN = (type(None), bool, int, float, str, bytes, torch.Size, torch.Tensor)
+
+
+def save_model(path: str | os.PathLike, model: AnatomySegmenter, **extra) -> None:
+    """Write a checkpoint: weights, config, label names, preprocessing, and `extra`; whole or not at
+    all.
+
+    Parameters
+    ----------
+    path : path of the file
+    model : AnatomySegmenter, as built or loaded
+    extra : plain values, tensors, and lists, tuples and dicts of them: optimizer state, epoch, ...
+
+    Raises
+    ------
+    ValueError
+        If `extra` holds anything else, which could not be read back, or the model comes from
+        `optimize_for_inference`.
+    OSError
+        If the file cannot be written.
+    """
+    if model.optimized:
+        raise ValueError(
+            f"{path}: a model optimized for inference cannot be saved; save the one that it was made from"
+        )
+    _check_plain(extra, "extra")
+    content = {
+        "format": FORMAT,
+        "version": VERSION,
+        "config": model.config,
+        "labels": list(model.labels.names),
+        "preprocessing": model.preprocessing.to_dict(),
+        "model": model.network.state_dict(),
+        "extra": extra,
+    }
+    with atomic_write(path) as temporary:
+        try:
+            torch.save(content, temporary)
+        except RuntimeError as error:  # torch's writer says nothing else of a full disk
+            raise OSError(f"{path}: cannot be written ({error}); is the disk full?") from error
+
+
+def _check_plain(value: object, where: str) -> None:
+    if isinstance(value, (dict, list, tuple)) and type(value) in (
+        dict,
+        list,
+        tuple,
+        OrderedDict,
+        Counter,
+    ):
+        for key, item in value.items() if isinstance(value, dict) else enumerate(value):
+            _check_plain(item, f"{where}[{key!r}]")
+    elif type(value) not in _PLAIN:
+        raise ValueError(
+            f"checkpoint: {where} is a {type(value).__name__}; convert it to plain values or a tensor"
+        )
+
+
+def load_model(
+    path: str | os.PathLike,
+    device: str | torch.device = "cpu",
+    labels: LabelSet | Iterable[str] | None = None,
+    preprocessing: Preprocessing | None = None,
+) -> AnatomySegmenter:
+    """Load a network in eval mode from any of the files below; the weights of the file, or an
+    error.
+
+    - Our checkpoints: nothing else is needed.
+    - A published checkpoint (`.pth` with "opt", "model", "optimizer", "epoch"), with or without
+      `module.` in its keys.
+    - A plain state dict of the published network, or a file with one as "model", such as CXAS's.
+
+    Parameters
+    ----------
+    path : path of the file
+    device : "cpu", "cuda", "cuda:1", or "auto" for the GPU if there is one
+    labels : LabelSet or names, optional
+        Names for a file that carries none. Default: the published table for 166 labels, else
+        "label_0", "label_1", ...
+    preprocessing : Preprocessing, optional
+        For a file that says nothing of it. Default: "published" for files of the published code and
+        for 166 labels.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    ValueError
+        If the file is damaged, holds other objects, does not fit the network, the labels or the
+        preprocessing, or `device` is not there.
+    """
+    device = find_device(device)
+    labels = labels if labels is None or isinstance(labels, LabelSet) else LabelSet(labels)
+    content = read_weights(path)
+    ours = isinstance(content, Mapping) and content.get("format") == FORMAT
+    describe = _describe_ours if ours else _describe_published
+    config, labels, preprocessing = describe(content, path, labels, preprocessing)
+    # on "meta" nothing is allocated or initialized; smp's encoders may have buffers outside of the
+    # state dict
+    with torch.device("meta" if config["architecture"] == PUBLISHED else "cpu"):
+        try:
+            network = make_network(config, len(labels))
+        except ValueError as error:
+            raise ValueError(f"{path}: {error}") from error
+    model = AnatomySegmenter(network, config, labels, preprocessing)
+    fill(network, state_of(content, path), path, f"{model.name} with {len(labels)} labels")
+    return model.to(device).eval()
+
+
+def read_extra(path: str | os.PathLike) -> dict:
+    """Return the `extra` of a checkpoint that `save_model` wrote, in memory of its own."""
+    content = read_weights(path, mapped=False)
+    if not isinstance(content, Mapping) or content.get("format") != FORMAT:
+        raise ValueError(
+            f"{path}: not a checkpoint of a training run here, so it cannot be resumed"
+        )
+    return content["extra"]
+
+
+def _describe_ours(
+    content: Mapping, path, labels, preprocessing
+) -> tuple[dict, LabelSet, Preprocessing]:
+    if content.get("version") != VERSION:
+        raise ValueError(
+            f"{path}: checkpoint version {content.get('version')}, not {VERSION}; update paxray_lib"
+        )
+    try:
+        config = dict(content["config"])
+        found = LabelSet(content["labels"]), Preprocessing.from_dict(content["preprocessing"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"{path}: damaged checkpoint ({error}); copy it again") from error
+    kinds = {"architecture": str, "encoder": str, "head_stride": int}
+    if not all(
+        isinstance(({"head_stride": 1} | config).get(key), kind) for key, kind in kinds.items()
+    ):
+        raise ValueError(f"{path}: damaged checkpoint (config {config}); copy it again")
+    for given, own, what in zip(
+        (labels, preprocessing), found, ("labels", "preprocessing"), strict=True
+    ):
+        if given is not None and given != own:
+            raise ValueError(
+                f"{path}: carries its own {what}, {own}, other than the given {given}; leave {what} out"
+            )
+    return config, *found
+
+
+def _describe_published(
+    content: object, path, labels, preprocessing
+) -> tuple[dict, LabelSet, Preprocessing]:
+    state = state_of(content, path)
+    if LAST_LAYER not in state or not state[LAST_LAYER].ndim:
+        raise ValueError(
+            f"{path}: neither a checkpoint of this library nor weights of the published network (no convolution "
+            f"{LAST_LAYER}; first key: {next(iter(state))}); weights of other networks need a checkpoint written by "
+            "save_model"
+        )
+    count = len(state[LAST_LAYER])
+    if labels is None:
+        labels = LABELS if count == len(LABELS) else LabelSet(f"label_{i}" for i in range(count))
+    if len(labels) != count:
+        raise ValueError(
+            f"{path}: a network for {count} labels, but {len(labels)} names given; another file or list?"
+        )
+    if preprocessing is None and count != len(LABELS) and "opt" not in content:
+        raise ValueError(
+            f"{path}: {count} labels, and nothing says how its input was prepared; give load_model preprocessing="
+            "Preprocessing('published') for networks of the published PAXRay code, 'standard' for CXAS, then save_model"
+        )
+    config = {"architecture": PUBLISHED, "encoder": "resnet50"}
+    return config, labels, preprocessing or Preprocessing("published")

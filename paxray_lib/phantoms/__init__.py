@@ -1,0 +1,1 @@
+"""Random thoraxes: body, voxels, organs, skeleton, appearance, and the sample data set."""

@@ -1,0 +1,273 @@
+"""Proportions of a random thorax: how its numbers are drawn, and the curves that follow from them.
+
+Coordinates as in canvas.py, in mm: z from the top of T1 downwards, y backwards from the middle of
+the chest, x to the patient's left. Tables describe an adult of average size; each phantom scales
+and bends them."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.interpolate import PchipInterpolator
+
+_CERVICAL = ("c2", "c3", "c4", "c5", "c6", "c7")
+_PITCH = (*np.linspace(16.5, 25.5, 12), 26.5)  # mm, height of T1 to T13 with the disc below
+# inner surface of the rib cage: depth below T1, half-width, front, back
+_CAGE = np.array(
+    [
+        (-4, 8, -6, 6), (4, 44, -24, 20), (12, 62, -40, 36), (26, 79, -56, 50), (45, 91, -70, 66), (75, 103, -85, 82),
+        (117, 111, -95, 91), (160, 117, -99, 93), (203, 124, -100, 89), (235, 126, -99, 80), (270, 124, -97, 70),
+        (310, 118, -94, 58), (360, 114, -88, 44), (430, 116, -80, 46), (560, 120, -76, 50),
+    ],
+    float,
+)  # fmt: skip
+# centre of the vertebral bodies: depth below T1, y
+_SPINE = np.array(
+    [
+        (-110, -12), (-70, -10), (-30, -5), (12, 6), (55, 32), (100, 50), (147, 56), (190, 53), (240, 37), (300, 16),
+        (350, 6), (420, 12), (520, 60),
+    ],
+    float,
+)  # fmt: skip
+# how far the front end of a rib is below its head; its distance from the midline (none: a floating
+# rib)
+_RIB_DROP = (38, 54, 75, 96, 110, 119, 124, 122, 114, 104, 84, 48)
+_RIB_END = (36, 46, 58, 68, 78, 86, 95, 104, 112, 118, None, None)
+
+
+@dataclass(frozen=True)
+class Body:
+    """The numbers of one phantom; lengths in mm. Drawn by `draw_body`, the same for every image
+    size.
+    """
+
+    wide: float  # scales of the chest
+    deep: float
+    tall: float
+    barrel: float  # -1 slim waist .. 1 barrel
+    kyphosis: float
+    scoliosis: tuple[float, float]  # amplitude, phase
+    tilt: float  # lean to the side, radians
+    turn: float  # rotation about the long axis, radians
+    fat: float
+    muscle: float
+    breast: float  # radius, 0 for a flat chest
+    breath: float  # -2.7 lying, breathed out .. 1.5 deep inspiration
+    dome_left: float  # left dome below the right one
+    flat_left: float  # height of the left dome, 1 as high as the right one
+    hang: float  # how far the diaphragm's back hangs down
+    heart_size: float
+    heart_angle: float
+    heart_shift: float
+    aorta: float  # radius
+    unfold: float  # how far the arch and descending aorta bulge to the left
+    marrow: float  # HU
+    cortex: float
+    lung: float  # HU
+    contrast: float  # HU added to blood
+    arms: str  # "up", "down", "none"
+    shoulder: float
+    gas: float
+    lumbar: int  # number of lumbar vertebrae
+    thoracic: int
+    top: float  # z of the upper edge of the field
+    field: float  # edge of the square field
+    rib_slope: float
+    rib_bend: float  # above 1 the back of a rib is flatter than its front
+    rib_height: float
+    apex: float  # top of the lungs below the top of the cage
+    hila: float  # width of the mediastinum, 1 on average
+    back: float  # soft tissue behind the spine
+    seed: int  # for branching vessels and small irregularities
+
+
+def draw_body(rng: np.random.Generator, varied: bool = False) -> Body:
+    """Draw the numbers of one phantom, of patients who stand and have breathed in, or as varied as
+    on the wards.
+    """
+    female = rng.random() < 0.5
+    tall = rng.normal(0.97 if female else 1.04, 0.05)
+    tall = float(np.clip(tall, 0.84, 1.18))
+    # upright and breathed in, or in bed (as most CTs are) with high domes
+    breath = rng.uniform(-2.7, 0.6) if varied and rng.random() < 0.4 else rng.normal(0.45, 0.5)
+    breath = float(np.clip(breath, -2.7 if varied else -1, 1.5))
+    kind = rng.random()
+    top = -rng.uniform(22, 40) if rng.random() < 0.9 else -rng.uniform(40, 115)
+    # the field ends below the domes (as X-rays do), in the abdomen, or at the pelvis (as some CTs
+    # do)
+    low, high = (288, 314) if kind < 0.65 else (314, 350) if kind < 0.88 else (440, 500)
+    field = tall * rng.uniform(low, high) - top - 25
+    return Body(
+        wide=float(np.clip(rng.normal(0.96 if female else 1.04, 0.06), 0.8, 1.22)),
+        deep=float(np.clip(rng.normal(0.95 if female else 1.02, 0.09), 0.72, 1.25)),
+        tall=tall,
+        barrel=rng.uniform(-1, 1),
+        kyphosis=rng.uniform(0.5, 1.15),
+        scoliosis=(rng.normal(0, 4), rng.uniform(0, 2 * np.pi)),
+        tilt=rng.normal(0, 0.02),
+        turn=rng.normal(0, 0.065 if varied else 0.045),
+        fat=rng.gamma(3, 4.0) + 4,
+        muscle=rng.uniform(8, 16),
+        breast=rng.uniform(38, 66)
+        if female
+        else (rng.uniform(22, 36) if rng.random() < 0.2 else 0.0),
+        breath=breath,
+        dome_left=rng.uniform(-10, 40) if varied and rng.random() < 0.15 else rng.uniform(2, 26),
+        flat_left=rng.uniform(0.55, 1.05),
+        hang=rng.uniform(4, 30),
+        heart_size=float(np.clip(rng.normal(0.94, 0.11), 0.76, 1.35)),
+        heart_angle=rng.normal(0, 0.16),
+        heart_shift=rng.normal(0, 6),
+        aorta=rng.uniform(11, 17),
+        unfold=rng.uniform(-3, 12),
+        marrow=rng.uniform(60, 220),
+        cortex=rng.uniform(350, 950),
+        lung=rng.uniform(-890, -770),
+        contrast=rng.uniform(60, 260) if rng.random() < 0.25 else 0.0,
+        arms=str(rng.choice(["up", "down", "none"], p=[0.35, 0.5, 0.15])),
+        shoulder=rng.uniform(-18, 18),
+        gas=rng.uniform(0, 1),
+        lumbar=6 if kind > 0.985 else 5,
+        thoracic=13 if rng.random() < 0.03 else 12,
+        top=top,
+        field=field,
+        rib_slope=rng.uniform(0.75, 1.12),
+        rib_bend=rng.uniform(1.1, 2.1),
+        rib_height=rng.uniform(0.85, 1.15),
+        apex=rng.uniform(0, 14),
+        hila=rng.uniform(0.9, 1.35),
+        back=rng.uniform(2, 14),
+        seed=int(rng.integers(1 << 32)),
+    )
+
+
+def dome_top(body: Body) -> float:
+    """Return z of the top of the right half of the diaphragm."""
+    return (197 + 22 * body.breath) * body.tall
+
+
+class Frame:
+    """The curves of one body: rib cage, spine, diaphragm, ribs.
+
+    Attributes
+    ----------
+    vertebrae : list of (name, z, height)
+        Centre and height (with disc) along the spine, from above.
+    """
+
+    EXPONENT = 2.6  # of the superellipse that a cross-section of the cage is
+
+    def __init__(self, body: Body):
+        self.body = body
+        z = _CAGE[:, 0] * body.tall
+        waist = 1 + 0.07 * body.barrel * np.interp(z, [0, 110, 260, 330], [0, 0.2, 1, 0.6])
+        self._wide = PchipInterpolator(z, _CAGE[:, 1] * body.wide * waist)
+        self._front = PchipInterpolator(z, _CAGE[:, 2] * body.deep - 4 * body.breath)
+        kyphosis = 0.35 + 0.65 * body.kyphosis
+        middle = 63 * body.deep  # the spine stays in front of the back of the cage
+        self._spine = PchipInterpolator(
+            _SPINE[:, 0] * body.tall, middle + (_SPINE[:, 1] - 63) * kyphosis
+        )
+        self._back = PchipInterpolator(
+            z, self._spine(z) + (_CAGE[:, 3] - np.interp(_CAGE[:, 0], *_SPINE.T))
+        )
+        self.vertebrae = self._stack()
+
+    def cage(self, z: np.ndarray, margin: float = 0.0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Return half-width, middle (y) and half-depth of the cage at the heights z, widened by
+        `margin`.
+        """
+        z = np.clip(z, self._wide.x[0], self._wide.x[-1])
+        front, back = self._front(z), np.maximum(self._back(z), self._front(z) + 20)
+        return (
+            np.maximum(self._wide(z) + margin, 1),
+            (front + back) / 2,
+            np.maximum((back - front) / 2 + margin, 1),
+        )
+
+    def spine(self, z: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return y and x of the centres of the vertebral bodies at the heights z."""
+        amplitude, phase = self.body.scoliosis
+        return self._spine(np.clip(z, self._spine.x[0], self._spine.x[-1])), (
+            self.axis(z) + amplitude * np.sin(np.asarray(z) / (75 * self.body.tall) + phase)
+        )
+
+    def axis(self, z: np.ndarray) -> np.ndarray:
+        """Return x of the midline of the body at the heights z."""
+        return self.body.tilt * (np.asarray(z, float) - 150)
+
+    def _stack(self) -> list[tuple[str, float, float]]:
+        body, found, z = self.body, [], 0.0
+        for name in reversed(_CERVICAL):
+            height = 16.5 * body.tall
+            found.insert(0, (name, z - height / 2, height))
+            z -= height
+        pitches = [(f"t{i + 1}", _PITCH[i]) for i in range(body.thoracic)]
+        pitches += [(f"l{i + 1}", 29.0 + 1.2 * min(i, 4)) for i in range(body.lumbar)]
+        z = 0.0
+        for name, pitch in pitches:
+            height = pitch * body.tall
+            found.append((name, z + height / 2, height))
+            z += height
+        return [*found, ("sacrum", z + 45 * body.tall, 95 * body.tall)]
+
+    def dome(self, y: np.ndarray, x: np.ndarray) -> np.ndarray:
+        """Return z of the diaphragm above the points (y, x), broadcast: two caps and the tendon
+        between them.
+        """
+        body, top = self.body, dome_top(self.body)
+        wide, middle, deep = (float(v) for v in self.cage(np.array(top + 25)))
+        height, axis = (98 - 14 * body.breath) * body.tall, float(self.axis(top))
+        caps = []
+        for side, peak, rise in (
+            (-1, top, height),
+            (1, top + body.dome_left, height * body.flat_left),
+        ):
+            across = (x - axis - side * 0.46 * wide) / (0.64 * wide)
+            r2 = across**2 + ((y - middle + 0.25 * deep) / (1.3 * deep)) ** 2
+            caps.append(
+                peak
+                + rise * (1 - np.sqrt(np.clip(1 - r2, 0, None)))
+                + 90 * np.clip(r2 - 1, 0, None)
+            )
+        # the heart lies on the central tendon, between the caps and before the middle
+        seat = ((x - axis - 12) / 75) ** 2 + ((y - middle + 0.35 * deep) / deep) ** 2
+        caps.append(top + 22 + 0.25 * body.dome_left + 30 * seat)
+        soft = 8.0  # mm: they join without a cusp
+        joined = -soft * np.logaddexp.reduce([-cap / soft for cap in caps])
+        return joined + body.hang * body.tall * (y - middle) / deep
+
+    def rib(self, number: int, side: int) -> tuple[np.ndarray, float]:
+        """Return control points (z, y, x) of a rib from head to front end, and the posterior share
+        of its length.
+
+        `number` is 1..12, `side` -1 (right) or 1 (left). A rib is posterior up to its outermost
+        point; ribs 11 and 12, which end before it, up to the middle of their length."""
+        zc, height = next(v[1:] for v in self.vertebrae if v[0] == f"t{number}")
+        head = zc - 0.42 * height
+        angle, drop = self._rib_angles(number, head)
+        u = (angle - angle[0]) / (angle[-1] - angle[0])
+        z = head - 3 + drop * (0.12 * u + 0.88 * u**self.body.rib_bend)
+        wide, middle, deep = self.cage(z, margin=4.0)
+        power = 2 / self.EXPONENT
+        y = middle - deep * np.sign(angle) * np.abs(np.sin(angle)) ** power
+        x = self.axis(z) + side * wide * np.cos(angle) ** power
+        ys, xs = self.spine(np.array(head))
+        joint = [(head, ys + 7, xs + side * 15), (head - 2.5, ys + 20, xs + side * 27)]
+        points = np.concatenate([joint, np.stack([z, y, x], 1)])
+        length = np.concatenate([[0], np.cumsum(np.linalg.norm(np.diff(points, axis=0), axis=1))])
+        return points, float(np.interp(0.0, angle, length[2:]) / length[-1]) if number < 11 else 0.5
+
+    def _rib_angles(self, number: int, head: float) -> tuple[np.ndarray, float]:
+        """Return angles around the cage (-pi/2 at the back, pi/2 in front) and the fall from head
+        to end in mm.
+        """
+        body, power = self.body, self.EXPONENT / 2
+        drop = _RIB_DROP[number - 1] * body.tall * body.rib_slope * (1 - 0.06 * body.breath)
+        widest = float(self.cage(np.array(head + 0.55 * drop))[0])
+        start = -np.arccos(np.clip(40 / widest, 0, 0.95) ** power)
+        front = _RIB_END[number - 1]
+        if front is None:
+            return np.linspace(start, 0.12 if number == 11 else -0.62, 14), drop
+        return np.linspace(
+            start, np.arccos(min(front * body.wide / widest, 0.97) ** power), 14
+        ), drop

@@ -1,0 +1,71 @@
+"""A phantom as a CT with a segmentation, so that it can pass through the same code as a real
+one.
+"""
+
+import os
+from pathlib import Path
+
+import nibabel
+import numpy as np
+
+from paxray_lib.ct.scan import Scan
+from paxray_lib.ct.structures import CODES, STRUCTURES
+from paxray_lib.phantoms.phantom import Phantom, make_phantom
+from paxray_lib.utils.files import atomic_write
+
+# all that is under the phantom's domes
+_STAND_INS = {"hemidiaphragm_right": "liver", "hemidiaphragm_left": "stomach"}
+
+
+def phantom_scan(phantom: Phantom) -> Scan:
+    """Return the volume of a phantom, arms raised, with the structures that TotalSegmentator would
+    find in such a CT.
+
+    What is under the diaphragm is liver on the right and stomach on the left. Structures that
+    overlap: the later volume of the phantom wins, where the value of a CT's segmentation can be one
+    alone."""
+    hu = phantom.hu["lateral"]
+    structures = np.zeros(hu.shape, np.uint8)
+    for volume, names in phantom.volumes:
+        table = np.zeros(256, np.uint8)
+        for value, name in names.items():
+            table[value] = CODES.get(_structure(name if isinstance(name, str) else name[0]), 0)
+        codes = table[volume]
+        np.copyto(structures, codes, where=codes > 0)
+    return Scan(hu, structures, phantom.spacing, {})
+
+
+def _structure(label: str) -> str:
+    if label.startswith("aorta_"):
+        return "aorta"
+    if label.startswith("rib_"):
+        return label.replace("_anterior", "").replace("_posterior", "")
+    named = (
+        structure.name for structure in STRUCTURES if structure.label == label and label != "bones"
+    )
+    return _STAND_INS.get(label) or next(named, "")
+
+
+def write_phantom_ct(
+    out: str | os.PathLike, seed: int = 0, case: int = 0, size: int = 256
+) -> tuple[Path, Path]:
+    """Write a phantom as `phantom_ct.nii` and `phantom_seg.nii`, with the names of its values
+    beside it.
+
+    Returns
+    -------
+    ct, segmentation : Path
+    """
+    out = Path(out)
+    scan = phantom_scan(make_phantom(seed, case, size))
+    z, y, x = scan.spacing
+    # to the left, back and feet
+    affine = np.array([[-x, 0, 0, 0], [0, -y, 0, 0], [0, 0, -z, 0], [0, 0, 0, 1.0]])
+    for name, volume in (("ct", scan.hu), ("seg", scan.structures)):
+        with atomic_write(out / f"phantom_{name}.nii") as temporary:
+            nibabel.save(nibabel.Nifti1Image(volume.transpose(2, 1, 0), affine), temporary)
+    with atomic_write(out / "phantom_seg_labels.tsv") as temporary:
+        temporary.write_text(
+            "".join(f"{code}\t{name}\n" for name, code in CODES.items()), encoding="utf-8"
+        )
+    return out / "phantom_ct.nii", out / "phantom_seg.nii"

@@ -1,0 +1,106 @@
+"""One random thorax: its volume, its pictures and masks."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from paxray_lib.masks.packed import PackedMasks
+from paxray_lib.phantoms import organs, skeleton
+from paxray_lib.phantoms.appearance import draw_look, lit, picture, window
+from paxray_lib.phantoms.body import Body, Frame, draw_body
+from paxray_lib.phantoms.voxels import Canvas
+from paxray_lib.projection.radiograph import line_integrals
+from paxray_lib.projection.rays import VIEWS, LabelVolume, cast_shadows, project_masks
+
+_FINEST, _COARSEST = 0.8, 2.0  # mm, voxels; finer images are interpolated
+_EXTRA = {
+    "name": "PAXRay workbench sample: generated thorax phantoms",
+    "license": "CC0-1.0, generated phantoms",
+    "synthetic": True,
+}
+
+
+@dataclass(frozen=True)
+class Phantom:
+    """The volumes of one phantom, in the orientation of projection.py.
+
+    Attributes
+    ----------
+    hu : dict of view to (Z, Y, X) int16 array of Hounsfield units
+        The two differ in the arms only: a patient raises them for the lateral view.
+    volumes : list of (volume, names)
+        Label volumes for `projection.project_masks`.
+    spacing : (z, y, x) voxel size in mm
+    body : Body
+        The numbers it was built from.
+    """
+
+    hu: dict[str, np.ndarray]
+    volumes: list[LabelVolume]
+    spacing: tuple[float, float, float]
+    body: Body
+
+
+def make_phantom(seed: int, case: int, size: int = 256, varied: bool = False) -> Phantom:
+    """Build the volumes of a phantom, with voxels fit for images of `size` pixels; `varied` as in
+    `generate_sample`.
+    """
+    rng = np.random.default_rng([seed, case, 0])
+    body = draw_body(rng, varied)
+    frame = Frame(body)
+    voxel = float(np.clip(body.field / size, _FINEST, _COARSEST))
+    half = body.field / 2
+    front = -(100 * body.deep + body.muscle + 1.3 * body.fat + 0.4 * body.breast + 25)
+    back = 95 * body.deep + body.muscle + body.fat + 45
+    canvas = Canvas((body.top, front, -half), (body.top + body.field, back, half), voxel)
+    organs.paint_body(canvas, frame)
+    organs.paint_chest(canvas, frame)
+    organs.paint_abdomen(canvas, frame, rng)
+    organs.paint_vessels(canvas, frame, rng)
+    organs.paint_tubes(canvas, frame, rng)
+    skeleton.paint_girdle(canvas, frame, rng)
+    skeleton.paint_ribs(canvas, frame)
+    skeleton.paint_spine(canvas, frame)
+    plain = canvas.hu.copy()
+    skeleton.paint_arms(canvas, frame, body.arms)
+    frontal, canvas.hu = canvas.hu, plain
+    skeleton.paint_arms(canvas, frame, "none" if body.arms == "none" else "forward")
+    volumes = [(canvas.regions, organs.REGION_LABELS), (canvas.organs, organs.ORGAN_LABELS)]
+    for volume in (frontal, canvas.regions, canvas.organs):
+        _turn(volume, body.turn, front / voxel)
+    return Phantom({"frontal": frontal, "lateral": canvas.hu}, volumes, (voxel,) * 3, body)
+
+
+def _turn(volume: np.ndarray, angle: float, first: float) -> None:
+    # a small rotation about the long axis is a shear along the rays of the frontal view, where its
+    # steps are not seen
+    for j in range(volume.shape[1]):
+        volume[:, j] = np.roll(volume[:, j], round(np.tan(angle) * (first + j)), axis=1)
+
+
+def render(
+    seed: int, case: int, size: int = 256, varied: bool = False
+) -> dict[str, tuple[np.ndarray, PackedMasks]]:
+    """Return {view: (image (size, size) uint8, PackedMasks)} of a phantom."""
+    phantom = make_phantom(seed, case, size, varied)
+    shadows = cast_shadows(phantom.volumes)
+    views = {}
+    for number, view in enumerate(VIEWS):
+        rng = np.random.default_rng([seed, case, 1 + number])
+        look = draw_look(rng, varied)
+        whole, top, left = window(look, size)
+        pixel_mm, hu = phantom.body.field / whole, phantom.hu[view]
+        depth = line_integrals(hu, phantom.spacing, view, whole, pixel_mm, look.exposure.bone)
+        masks = project_masks(shadows, hu.shape, phantom.spacing, view, whole, pixel_mm)
+        masks = _only(masks.crop(top, left, size, size), lit(look, size))
+        depth = depth[top : top + size, left : left + size]
+        airy = masks.union("lung_overall") & ~masks.union("diaphragm")
+        views[view] = picture(depth, airy, look, pixel_mm, rng), masks
+    return views
+
+
+def _only(masks: PackedMasks, opening: tuple[slice, slice]) -> PackedMasks:
+    # what the collimator hides has no label, as nothing outside a CT has one
+    data = np.zeros_like(masks.data)
+    data[opening] = masks.data[opening]
+    return PackedMasks(data, masks.labels)

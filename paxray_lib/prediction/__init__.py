@@ -1,0 +1,1 @@
+"""Folders of X-rays to masks."""

@@ -1,0 +1,1 @@
+"""Rays through a volume, and how a radiograph is formed of them."""

@@ -1,0 +1,1 @@
+"""Whether data can be trusted: survey, anatomy rules, label audit, check, statistics."""

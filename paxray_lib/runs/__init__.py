@@ -1,0 +1,1 @@
+"""Notebooks headless: profiles, plan, run, report; several runs compared."""

@@ -1,0 +1,192 @@
+"""A run's folder: settings, environment, and a status that stays true, whatever ends the run.
+
+The process that works in a folder holds a lock on `.lock`, which the system releases when that
+process ends in any way. So a step that status.json calls running, in a folder that nobody has
+locked, was interrupted."""
+
+import contextlib
+import errno
+import hashlib
+import importlib.metadata
+import json
+import os
+import platform
+import subprocess
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from paxray_lib.utils.files import now, write_text
+
+# May differ when a run is resumed: where it lies and how long it may take say nothing about its
+# results.
+FREE_KEYS = ("run_dir", "time_limit")
+
+MISSING_DATA = "is not there yet"
+
+# Space that a run keeps for saying how it ended, should the disk be full by then: some notebooks,
+# pages, status.json.
+RESERVE, RESERVE_BYTES = ".reserve", 8_000_000
+
+
+@contextlib.contextmanager
+def reserve(run_dir: Path) -> Iterator[None]:
+    """Keep space on the disk for `write_record`; it is given back at the end, or when a record
+    needs it.
+    """
+    path = run_dir / RESERVE
+    path.write_bytes(os.urandom(RESERVE_BYTES))  # zeros would take no space on disks that compress
+    try:
+        yield
+    finally:
+        path.unlink(missing_ok=True)
+
+
+def write_record(run_dir: Path, name: str, text: str) -> Path:
+    """Write a text file that says how the run goes; on a full disk, give up the reserve for it.
+    Return its path.
+    """
+    path = run_dir / name
+    try:
+        write_text(path, text)
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT) or not (run_dir / RESERVE).is_file():
+            raise
+        (run_dir / RESERVE).unlink()
+        write_text(path, text)
+    return path
+
+
+def write_settings(run_dir: Path, settings: Mapping[str, Any]) -> None:
+    """Write config.yaml, which is itself a profile that repeats the run."""
+    write_text(
+        run_dir / "config.yaml", yaml.safe_dump(dict(settings), sort_keys=False, allow_unicode=True)
+    )
+
+
+def check_same_settings(run_dir: Path, settings: Mapping[str, Any]) -> None:
+    """Raise ValueError, naming the keys, if a run to be resumed was started with other settings."""
+    old = yaml.safe_load((run_dir / "config.yaml").read_text(encoding="utf-8"))
+    keys = sorted((old.keys() | settings.keys()) - set(FREE_KEYS))
+    changes = [
+        f"{key} ({_shown(old, key)} -> {_shown(settings, key)})"
+        for key in keys
+        if _differ(old, settings, key)
+    ]
+    if changes:
+        raise ValueError(
+            f"{run_dir}: --resume with other settings: {', '.join(changes)}; start a new run with --out"
+        )
+
+
+def check_same_data(run_dir: Path, earlier: Mapping[str, Any], data: str) -> None:
+    """Raise ValueError, naming both, if a run to be resumed was started with other data.
+
+    Parameters
+    ----------
+    earlier : its status
+    data : as from `describe_data`
+    """
+    old = earlier.get("data", "")
+    # empty: unknown, or not there yet when the run began
+    if _digest(old) not in ("", _digest(data)):
+        where = f"{run_dir}: --resume with other data"
+        raise ValueError(
+            f"{where}: was {old}; is {data}; put the data back, or start a new run with --out"
+        )
+
+
+def _digest(data: str) -> str:
+    return data.rpartition("sha256 ")[2] if "sha256 " in data else ""
+
+
+def _differ(old: Mapping[str, Any], new: Mapping[str, Any], key: str) -> bool:
+    return (key in old) != (key in new) or old.get(key) != new.get(key)
+
+
+def _shown(settings: Mapping[str, Any], key: str) -> str:
+    return repr(settings[key]) if key in settings else "not set"
+
+
+def describe_environment(git: str, data: str) -> str:
+    """Return the text of environment.txt: time, machine, Python, git state, data and versions of
+    all packages.
+    """
+    lines = [
+        f"time: {now()}",
+        f"python: {platform.python_version()} ({platform.python_implementation()})",
+        f"platform: {platform.platform()}, {os.cpu_count()} processors",
+        f"git: {git}",
+        f"data: {data}",
+        "packages:",
+    ]
+    installed = {(d.name, d.version) for d in importlib.metadata.distributions()}
+    return "\n".join(lines + [f"  {name}=={version}" for name, version in sorted(installed)]) + "\n"
+
+
+def describe_data(root: Path, settings: Mapping[str, Any]) -> str:
+    """Return the fingerprint of the data that the settings name."""
+    if not settings.get("data_root"):
+        return "no data_root set"
+    return data_fingerprint(root / settings["data_root"], settings.get("datafile") or "paxray.json")
+
+
+def git_state(root: Path) -> str:
+    """Return the commit at `root` and whether files differ from it, with a hash of how, or why that
+    is unknown.
+    """
+    try:
+        commit = _git(root, "rev-parse", "HEAD")
+        changed = _git(root, "status", "--porcelain").splitlines()
+        diff = hashlib.sha256(
+            _git(root, "diff", "HEAD", "--no-ext-diff").encode(errors="replace")
+        ).hexdigest()[:12]
+    except FileNotFoundError:
+        return "unknown (git is not installed)"
+    except subprocess.CalledProcessError as error:
+        return f"unknown ({(error.stderr.strip().splitlines() or ['git failed'])[0]})"
+    return f"{commit}, " + (
+        f"{len(changed)} files changed or not tracked, diff {diff}" if changed else "clean"
+    )
+
+
+def data_fingerprint(data_root: Path, datafile: str) -> str:
+    """Return a SHA-256 over the data file's bytes and the name and size of every file it lists.
+
+    Sizes stand in for contents: reading tens of gigabytes before each run would not pay.
+    """
+    try:
+        text = (data_root / datafile).read_bytes()
+    except OSError:
+        return f"{data_root / datafile} {MISSING_DATA}"
+    digest = hashlib.sha256(text)
+    try:
+        names = sorted(_listed_files(json.loads(text)))
+    except ValueError:
+        return f"{data_root / datafile}, not readable as JSON, sha256 {digest.hexdigest()}"
+    for name in names:
+        path = data_root / name
+        size = path.stat().st_size if path.is_file() else None
+        digest.update(f"{name}\0{size}\n".encode())
+    return f"{data_root / datafile}, {len(names)} files, sha256 {digest.hexdigest()}"
+
+
+def _listed_files(data: Any) -> set[str]:
+    splits = data.values() if isinstance(data, dict) else []
+    entries = [entry for split in splits if isinstance(split, list) for entry in split]
+    return {
+        entry[key]
+        for entry in entries
+        if isinstance(entry, dict)
+        for key in ("image", "target")
+        if isinstance(entry.get(key), str)
+    }
+
+
+def _git(root: Path, *arguments: str) -> str:
+    command = ["git", "-C", str(root), *arguments]
+    return subprocess.run(
+        command, check=True, capture_output=True, text=True, errors="replace"
+    ).stdout.strip()

@@ -1,0 +1,1 @@
+"""Configuration, losses, batches and the loop; its log, its checks, its faults."""

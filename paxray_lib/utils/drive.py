@@ -1,0 +1,63 @@
+"""Downloads, from Google Drive or any address, that go on where they stopped."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path, PurePosixPath
+
+BY_HAND = "fetch it by hand in a browser from {url} and give it with --archive FILE"
+
+
+def drive_url(folder: str) -> str:
+    """Return the address of a Google Drive folder."""
+    return f"https://drive.google.com/drive/folders/{folder}"
+
+
+def download(url: str, path: str | os.PathLike, retries: int = 3) -> Path:
+    """Download a file, going on where an earlier try stopped; the name appears when all bytes are
+    there.
+
+    Raises
+    ------
+    OSError
+        If the server cannot be reached, refuses, or ends early; what came is kept for the next try.
+    """
+    import gdown
+
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        gdown.download(url, str(path), resume=True, retries=retries, timeout=60, use_cookies=False)
+    except (gdown.DownloadError, gdown.FileURLRetrievalError, OSError) as error:
+        raise OSError(
+            f"{path}: not downloaded ({_first_line(error)}); try again to go on where it stopped"
+        ) from error
+    return path
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
+def _from_drive(folder: str, choose: Callable[[list[str]], str], path: Path) -> Path:
+    import gdown
+
+    hint = BY_HAND.format(url=drive_url(folder))
+    try:
+        files = gdown.download_folder(
+            id=folder, skip_download=True, quiet=True, use_cookies=False, timeout=60
+        )
+        ids = {file.path: file.id for file in files}
+        return download(f"https://drive.google.com/uc?id={ids[choose(list(ids))]}", path)
+    except (gdown.DownloadError, gdown.FileURLRetrievalError, OSError, ValueError) as error:
+        raise OSError(
+            f"Google Drive refused or cannot be reached ({_first_line(error)}); {hint}"
+        ) from error
+
+
+def _only(names: list[str], wanted: str) -> str:
+    found = [name for name in names if PurePosixPath(name).name == wanted]
+    if len(found) != 1:
+        raise ValueError(
+            f"expected one {wanted} in the folder, found {', '.join(names) or 'nothing'}"
+        )
+    return found[0]

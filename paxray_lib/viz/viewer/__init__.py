@@ -1,0 +1,1 @@
+"""The viewer: a widget in Python, its page in JavaScript and CSS."""

@@ -1,0 +1,253 @@
+import json
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from paxray_lib.compute.collectives import (
+    from_first,
+    gather,
+    gather_rows,
+    interleave,
+    is_first,
+    joined,
+    rank_and_world,
+)
+from paxray_lib.images.preprocessing import Preprocessing
+from paxray_lib.labels.table import LABELS
+from paxray_lib.masks.packed import PackedMasks
+from paxray_lib.models.build import build_model
+from paxray_lib.models.checkpoints import save_model
+from paxray_lib.utils.manifest import NAME, read_sources
+
+
+def torchrun(processes, *arguments, **options):
+    """Run `python -m arguments` (or a script) in several processes and return the finished
+    torchrun.
+    """
+    command = [
+        sys.executable,
+        "-m",
+        "torch.distributed.run",
+        "--standalone",
+        "--nproc-per-node",
+        str(processes),
+    ]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    return subprocess.run(
+        [*command, *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        env=environment,
+        timeout=300,
+        **options,
+    )
+
+
+@given(st.integers(0, 20), st.integers(1, 6), st.sampled_from(["int64", "float64"]))
+def test_shares_come_together_in_order(total, world, dtype):
+    whole = (np.arange(3 * total).reshape(total, 3) * 2**40).astype(dtype)
+    again = interleave([whole[rank::world] for rank in range(world)])
+    np.testing.assert_array_equal(again, whole)
+    assert again.dtype == dtype
+
+
+@pytest.mark.parametrize("lengths", [(1, 2), (3, 1), (2, 2, 0)])
+def test_parts_that_do_not_fit_are_refused(lengths):
+    with pytest.raises(ValueError, match="not the shares"):
+        interleave([np.zeros(length) for length in lengths])
+
+
+def test_parts_of_other_shapes_are_refused():
+    with pytest.raises(ValueError, match="not the shares"):
+        interleave([np.zeros((1, 2)), np.zeros((1, 3))])
+
+
+def test_alone_nothing_changes():
+    with joined():
+        assert rank_and_world() == (0, 1)
+        assert is_first()
+        assert gather("x") == ["x"]
+        assert gather_rows(np.arange(3)).tolist() == [0, 1, 2]
+        assert from_first(lambda: 5) == 5
+
+
+SCRIPT = """
+import sys
+import numpy as np
+from paxray_lib.images import Preprocessing
+from paxray_lib.labels import LABELS
+from paxray_lib.ledger import NAME, read_sources
+from paxray_lib.model import build_model, save_model
+from paxray_lib.processes import from_first, gather, gather_rows, joined, rank_and_world
+
+def refuse():
+    raise FileNotFoundError("no such file: x")
+
+with joined(), joined():
+    rank, world = rank_and_world()
+    whole = np.arange(14).reshape(7, 2) + 2**53 + 1
+    assert (gather_rows(whole[rank::world]) == whole).all()
+    assert gather(rank) == [0, 1]
+    assert from_first(lambda: rank) == 0
+    try:
+        from_first(refuse)
+    except (ValueError, OSError) as error:
+        assert str(error) == "no such file: x"
+    else:
+        sys.exit("not refused")
+assert rank_and_world() == (0, 1)
+"""
+
+
+@pytest.mark.slow
+def test_two_processes_agree(tmp_path):
+    script = tmp_path / "script.py"
+    script.write_text(SCRIPT)
+    done = torchrun(2, script)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.slow
+def test_two_processes_of_srun_agree(tmp_path):
+    script = tmp_path / "script.py"
+    script.write_text(SCRIPT)
+    names = {
+        "SLURM_NTASKS": 2,
+        "SLURM_NTASKS_PER_NODE": 2,
+        "SLURM_STEP_NUM_TASKS": 2,
+        "SLURM_JOB_NAME": "test",
+        "SLURM_JOB_ID": os.getpid(),
+    }
+    names |= {"SLURM_NODELIST": "localhost", "OMP_NUM_THREADS": 1}
+    started = []
+    for rank in range(2):
+        environment = {**os.environ, **{key: str(value) for key, value in names.items()}}
+        environment |= {"SLURM_PROCID": str(rank), "SLURM_LOCALID": str(rank)}
+        started.append(
+            subprocess.Popen(
+                [sys.executable, script], stderr=subprocess.PIPE, text=True, env=environment
+            )
+        )
+    for process in started:
+        _, errors = process.communicate(timeout=100)
+        assert process.returncode == 0, errors
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory):
+    torch.manual_seed(0)
+    path = tmp_path_factory.mktemp("weights") / "model.ckpt"
+    save_model(
+        path,
+        build_model("unet", LABELS, "resnet18", preprocessing=Preprocessing("standard", (32, 32))),
+    )
+    return path
+
+
+@pytest.fixture
+def odd(tiny, tmp_path):
+    """A data file with three test images."""
+    content = json.loads((tiny / "paxray.json").read_text())
+    content["test"] = content["test"][:3]
+    (tmp_path / "odd.json").write_text(json.dumps(content))
+    return tmp_path / "odd.json"
+
+
+def both_ways(tmp_path, verb, *arguments):
+    """Run a command in one process and in two; return their folders and how they ended."""
+    folders = tmp_path / "one", tmp_path / "two"
+    commands = [[verb, *arguments, "--device", "cpu", "--out", folder] for folder in folders]
+    alone = subprocess.run(
+        [sys.executable, "-m", "paxray_lib", *map(str, commands[0])], capture_output=True, text=True
+    )
+    return *folders, alone, torchrun(2, "-m", "paxray_lib", *commands[1])
+
+
+@pytest.mark.slow
+def test_evaluation_by_two_processes_is_that_by_one(tiny, odd, weights, tmp_path):
+    arguments = ("--weights", weights, "--data-root", tiny, "--datafile", odd)
+    one, two, alone, together = both_ways(tmp_path, "evaluate", *arguments)
+    assert alone.returncode == together.returncode == 0, together.stderr
+    # other images in a batch round otherwise: a pixel may cross the threshold; an image too many or
+    # too few is far off
+    with np.load(one / "counts.npz") as a, np.load(two / "counts.npz") as b:
+        assert sorted(a) == sorted(b)
+        for name in a:
+            assert (a[name].dtype, a[name].shape) == (b[name].dtype, b[name].shape)
+            if a[name].dtype.kind == "U":
+                np.testing.assert_array_equal(a[name], b[name])
+            elif name != "surface_hd95":
+                np.testing.assert_allclose(a[name], b[name], atol=2)
+    scores, again = (
+        json.loads((folder / "summary.json").read_text())["overall"] for folder in (one, two)
+    )
+    assert again["images"] == scores["images"] == 3
+    assert again["iou_present"] == pytest.approx(scores["iou_present"], abs=1e-4)
+    assert together.stdout.count("iou_present ") == 1  # one of them speaks
+
+
+@pytest.mark.slow
+def test_prediction_by_two_processes_is_that_by_one(tiny, weights, tmp_path):
+    images = tmp_path / "images"
+    images.mkdir()
+    for path in sorted((tiny / "images").iterdir())[:6]:
+        (images / path.name).write_bytes(path.read_bytes())
+    (images / "broken.png").write_bytes(b"no image")
+    one, two, alone, together = both_ways(
+        tmp_path, "predict", "--images", images, "--weights", weights
+    )
+    assert alone.returncode == together.returncode == 1, together.stderr
+    assert together.stderr.count("failed: ") == 1
+    assert together.stdout == alone.stdout.replace("/one/", "/two/")
+    for name in ("report.csv", "settings.json"):
+        assert (two / name).read_text() == (one / name).read_text()
+    found = {path.name for path in two.iterdir()}
+    assert found == {path.name for path in one.iterdir()}
+    outputs = [name for name in found if name.endswith(".pxm")]
+    assert len(outputs) == 6
+    for name in outputs:
+        differs = PackedMasks.read(two / name).unpack() != PackedMasks.read(one / name).unpack()
+        assert differs.mean() < 1e-4  # rounding may depend on the number of threads
+    assert read_sources(one) == read_sources(two)
+
+    # cut off before the ledgers came together; then one process goes on
+    lines = (two / NAME).read_text().splitlines()
+    (two / NAME).write_text("\n".join(lines[:-3]) + "\n")
+    (two / "sources.1.jsonl").write_text("\n".join(lines[-3:-1]) + "\n")
+    (two / json.loads(lines[-1])["output"]).unlink()
+    again = torchrun(
+        2, "-m", "paxray_lib", "predict", "--images", images, "--weights", weights, "--out", two
+    )
+    assert "1 ok, 5 skipped, 1 failed" in again.stdout, again.stderr
+    assert pd.read_csv(two / "report.csv")["status"].value_counts().to_dict() == {
+        "skipped": 5,
+        "ok": 1,
+        "failed": 1,
+    }
+    assert not list(two.glob("sources.*.jsonl"))
+
+
+@pytest.mark.slow
+def test_a_refusal_by_the_first_process_ends_all(tiny, weights, tmp_path):
+    arguments = (
+        "predict",
+        "--weights",
+        weights,
+        "--images",
+        tiny / "images",
+        "--out",
+        tmp_path / "out",
+    )
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "settings.json").write_text("{}")
+    done = torchrun(2, "-m", "paxray_lib", *arguments, "--device", "cpu")
+    assert done.returncode != 0
+    assert "holds predictions with other" in done.stderr
+    assert "sources.1.jsonl" not in {path.name for path in (tmp_path / "out").iterdir()}

@@ -1,0 +1,204 @@
+"""The project's own files agree with each other: pyproject.toml, the lock, conda's environment,
+Makefile, CI, git.
+"""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tomllib
+from importlib import metadata
+
+import pytest
+import yaml
+from helpers.sampledata import ROOT
+from packaging.markers import default_environment
+from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
+from packaging.utils import canonicalize_name
+
+PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
+PROJECT = PYPROJECT["project"]
+LOCK = (ROOT / "requirements.lock").read_text()
+PYTHONS = ("3.11", "3.12", "3.13")
+PLATFORMS = (("linux", "x86_64"), ("linux", "aarch64"), ("darwin", "arm64"))
+
+
+def locked() -> list[tuple[Requirement, list[str]]]:
+    """Each requirement of the lock with its hashes."""
+    entries = re.sub(r"\\\n\s*", "", re.sub(r"^#.*\n", "", LOCK, flags=re.MULTILINE)).splitlines()
+    split = [entry.split("--hash=") for entry in entries if entry.strip()]
+    return [(Requirement(first.strip()), [h.strip() for h in hashes]) for first, *hashes in split]
+
+
+def pins(python: str, platform: str, machine: str) -> dict[str, str]:
+    """Version by package that the lock selects on one kind of machine."""
+    environment = default_environment() | {
+        "python_version": python,
+        "python_full_version": f"{python}.8",
+        "sys_platform": platform,
+        "platform_machine": machine,
+        "os_name": "posix",
+    }
+    chosen = [r for r, _ in locked() if r.marker is None or r.marker.evaluate(environment)]
+    assert len({r.name for r in chosen}) == len(chosen), "a package is pinned twice on one machine"
+    return {canonicalize_name(r.name): next(iter(r.specifier)).version for r in chosen}
+
+
+def wanted() -> list[Requirement]:
+    extras = PROJECT["optional-dependencies"].values()
+    lists = [PROJECT["dependencies"], *extras, PYPROJECT["build-system"]["requires"]]
+    return [Requirement(text) for requirements in lists for text in requirements]
+
+
+def tracked_files() -> list[str]:
+    if not shutil.which("git") or not (ROOT / ".git").exists():
+        pytest.skip("not a git checkout")
+    return subprocess.run(
+        ["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True
+    ).stdout.splitlines()
+
+
+def make(*arguments: str, **variables: str) -> subprocess.CompletedProcess:
+    """Run make with a clean environment: a test may itself run under make, whose flags would leak
+    in.
+    """
+    environment = {
+        k: v
+        for k, v in os.environ.items()
+        if k not in ("MAKEFLAGS", "MFLAGS", "MAKELEVEL", "SLOW", "ARGS")
+    }
+    return subprocess.run(
+        ["make", *arguments],
+        cwd=ROOT,
+        env=environment | variables,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+
+
+needs_make = pytest.mark.skipif(not shutil.which("make"), reason="no make")
+
+
+def test_every_locked_requirement_is_exact_and_hashed():
+    assert len(locked()) > 100
+    for requirement, hashes in locked():
+        assert [s.operator for s in requirement.specifier] == ["=="], requirement
+        assert hashes, requirement
+        assert all(re.fullmatch(r"sha256:[0-9a-f]{64}", h) for h in hashes), requirement
+
+
+def test_lock_names_no_index_host_or_file():
+    without_hashes = LOCK.replace("--hash=sha256:", "")
+    assert not re.search(r"://|^\s*-|@|--\w|\.(org|com|io)\b", without_hashes, re.MULTILINE)
+
+
+@pytest.mark.parametrize("python", PYTHONS)
+@pytest.mark.parametrize(("platform", "machine"), PLATFORMS)
+def test_lock_satisfies_pyproject(python, platform, machine):
+    pinned = pins(python, platform, machine)
+    unmet = [
+        str(r)
+        for r in wanted()
+        if not r.specifier.contains(pinned.get(canonicalize_name(r.name), "0"))
+    ]
+    assert not unmet
+
+
+@pytest.mark.skipif(
+    not (ROOT / ".venv/installed").exists(), reason="the environment is not the one `make` installs"
+)
+def test_environment_is_the_locked_one():
+    pinned = pins(f"{sys.version_info[0]}.{sys.version_info[1]}", sys.platform, os.uname().machine)
+    names = [canonicalize_name(r.name) for r in wanted()]
+    assert {n: metadata.version(n) for n in names} == {n: pinned[n] for n in names}
+
+
+def test_python_versions_agree():
+    supported = SpecifierSet(PROJECT["requires-python"])
+    classified = re.findall(r"Python :: (3\.\d+)", "\n".join(PROJECT["classifiers"]))
+    assert tuple(classified) == PYTHONS
+    assert all(supported.contains(v) for v in PYTHONS)
+    assert not supported.contains("3.10")
+    assert "(3, 11) <= sys.version_info < (3, 14)" in (ROOT / "Makefile").read_text()
+
+
+def test_conda_environment_is_in_step():
+    environment = yaml.safe_load((ROOT / "environment.yml").read_text())
+    python, pip, pip_section = environment["dependencies"]
+    conda_range = SpecifierSet(python.removeprefix("python "))
+    assert [v for v in ("3.10", *PYTHONS, "3.14") if conda_range.contains(v)] == list(PYTHONS)
+    assert pip == "pip"
+    assert pip_section == {"pip": ["--require-hashes", "-r requirements.lock"]}
+    # Both doors install the package itself by the same words.
+    command = "--no-deps --no-build-isolation -e ."
+    assert command in (ROOT / "environment.yml").read_text()
+    assert command in (ROOT / "Makefile").read_text()
+
+
+def test_console_script_and_package_data_exist():
+    module, _, function = PROJECT["scripts"]["paxray"].partition(":")
+    assert module == "paxray_lib.cli"
+    assert function == "main"
+    for pattern in PYPROJECT["tool"]["setuptools"]["package-data"]["paxray_lib"]:
+        assert list((ROOT / "paxray_lib").glob(pattern)), pattern
+
+
+def test_installed_version_is_that_of_pyproject():
+    try:
+        installed = metadata.version(PROJECT["name"])
+    except metadata.PackageNotFoundError:
+        pytest.skip("the package is not installed")
+    assert installed == PROJECT["version"]
+
+
+@needs_make
+@pytest.mark.parametrize(
+    "target", ["demo", "test", "check", "lab", "bench", "lock", "clean", "help"]
+)
+def test_make_has_the_target(target):
+    result = make("--dry-run", target)
+    assert result.returncode == 0, result.stderr
+
+
+@needs_make
+def test_make_test_runs_slow_tests_only_when_asked():
+    assert "not slow" in make("--dry-run", "test").stdout
+    assert "not slow" not in make("--dry-run", "test", "SLOW=1").stdout
+
+
+@needs_make
+def test_make_says_what_to_do_without_a_suitable_python(tmp_path):
+    result = make("check", f"VENV={tmp_path}/venv", "PYTHON=no-such-python")
+    assert result.returncode != 0
+    assert "Python 3.11, 3.12 or 3.13" in result.stderr
+    assert "make PYTHON=" in result.stderr
+    assert not (tmp_path / "venv").exists()
+
+
+def test_ci_runs_every_test():
+    script = ROOT / ".ci/run"
+    assert os.access(script, os.X_OK)
+    subprocess.run(["bash", "-n", script], check=True)
+    assert "make test SLOW=1" in script.read_text().splitlines()
+
+
+def test_no_file_carries_a_path_of_one_machine_or_generated_data():
+    # joined here, or this file would match itself
+    folders = "|".join(("home", "Users", "root", "work", "private"))
+    personal = re.compile(rf"(?<![\w.~/])/(?:{folders})/\w")
+    for name in tracked_files():
+        assert not re.match(r"runs/|data/(?!README\.md)", name), name
+        path = ROOT / name
+        if path.is_file() and path.suffix not in (".png", ".lock"):
+            assert not personal.search(path.read_text(errors="replace")), name
+
+
+def test_benchmark_runner_knows_its_scripts():
+    result = subprocess.run(
+        [sys.executable, "benchmarks/run.py", "nothing"], cwd=ROOT, capture_output=True, text=True
+    )
+    assert result.returncode == 1
+    assert "no benchmark named nothing" in result.stderr

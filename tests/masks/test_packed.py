@@ -1,0 +1,262 @@
+import numpy as np
+import pytest
+from helpers.stacks import pack, some_labels, stacks
+from hypothesis import given
+from hypothesis import strategies as st
+
+from paxray_lib.labels.table import LABELS, LabelSet
+from paxray_lib.masks import bits
+from paxray_lib.masks.bits import nearest_indices
+from paxray_lib.masks.packed import PackedMasks, swap_sides
+
+SIDED = LabelSet(
+    ["heart", "rib_left_1", "rib_right_1", "lung_right_lobemiddle", "tooth", *LABELS.names[115:135]]
+)
+
+
+@pytest.fixture
+def masks():
+    return pack(np.random.default_rng(0).random((166, 9, 11)) < 0.3)
+
+
+# -- to and from plain arrays
+
+
+@given(stacks())
+def test_pack_puts_label_i_at_bit_i_modulo_8(stack):
+    masks = pack(stack)
+    count, height, width = stack.shape
+    assert masks.shape == stack.shape
+    assert masks.data.shape == (height, width, (count + 7) // 8)
+    expected = np.packbits(stack.transpose(1, 2, 0), axis=2, bitorder="little")
+    np.testing.assert_array_equal(masks.data, expected)
+    np.testing.assert_array_equal(masks.unpack(), stack)
+    assert masks.unpack().dtype == bool
+
+
+@given(stacks(), st.sampled_from([np.uint8, np.int64, np.float32, np.float16]))
+def test_pack_takes_numbers_in_any_memory_order(stack, dtype):
+    masks = pack(stack)
+    assert pack(stack.astype(dtype)) == masks
+    assert pack(np.asfortranarray(stack)) == masks
+    assert pack(np.repeat(stack, 2, axis=2)[:, :, ::2]) == masks
+    assert pack(stack.tolist(), some_labels(len(stack))) == masks
+
+
+@pytest.mark.parametrize(
+    ("value", "dtype", "message"),
+    [
+        (255, np.uint8, "'part 1' holds 255, .*compare a 0/255 stack with > 0"),
+        (2, np.int16, "holds 2, but only 0 and 1"),
+        (-1, np.int8, "holds -1"),
+        (0.5, np.float32, "holds 0.5, .*threshold"),
+        (np.nan, np.float64, "holds nan"),
+        (1, complex, "complex128"),
+        ("1", object, "object"),
+    ],
+)
+def test_pack_refuses_other_values(value, dtype, message):
+    stack = np.zeros((3, 4, 5), dtype)
+    stack[1, 2, 3] = value
+    with pytest.raises(ValueError, match=message):
+        pack(stack)
+
+
+def test_pack_refuses_bool_bytes_that_are_neither_0_nor_1():
+    with pytest.raises(ValueError, match="holds 255"):
+        pack(np.full((1, 2, 2), 255, np.uint8).view(bool))
+
+
+@pytest.mark.parametrize("shape", [(2, 4, 5), (4, 5), (3, 4, 5, 1)])
+def test_pack_refuses_other_shapes(shape):
+    with pytest.raises(ValueError, match=r"of 3 labels must be \(3, H, W\), got"):
+        pack(np.zeros(shape), some_labels(3))
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (np.zeros((4, 5, 1), np.int8), "int8; to pack a .* use PackedMasks.pack"),
+        (np.zeros((4, 5, 2), np.uint8), r"\(H, W, 1\) uint8, got \(4, 5, 2\)"),
+        (np.zeros((0, 5, 1), np.uint8), r"got \(0, 5, 1\)"),
+        (np.full((4, 5, 1), 8, np.uint8), "bits beyond label 2"),
+    ],
+)
+def test_data_must_fit_the_labels(data, message):
+    with pytest.raises(ValueError, match=message):
+        PackedMasks(data, some_labels(3))
+
+
+def test_equality_is_by_value_and_labels(masks):
+    assert masks == PackedMasks(masks.data.copy(), LABELS)
+    assert masks != pack(~masks.unpack())
+    assert masks != PackedMasks(masks.data, LabelSet(reversed(LABELS.names)))
+    assert masks != masks.data
+    assert repr(masks) == "PackedMasks(shape=(166, 9, 11), 0.0 MB)"
+    with pytest.raises(TypeError, match="unhashable"):
+        hash(masks)
+
+
+# -- reading
+
+
+@given(stacks())
+def test_counts_and_pixels(stack):
+    masks = pack(stack)
+    counts = masks.counts()
+    assert counts.dtype == np.int64
+    np.testing.assert_array_equal(counts, stack.sum(axis=(1, 2)))
+    assert masks.at(0, -1) == np.flatnonzero(stack[:, 0, -1]).tolist()
+
+
+@given(stacks(), st.data())
+def test_union_and_select(stack, data):
+    masks, labels = pack(stack), some_labels(len(stack))
+    indices = data.draw(st.lists(st.integers(0, len(stack) - 1), min_size=1, max_size=5))
+    np.testing.assert_array_equal(
+        masks.union(*(labels[i] for i in indices)), stack[indices].any(axis=0)
+    )
+    np.testing.assert_array_equal(masks.union(), stack.any(axis=0))
+    chosen = masks.select(indices)
+    assert chosen.labels.names == tuple(labels[i] for i in indices)
+    np.testing.assert_array_equal(chosen.unpack(), stack[indices])
+
+
+def test_unpack_and_union_take_groups_and_patterns(masks):
+    stack = masks.unpack()
+    np.testing.assert_array_equal(masks.unpack("mediastinum_upper"), stack[[12, 16]])
+    np.testing.assert_array_equal(
+        masks.unpack(["heart", "rib_left_?"]), stack[LABELS.select("heart", "rib_left_?")]
+    )
+    np.testing.assert_array_equal(
+        masks.union("vertebrae"), stack[LABELS.select("vertebrae")].any(axis=0)
+    )
+
+
+@pytest.mark.parametrize("method", ["unpack", "union"])
+def test_unknown_labels_list_near_matches(masks, method):
+    with pytest.raises(ValueError, match="'hart'; did you mean 'heart'"):
+        getattr(masks, method)("hart")
+
+
+@pytest.mark.parametrize("indices", [[], [-1], [0, 166]])
+def test_select_refuses_indices_that_do_not_exist(masks, indices):
+    with pytest.raises(ValueError, match=r"must be in 0\.\.165"):
+        masks.select(indices)
+
+
+# -- moving pixels
+
+
+@given(stacks(st.integers(1, 20)), st.integers(1, 40), st.integers(1, 40))
+def test_resize_is_nearest_in_exact_integers(stack, height, width):
+    _, rows, columns = stack.shape
+    resized = pack(stack).resize(height, width)
+    expected = np.empty((len(stack), height, width), bool)
+    for row in range(height):
+        for column in range(width):
+            expected[:, row, column] = stack[:, row * rows // height, column * columns // width]
+    np.testing.assert_array_equal(resized.unpack(), expected)
+
+
+@given(st.integers(1, 10**6), st.integers(1, 3000))
+def test_nearest_indices(source, target):
+    assert nearest_indices(source, target).tolist() == [i * source // target for i in range(target)]
+
+
+@given(stacks(), st.data())
+def test_crop(stack, data):
+    _, rows, columns = stack.shape
+    top, left = data.draw(st.integers(0, rows - 1)), data.draw(st.integers(0, columns - 1))
+    height, width = data.draw(st.integers(1, rows - top)), data.draw(st.integers(1, columns - left))
+    cropped = pack(stack).crop(top, left, height, width)
+    np.testing.assert_array_equal(
+        cropped.unpack(), stack[:, top : top + height, left : left + width]
+    )
+
+
+@pytest.mark.parametrize(
+    "box", [(-1, 0, 2, 2), (0, -1, 2, 2), (0, 0, 10, 2), (0, 5, 2, 7), (0, 0, 0, 2)]
+)
+def test_crop_must_lie_inside(masks, box):
+    with pytest.raises(ValueError, match="leaves masks of 9 x 11"):
+        masks.crop(*box)
+
+
+@pytest.mark.parametrize("size", [(0, 4), (4, 0), (-1, 4)])
+def test_resize_needs_a_size(masks, size):
+    with pytest.raises(ValueError, match=f"cannot resize masks to {size[0]} x {size[1]}"):
+        masks.resize(*size)
+
+
+@given(stacks(), st.data())
+def test_gather(stack, data):
+    _, rows, columns = stack.shape
+    chosen = [
+        np.array(data.draw(st.lists(st.integers(0, n - 1), min_size=1, max_size=30)))
+        for n in (rows, columns)
+    ]
+    np.testing.assert_array_equal(
+        pack(stack).gather(*chosen).unpack(), stack[:, chosen[0]][:, :, chosen[1]]
+    )
+
+
+def other_side(name):
+    if name == "lung_right_lobemiddle":  # the left lung has no middle lobe
+        return name
+    return name.replace("left", "right") if "left" in name else name.replace("right", "left")
+
+
+@pytest.mark.parametrize("labels", [LABELS, SIDED], ids=["published", "few"])
+@given(data=st.data())
+def test_flip_swaps_sides_in_frontal_images_only(labels, data):
+    stack = data.draw(stacks(st.just(len(labels))))
+    masks = pack(stack, labels)
+    flipped = masks.flip("frontal").unpack()
+    for name in set(labels):
+        np.testing.assert_array_equal(
+            flipped[labels.index(other_side(name))], stack[labels.index(name), :, ::-1]
+        )
+    np.testing.assert_array_equal(masks.flip("lateral").unpack(), stack[:, :, ::-1])
+    assert masks.flip("frontal").flip("frontal") == masks
+    np.testing.assert_array_equal(
+        swap_sides(masks.data, labels), masks.flip("frontal").flip("lateral").data
+    )
+
+
+@given(st.sampled_from([LABELS, SIDED]), st.integers(0, 99), st.integers(1, 40), st.booleans())
+def test_swapped_sides_are_the_mirror_labels_in_runs_and_in_noise(
+    labels, seed, longest, columns_first
+):
+    rng = np.random.default_rng(seed)
+    pixels = rng.random((60, len(labels))) < rng.choice([0.02, 0.5])
+    stack = (
+        np.repeat(pixels, rng.integers(1, longest + 1, 60), axis=0)[:60]
+        .reshape(6, 10, -1)
+        .transpose(2, 0, 1)
+    )
+    data = pack(stack, labels).data
+    data = data.transpose(1, 0, 2) if columns_first else data  # not contiguous
+    swapped = PackedMasks(swap_sides(data, labels), labels).unpack()
+    np.testing.assert_array_equal(swapped, PackedMasks(data, labels).unpack()[labels.mirror])
+
+
+@pytest.mark.parametrize("view", [None, "Frontal", ""])
+def test_flip_needs_a_known_view(masks, view):
+    with pytest.raises(
+        ValueError, match=f"view {view!r} cannot be flipped.*'frontal' and 'lateral'"
+    ):
+        masks.flip(view)
+
+
+def test_flip_needs_both_sides():
+    masks = pack(np.ones((1, 2, 2)), LabelSet(["rib_left_1"]))
+    with pytest.raises(ValueError, match="counterpart of rib_left_1 is not among"):
+        masks.flip("frontal")
+    assert masks.flip("lateral") == masks
+
+
+@given(st.sets(st.integers(0, 63)))
+def test_byte_mask(indices):
+    found = np.flatnonzero(np.unpackbits(bits.byte_mask(indices, 8), bitorder="little"))
+    assert set(found.tolist()) == indices

@@ -1,0 +1,328 @@
+"""Measurements against masks of known geometry, mirrored images, and the numbers that phantoms are
+built from.
+"""
+
+import math
+import os
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from helpers.boxes import BOXES, boxes
+from helpers.phantoms import phantom
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+from paxray_lib.data.dataset import PaxrayDataset
+from paxray_lib.labels.table import LABELS, LabelSet
+from paxray_lib.masks.packed import PackedMasks
+from paxray_lib.measurement.geometry import find_lines, measure
+from paxray_lib.measurement.tables import (
+    agreement,
+    check_measurable,
+    ctr_pairs,
+    format_measurements,
+    measure_predictions,
+    without_view,
+)
+from paxray_lib.phantoms.body import draw_body
+from paxray_lib.prediction.predict import predict
+
+
+def same(found, expected):
+    for name, value in expected.items():
+        assert found[name] == pytest.approx(value, nan_ok=True), name
+
+
+def test_boxes_have_the_measures_of_their_edges():
+    found = measure(boxes(), "frontal", (2.0, 0.5))
+    expected = {
+        "ctr": 20 / 54,
+        "heart_width_px": 20,
+        "thorax_width_px": 54,
+        "heart_height_px": 16,
+        "lung_right_height_px": 40,
+        "lung_left_height_px": 36,
+        "heart_area_px": 320,
+        "lung_right_area_px": 800,
+        "lung_area_px": 800 + 36 * 24,
+        "heart_to_spine_px": 38 - 35,
+        "airways_to_spine_px": 36 - 35,
+        "ribs_to_spine_px": (16 + 54) / 2 - 35,
+        "ribs_anterior": 6,  # the seventh has its centroid in row 29, the dome's first is 29
+        "heart_width_mm": 10,
+        "heart_height_mm": 32,
+        "heart_area_mm2": 320,
+        "lung_right_area_mm2": 800,
+    }
+    same(found, expected)
+
+
+def test_the_heart_may_be_widest_on_both_sides_in_different_rows():
+    masks = boxes(heart=(30, 46, 28, 40)).unpack()
+    masks[LABELS.index("heart")[0], 40:42, 40:50] = True
+    assert measure(PackedMasks.pack(masks, LABELS), "frontal")["heart_width_px"] == 22
+
+
+def test_the_spine_may_lean():
+    masks = boxes().unpack()
+    spine = masks[LABELS.index("spine")[0]]
+    spine[:] = False
+    for row in range(64):
+        spine[row, 20 + row // 2 : 24 + row // 2] = True
+    row, column = 38.0, 38.0  # of the heart's centroid
+    found = measure(PackedMasks.pack(masks, LABELS), "frontal")["heart_to_spine_px"]
+    assert found == pytest.approx(column - (22 + row / 2 - 0.5), abs=0.05)
+
+
+PIXELS = {  # stray, outside of everything and on both sides of it
+    "heart": [(0, 0), (63, 79), (5, 3)],
+    "lung_right": [(12, 79), (63, 0)],
+    "lung_left": [(30, 0), (0, 79)],
+    "spine": [(62, 79), (1, 0)],
+    "airways": [(63, 0)],
+    "hemidiaphragm_right": [(0, 79)],
+    "rib_left_anterior_3": [(60, 0)],
+}
+
+
+def with_pixels(masks, pixels=PIXELS):
+    stack = masks.unpack()
+    for name, places in pixels.items():
+        for row, column in places:
+            stack[LABELS.index(name)[0], row, column] = True
+    return PackedMasks.pack(stack, LABELS)
+
+
+def test_stray_pixels_change_areas_alone():
+    plain, found = measure(boxes(), "frontal"), measure(with_pixels(boxes()), "frontal")
+    changed = {name for name in plain if found[name] != plain[name] and not math.isnan(plain[name])}
+    assert changed == {"heart_area_px", "lung_right_area_px", "lung_left_area_px", "lung_area_px"}
+    assert found["heart_area_px"] == plain["heart_area_px"] + 3
+    assert find_lines(with_pixels(boxes()), "frontal") == find_lines(boxes(), "frontal")
+
+
+@pytest.mark.parametrize(("rows", "width"), [(3, 20), (4, 52)])
+def test_a_part_counts_from_a_tenth_of_the_largest(rows, width):
+    stack = boxes().unpack()
+    heart = stack[LABELS.index("heart")[0]]
+    heart[30 : 30 + rows, 72:80] = True  # beside 16 x 20 pixels
+    assert heart.any(axis=0).sum() == 28
+    assert measure(PackedMasks.pack(stack, LABELS), "frontal")["heart_width_px"] == width
+
+
+def test_pixels_that_touch_at_a_corner_are_of_one_part():
+    stack = boxes().unpack()
+    stack[LABELS.index("heart")[0], 29, 48] = True
+    assert measure(PackedMasks.pack(stack, LABELS), "frontal")["heart_width_px"] == 21
+
+
+def test_each_lung_has_parts_of_its_own():
+    small = boxes(lung_left=(12, 16, 60, 64))  # less than a tenth of the other lung
+    assert measure(small, "frontal")["thorax_width_px"] == 54
+
+
+@pytest.mark.parametrize(
+    ("missing", "lost"),
+    [
+        ("heart", ["ctr", "heart_width_px", "heart_area_px", "heart_to_spine_px"]),
+        (
+            "lung_left",
+            ["ctr", "thorax_width_px", "lung_left_height_px", "lung_left_area_px", "lung_area_px"],
+        ),
+        ("spine", ["heart_to_spine_px", "airways_to_spine_px", "ribs_to_spine_px"]),
+        ("airways", ["airways_to_spine_px"]),
+        ("hemidiaphragm_right", ["ribs_anterior", "ribs_posterior"]),
+    ],
+)
+def test_missing_anatomy_is_nan_and_the_rest_is_not(missing, lost):
+    whole, found = measure(boxes(), "frontal"), measure(boxes(without=[missing]), "frontal")
+    assert all(math.isnan(found[name]) for name in lost)
+    kept = [
+        name
+        for name in whole
+        if missing.removesuffix("_left") not in name and name not in lost and "lung" not in name
+    ]
+    same(found, {name: whole[name] for name in kept})
+
+
+def test_labels_that_are_not_in_the_set_are_missing_anatomy():
+    some = PackedMasks.pack(np.ones((1, 4, 6), bool), LabelSet(["heart"]))
+    found = measure(some, "frontal")
+    assert {name for name, value in found.items() if not math.isnan(value)} == {
+        "heart_width_px",
+        "heart_height_px",
+        "heart_area_px",
+    }
+
+
+@pytest.mark.parametrize("view", ["lateral", None])
+def test_only_areas_and_heights_without_a_frontal_view(view):
+    found = measure(boxes(), view)
+    there = {name for name, value in found.items() if not math.isnan(value)}
+    assert there == {
+        name for name in found if ("area" in name or "height" in name) and name.endswith("px")
+    }
+
+
+def test_without_spacing_there_are_no_millimetres():
+    found = measure(boxes(), "frontal")
+    assert all(math.isnan(value) for name, value in found.items() if name.endswith(("_mm", "_mm2")))
+
+
+@given(case=st.integers(0, 5))
+def test_a_mirrored_image_has_the_same_measures_on_the_other_side(case):
+    masks = phantom(0, case)["frontal"][1]
+    found, mirrored = measure(masks, "frontal"), measure(masks.flip("frontal"), "frontal")
+    for name, value in found.items():
+        if name in ("ribs_anterior", "ribs_posterior"):
+            continue  # counted on the right
+        other = name.replace("right", "?").replace("left", "right").replace("?", "left")
+        assert mirrored[other] == pytest.approx(
+            -value if "to_spine" in name else value, nan_ok=True, abs=1e-6
+        ), name
+
+
+@given(case=st.integers(0, 5), factor=st.integers(2, 3))
+def test_finer_pixels_give_the_same_millimetres(case, factor):
+    masks = phantom(0, case)["frontal"][1]
+    finer = masks.resize(48 * factor, 48 * factor)
+    found, again = (measure(m, "frontal", (s, s)) for m, s in ((masks, 6.0), (finer, 6.0 / factor)))
+    for name in found:
+        if name.endswith(("_mm", "_mm2")) or name == "ctr":
+            assert again[name] == pytest.approx(found[name], abs=4), name
+
+
+def test_measures_follow_the_numbers_that_phantoms_are_built_from():
+    rows = []
+    for case in range(12):
+        body = draw_body(np.random.default_rng([0, case, 0]))
+        found = measure(phantom(0, case)["frontal"][1], "frontal", (body.field / 48,) * 2)
+        rows.append(
+            {
+                **found,
+                "turn": -body.turn,
+                "wide": body.wide,
+                "breath": body.breath,
+                "size": body.heart_size,
+            }
+        )
+    table = pd.DataFrame(rows)
+    related = table.corr()
+    # turned to the left: the front moves to the left
+    assert related.loc["turn", "ribs_to_spine_mm"] > 0.9
+    assert related.loc["turn", "airways_to_spine_mm"] > 0.6
+    assert related.loc["breath", "ribs_posterior"] > 0.6
+    assert related.loc["size", "heart_width_mm"] > 0.6
+    assert table["ctr"].between(0.3, 0.75).all()
+    assert table["ribs_posterior"].between(6, 12).all()
+    assert table["thorax_width_mm"].between(180, 320).all()
+
+
+def test_lines_of_text_have_units():
+    assert "heart width 20 px" in format_measurements(measure(boxes(), "frontal"))
+    assert "heart width 10 mm" in format_measurements(measure(boxes(), "frontal", (0.5, 0.5)))
+    assert "ctr 0.37" in format_measurements(measure(boxes(), "frontal"))
+    assert format_measurements(measure(boxes(without=BOXES), None)) == []
+
+
+class TestPredictions:
+    @pytest.fixture
+    def done(self, tmp_path, tiny, trained):
+        from paxray_lib.models.checkpoints import load_model
+
+        images = tmp_path / "images"
+        images.mkdir()
+        for name in ("afrontal", "blateral"):
+            Image.fromarray(np.random.default_rng(0).integers(0, 255, (40, 50), np.uint8)).save(
+                images / f"{name}.png"
+            )
+        (images / "cfrontal.png").write_text("no image")
+        report = predict(load_model(trained / "checkpoints/best.ckpt"), images, tmp_path / "out")
+        boxes().resize(40, 50).write(tmp_path / "out/afrontal.pxm")
+        return tmp_path / "out", report
+
+    def test_one_row_an_input(self, done):
+        out, report = done
+        table = measure_predictions(out, report)
+        assert table["file"].tolist() == report["file"].tolist()
+        assert table["view"].tolist()[:2] == ["frontal", "lateral"]
+        assert table.loc[2].drop("file").isna().all()
+        same(table.loc[0], measure(boxes().resize(40, 50), "frontal"))
+        pd.testing.assert_frame_equal(
+            pd.read_csv(out / "measurements.csv"), table, rtol=1e-5, check_dtype=False
+        )
+
+    def test_rows_are_kept_until_the_output_changes(self, done, monkeypatch):
+        out, report = done
+        for name in ("afrontal", "blateral"):
+            os.utime(out / f"{name}.pxm", (0, 0))
+        first = measure_predictions(out, report)
+        boxes(without=["heart"]).resize(40, 50).write(out / "afrontal.pxm")
+        made = (out / "measurements.csv").stat().st_mtime
+        os.utime(out / "afrontal.pxm", (made + 1, made + 1))
+        read = []
+        original = PackedMasks.read
+        monkeypatch.setattr(
+            PackedMasks,
+            "read",
+            lambda path, labels: read.append(path.name) or original(path, labels),
+        )
+        again = measure_predictions(out, report)
+        assert read == ["afrontal.pxm"]
+        assert math.isnan(again["ctr"][0])
+        pd.testing.assert_frame_equal(again[1:], first[1:], rtol=1e-5, check_dtype=False)
+
+    def test_a_view_that_no_file_says_can_be_said(self, done):
+        out, report = done
+        source = Path(report["file"][0])
+        hidden = source.rename(source.with_name("a.png"))
+        boxes().resize(40, 50).write(out / "a.pxm")
+        rows = [(str(hidden), "a.pxm"), (report["file"][1], report["output"][1])]
+        report = pd.DataFrame(rows, columns=["file", "output"])
+        os.utime(out / "a.pxm", (0, 0))
+        expected = measure(boxes().resize(40, 50), "frontal")["ctr"]
+        for view, seen in (
+            (None, None),
+            ("frontal", "frontal"),
+            ("lateral", "lateral"),
+            (None, None),
+        ):
+            table = measure_predictions(out, report, view)  # rows of another view are not kept
+            assert table["view"].fillna("unknown").tolist() == [seen or "unknown", "lateral"]
+            assert table["ctr"][0] == pytest.approx(
+                expected if seen == "frontal" else np.nan, nan_ok=True
+            )
+            assert without_view(table) == (seen is None)
+        table = measure_predictions(out, report, {str(hidden): "frontal", report["file"][1]: None})
+        assert table["view"].tolist() == ["frontal", "lateral"]
+        assert (
+            measure_predictions(out, report, {report["file"][1]: "frontal"})["view"].tolist()[1]
+            == "frontal"
+        )
+        for wrong in ("frntal", {str(hidden): "frntal"}):
+            with pytest.raises(ValueError, match="unknown view 'frntal'; did you mean 'frontal'"):
+                measure_predictions(out, report, wrong)
+
+    def test_the_ratio_beside_that_of_the_reference_masks(self, tiny):
+        test = PaxrayDataset(tiny, split="test")
+        files = [str(test.image_path(i)) for i in range(len(test))]
+        measured = pd.DataFrame(
+            {"file": [*files, "other.png"], "ctr": [0.5, np.nan, np.nan, 0.1, 0.2], "output": "x"}
+        )
+        pairs = ctr_pairs(measured, test)
+        true = [measure(test.masks(i), "frontal")["ctr"] for i in (0, 2)]
+        assert pairs["image"].tolist() == ["case005frontal.png", "case006frontal.png"]
+        assert pairs["true"].tolist() == true
+        assert pairs["error"].tolist() == pytest.approx([0.5 - true[0], np.nan], nan_ok=True)
+        assert agreement(pairs)["images"] == 1
+        assert agreement(pairs)["bias"] == pytest.approx(0.5 - true[0])
+        assert agreement(pairs)["mean_absolute_error"] == pytest.approx(abs(0.5 - true[0]))
+        assert ctr_pairs(measured[4:], test).empty
+        assert ctr_pairs(measured.assign(output=np.nan), test).empty
+
+    def test_dicom_seg_is_refused(self):
+        with pytest.raises(ValueError, match="dicom-seg cannot be measured"):
+            check_measurable("dicom-seg")

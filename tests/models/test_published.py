@@ -1,0 +1,129 @@
+"""The published network against numbers recorded from the published code (tests/reference)."""
+
+import copy
+import json
+
+import numpy as np
+import pytest
+import torch
+from helpers.sampledata import ROOT
+from torch.nn import functional
+
+from paxray_lib.models import published
+from paxray_lib.models.published import PublishedUNet
+
+REFERENCE = ROOT / "tests/reference"
+
+
+def _hash(i: int, count: int) -> np.ndarray:
+    """The `fill` rule of published_forward.json: (count,) float64 in [-1, 1) for the state dict's
+    i-th key.
+    """
+    with np.errstate(over="ignore"):
+        j = np.arange(count, dtype=np.uint64)
+        z = np.uint64(i) * np.uint64(0x9E3779B97F4A7C15) + np.uint64(0x94D049BB133111EB)
+        z = z + j * np.uint64(0xBF58476D1CE4E5B9)
+        z ^= z >> np.uint64(30)
+        z *= np.uint64(0xBF58476D1CE4E5B9)
+        z ^= z >> np.uint64(27)
+        z *= np.uint64(0x94D049BB133111EB)
+        z ^= z >> np.uint64(31)
+    return (z >> np.uint64(11)).astype(np.float64) / 2**53 * 2 - 1
+
+
+def _fill(i: int, shape: list[int], kind: str) -> torch.Tensor:
+    if kind == "nbt":
+        return torch.zeros((), dtype=torch.int64)
+    u = _hash(i, int(np.prod(shape))).reshape(shape)
+    if kind == "conv_weight":
+        u = 0.9 * np.sqrt(6 / np.prod(shape[1:])) * u
+    else:
+        u = {"bn_weight": 1 + 0.05 * u, "running_var": 1 + 0.25 * u**2}.get(kind, 0.05 * u)
+    return torch.from_numpy(u.astype(np.float32))
+
+
+@pytest.fixture(scope="module")
+def rows() -> list:
+    return json.loads((REFERENCE / "published_state_dict.json").read_text())["rows"]
+
+
+def test_state_dict_has_the_published_keys_shapes_and_order(rows):
+    with torch.device("meta"):
+        network = PublishedUNet(166)
+    found = [
+        [key, list(value.shape), str(value.dtype)] for key, value in network.state_dict().items()
+    ]
+    assert found == [row[:3] for row in rows]
+    assert sum(p.numel() for p in network.parameters()) == 73_381_094
+
+
+def test_logits_equal_the_published_ones(rows):
+    wanted = json.loads((REFERENCE / "published_forward.json").read_text())
+    with torch.device("meta"):
+        network = PublishedUNet(166).eval()
+    network.load_state_dict(
+        {row[0]: _fill(i, row[1], row[3]) for i, row in enumerate(rows)}, assign=True
+    )
+    c, h, w = np.ogrid[:3, :160, :192]
+    images = torch.from_numpy(np.cos(0.01 * h + 0.02 * w + c).astype(np.float32))[None]
+    with torch.inference_mode():
+        logits = network(images)
+    assert list(logits.shape) == wanted["logits"]["shape"]
+    for name in ("mean", "std", "min", "max"):
+        assert float(getattr(logits.double(), name)()) == pytest.approx(
+            wanted["logits"][name], abs=1e-4
+        )
+    for label, y, x, _, exact in wanted["samples"]["rows"]:
+        assert float(logits[0, label, y, x]) == pytest.approx(exact, abs=1e-4)
+
+
+def test_convolution_before_upsampling_changes_neither_values_nor_gradients():
+    torch.manual_seed(0)
+    network = PublishedUNet(3)
+    maps = []
+    network.head.up4.register_forward_hook(lambda _, __, out: maps.append(out))
+    logits = network(torch.randn(2, 3, 37, 50))
+    plain = network.head.out(
+        functional.interpolate(maps[0], (37, 50), mode="bilinear", align_corners=False)
+    )
+    torch.testing.assert_close(logits, plain, rtol=1e-4, atol=1e-5)
+    weight = network.head.out.conv.weight
+    ours, theirs = (
+        torch.autograd.grad(y.square().sum(), weight, retain_graph=True)[0] for y in (logits, plain)
+    )
+    torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-2)
+
+
+@pytest.mark.parametrize("frozen", [False, True])
+def test_stages_that_run_twice_change_neither_gradients_nor_statistics(frozen):
+    torch.manual_seed(0)
+    network = PublishedUNet(2)
+    if frozen:
+        network.eval()
+    images = torch.randn(2, 3, 32, 64)
+    kept = copy.deepcopy(network)
+    network(images).square().sum().backward()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(published, "RECOMPUTED", ())
+        kept(images).square().sum().backward()
+    for (name, ours), theirs in zip(network.named_parameters(), kept.parameters(), strict=True):
+        assert torch.equal(ours.grad, theirs.grad), name
+    for (name, ours), theirs in zip(network.named_buffers(), kept.buffers(), strict=True):
+        assert torch.equal(ours, theirs), name
+    norms = [m for m in network.modules() if isinstance(m, torch.nn.BatchNorm2d)]
+    assert all(m.momentum == 0.1 for m in norms)
+
+
+def test_a_step_keeps_half_of_the_maps():
+    network, sizes = PublishedUNet(2), []
+    with torch.autograd.graph.saved_tensors_hooks(
+        lambda x: sizes.append(x.numel()) or x, lambda x: x
+    ):
+        network.backbone(torch.randn(1, 3, 64, 64))
+        ours = sum(sizes)
+        sizes.clear()
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(published, "RECOMPUTED", ())
+            network.backbone(torch.randn(1, 3, 64, 64))
+    weights = sum(p.numel() for p in network.backbone.parameters() if p.ndim == 4)
+    assert ours - weights < 0.5 * (sum(sizes) - weights)

@@ -1,0 +1,128 @@
+"""Reading files of weights: what is damaged or could run code is refused, by name."""
+
+import argparse
+import contextlib
+import io
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import nn
+
+from paxray_lib.models.weights import fill, read_weights, state_of
+
+
+class _Payload:
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return Path.touch, (self.path,)
+
+
+def _small_file() -> bytes:
+    buffer = io.BytesIO()
+    torch.save({"opt": argparse.Namespace(lr=0.1), "model": {"a": torch.arange(3.0)}}, buffer)
+    return buffer.getvalue()
+
+
+SMALL = _small_file()
+
+
+def test_code_in_a_file_is_refused_and_not_run(tmp_path):
+    torch.save({"model": {}, "opt": _Payload(tmp_path / "ran")}, tmp_path / "evil.pth")
+    with pytest.raises(
+        ValueError, match=r"evil\.pth.*could run code.*asks for \S*getattr"
+    ) as caught:
+        read_weights(tmp_path / "evil.pth")
+    assert "weights_only" not in str(caught.value)  # torch's advice to run it all the same
+    assert not (tmp_path / "ran").exists()
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"hello\n", b"\x80\x02", b"\x89PNG\r\n\x1a\n", b"PK\x03\x04"]
+)
+@pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
+def test_other_files_are_refused_by_name(tmp_path, content, suffix):
+    path = tmp_path / f"some{suffix}"
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=f"some{suffix}"):
+        read_weights(path)
+
+
+def test_missing_file(tmp_path):
+    with pytest.raises(FileNotFoundError, match="no such file of weights"):
+        read_weights(tmp_path / "missing.pth")
+
+
+@given(cut=st.integers(1, len(SMALL) - 1))
+def test_every_cut_is_noticed(tmp_path_factory, cut):
+    path = tmp_path_factory.getbasetemp() / "cut.pth"
+    path.write_bytes(SMALL[:cut])
+    with pytest.raises(ValueError, match=r"cut\.pth"):
+        read_weights(path)
+
+
+@pytest.mark.filterwarnings("ignore:Detected pickle protocol")
+@given(place=st.integers(0, len(SMALL) - 1), byte=st.integers(0, 255))
+def test_a_changed_byte_raises_nothing_but_a_value_error(tmp_path_factory, place, byte):
+    path = tmp_path_factory.getbasetemp() / "changed.pth"
+    path.write_bytes(SMALL[:place] + bytes([byte]) + SMALL[place + 1 :])
+    with contextlib.suppress(ValueError):  # it may also be read: not every byte matters
+        read_weights(path)
+
+
+@pytest.mark.parametrize("prefix", ["", "module."])
+@pytest.mark.parametrize(
+    "wrap", [lambda s: s, lambda s: {"model": s, "epoch": 3}, lambda s: {"state_dict": s}]
+)
+def test_state_is_found_with_and_without_wrapping(prefix, wrap):
+    found = state_of(wrap({f"{prefix}a.weight": torch.ones(1)}), "x.pth")
+    assert list(found) == ["a.weight"]
+
+
+ODD = [
+    {"a": torch.ones(2, device="meta")},
+    {"a": torch.ones(2).to_sparse()},
+    {"a": torch.ones(2) * 1j},
+]
+
+
+@pytest.mark.parametrize(
+    "content", [{}, [1], {"model": {"a": 3}}, {"a": torch.ones(1), "b": 2}, None, *ODD]
+)
+def test_content_without_weights_is_refused(content):
+    with pytest.raises(ValueError, match=r"x\.pth: holds no weights"):
+        state_of(content, "x.pth")
+
+
+def test_fill_copies_in_the_modules_dtype():
+    state = {
+        "weight": torch.full((2, 3), 0.5, dtype=torch.float16),
+        "bias": torch.ones(2, dtype=torch.float64),
+    }
+    layer = nn.Linear(3, 2)
+    fill(layer, state, "x.pth", "a layer")
+    state["weight"].zero_()
+    assert layer.weight.dtype == torch.float32
+    assert float(layer.weight.detach().sum()) == 3
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda s: s.pop("bias"), "1 missing: bias"),
+        (lambda s: s.update(more=torch.ones(1)), "1 not known: more"),
+        (lambda s: s.update(bias=torch.ones(5)), r"1 shapes: bias is \(5,\), not \(2,\)"),
+    ],
+)
+def test_fill_refuses_what_does_not_fit_and_changes_nothing(change, message):
+    layer = nn.Linear(3, 2)
+    before = layer.weight.detach().clone()
+    state = {"weight": torch.ones(2, 3), "bias": torch.ones(2)}
+    change(state)
+    with pytest.raises(ValueError, match=rf"x\.pth: does not fit a layer: {message}"):
+        fill(layer, state, "x.pth", "a layer")
+    assert torch.equal(layer.weight, before)

@@ -1,0 +1,189 @@
+import numpy as np
+import pytest
+import torch
+from helpers.sampledata import write_tiny
+from hypothesis import given
+from hypothesis import strategies as st
+
+from paxray_lib.data.augmentation import AugmentConfig
+from paxray_lib.data.dataset import PaxrayDataset
+from paxray_lib.images.preprocessing import Preprocessing
+from paxray_lib.training.batches import HOST_BYTES, Normalize, TrainingBatches, fits
+from paxray_lib.training.schedule import Plan
+
+
+def make(root, workers=0, size=(32, 32), config=None, **options):
+    dataset = PaxrayDataset(root, split="train")
+    config = config or AugmentConfig(image_size=size[0], crop_size=24, flip_prob=0.5, noise=0.1)
+    options = {"batch_size": 3, "seed": 1, "device": torch.device("cpu"), **options}
+    return TrainingBatches(
+        dataset, Preprocessing("standard", size), config, workers=workers, **options
+    )
+
+
+def collect(batches, epoch, start=0):
+    steps = batches.epoch(epoch, start)
+    return [
+        (batch.images.numpy(), batch.targets.numpy(), batch.names)
+        for step in steps
+        for batch in step
+    ]
+
+
+def assert_same(one, other):
+    assert [names for *_, names in one] == [names for *_, names in other]
+    for (images, targets, _), (images2, targets2, _) in zip(one, other, strict=True):
+        np.testing.assert_array_equal(images, images2)
+        np.testing.assert_array_equal(targets, targets2)
+
+
+def test_an_epoch_has_every_sample_once_packed(tiny):
+    batches = make(tiny)
+    items = collect(batches, 0)
+    assert len(items) == len(batches) == 3
+    names = [name for *_, names in items for name in names]
+    assert sorted(names) == sorted(sample.name for sample in PaxrayDataset(tiny, split="train"))
+    images, targets, _ = items[0]
+    assert images.shape == (3, 24, 24)
+    assert images.dtype == np.float32
+    assert targets.shape == (3, 24, 24, 21)
+    assert targets.dtype == np.uint8
+
+
+def test_batches_depend_on_seed_epoch_and_position_alone(tiny):
+    first = collect(make(tiny), 2)
+    batches = make(tiny)
+    collect(batches, 0)
+    assert_same(collect(batches, 2), first)
+    assert_same(collect(batches, 2, start=1), first[1:])
+    assert_same(collect(make(tiny, workers=2), 2), first)
+    assert [names for *_, names in collect(batches, 3)] != [names for *_, names in first]
+
+
+def test_workers_go_on_with_another_epoch_and_start(tiny):
+    plain, workers = make(tiny), make(tiny, workers=1)
+    for epoch, start in ((0, 2), (1, 0), (4, 1)):
+        assert_same(collect(workers, epoch, start), collect(plain, epoch, start))
+
+
+def test_without_augmentation_a_batch_is_the_resized_sample(tiny):
+    config = AugmentConfig(image_size=32, crop_size=32, resize_prob=0.0)
+    (batch,) = next(make(tiny, config=config).epoch(0))
+    samples = {sample.name: sample for sample in PaxrayDataset(tiny, split="train")}
+    for pixels, bits, name in zip(batch.images, batch.targets, batch.names, strict=True):
+        np.testing.assert_array_equal(bits, samples[name].masks.resize(32, 32).data)
+        np.testing.assert_array_equal(
+            pixels, Preprocessing("standard", (32, 32)).resize(samples[name].image)
+        )
+
+
+@pytest.mark.parametrize("kind", ["standard", "published"])
+def test_normalize_is_the_models_preprocessing(tiny, kind):
+    preprocessing = Preprocessing(kind, (48, 48))
+    image = PaxrayDataset(tiny, split="train")[0].image
+    expected = preprocessing(image)
+    found = Normalize(preprocessing)(torch.from_numpy(preprocessing.resize(image))[None])[0]
+    np.testing.assert_allclose(found.numpy(), expected, rtol=1e-5, atol=1e-4)
+
+
+def test_a_sample_without_target_is_named(tmp_path):
+    from test_dataset import rewrite
+
+    write_tiny(tmp_path)
+    rewrite(tmp_path, lambda content: [item.pop("target") for item in content["train"]])
+    with pytest.raises(ValueError, match=r"case00.*no target"):
+        next(make(tmp_path).epoch(0))
+
+
+def epoch_of(world, **settings):
+    """Weights, positions and batch sizes of one epoch: for each step a list over processes of lists
+    of batches.
+    """
+    plans = [Plan(rank=rank, world=world, seed=3, **settings) for rank in range(world)]
+    return list(zip(*(plan.epoch(5) for plan in plans), strict=True))
+
+
+@given(
+    length=st.integers(1, 40),
+    batch_size=st.integers(1, 5),
+    accumulate=st.integers(1, 3),
+    world=st.integers(1, 4),
+)
+def test_the_plan_shares_every_sample_once_with_equal_weight(length, batch_size, accumulate, world):
+    epoch = epoch_of(world, length=length, batch_size=batch_size, accumulate=accumulate)
+    plan = Plan(length, 3, batch_size, accumulate, 0, world)
+    assert len(epoch) == plan.steps
+    first = 0
+    largest = 0
+    for number, processes in enumerate(epoch):
+        assert len({len(batches) for batches in processes}) == 1, (
+            "processes wait for each other at every batch"
+        )
+        assert len(processes[0]) <= accumulate
+        left = length - first
+        # a last image alone, where batches have more, is in the step before
+        size = left if left == plan.images + (batch_size > 1) else min(plan.images, left)
+        assert (plan.images_of(number), plan.images_of(number + 1)) == (first, first + size)
+        taken = []
+        # in the epoch's order: the first batch of each process, then the second of each
+        for keys, weight in (batch for row in zip(*processes, strict=True) for batch in row):
+            assert len(keys) == 1 if 1 in (length, batch_size) else 2 <= len(keys) <= batch_size + 1
+            largest = max(largest, len(keys))
+            # of one image in the mean over processes of sums of weighted means
+            share = weight / len(keys) / world
+            assert weight == 0 or share == pytest.approx(1 / size)
+            taken += keys if weight else []
+        assert [position for _, position, _ in taken] == list(range(first, first + size))
+        assert taken == plan.step(5, number)
+        first += size
+    assert first == length
+    assert largest == plan.largest
+
+
+@pytest.mark.parametrize(
+    ("length", "sizes"), [(598, [3] * 198 + [4]), (599, [3] * 199 + [2]), (4, [4]), (1, [1])]
+)
+def test_no_batch_has_one_image(length, sizes):
+    plan = Plan(length, 0, 3)
+    assert [len(keys) for step in plan.epoch(0) for keys, _ in step] == sizes
+    assert list(plan.epoch(0, plan.steps)) == []
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_damaged_file_is_named_in_one_line(tmp_path, workers):
+    write_tiny(tmp_path)
+    (tmp_path / "images" / "case000frontal.png").write_bytes(b"no image")
+    with pytest.raises((OSError, ValueError), match=r"^[^\n]*case000frontal[^\n]*$"):
+        collect(make(tmp_path, workers, resident=False), 0)
+
+
+@pytest.mark.parametrize("resident", [True, False])
+def test_processes_and_batch_sizes_do_not_change_what_a_sample_is(tiny, resident):
+    def samples(**options):
+        found = {}
+        for images, targets, names in collect(make(tiny, resident=resident, **options), 1):
+            found |= {
+                name: (image, bits)
+                for image, bits, name in zip(images, targets, names, strict=True)
+            }
+        return found
+
+    expected = samples()
+    for rank in (0, 1):
+        for name, (image, bits) in samples(batch_size=1, accumulate=3, rank=rank, world=2).items():
+            np.testing.assert_array_equal(image, expected[name][0])
+            np.testing.assert_array_equal(bits, expected[name][1])
+
+
+def test_names_of_a_step_are_those_of_all_processes(tiny):
+    parts = [make(tiny, batch_size=1, accumulate=2, rank=rank, world=2) for rank in (0, 1)]
+    steps = [[batch.names[0] for batch in list(part.epoch(0))[1]] for part in parts]
+    assert sorted(parts[0].names(0, 1)) == sorted(steps[0] + steps[1])
+
+
+def test_what_fits_stays_on_the_device(monkeypatch):
+    cpu, gpu = torch.device("cpu"), torch.device("cuda")
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (1000, 2000))
+    assert [fits(HOST_BYTES, workers, cpu) for workers in (0, 1)] == [True, False]
+    assert not fits(HOST_BYTES + 1, 0, cpu)
+    assert [fits(needed, 4, gpu) for needed in (500, 501)] == [True, False]
