@@ -29,8 +29,9 @@ sweep: $(STAMP) data/sample/paxray.json ## trainings with all, half and a quarte
 test: check ## lint, then all tests (SLOW=1: the slow ones too)
 	@$(BIN)/python -m pytest $(if $(SLOW),,-m "not slow") $(ARGS)
 
-check: $(STAMP) ## lint only
-	@$(BIN)/ruff check --quiet . && echo "ruff: no finding"
+check: $(STAMP) ## lint and types only
+	@$(BIN)/ruff check --quiet . && $(BIN)/ruff format --quiet --check . && echo "ruff: no finding"
+	@$(BIN)/mypy
 
 lab: $(STAMP) ## the notebooks in JupyterLab
 	@$(BIN)/jupyter lab --LabApp.default_url=/lab/tree/notebooks
