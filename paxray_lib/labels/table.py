@@ -152,6 +152,22 @@ class LabelSet(Sequence):
         return found
 
     @cached_property
+    def display_names(self) -> tuple[str, ...]:
+        """Names for people to read and choose from, each unique.
+
+        A name that occurs once stays as it is. One that occurs more often gets its index: the
+        published table calls two labels `mediastinum_upper`, at 12 and 16, and nobody could tell
+        "mediastinum_upper" from "mediastinum_upper" in a list.
+
+        >>> LABELS.display_names[11:13]
+        ('mediastinum_lower', 'mediastinum_upper (12)')
+        """
+        return tuple(
+            name if len(self._indices[name]) == 1 else f"{name} ({i})"
+            for i, name in enumerate(self.names)
+        )
+
+    @cached_property
     def group(self) -> tuple[str, ...]:
         """Group of each label: lungs, mediastinum, heart, airways, esophagus, great_vessels, bones,
         vertebrae, ribs, diaphragms, or other."""

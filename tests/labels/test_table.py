@@ -56,6 +56,16 @@ def test_duplicated_name_keeps_both_indices():
     assert LABELS.colors[12].tolist() != LABELS.colors[16].tolist()
 
 
+def test_display_names_tell_labels_of_one_name_apart():
+    shown = LABELS.display_names
+    assert (shown[12], shown[16]) == ("mediastinum_upper (12)", "mediastinum_upper (16)")
+    assert [s for i, s in enumerate(shown) if i not in (12, 16)] == [
+        n for i, n in enumerate(NAMES) if i not in (12, 16)
+    ]
+    assert len(set(shown)) == len(LABELS)
+    assert LabelSet(["mediastinum_upper", "heart"]).display_names == ("mediastinum_upper", "heart")
+
+
 def test_groups():
     assert set(LABELS.groups) == {
         "lungs",
