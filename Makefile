@@ -26,8 +26,8 @@ sweep: $(STAMP) data/sample/paxray.json ## trainings with all, half and a quarte
 	@$(BIN)/python -m paxray_lib sweep $(addprefix notebooks/profiles/sweep_,full.yaml half.yaml quarter.yaml) \
 		--out runs/sweep --resume
 
-test: check ## lint, then all tests (SLOW=1: the slow ones too)
-	@$(BIN)/python -m pytest $(if $(SLOW),,-m "not slow") $(ARGS)
+test: check ## lint and types, then all tests (SLOW=1: the slow ones too)
+	@$(BIN)/python -m pytest -n auto --dist loadfile $(if $(SLOW),,-m "not slow") $(ARGS)
 
 check: $(STAMP) ## lint and types only
 	@$(BIN)/ruff check --quiet . && $(BIN)/ruff format --quiet --check . && echo "ruff: no finding"

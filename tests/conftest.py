@@ -14,6 +14,8 @@ from hypothesis import settings
 # imported.
 os.environ.setdefault("MPLBACKEND", "Agg")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
+if "PYTEST_XDIST_WORKER" in os.environ:  # one process per core: more threads would only wait
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ["NO_PROXY"] = os.environ["no_proxy"] = "127.0.0.1,localhost"  # the tests' own servers
 
 BROWSER_ARGUMENTS = [
