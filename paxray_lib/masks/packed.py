@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -273,26 +274,37 @@ def swap_sides(data: np.ndarray, labels: LabelSet) -> np.ndarray:
 
 def _swap(items: np.ndarray, labels: LabelSet) -> np.ndarray:
     """Swap sides in (N, B) uint8, each pixel by itself."""
-    plan = swap_plan(labels)
-    words = np.zeros((len(items), -(-items.shape[1] // 8)), "<u8")
+    words = np.zeros((len(items), -(-items.shape[1] // 8)), "<i8")
     words.view(np.uint8)[:, : items.shape[1]] = items
-    out = np.zeros_like(words)
-    for source, target, shift, mask in plan:
-        bits = words[:, source] & np.uint64(mask)
-        out[:, target] |= bits << np.uint64(shift) if shift >= 0 else bits >> np.uint64(-shift)
-    return np.ascontiguousarray(out.view(np.uint8)[:, : items.shape[1]])
+    swapped = swap_words(words, labels)
+    return np.ascontiguousarray(swapped.view(np.uint8)[:, : items.shape[1]])
+
+
+def swap_words(words: Any, labels: LabelSet) -> Any:
+    """Return pixels with each label's bit moved to its mirror label, as a new array.
+
+    Parameters
+    ----------
+    words : (..., ceil(L / 64)) int64 NumPy array or torch tensor, little-endian
+    labels : LabelSet
+    """
+    swapped = words ^ words
+    for source, target, shift, kept in _swap_plan(labels):
+        bits = words[..., source]
+        # `kept` removes what an arithmetic shift fills up with the sign
+        swapped[..., target] |= (bits << shift if shift >= 0 else bits >> -shift) & kept
+    return swapped
 
 
 @lru_cache(maxsize=32)
-def swap_plan(labels: LabelSet) -> list[tuple[int, int, int, int]]:
-    """Return the steps that move each label's bit to its mirror label, in pixels of little-endian
-    64-bit words.
+def _swap_plan(labels: LabelSet) -> list[tuple[int, int, int, int]]:
+    """Return the steps that move each label's bit to its mirror label.
 
     Bits that move by the same distance move together: some twenty steps instead of 166.
 
     Returns
     -------
-    list of (source word, target word, shift to the left, mask of the bits in the source word)
+    list of (source word, target word, shift to the left, bits kept in the target word, signed)
 
     Raises
     ------
@@ -307,5 +319,5 @@ def swap_plan(labels: LabelSet) -> list[tuple[int, int, int, int]]:
     plan: dict[tuple[int, int, int], int] = {}
     for i, j in enumerate(labels.mirror.tolist()):
         key = (i // 64, j // 64, j % 64 - i % 64)
-        plan[key] = plan.get(key, 0) | 1 << i % 64
-    return [(*key, mask) for key, mask in plan.items()]
+        plan[key] = plan.get(key, 0) | 1 << j % 64
+    return [(*key, kept - (kept >> 63 << 64)) for key, kept in plan.items()]

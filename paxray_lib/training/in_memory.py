@@ -15,7 +15,7 @@ from paxray_lib.data.dataset import PaxrayDataset
 from paxray_lib.images.preprocessing import Preprocessing
 from paxray_lib.labels.table import LabelSet
 from paxray_lib.masks.bits import byte_count
-from paxray_lib.masks.packed import PackedMasks, swap_plan
+from paxray_lib.masks.packed import PackedMasks, swap_words
 from paxray_lib.utils.progress import map_ahead, progress
 
 _THREADS = 4  # decoding releases the interpreter's lock
@@ -257,13 +257,7 @@ def _swap_sides(masks: torch.Tensor, labels: LabelSet) -> torch.Tensor:
     count = masks.shape[-1]
     # (N, h, w, ceil(B / 8))
     words = torch.nn.functional.pad(masks, (0, -count % 8)).view(torch.int64)
-    out = torch.zeros_like(words)
-    for source, target, shift, mask in swap_plan(labels):
-        moved = words[..., source] << shift if shift >= 0 else words[..., source] >> -shift
-        # masked after the shift, which fills up with the sign
-        kept = (mask << shift) & 0xFFFFFFFFFFFFFFFF if shift >= 0 else mask >> -shift
-        out[..., target] |= moved & (kept - (kept >> 63 << 64))
-    return out.view(torch.uint8)[..., :count]
+    return swap_words(words, labels).view(torch.uint8)[..., :count]
 
 
 def _change_intensity(params: Params, pixels: torch.Tensor) -> torch.Tensor:
