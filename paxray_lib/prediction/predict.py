@@ -2,7 +2,7 @@
 
 Reading, the network and writing run side by side. Each output is written whole or not at all, and
 one that is there already is not made again, so that a run that was stopped goes on where it was
-(see `ledger.py`). In the output folder
+(see `utils/manifest.py`). In the output folder
 
 - `report.csv` has one row an input: file, status, reason, output. The status is ok, skipped (done
   before), failed, or pending while the run is at work or where it was stopped. A file whose name is
@@ -38,8 +38,8 @@ from paxray_lib.models.inference import _NOT_FINITE, optimize_for_inference, seg
 from paxray_lib.models.segmenter import AnatomySegmenter
 from paxray_lib.prediction.formats import FORMATS, check_format, output_names, write_output
 from paxray_lib.utils.files import atomic_write
-from paxray_lib.utils.manifest import NAME as LEDGER
-from paxray_lib.utils.manifest import Ledger, read_sources
+from paxray_lib.utils.manifest import NAME as MANIFEST
+from paxray_lib.utils.manifest import Manifest, read_manifest
 from paxray_lib.utils.progress import map_ahead, progress
 
 REPORT, SETTINGS = "report.csv", "settings.json"
@@ -135,18 +135,18 @@ def predict(
         "close_tree": close_tree,
         "view": view if mirror else None,  # without mirroring it changes no output
     }
-    with _open_ledger(out, items, settings, overwrite) as ledger:
-        run = _Run(model, out, ledger, settings, indices, items)
+    with _open_manifest(out, items, settings, overwrite) as manifest:
+        run = _Run(model, out, manifest, settings, indices, items)
         _go_together(run, batch_size or (8 if next(model.parameters()).is_cuda else 1))
         return run.table()
 
 
-def _open_ledger(out: Path, items: Sequence[_Item], settings: dict, overwrite: bool) -> Ledger:
-    """Return this process's ledger, once the first process has prepared the folder."""
-    opened: list[Ledger] = []
+def _open_manifest(out: Path, items: Sequence[_Item], settings: dict, overwrite: bool) -> Manifest:
+    """Return this process's manifest, once the first process has prepared the folder."""
+    opened: list[Manifest] = []
 
     def prepare() -> None:
-        opened.append(Ledger(out))
+        opened.append(Manifest(out))
         try:
             _prepare(out, opened[0], items, settings, overwrite)
         except (ValueError, OSError):
@@ -154,16 +154,16 @@ def _open_ledger(out: Path, items: Sequence[_Item], settings: dict, overwrite: b
             raise
 
     from_first(prepare)
-    return opened[0] if opened else Ledger(out, rank_and_world()[0])
+    return opened[0] if opened else Manifest(out, rank=rank_and_world()[0])
 
 
 def _go_together(run: "_Run", batch_size: int) -> None:
-    """Do this process's share, then bring all rows and ledgers together; if one had to stop, all
+    """Do this process's share, then bring all rows and manifests together; if one had to stop, all
     end as stopped.
     """
     reason = run.go(batch_size)
     if not is_first():
-        run.ledger.close()
+        run.manifest.close()
     for rows, other in gather((run.rows, reason)):
         run.rows |= rows
         reason = reason or other
@@ -187,7 +187,7 @@ def _plan(images, out: Path, suffix: str) -> list[_Item]:
     if isinstance(images, (str, os.PathLike)):
         base = Path(images) if Path(images).is_dir() else Path(images).parent
         # in the folder of the images, outputs of an earlier run may look like images
-        made = {os.path.abspath(out / output) for output in read_sources(out)}
+        made = {os.path.abspath(out / output) for output in read_manifest(out)}
         paths = [path for path in find_images(images) if os.path.abspath(path) not in made]
     else:
         paths = [Path(path) for path in dict.fromkeys(map(os.fspath, images))]
@@ -195,7 +195,7 @@ def _plan(images, out: Path, suffix: str) -> list[_Item]:
             raise ValueError("no images to predict: the list is empty")
         base = Path(os.path.commonpath([path.absolute().parent for path in paths]))
     names = [os.path.relpath(path.absolute(), base.absolute()) for path in paths]
-    outputs = output_names(names, suffix, (REPORT, SETTINGS, LEDGER))
+    outputs = output_names(names, suffix, (REPORT, SETTINGS, MANIFEST))
     return [
         _Item(path, output, _name_trouble(path))
         for path, output in zip(paths, outputs, strict=True)
@@ -228,22 +228,22 @@ def _digest(model: torch.nn.Module) -> str:
 
 
 def _prepare(
-    out: Path, ledger: Ledger, items: Sequence[_Item], settings: dict, overwrite: bool
+    out: Path, manifest: Manifest, items: Sequence[_Item], settings: dict, overwrite: bool
 ) -> None:
     """Make sure that nothing but outputs of these settings is counted as done, and nothing else is
     written over.
     """
     if overwrite:
-        ledger.forget()
+        manifest.forget()
     else:
         _check_settings(out / SETTINGS, settings)
-        foreign = [item for item in items if not ledger.may_write(item.output, item.path)]
+        foreign = [item for item in items if not manifest.may_write(item.output, item.path)]
         if foreign:
             raise ValueError(
                 f"{out / foreign[0].output}: is there already and was not predicted from {foreign[0].path}; "
                 "use another folder, or overwrite"
             )
-    ledger.clean(item.output for item in items)
+    manifest.clean(item.output for item in items)
     with atomic_write(out / SETTINGS) as temporary:
         temporary.write_text(json.dumps(settings, indent=1), encoding="utf-8")
 
@@ -273,12 +273,12 @@ class _Run:
         self,
         model,
         out: Path,
-        ledger: Ledger,
+        manifest: Manifest,
         settings: dict,
         indices: list[int],
         items: list[_Item],
     ):
-        self.model, self.out, self.ledger, self.items = model, out, ledger, items
+        self.model, self.out, self.manifest, self.items = model, out, manifest, items
         self.format, self.threshold, self.mirror = (
             settings[key] for key in ("format", "threshold", "mirror")
         )
@@ -316,24 +316,22 @@ class _Run:
         except torch.OutOfMemoryError:
             return "out of memory on the device: use a smaller batch size"
         finally:
-            # on a full disk there is no room for it; what is done is in the ledger
+            # on a full disk there is no room for it; what is done is in the manifest
             with contextlib.suppress(OSError):
                 self._report(at_once=True)
         return ""
 
     def finish(self) -> None:
-        """Write the report of all processes, and keep one ledger; the first process does, when none
-        is at work.
-        """
+        """Write the report of all processes, and keep one manifest: the first process's, at the end."""
         with contextlib.suppress(OSError):
-            self.ledger.absorb()
+            self.manifest.absorb()
             self._report(at_once=True)
 
     def _is_done(self, item: _Item) -> bool:
         if (
             item.reason
             or not item.path.is_file()
-            or not self.ledger.is_done(item.output, item.path)
+            or not self.manifest.is_done(item.output, item.path)
         ):
             return False
         self.rows[item.path] = ("skipped", "done before")
@@ -379,7 +377,7 @@ class _Run:
         if item.bits is None:
             return replace(item, reason=f"{item.path}: {_NOT_FINITE}")
         try:
-            self.ledger.start(item.output, item.path)
+            self.manifest.start(item.output, item.path)
             masks = self._masks(item.bits)
             write_output(
                 self.out / item.output, masks, item.size, self.format, item.path, self.model.name

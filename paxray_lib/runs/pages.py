@@ -103,18 +103,6 @@ def score_text(
     )
 
 
-def duration(seconds: float) -> str:
-    """Say a time span in words.
-
-    >>> duration(4.25), duration(93), duration(7325)
-    ('4.2 s', '1 min 33 s', '2 h 2 min')
-    """
-    if seconds < 60:
-        return f"{seconds:.1f} s" if seconds < 10 else f"{seconds:.0f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
-
-
 def size(number: float) -> str:
     """Say a number of bytes in words.
 

@@ -14,7 +14,6 @@ from typing import Any
 import yaml
 
 from paxray_lib.runs.pages import (
-    duration,
     heading,
     link,
     note,
@@ -28,6 +27,7 @@ from paxray_lib.runs.pages import (
 )
 from paxray_lib.runs.provenance import write_record
 from paxray_lib.utils.files import read_json
+from paxray_lib.utils.progress import duration
 
 # nbconvert keeps the first kind that an output has. Its own order for pages puts a widget's view,
 # which needs scripts from the network, before the HTML that a widget may bring for readers without

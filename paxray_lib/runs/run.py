@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 from paxray_lib.runs import provenance, status
-from paxray_lib.runs.pages import duration
 from paxray_lib.runs.plan import (
     Plan,
     code_hash,
@@ -31,6 +30,7 @@ from paxray_lib.runs.plan import (
 from paxray_lib.runs.profiles import read_profile
 from paxray_lib.runs.report import notebook_page, write_index
 from paxray_lib.utils import files, locks
+from paxray_lib.utils.progress import duration
 
 DONE, STOPPED = 0, 3
 

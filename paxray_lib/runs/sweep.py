@@ -17,10 +17,10 @@ from pathlib import Path
 from typing import Any
 
 from paxray_lib.runs import status
-from paxray_lib.runs.pages import duration
 from paxray_lib.runs.plan import Plan, make_plan
 from paxray_lib.runs.run import DONE, STOPPED, changed_since, check_resumable, run_plan, say
 from paxray_lib.utils import files, locks
+from paxray_lib.utils.progress import duration
 
 SOME_FAILED = 1
 

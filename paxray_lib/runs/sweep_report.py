@@ -13,7 +13,6 @@ import pandas as pd
 from paxray_lib.metrics.bootstrap import LEVEL, RESAMPLES, SEED
 from paxray_lib.runs.pages import (
     chart,
-    duration,
     heading,
     link,
     note,
@@ -26,6 +25,7 @@ from paxray_lib.runs.pages import (
 from paxray_lib.runs.provenance import FREE_KEYS, write_record
 from paxray_lib.runs.sweep_plots import TITLES, plot_curves, plot_fractions, plot_parts
 from paxray_lib.runs.sweep_scores import SCORES, Member, score_table
+from paxray_lib.utils.progress import duration
 
 # Settings that say nothing of how a model was made.
 ASIDE = (*FREE_KEYS, "published", "notebooks", "shown", "device", "workers")

@@ -1,1 +1,4 @@
-"""What every room uses: atomic files, errors with near matches, progress, locks, downloads, one manifest."""
+"""What every room uses: atomic files, errors with near matches, progress, locks, downloads.
+
+`manifest` is the one mechanism that knows what is done already.
+"""

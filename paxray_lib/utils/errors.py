@@ -12,3 +12,16 @@ def did_you_mean(word: str, candidates: Iterable[str]) -> str:
     """
     near = difflib.get_close_matches(word, sorted(set(candidates)), n=3, cutoff=0.7)
     return f"; did you mean {' or '.join(map(repr, near))}?" if near else ""
+
+
+def check_choice(value: str, choices: Iterable[str], name: str) -> None:
+    """Raise ValueError, with near matches and all choices, if `value` is none of them.
+
+    >>> check_choice("dise", ["dice", "iou"], "score")
+    Traceback (most recent call last):
+    ValueError: score 'dise': unknown; did you mean 'dice'? (one of dice, iou)
+    """
+    choices = list(choices)
+    if value not in choices:
+        near = did_you_mean(str(value), choices)
+        raise ValueError(f"{name} {value!r}: unknown{near} (one of {', '.join(choices)})")

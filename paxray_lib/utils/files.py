@@ -39,9 +39,7 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a text file in one piece; what UTF-8 cannot hold, as in names of files, is written as
-    an escape.
-    """
+    """Write a text file in one piece, with escapes for what UTF-8 cannot hold in names of files."""
     with atomic_write(path) as temporary:
         temporary.write_text(text, encoding="utf-8", errors="backslashreplace")
 

@@ -1,137 +1,145 @@
-"""What each predicted file was made from, so that a run that was stopped in any way goes on, and
-never wrongly.
+"""What each output was made from, so that stopped work goes on, and never wrongly.
 
-`sources.jsonl` in the output folder has one line an output, written just before the output appears:
-its name, the file it is made from, and that file's size and time of change. An output counts as
-done if it is there and its last line still fits its source. While a run works in the folder it
-holds a lock on that file.
+`manifest.jsonl` in the folder of the outputs has one line per output, written just before the
+output appears: its name, the files it is made from, and the settings. An output is done if it is
+there and its newest line still fits.
 
-Of several processes that work as one the first has `sources.jsonl`, and each other one a file
-beside it, such as `sources.1.jsonl`. The first takes these over, at the end and again when it
-starts, should the end have been cut off."""
+Of several processes that share the work, each but the first has a file of its own beside it, such
+as `manifest.1.jsonl`. The first one takes these over at the end, and again when it starts, should
+the end have been cut off.
+"""
 
-import fcntl
+import contextlib
 import json
 import os
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
-NAME = "sources.jsonl"
-_PARTS = "sources.*.jsonl"
-_Entry = tuple[str, int, int]
+from paxray_lib.utils.files import sha256
+from paxray_lib.utils.locks import lock
 
-
-def read_sources(out: Path) -> dict[str, _Entry]:
-    """Return (source, size, mtime_ns) of each output that was ever started in a folder; empty for a
-    new folder.
-    """
-    found: dict[str, _Entry] = {}
-    for path in (out / NAME, *sorted(out.glob(_PARTS))):
-        found |= _read(path)
-    return found
+NAME = "manifest.jsonl"
+_PARTS = "manifest.*.jsonl"
+# {"sources": {path: [size, mtime_ns or SHA-256], or None if forgotten}, "settings": ...}
+Entry = dict[str, Any]
+Sources = str | os.PathLike | Iterable[str | os.PathLike]
 
 
-def _read(path: Path) -> dict[str, _Entry]:
-    found: dict[str, _Entry] = {}
+def read_manifest(folder: Path) -> dict[str, Entry]:
+    """Return the newest entry of each output that was ever started in a folder, by its name."""
+    entries: dict[str, Entry] = {}
+    for path in (folder / NAME, *sorted(folder.glob(_PARTS))):
+        entries |= _read(path)
+    return entries
+
+
+def _read(path: Path) -> dict[str, Entry]:
+    entries: dict[str, Entry] = {}
     for line in path.read_text(encoding="utf-8").splitlines() if path.is_file() else ():
-        try:
+        # a run that was killed while it wrote may leave half a line
+        with contextlib.suppress(ValueError, KeyError, TypeError):
             entry = json.loads(line)
-            found[entry["output"]] = (entry["file"], entry["size"], entry["mtime_ns"])
-        except (ValueError, KeyError, TypeError):
-            continue  # the last line of a run that was killed while it wrote
-    return found
+            entries[entry.pop("output")] = entry
+    return entries
 
 
-class Ledger:
-    """The open ledger of an output folder, which is made if missing; a context manager.
+class Manifest:
+    """The manifest of a folder, which this process holds until it is closed; a context manager.
 
     Parameters
     ----------
-    out : the folder
-    rank : number of this process; the first, 0, opens its ledger before the others
+    folder : made if missing
+    settings : what the outputs depend on besides their sources, as JSON data
+    digest : bool
+        Recognize a source by its SHA-256, not by its time of change.
+    rank : number of this process; the first, 0, opens its manifest before the others
 
     Raises
     ------
     ValueError
-        If another process is at work in the folder.
+        Another process works in the folder.
     """
 
-    def __init__(self, out: Path, rank: int = 0):
-        self.out = out
-        out.mkdir(parents=True, exist_ok=True)
-        path = out / (NAME if rank == 0 else _PARTS.replace("*", str(rank)))
-        self._file = open(path, "a+", encoding="utf-8")  # noqa: SIM115 - closed by `close`
+    def __init__(
+        self, folder: str | os.PathLike, settings: Any = None, digest: bool = False, rank: int = 0
+    ):
+        self.folder, self.settings, self.digest = Path(folder), settings, digest
+        name = NAME if rank == 0 else _PARTS.replace("*", str(rank))
+        with contextlib.ExitStack() as stack:
+            stack.enter_context(lock(self.folder, f".{name}.lock"))
+            path = self.folder / name
+            self._file = stack.enter_context(open(path, "a", encoding="utf-8"))
+            self._file.write("\n")  # ends what a kill may have cut short
+            self._held = stack.pop_all()
         self._lock = threading.Lock()
-        try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            self._file.close()
-            raise ValueError(
-                f"{out}: another prediction works in this folder; wait for it, or use another"
-            ) from None
-        self._entries = read_sources(out)
-        self._file.write("\n")  # ends what a kill may have cut short
+        self._entries = read_manifest(self.folder)
         if rank == 0:
             self.absorb()
 
-    def __enter__(self) -> "Ledger":
+    def __enter__(self) -> "Manifest":
         return self
 
-    def __exit__(self, *_) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def close(self) -> None:
         """End the work in the folder, so that another process may begin."""
-        self._file.close()
+        self._held.close()
 
     def absorb(self) -> None:
-        """Take over what other processes, which work no more, have recorded in files of their
-        own.
-        """
-        for path in sorted(self.out.glob(_PARTS)):
+        """Take over what other processes, which have ended, recorded in files of their own."""
+        for path in sorted(self.folder.glob(_PARTS)):
             for output, entry in _read(path).items():
                 self._write(output, entry)
             path.unlink()
 
-    def may_write(self, output: str, source: Path) -> bool:
-        """Return whether an output is not there, or is one that was made from `source`, as it is
-        now or was before.
-        """
-        made_from = self._entries.get(output, (None,))[0]
-        return not (self.out / output).exists() or made_from == os.path.relpath(source, self.out)
+    def is_done(self, output: str, sources: Sources, settings: Any = None) -> bool:
+        """Return whether an output is there and was made from `sources` as they are now."""
+        if output not in self._entries or not (self.folder / output).is_file():
+            return False
+        try:
+            return self._entries[output] == self._entry(sources, settings)
+        except FileNotFoundError:
+            return False
 
-    def is_done(self, output: str, source: Path) -> bool:
-        """Return whether an output is there and was made from `source` as it is now."""
-        return (self.out / output).is_file() and self._entries.get(output) == self._entry(source)
+    def may_write(self, output: str, sources: Sources) -> bool:
+        """Return whether an output is absent, or was made from these files in any state of them."""
+        made_from = self._entries.get(output, {"sources": ()})["sources"]
+        return not (self.folder / output).exists() or set(made_from) == set(self._paths(sources))
 
-    def start(self, output: str, source: Path) -> None:
+    def start(self, output: str, sources: Sources, settings: Any = None) -> None:
         """Record that an output is about to be written; an older one is removed first."""
-        entry = self._entry(source)
-        (self.out / output).unlink(missing_ok=True)
+        entry = self._entry(sources, settings)
+        (self.folder / output).unlink(missing_ok=True)
         self._write(output, entry)
 
     def forget(self) -> None:
         """Let no output count as done; they are still known as made here."""
-        for output in list(self._entries):
-            self._write(output, (self._entries[output][0], 0, 0))
+        for output, entry in list(self._entries.items()):
+            self._write(output, {**entry, "sources": dict.fromkeys(entry["sources"])})
 
     def clean(self, outputs: Iterable[str]) -> None:
         """Remove the unfinished files that a killed run left beside its outputs."""
-        folders = {(self.out / output).parent for output in outputs} | {self.out}
-        for folder in folders:
-            for part in folder.glob(".*.????????????.part.*") if folder.is_dir() else ():
+        for folder in {(self.folder / output).parent for output in outputs} | {self.folder}:
+            for part in folder.glob(".*.????????????.part.*"):
                 part.unlink(missing_ok=True)
 
-    def _entry(self, source: Path) -> _Entry:
-        status = os.stat(source)
-        return os.path.relpath(source, self.out), status.st_size, status.st_mtime_ns
+    def _paths(self, sources: Sources) -> dict[str, Path]:
+        paths = [sources] if isinstance(sources, (str, os.PathLike)) else sources
+        return {os.path.relpath(path, self.folder): Path(path) for path in paths}
 
-    def _write(self, output: str, entry: _Entry) -> None:
-        line = json.dumps(
-            dict(zip(("output", "file", "size", "mtime_ns"), (output, *entry), strict=True))
-        )
+    def _entry(self, sources: Sources, settings: Any) -> Entry:
+        stamps = {}
+        for name, path in self._paths(sources).items():
+            status = path.stat()
+            stamps[name] = [status.st_size, sha256(path) if self.digest else status.st_mtime_ns]
+        used = self.settings if settings is None else settings
+        return {"sources": stamps, "settings": json.loads(json.dumps(used))}
+
+    def _write(self, output: str, entry: Mapping[str, Any]) -> None:
         with self._lock:
-            self._file.write(line + "\n")
+            self._file.write(json.dumps({"output": output, **entry}) + "\n")
             self._file.flush()
-            self._entries[output] = entry
+            self._entries[output] = dict(entry)

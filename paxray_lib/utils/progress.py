@@ -3,8 +3,8 @@
 import sys
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Iterator, Sized
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
 _T = TypeVar("_T")
@@ -12,12 +12,13 @@ _R = TypeVar("_R")
 
 
 def progress(
-    items: Iterable, description: str, total: int | None = None, every_s: float = 15.0
-) -> Iterator:
-    """Yield from `items`, showing a bar in a terminal and one line every `every_s` seconds
-    elsewhere (on stderr).
+    items: Iterable[_T], description: str, total: int | None = None, every_s: float = 15.0
+) -> Iterator[_T]:
+    """Yield from `items`, with a bar in a terminal and a line every `every_s` seconds elsewhere.
+
+    Both go to stderr.
     """
-    total = len(items) if total is None and hasattr(items, "__len__") else total
+    total = len(items) if total is None and isinstance(items, Sized) else total
     if sys.stderr.isatty():
         from tqdm import tqdm
 
@@ -33,17 +34,27 @@ def progress(
 
 
 def _report(description: str, done: int, total: int | None, seconds: float) -> None:
-    left = f", {seconds / done * (total - done):.0f} s left" if total else ""
-    sys.stderr.write(
-        f"{description}: {done}{f'/{total}' if total else ''} in {seconds:.0f} s{left}\n"
-    )
+    text = f"{description}: {done}{f'/{total}' if total else ''} in {duration(seconds)}"
+    if total:
+        text += f", {duration(seconds / done * (total - done))} left"
+    sys.stderr.write(text + "\n")
     sys.stderr.flush()
 
 
-def say(text: str) -> None:
-    """Show a line of progress at once: in a terminal, in a notebook, and in the log of a headless
-    run.
+def duration(seconds: float) -> str:
+    """Say a time span in words.
+
+    >>> duration(4.25), duration(93), duration(7325)
+    ('4.2 s', '1 min 33 s', '2 h 2 min')
     """
+    if seconds < 60:
+        return f"{seconds:.1f} s" if seconds < 10 else f"{seconds:.0f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
+
+
+def say(text: str) -> None:
+    """Show a line at once: in a terminal, in a notebook, and in the log of a headless run."""
     sys.stdout.write(text + "\n")
     sys.stdout.flush()
 
@@ -51,13 +62,12 @@ def say(text: str) -> None:
 def map_ahead(
     function: Callable[[_T], _R], items: Iterable[_T], threads: int = 2, ahead: int = 8
 ) -> Iterator[_R]:
-    """Yield `function(item)` in order, computed in threads, at most `ahead` items before they are
-    asked for.
+    """Yield `function(item)` in order, computed by threads at most `ahead` items in advance.
 
-    Memory stays bounded however many items there are; an exception is raised where its item would
-    be yielded."""
+    So memory stays bounded. An exception is raised where its item would be yielded.
+    """
     with ThreadPoolExecutor(threads) as pool:
-        waiting: deque = deque()
+        waiting: deque[Future[_R]] = deque()
         try:
             for item in items:
                 waiting.append(pool.submit(function, item))

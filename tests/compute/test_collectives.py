@@ -24,7 +24,7 @@ from paxray_lib.labels.table import LABELS
 from paxray_lib.masks.packed import PackedMasks
 from paxray_lib.models.build import build_model
 from paxray_lib.models.checkpoints import save_model
-from paxray_lib.utils.manifest import NAME, read_sources
+from paxray_lib.utils.manifest import NAME, read_manifest
 
 
 def torchrun(processes, *arguments, **options):
@@ -83,7 +83,7 @@ import sys
 import numpy as np
 from paxray_lib.images import Preprocessing
 from paxray_lib.labels import LABELS
-from paxray_lib.ledger import NAME, read_sources
+from paxray_lib.utils.manifest import NAME, read_manifest
 from paxray_lib.model import build_model, save_model
 from paxray_lib.processes import from_first, gather, gather_rows, joined, rank_and_world
 
@@ -215,12 +215,12 @@ def test_prediction_by_two_processes_is_that_by_one(tiny, weights, tmp_path):
     for name in outputs:
         differs = PackedMasks.read(two / name).unpack() != PackedMasks.read(one / name).unpack()
         assert differs.mean() < 1e-4  # rounding may depend on the number of threads
-    assert read_sources(one) == read_sources(two)
+    assert read_manifest(one) == read_manifest(two)
 
     # cut off before the ledgers came together; then one process goes on
     lines = (two / NAME).read_text().splitlines()
     (two / NAME).write_text("\n".join(lines[:-3]) + "\n")
-    (two / "sources.1.jsonl").write_text("\n".join(lines[-3:-1]) + "\n")
+    (two / "manifest.1.jsonl").write_text("\n".join(lines[-3:-1]) + "\n")
     (two / json.loads(lines[-1])["output"]).unlink()
     again = torchrun(
         2, "-m", "paxray_lib", "predict", "--images", images, "--weights", weights, "--out", two
@@ -250,4 +250,4 @@ def test_a_refusal_by_the_first_process_ends_all(tiny, weights, tmp_path):
     done = torchrun(2, "-m", "paxray_lib", *arguments, "--device", "cpu")
     assert done.returncode != 0
     assert "holds predictions with other" in done.stderr
-    assert "sources.1.jsonl" not in {path.name for path in (tmp_path / "out").iterdir()}
+    assert "manifest.1.jsonl" not in {path.name for path in (tmp_path / "out").iterdir()}

@@ -21,10 +21,10 @@ from paxray_lib.measurement.tables import measure_predictions
 from paxray_lib.models.build import build_model
 from paxray_lib.models.inference import predict_image
 from paxray_lib.prediction.predict import Stopped, predict
-from paxray_lib.utils.manifest import Ledger
+from paxray_lib.utils.manifest import Manifest
 
 # the package attribute of that name is the function
-predict_module = sys.modules["paxray_lib.predict"]
+predict_module = sys.modules["paxray_lib.prediction.predict"]
 
 
 class Threshold(torch.nn.Module):
@@ -353,8 +353,8 @@ def test_a_stopped_overwrite_leaves_no_old_output_counted_as_done(folder, tmp_pa
 def test_a_line_cut_short_by_a_kill_costs_one_output(folder, tmp_path):
     out = tmp_path / "out"
     predict(Threshold(), folder, out)
-    lines = (out / "sources.jsonl").read_text().rstrip("\n")
-    (out / "sources.jsonl").write_text(lines[:-9])
+    lines = (out / "manifest.jsonl").read_text().rstrip("\n")
+    (out / "manifest.jsonl").write_text(lines[:-9])
     last = json.loads(lines.splitlines()[-1])["output"]
     (out / last).unlink()  # the line stands before its output
     report = predict(Threshold(), folder, out).set_index("output")
@@ -373,8 +373,8 @@ def test_unfinished_files_of_a_killed_run_are_removed(folder, tmp_path):
 
 def test_two_runs_do_not_work_in_one_folder(folder, tmp_path):
     with (
-        Ledger(tmp_path / "out"),
-        pytest.raises(ValueError, match="another prediction works in this folder"),
+        Manifest(tmp_path / "out"),
+        pytest.raises(ValueError, match="another process is working in this folder"),
     ):
         predict(Threshold(), folder, tmp_path / "out")
 

@@ -127,8 +127,8 @@ def test_a_run_that_is_killed_twice_ends_with_one_output_for_each_good_file(
         assert (out / row.output).read_bytes() == wanted.read_bytes(), row.file
     for row in report[report["status"] == "failed"].itertuples():
         assert row.file in row.reason
-    ours = {"report.csv", "settings.json", "sources.jsonl"}
-    found = {str(path.relative_to(out)) for path in out.rglob("*") if path.is_file()}
+    ours = {"report.csv", "settings.json", "manifest.jsonl"}
+    found = {str(path.relative_to(out)) for path in out.rglob("[!.]*") if path.is_file()}
     assert found == ours | set(report["output"]) - {""}
 
 
@@ -138,8 +138,8 @@ def test_a_run_that_is_killed_twice_ends_with_one_output_for_each_good_file(
 MEASURED = """
 import sys
 from pathlib import Path
-from paxray_lib.model import load_model
-from paxray_lib.predict import predict
+from paxray_lib.models.checkpoints import load_model
+from paxray_lib.prediction.predict import predict
 
 report = predict(load_model(sys.argv[1]), sys.argv[2], sys.argv[3], format=sys.argv[4])
 assert (report["status"] == "ok").all(), report
@@ -161,7 +161,7 @@ def test_an_image_of_3000_x_3000_takes_less_than_2_gib(weights, tmp_path, format
 
     write_xray(tmp_path / "x.dcm", (3000, 3000))
     assert peak_mib(weights, tmp_path / "x.dcm", tmp_path / "out", format) < 2048
-    (output,) = json.loads((tmp_path / "out/sources.jsonl").read_text().split("\n")[1])[
+    (output,) = json.loads((tmp_path / "out/manifest.jsonl").read_text().split("\n")[1])[
         "output"
     ].split("/")
     if format == "npy":

@@ -33,7 +33,7 @@ from paxray_lib.utils import files
 LABELS = LabelSet(["lung_left", "lung_right", "heart", "t8"])
 SWEEP = """
 import sys
-from paxray_lib.sweep import sweep
+from paxray_lib.runs.sweep import sweep
 folder = sys.argv[1]
 profiles = [f"{folder}/{name}.yaml" for name in sys.argv[2].split(",")]
 sys.exit(sweep(profiles, out=f"{folder}/out", resume=True, notebooks_dir=f"{folder}/notebooks", config_types={}))
@@ -168,7 +168,7 @@ def test_killed_in_the_middle_and_resumed(project):
     (project / "b.yaml").write_text(f"seed: 1\nneeds: {luck}\n")
     process = start(project, "abc", waiting)
     assert states(project) == {"a": "done", "b": "running", "c": "pending"}
-    with pytest.raises(ValueError, match=f"process {process.pid} is working in this folder"):
+    with pytest.raises(ValueError, match="another process is working in this folder"):
         run(project, "abc", resume=True)
     process.kill()
     process.wait(timeout=20)

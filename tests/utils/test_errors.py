@@ -1,0 +1,28 @@
+import pytest
+
+from paxray_lib.utils.errors import check_choice, did_you_mean
+
+
+@pytest.mark.parametrize(
+    ("word", "tail"),
+    [
+        ("hart", "; did you mean 'heart'?"),
+        ("heart_", "; did you mean 'heart'?"),
+        ("zzz", ""),
+        ("", ""),
+    ],
+)
+def test_did_you_mean(word, tail):
+    assert did_you_mean(word, ["heart", "aorta", "heart"]) == tail
+
+
+def test_did_you_mean_lists_the_nearest_first():
+    assert did_you_mean("rib_left_1", ["rib_left_2", "rib_left_12"]).startswith(
+        "; did you mean 'rib_left_12' or"
+    )
+
+
+def test_a_choice_is_one_of_those_named():
+    check_choice("dice", {"dice": 1, "iou": 2}, "score")
+    with pytest.raises(ValueError, match=r"score 'dise'.*'dice'.*dice, iou"):
+        check_choice("dise", {"dice": 1, "iou": 2}, "score")

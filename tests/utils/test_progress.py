@@ -1,0 +1,53 @@
+import io
+
+import pytest
+
+from paxray_lib.utils import progress as module
+from paxray_lib.utils.progress import map_ahead, progress
+
+
+class _Clock:
+    def __init__(self):
+        self.now = 0.0
+
+    def monotonic(self):
+        self.now += 10
+        return self.now
+
+
+@pytest.mark.parametrize(
+    ("total", "lines"),
+    [
+        (4, ["reading: 2/4 in 20 s, 20 s left"]),
+        (None, ["reading: 2 in 20 s", "reading: 4 in 40 s"]),
+    ],
+)
+def test_progress_writes_sparse_lines_without_a_terminal(monkeypatch, total, lines):
+    monkeypatch.setattr("sys.stderr", err := io.StringIO())
+    monkeypatch.setattr(module, "time", _Clock())
+    assert list(progress(iter("abcd"), "reading", total, every_s=15)) == list("abcd")
+    assert err.getvalue().splitlines() == lines
+
+
+def test_progress_shows_a_bar_in_a_terminal(monkeypatch):
+    err = io.StringIO()
+    err.isatty = lambda: True
+    monkeypatch.setattr("sys.stderr", err)
+    assert list(progress([1, 2], "packing")) == [1, 2]
+    assert "packing" in err.getvalue()
+    assert "2/2" in err.getvalue()
+
+
+def test_map_ahead_keeps_the_order_and_starts_few_items_early():
+    begun = []
+    results = map_ahead(lambda item: begun.append(item) or item * 2, range(100), ahead=3)
+    assert [next(results) for _ in range(5)] == [0, 2, 4, 6, 8]
+    assert max(begun) <= 5 + 3
+    assert list(results) == [2 * item for item in range(5, 100)]
+
+
+def test_map_ahead_raises_where_the_item_would_be_yielded():
+    results = map_ahead(lambda item: 1 / item, [2, 0, 1])
+    assert next(results) == 0.5
+    with pytest.raises(ZeroDivisionError):
+        next(results)
