@@ -1,0 +1,24 @@
+"""The run that a notebook takes if none is named: the newest one."""
+
+import os
+from pathlib import Path
+
+_MAKERS = {"checkpoints": "02_train", "evaluation": "03_evaluate"}
+
+
+def newest_run(folder: str | os.PathLike = "runs", holding: str = "checkpoints/best.ckpt") -> Path:
+    """Return the folder of the newest run, or member of a sweep, that holds a file.
+
+    Raises
+    ------
+    FileNotFoundError
+        No run holds it; the message names the notebook that makes it.
+    """
+    files = [path for depth in ("*", "*/*") for path in Path(folder).glob(f"{depth}/{holding}")]
+    if not files:
+        maker = _MAKERS[Path(holding).parts[0]]
+        raise FileNotFoundError(
+            f"{folder}: no run with {holding}; run the notebook {maker} or `make demo` first"
+        )
+    newest = max(files, key=lambda path: path.stat().st_mtime_ns)
+    return newest.parents[len(Path(holding).parts) - 1]
