@@ -15,7 +15,7 @@ import time
 import zipfile
 from pathlib import Path, PurePosixPath
 
-from paxray_lib.utils.drive import _from_drive, _only, drive_url
+from paxray_lib.utils.drive import download_from_drive, drive_url, only_file
 from paxray_lib.utils.files import _blocks, atomic_write, sha256
 from paxray_lib.utils.progress import progress, say
 
@@ -54,8 +54,10 @@ def fetch_dataset(to: str | os.PathLike, archive: str | os.PathLike | None = Non
         )
     source = str(archive) if archive is not None else drive_url(DATASET_FOLDER)
     if archive is None:
-        archive = _from_drive(
-            DATASET_FOLDER, lambda names: _only(names, DATASET_ARCHIVE), to.parent / DATASET_ARCHIVE
+        archive = download_from_drive(
+            DATASET_FOLDER,
+            lambda names: only_file(names, DATASET_ARCHIVE),
+            to.parent / DATASET_ARCHIVE,
         )
     archive = _existing(archive)
     digest = sha256(archive)
@@ -89,7 +91,7 @@ def fetch_weights(
     target = Path(to) / f"paxray_{which}.pth"
     source = str(archive) if archive is not None else drive_url(WEIGHTS_FOLDER)
     if archive is None:
-        _from_drive(WEIGHTS_FOLDER, lambda names: _weights_name(names, which), target)
+        download_from_drive(WEIGHTS_FOLDER, lambda names: _weights_name(names, which), target)
         model = load_model(target)
     else:
         # before the copy: a file that does not load must not take the name of a good one

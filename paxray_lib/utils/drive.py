@@ -13,13 +13,12 @@ def drive_url(folder: str) -> str:
 
 
 def download(url: str, path: str | os.PathLike, retries: int = 3) -> Path:
-    """Download a file, going on where an earlier try stopped; the name appears when all bytes are
-    there.
+    """Download a file, going on where an earlier try stopped; `path` appears when it is whole.
 
     Raises
     ------
     OSError
-        If the server cannot be reached, refuses, or ends early; what came is kept for the next try.
+        The server cannot be reached, refuses, or ends early. What came is kept for the next try.
     """
     import gdown
 
@@ -34,30 +33,38 @@ def download(url: str, path: str | os.PathLike, retries: int = 3) -> Path:
     return path
 
 
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+def download_from_drive(folder: str, choose: Callable[[list[str]], str], path: Path) -> Path:
+    """Download one file of a Google Drive folder, the one that `choose` takes from all names.
 
-
-def _from_drive(folder: str, choose: Callable[[list[str]], str], path: Path) -> Path:
+    Raises
+    ------
+    OSError
+        As for `download`, or `choose` raised ValueError.
+    """
     import gdown
 
-    hint = BY_HAND.format(url=drive_url(folder))
     try:
         files = gdown.download_folder(
             id=folder, skip_download=True, quiet=True, use_cookies=False, timeout=60
         )
-        ids = {file.path: file.id for file in files}
+        ids = {file.path: file.id for file in files if not isinstance(file, str)}
         return download(f"https://drive.google.com/uc?id={ids[choose(list(ids))]}", path)
     except (gdown.DownloadError, gdown.FileURLRetrievalError, OSError, ValueError) as error:
+        hint = BY_HAND.format(url=drive_url(folder))
         raise OSError(
             f"Google Drive refused or cannot be reached ({_first_line(error)}); {hint}"
         ) from error
 
 
-def _only(names: list[str], wanted: str) -> str:
-    found = [name for name in names if PurePosixPath(name).name == wanted]
-    if len(found) != 1:
+def only_file(names: list[str], wanted: str) -> str:
+    """Return the one of `names` that ends in the file name `wanted`, or raise ValueError."""
+    matches = [name for name in names if PurePosixPath(name).name == wanted]
+    if len(matches) != 1:
         raise ValueError(
             f"expected one {wanted} in the folder, found {', '.join(names) or 'nothing'}"
         )
-    return found[0]
+    return matches[0]
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -8,7 +8,7 @@ import os
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 
 @contextlib.contextmanager
@@ -50,6 +50,6 @@ def sha256(path: str | os.PathLike) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _blocks(source, size: int = 1 << 20) -> Iterator[bytes]:
+def _blocks(source: IO[bytes], size: int = 1 << 20) -> Iterator[bytes]:
     while block := source.read(size):
         yield block
