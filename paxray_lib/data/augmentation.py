@@ -18,8 +18,8 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from paxray_lib.masks.bits import nearest_indices
-from paxray_lib.masks.packed import PackedMasks, swap_sides
+from paxray_lib.masks.bits import nearest_indices, swap_sides
+from paxray_lib.masks.packed import PackedMasks
 
 
 @dataclass(frozen=True)

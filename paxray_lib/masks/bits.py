@@ -1,123 +1,30 @@
-"""Label bits of pixels as plain arrays: bit `i % 8` (little order) of byte `i // 8` of a pixel is
-label `i`.
-"""
+"""Label bits of pixels, as arrays or tensors: packing, moving, counting and mirroring them.
+
+Bit `i % 8` (little order) of byte `i // 8` of a pixel is label `i`. `Bits` is a NumPy array or a
+torch tensor; tensors are worked on where they are."""
 
 from collections.abc import Iterable, Iterator, Sequence
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import cv2
 import numpy as np
 
-_BITS_OF_BYTE = np.unpackbits(
-    np.arange(256, dtype=np.uint8)[:, None], axis=1, bitorder="little"
-).astype(np.int64)
+from paxray_lib.labels.table import LabelSet
+
+if TYPE_CHECKING:
+    import torch
+
+Bits = TypeVar("Bits", bound="np.ndarray | torch.Tensor")
 
 
 def byte_count(labels: int) -> int:
-    """Return the bytes that a pixel of that many labels takes.
+    """Return how many bytes a pixel of that many labels takes.
 
     >>> byte_count(166)
     21
     """
     return -(-labels // 8)
-
-
-def pack_bits(stack: np.ndarray, names: Sequence[str]) -> np.ndarray:
-    """Pack a (L, H, W) stack of bool, or of numbers that are all 0 or 1, into (H, W, ceil(L / 8))
-    uint8.
-
-    Raises
-    ------
-    ValueError
-        If the stack is not (L, H, W) with L names, is not numeric, or holds other values than 0 and
-        1.
-    """
-    if stack.ndim != 3 or len(stack) != len(names):
-        raise ValueError(
-            f"a mask stack of {len(names)} labels must be ({len(names)}, H, W), got {stack.shape}; other labels?"
-        )
-    if stack.dtype.kind not in "biuf":
-        raise ValueError(f"a mask stack must be bool or numbers that are 0 or 1, got {stack.dtype}")
-    shape = stack.shape[1:]
-    size = shape[0] * shape[1]
-    # eight pixels of one byte in a word
-    planes = np.zeros((byte_count(len(names)), -(-size // 8)), np.uint64)
-    word = np.zeros(planes.shape[1], np.uint64)
-    pixels = word.view(np.uint8)[:size].reshape(shape)
-    for i, mask in enumerate(stack):
-        pixels[...] = _as_bits(np.asarray(mask), names[i])
-        word <<= np.uint64(i % 8)  # 0 or 1 in each byte: nothing reaches the next one
-        planes[i // 8] |= word
-    return _transpose(planes.view(np.uint8)[:, :size]).reshape(*shape, -1)
-
-
-def _as_bits(mask: np.ndarray, name: str) -> np.ndarray:
-    # a bool file may hold bytes other than 0 and 1, and these would spill into the bits of other
-    # labels
-    values = mask.view(np.uint8) if mask.dtype == bool else mask
-    if values.dtype == np.uint8 and values.max(initial=0) <= 1:
-        return values
-    bits = values == 1
-    if not np.array_equal(bits, values != 0):
-        other = values[(values != 0) & ~bits].ravel()[0]
-        hint = (
-            "compare a 0/255 stack with > 0 first" if other == 255 else "threshold the values first"
-        )
-        raise ValueError(f"mask of {name!r} holds {other}, but only 0 and 1 are allowed; {hint}")
-    return bits.view(np.uint8)
-
-
-def _transpose(matrix: np.ndarray) -> np.ndarray:
-    """Return the (n, m) transpose of (m, n) uint8, contiguous; OpenCV's is four times as fast as
-    NumPy's.
-    """
-    return cv2.transpose(matrix) if matrix.size else np.ascontiguousarray(matrix.T)
-
-
-def unpack_bits(data: np.ndarray, indices: Sequence[int]) -> np.ndarray:
-    """Return the (len(indices), H, W) bool masks of some labels of (H, W, B) packed bits."""
-    planes = _transpose(data.reshape(-1, data.shape[2])).reshape(-1, *data.shape[:2])  # (B, H, W)
-    out = np.empty((len(indices), *data.shape[:2]), bool)
-    for k, i in enumerate(indices):
-        np.not_equal(planes[i // 8] & np.uint8(1 << i % 8), 0, out=out[k])
-    return out
-
-
-def nearest_indices(source: int, target: int) -> np.ndarray:
-    """Return the (target,) int64 source index of each destination index: destination * source //
-    target, exactly.
-
-    >>> nearest_indices(3, 6).tolist()
-    [0, 0, 1, 1, 2, 2]
-    """
-    return np.arange(target, dtype=np.int64) * source // target
-
-
-def iter_planes(data: np.ndarray, labels: int, size: tuple[int, int]) -> Iterator[np.ndarray]:
-    """Yield the (H, W) bool mask of one label after the other, resized (nearest) to `size`: never
-    the whole stack.
-    """
-    rows, columns = (nearest_indices(n, m) for n, m in zip(data.shape[:2], size, strict=True))
-    for i in range(labels):
-        if i % 8 == 0:
-            plane = np.ascontiguousarray(data[..., i // 8])
-        mask = plane & np.uint8(1 << i % 8) != 0
-        yield mask if mask.shape == tuple(size) else mask.take(columns, axis=1).take(rows, axis=0)
-
-
-def iter_rows(data: np.ndarray, size: tuple[int, int], block: int = 64) -> Iterator[np.ndarray]:
-    """Yield (at most `block`, W, B) uint8 rows of the bits resized (nearest) to `size`, from the
-    top down.
-    """
-    rows, columns = (nearest_indices(n, m) for n, m in zip(data.shape[:2], size, strict=True))
-    for top in range(0, size[0], block):
-        yield data[rows[top : top + block]][:, columns]
-
-
-def count_bits(data: np.ndarray) -> np.ndarray:
-    """Return how many pixels of (H, W, B) packed bits have each bit set, (8 * B,) int64."""
-    planes = _transpose(data.reshape(-1, data.shape[-1]))  # (B, H * W)
-    histograms = np.stack([np.bincount(plane, minlength=256) for plane in planes])  # (B, 256)
-    return (histograms @ _BITS_OF_BYTE).ravel()
 
 
 def byte_mask(indices: Iterable[int], width: int) -> np.ndarray:
@@ -135,3 +42,220 @@ def byte_mask(indices: Iterable[int], width: int) -> np.ndarray:
 def stray_bits(data: np.ndarray, labels: int) -> bool:
     """Tell whether a bit beyond the last label is set in (H, W, B) packed bits."""
     return bool(labels % 8 and data[..., -1].max(initial=0) >= 1 << labels % 8)
+
+
+# -- to and from dense stacks
+
+
+def pack_bits(stack: np.ndarray, names: Sequence[str]) -> np.ndarray:
+    """Pack a (L, H, W) stack of bool, or of numbers that are all 0 or 1, into (H, W, B) uint8.
+
+    Raises
+    ------
+    ValueError
+        If the stack is not (L, H, W) with L names, not numeric, or holds values other than 0 and 1.
+    """
+    if stack.ndim != 3 or len(stack) != len(names):
+        raise ValueError(
+            f"a mask stack of {len(names)} labels must be ({len(names)}, H, W), "
+            f"got {stack.shape}; other labels?"
+        )
+    if stack.dtype.kind not in "biuf":
+        raise ValueError(f"a mask stack must be bool or numbers that are 0 or 1, got {stack.dtype}")
+    shape = stack.shape[1:]
+    size = shape[0] * shape[1]
+    # a word holds one byte of each of eight pixels
+    planes = np.zeros((byte_count(len(names)), -(-size // 8)), np.uint64)
+    word = np.zeros(planes.shape[1], np.uint64)
+    pixels = word.view(np.uint8)[:size].reshape(shape)
+    for i, mask in enumerate(stack):
+        pixels[...] = _as_bits(np.asarray(mask), names[i])
+        word <<= np.uint64(i % 8)  # 0 or 1 in each byte: nothing reaches the next one
+        planes[i // 8] |= word
+    return _transpose(planes.view(np.uint8)[:, :size]).reshape(*shape, -1)
+
+
+def _as_bits(mask: np.ndarray, name: str) -> np.ndarray:
+    # a bool file may hold bytes other than 0 and 1, which would spill into the bits of other labels
+    values = mask.view(np.uint8) if mask.dtype == bool else mask
+    if values.dtype == np.uint8 and values.max(initial=0) <= 1:
+        return values
+    bits = values == 1
+    if not np.array_equal(bits, values != 0):
+        other = values[(values != 0) & ~bits].ravel()[0]
+        hint = "compare a 0/255 stack with > 0" if other == 255 else "threshold the values"
+        raise ValueError(
+            f"mask of {name!r} holds {other}, but only 0 and 1 are allowed; {hint} first"
+        )
+    return bits.view(np.uint8)
+
+
+def _transpose(matrix: np.ndarray) -> np.ndarray:
+    """Return the contiguous (n, m) transpose of (m, n) uint8, four times as fast as NumPy."""
+    return cv2.transpose(matrix) if matrix.size else np.ascontiguousarray(matrix.T)
+
+
+def unpack_bits(data: np.ndarray, indices: Sequence[int]) -> np.ndarray:
+    """Return the (len(indices), H, W) bool masks of some labels of (H, W, B) packed bits."""
+    planes = _transpose(data.reshape(-1, data.shape[2])).reshape(-1, *data.shape[:2])  # (B, H, W)
+    out = np.empty((len(indices), *data.shape[:2]), bool)
+    for k, i in enumerate(indices):
+        np.not_equal(planes[i // 8] & np.uint8(1 << i % 8), 0, out=out[k])
+    return out
+
+
+# -- resizing
+
+
+def nearest_indices(source: int, target: int) -> np.ndarray:
+    """Return (target,) int64, the source index of each index: index * source // target, exactly.
+
+    >>> nearest_indices(3, 6).tolist()
+    [0, 0, 1, 1, 2, 2]
+    """
+    return np.arange(target, dtype=np.int64) * source // target
+
+
+def iter_planes(data: np.ndarray, labels: int, size: tuple[int, int]) -> Iterator[np.ndarray]:
+    """Yield the (H, W) bool masks, resized (nearest) to `size`, without ever holding them all."""
+    rows, columns = (nearest_indices(n, m) for n, m in zip(data.shape[:2], size, strict=True))
+    for i in range(labels):
+        if i % 8 == 0:
+            plane = np.ascontiguousarray(data[..., i // 8])
+        mask = plane & np.uint8(1 << i % 8) != 0
+        yield mask if mask.shape == tuple(size) else mask.take(columns, axis=1).take(rows, axis=0)
+
+
+def iter_rows(data: np.ndarray, size: tuple[int, int], block: int = 64) -> Iterator[np.ndarray]:
+    """Yield the bits resized (nearest) to `size`, from the top down, as (<= block, W, B) uint8."""
+    rows, columns = (nearest_indices(n, m) for n, m in zip(data.shape[:2], size, strict=True))
+    for top in range(0, size[0], block):
+        yield data[rows[top : top + block]][:, columns]
+
+
+# -- 64-bit words: many bits at a time
+
+
+def as_words(pixels: Bits) -> Bits:
+    """Return (..., ceil(B / 8)) int64 words of (..., B) uint8 pixels; missing bytes are zero."""
+    return _view(_grown(pixels, (*pixels.shape[:-1], -(-pixels.shape[-1] // 8) * 8)), "int64")
+
+
+def _grown(array: Any, shape: tuple[int, ...]) -> Any:
+    """Return a copy of a larger shape, zero beyond the given uint8 array or tensor."""
+    is_array = isinstance(array, np.ndarray)
+    grown = np.zeros(shape, np.uint8) if is_array else array.new_zeros(shape)
+    grown[tuple(slice(n) for n in array.shape)] = array
+    return grown
+
+
+def _view(array: Any, dtype: str) -> Any:
+    """Look at the memory of an array or tensor in another type."""
+    if isinstance(array, np.ndarray):
+        return array.view(dtype)
+    import torch
+
+    return array.view(getattr(torch, dtype))
+
+
+_STEPS = ((1, 3, 0x5555555555555555), (2, 5, 0x3333333333333333), (4, 17, 0x0F0F0F0F0F0F0F0F))
+_BLOCK = 8 * 3 * 5 * 17  # pixels
+
+
+def count_bits(packed: Bits) -> np.ndarray:
+    """Count the set bits at every bit position: (N, H, W, B) uint8 -> (N, 8 * B) int64.
+
+    Eight bytes are added as one 64-bit word. Its bits are first split into even and odd ones, so
+    that each has two bits of room: three words can be added without overflow. Those fields are
+    split again: fifteen words in four bits, then 255 in eight, which is where the bytes are summed.
+    This reads the data about four times; nothing is unpacked."""
+    n, height, width, size = packed.shape
+    pixels = -(-height * width // _BLOCK) * _BLOCK
+    padded = _grown(packed.reshape(n, height * width, size), (n, pixels, size))
+    # a row of `size` words is eight pixels
+    fields = {0: _view(padded.reshape(n, pixels // 8, 8 * size), "int64")}
+    for shift, group, mask in _STEPS:
+        split = {}
+        for bit, words in fields.items():
+            grouped = words.reshape(n, group, -1, size)
+            split[bit] = (grouped & mask).sum(1)
+            split[bit + shift] = ((grouped >> shift) & mask).sum(1)
+        fields = split
+    totals = np.stack([_byte_sums(fields[bit]) for bit in range(8)], axis=-1)  # (N, B, 8)
+    return totals.reshape(n, -1)
+
+
+def _byte_sums(words: Any) -> np.ndarray:
+    """Sum the bytes of words (N, K, B), where a row of B words is eight pixels: (N, B) int64."""
+    n, rows, size = words.shape
+    octets = _view(words, "uint8").reshape(n, rows * 8, size)
+    if isinstance(octets, np.ndarray):
+        return octets.sum(1, dtype=np.int64)
+    return octets.sum(1).cpu().numpy()
+
+
+# -- mirroring
+
+
+def swap_sides(data: Bits, labels: LabelSet) -> Bits:
+    """Return (..., B) uint8 packed bits with each label's bit moved to its mirror label.
+
+    Raises
+    ------
+    ValueError
+        If the counterpart of a label is not among the labels.
+    """
+    return _swap_runs(data, labels) if isinstance(data, np.ndarray) else _swap(data, labels)
+
+
+def _swap_runs(data: np.ndarray, labels: LabelSet) -> Any:
+    width = data.shape[-1]
+    items = np.ascontiguousarray(data).reshape(-1, width)
+    flat = items.ravel()
+    changes = flat[width:] != flat[:-width]
+    if np.count_nonzero(changes) > len(items):
+        return _swap(items, labels).reshape(data.shape)
+    # neighbours mostly have the same labels: only the first pixel of a run is worked on
+    places = np.flatnonzero(changes) // width + 1
+    starts = np.append(0, places[np.diff(places, prepend=0) > 0])
+    swapped = as_items(_swap(items[starts], labels))
+    return np.repeat(swapped, np.diff(starts, append=len(items))).view(np.uint8).reshape(data.shape)
+
+
+def _swap(bits: Any, labels: LabelSet) -> Any:
+    words = as_words(bits)
+    out = words * 0
+    for source, target, shift, mask in _swap_plan(labels):
+        moved = words[..., source] << shift if shift >= 0 else words[..., source] >> -shift
+        out[..., target] |= moved & mask
+    return _view(out, "uint8")[..., : bits.shape[-1]]
+
+
+@lru_cache(maxsize=32)
+def _swap_plan(labels: LabelSet) -> list[tuple[int, int, int, int]]:
+    """Return the steps that move each label's bit to its mirror label, in 64-bit words.
+
+    Bits that move by the same distance move together: some twenty steps instead of 166.
+
+    Returns
+    -------
+    list of (source word, target word, shift to the left, mask of the bits in the target word)
+    """
+    if labels.without_mirror:
+        lonely = ", ".join(labels.without_mirror[:3])
+        raise ValueError(
+            f"cannot mirror these masks: the counterpart of {lonely} is not among the labels; "
+            "add it"
+        )
+    plan: dict[tuple[int, int, int], int] = {}
+    for i, j in enumerate(labels.mirror.tolist()):
+        step = (i // 64, j // 64, j % 64 - i % 64)
+        plan[step] = plan.get(step, 0) | 1 << j % 64
+    # bit 63 is the sign of an int64
+    return [(*step, mask - (mask >> 63 << 64)) for step, mask in plan.items()]
+
+
+def as_items(data: np.ndarray) -> np.ndarray:
+    """Return (...) items of B bytes from (..., B) uint8: a pixel is gathered in one move."""
+    data = np.ascontiguousarray(data)
+    return data.view(f"V{data.shape[-1]}")[..., 0]

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from paxray_lib.masks.bits import as_words
 from paxray_lib.masks.packed import PackedMasks
 
 
@@ -56,8 +57,7 @@ def _combinations(masks: PackedMasks, pixels: np.ndarray | None) -> tuple[np.nda
     """Return the combinations of labels that occur, (U, L) of 0.0 and 1.0, and for each (U, 4) the
     number of its pixels and the sums of their rows, columns and values."""
     _, height, width = masks.shape
-    words = np.zeros((height * width, -(-masks.data.shape[2] // 8)), np.uint64)
-    words.view(np.uint8)[:, : masks.data.shape[2]] = masks.data.reshape(height * width, -1)
+    words = as_words(masks.data.reshape(height * width, -1))
     new = np.ones(height * width, bool)
     new[1:] = (words[1:] != words[:-1]).any(axis=1)
     new[::width] = True  # a run lies in one row

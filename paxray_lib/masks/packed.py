@@ -7,20 +7,20 @@ flip move whole pixels."""
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from paxray_lib.labels.table import LabelSet
 from paxray_lib.masks.bits import (
+    as_items,
     byte_count,
     byte_mask,
     count_bits,
     nearest_indices,
     pack_bits,
     stray_bits,
+    swap_sides,
     unpack_bits,
 )
 from paxray_lib.masks.files import read_masks, write_masks
@@ -126,7 +126,7 @@ class PackedMasks:
 
     def counts(self) -> np.ndarray:
         """Return the area of each label in pixels, (L,) int64."""
-        return count_bits(self.data)[: len(self.labels)]
+        return count_bits(self.data[None])[0, : len(self.labels)]
 
     def union(self, *names: str) -> np.ndarray:
         """Return the (H, W) bool union of the labels that `names` select (of all labels without
@@ -175,7 +175,7 @@ class PackedMasks:
         """
         # take from a flat list: thrice as fast
         places = np.add.outer(np.asarray(rows) * self.data.shape[1], columns)
-        pixels = self._pixels().ravel().take(places)
+        pixels = as_items(self.data).ravel().take(places)
         return self._sound(pixels.view(np.uint8).reshape(len(rows), len(columns), -1), self.labels)
 
     def crop(self, top: int, left: int, height: int, width: int) -> "PackedMasks":
@@ -215,10 +215,6 @@ class PackedMasks:
             swap_sides(flipped, self.labels) if view == "frontal" else flipped, self.labels
         )
 
-    def _pixels(self) -> np.ndarray:
-        data = np.ascontiguousarray(self.data)
-        return data.view(f"V{data.shape[2]}")[..., 0]  # one item a pixel: gathered in one move
-
     # -- files
 
     @classmethod
@@ -256,68 +252,3 @@ class PackedMasks:
         write_masks(
             Path(path), self.data, self.labels, self.data.shape[:2] if size is None else size
         )
-
-
-def swap_sides(data: np.ndarray, labels: LabelSet) -> np.ndarray:
-    """Return (..., B) uint8 packed bits with each label's bit moved to its mirror label."""
-    items = np.ascontiguousarray(data).reshape(-1, data.shape[-1])
-    flat, width = items.ravel(), data.shape[-1]
-    changes = flat[width:] != flat[:-width]
-    if np.count_nonzero(changes) > len(items):
-        return _swap(items, labels).reshape(data.shape)
-    # neighbours mostly have the same labels: only the first pixel of a run is worked on
-    places = np.flatnonzero(changes) // width + 1
-    starts = np.append(0, places[np.diff(places, prepend=0) > 0])
-    swapped = _swap(items[starts], labels).view(f"V{width}")[:, 0]
-    return np.repeat(swapped, np.diff(starts, append=len(items))).view(np.uint8).reshape(data.shape)
-
-
-def _swap(items: np.ndarray, labels: LabelSet) -> np.ndarray:
-    """Swap sides in (N, B) uint8, each pixel by itself."""
-    words = np.zeros((len(items), -(-items.shape[1] // 8)), "<i8")
-    words.view(np.uint8)[:, : items.shape[1]] = items
-    swapped = swap_words(words, labels)
-    return np.ascontiguousarray(swapped.view(np.uint8)[:, : items.shape[1]])
-
-
-def swap_words(words: Any, labels: LabelSet) -> Any:
-    """Return pixels with each label's bit moved to its mirror label, as a new array.
-
-    Parameters
-    ----------
-    words : (..., ceil(L / 64)) int64 NumPy array or torch tensor, little-endian
-    labels : LabelSet
-    """
-    swapped = words ^ words
-    for source, target, shift, kept in _swap_plan(labels):
-        bits = words[..., source]
-        # `kept` removes what an arithmetic shift fills up with the sign
-        swapped[..., target] |= (bits << shift if shift >= 0 else bits >> -shift) & kept
-    return swapped
-
-
-@lru_cache(maxsize=32)
-def _swap_plan(labels: LabelSet) -> list[tuple[int, int, int, int]]:
-    """Return the steps that move each label's bit to its mirror label.
-
-    Bits that move by the same distance move together: some twenty steps instead of 166.
-
-    Returns
-    -------
-    list of (source word, target word, shift to the left, bits kept in the target word, signed)
-
-    Raises
-    ------
-    ValueError
-        If the counterpart of a label is not among the labels.
-    """
-    if labels.without_mirror:
-        lonely = ", ".join(labels.without_mirror[:3])
-        raise ValueError(
-            f"cannot mirror these masks: the counterpart of {lonely} is not among the labels; add it"
-        )
-    plan: dict[tuple[int, int, int], int] = {}
-    for i, j in enumerate(labels.mirror.tolist()):
-        key = (i // 64, j // 64, j % 64 - i % 64)
-        plan[key] = plan.get(key, 0) | 1 << j % 64
-    return [(*key, kept - (kept >> 63 << 64)) for key, kept in plan.items()]

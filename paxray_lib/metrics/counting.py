@@ -20,6 +20,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from paxray_lib.masks.bits import byte_count, count_bits
+
 if TYPE_CHECKING:
     import torch
 
@@ -179,70 +181,10 @@ def _count_planes_torch(masks: "torch.Tensor") -> np.ndarray:
 
 def _packed_counts(pred: "Array", target: "Array", labels: int) -> Counts:
     for name, packed in (("prediction", pred), ("target", target)):
-        if "uint8" not in str(packed.dtype) or packed.shape[-1] != -(-labels // 8):
+        if "uint8" not in str(packed.dtype) or packed.shape[-1] != byte_count(labels):
             raise ValueError(
                 f"{name}: {packed.dtype} of shape {tuple(packed.shape)} is not packed masks of {labels} labels, "
-                f"which are uint8 (N, H, W, {-(-labels // 8)})"
+                f"which are uint8 (N, H, W, {byte_count(labels)})"
             )
     both = pred & target
-    return Counts(*(_bit_sums(part)[:, :labels] for part in (both, pred ^ both, target ^ both)))
-
-
-_GROUPS = ((1, 3, 0x5555555555555555), (2, 5, 0x3333333333333333), (4, 17, 0x0F0F0F0F0F0F0F0F))
-_ROWS = 3 * 5 * 17
-
-
-def _bit_sums(packed: "Array") -> np.ndarray:
-    """Count the set bits at every bit position: (N, H, W, B) uint8 -> (N, 8 B) int64.
-
-    Eight bytes are added as one 64-bit word. Its bits are first split into even and odd ones, so
-    that each has two bits of room: three words can be added without overflow. Those fields are
-    split again: fifteen words in four bits, then 255 in eight, which is where the bytes are summed.
-    This reads the data about four times; nothing is unpacked."""
-    words = _as_words(packed)  # (N, 255 K, B)
-    n, _, width = words.shape
-    fields = {0: words}  # first bit of the field -> sums so far
-    for shift, group, mask in _GROUPS:
-        split = {}
-        for bit, values in fields.items():
-            grouped = values.reshape(n, group, values.shape[1] // group, width)
-            split[bit] = (grouped & mask).sum(1)
-            split[bit + shift] = ((grouped >> shift) & mask).sum(1)
-        fields = split
-    totals = np.stack([_byte_sums(fields[bit]) for bit in range(8)], axis=-1)  # (N, B, 8)
-    return totals.reshape(n, -1)
-
-
-def _as_words(packed: "Array") -> "Array":
-    """Return rows of eight pixels as int64 words, with empty rows up to a multiple of 255: (N, 255
-    K, B).
-    """
-    n, height, width, size = packed.shape
-    block = 8 * _ROWS
-    length = -(-height * width // block) * block
-    if isinstance(packed, np.ndarray):
-        padded = np.zeros((n, length, size), np.uint8)
-    else:
-        padded = packed.new_zeros((n, length, size))
-    padded[:, : height * width] = packed.reshape(n, height * width, size)
-    return _view(padded.reshape(n, length // 8, 8 * size), "int64")
-
-
-def _byte_sums(words: "Array") -> np.ndarray:
-    """Sum the bytes of words (N, K, B), where a row of B words is eight pixels of B bytes: (N, B)
-    int64.
-    """
-    n, rows, width = words.shape
-    octets = _view(words, "uint8").reshape(n, rows * 8, width)
-    if isinstance(octets, np.ndarray):
-        return octets.sum(1, dtype=np.int64)
-    return octets.sum(1).cpu().numpy()
-
-
-def _view(array: "Array", dtype: str) -> "Array":
-    """Look at the same memory in another type, in NumPy or torch."""
-    if isinstance(array, np.ndarray):
-        return array.view(dtype)
-    import torch
-
-    return array.view(getattr(torch, dtype))
+    return Counts(*(count_bits(part)[:, :labels] for part in (both, pred ^ both, target ^ both)))

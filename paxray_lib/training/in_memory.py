@@ -14,8 +14,8 @@ from paxray_lib.data.augmentation import AugmentConfig, Params, apply, draw, noi
 from paxray_lib.data.dataset import PaxrayDataset
 from paxray_lib.images.preprocessing import Preprocessing
 from paxray_lib.labels.table import LabelSet
-from paxray_lib.masks.bits import byte_count
-from paxray_lib.masks.packed import PackedMasks, swap_words
+from paxray_lib.masks.bits import byte_count, swap_sides
+from paxray_lib.masks.packed import PackedMasks
 from paxray_lib.utils.progress import map_ahead, progress
 
 _THREADS = 4  # decoding releases the interpreter's lock
@@ -190,7 +190,7 @@ def move_batch(
     flipped = np.flatnonzero([one.flip == "frontal" for one in params])
     if len(flipped):
         places = _send(flipped, device)
-        targets.index_copy_(0, places, _swap_sides(targets.index_select(0, places), labels))
+        targets.index_copy_(0, places, swap_sides(targets.index_select(0, places), labels))
     moved = _gather_pixels(images, chosen, *_positions(sent[1]))
     for k, one in enumerate(params):
         if one.changes_intensity:
@@ -250,14 +250,6 @@ def _gather_pixels(
             corner = _gather(images[..., None], chosen, left + right, top + down)[..., 0]
             out += corner * (part_y * part_x)
     return out
-
-
-def _swap_sides(masks: torch.Tensor, labels: LabelSet) -> torch.Tensor:
-    """Return (N, h, w, B) uint8 packed bits with each label's bit moved to its mirror label."""
-    count = masks.shape[-1]
-    # (N, h, w, ceil(B / 8))
-    words = torch.nn.functional.pad(masks, (0, -count % 8)).view(torch.int64)
-    return swap_words(words, labels).view(torch.uint8)[..., :count]
 
 
 def _change_intensity(params: Params, pixels: torch.Tensor) -> torch.Tensor:

@@ -6,8 +6,8 @@ from hypothesis import strategies as st
 
 from paxray_lib.labels.table import LABELS, LabelSet
 from paxray_lib.masks import bits
-from paxray_lib.masks.bits import nearest_indices
-from paxray_lib.masks.packed import PackedMasks, swap_sides
+from paxray_lib.masks.bits import nearest_indices, swap_sides
+from paxray_lib.masks.packed import PackedMasks
 
 SIDED = LabelSet(
     ["heart", "rib_left_1", "rib_right_1", "lung_right_lobemiddle", "tooth", *LABELS.names[115:135]]

@@ -20,6 +20,7 @@ from paxray_lib.images.files import find_images
 from paxray_lib.images.read import read_image
 from paxray_lib.images.views import view_of
 from paxray_lib.labels.table import LabelSet
+from paxray_lib.masks.bits import as_words
 from paxray_lib.masks.files import MASK_SUFFIXES
 from paxray_lib.masks.packed import PackedMasks
 from paxray_lib.utils.errors import did_you_mean
@@ -120,9 +121,7 @@ def pack_masks(masks: PackedMasks) -> tuple[int, bytes]:
     """
     pixels = masks.data.reshape(-1, masks.data.shape[2])
     # the empty set comes first, then the pixels
-    words = np.zeros((len(pixels) + 1, -(-pixels.shape[1] // 8)), "<u8")
-    words.view(np.uint8)[1:, : pixels.shape[1]] = pixels
-    rows, first = _distinct(words)
+    rows, first = _distinct(as_words(np.insert(pixels, 0, 0, axis=0)))
     # (K, B)
     sets = np.concatenate([np.zeros((1, pixels.shape[1]), np.uint8), pixels[first[1:] - 1]])
     ids = rows[1:].astype("<u2" if len(sets) <= 65536 else "<u4")
