@@ -10,14 +10,18 @@ from torch import nn
 from paxray_lib.models.segmenter import AnatomySegmenter
 
 
-def layer_table(model: AnatomySegmenter) -> pd.DataFrame:
+def layer_table(model: AnatomySegmenter, size: int) -> pd.DataFrame:
     """Return one row per stage of a network that has parameters, in the order of definition.
+
+    Parameters
+    ----------
+    size : height and width in pixels of the image that the outputs are for
 
     Returns
     -------
     DataFrame
-        Indexed by the stage's name. Columns: output (channels x height x width for an image of
-        `model.preprocessing.size`, empty if it is no single tensor) and parameters (their number).
+        Indexed by the stage's name. Columns: output (channels x height x width, empty if it is no
+        single tensor) and parameters (their number).
     """
     model = copy.deepcopy(model).cpu().eval()  # the caller's keeps its mode and gets no hooks
     rows = {}
@@ -28,7 +32,7 @@ def layer_table(model: AnatomySegmenter) -> pd.DataFrame:
             lambda _stage, _inputs, output, row=row: row.update(output=_shape(output))
         )
     with torch.inference_mode():
-        model.coarse(torch.zeros(1, 3, *model.preprocessing.size))
+        model.coarse(torch.zeros(1, 3, size, size))
     table = pd.DataFrame.from_dict(rows, orient="index").rename_axis("stage")
     return table[table["parameters"] > 0]
 

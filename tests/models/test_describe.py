@@ -1,7 +1,6 @@
 import pytest
 import torch
 
-from paxray_lib.images.preprocessing import Preprocessing
 from paxray_lib.models.build import build_model
 from paxray_lib.models.describe import layer_table
 
@@ -17,11 +16,9 @@ LABELS = ["lung_left", "lung_right", "heart"]
     ],
 )
 def test_layer_table_names_each_parameter_once(architecture, encoder, last):
-    kind = "published" if architecture == "paxray_unet" else "standard"
-    size = Preprocessing(kind, (64, 64))
-    model = build_model(architecture, LABELS, encoder=encoder, preprocessing=size)
+    model = build_model(architecture, LABELS, encoder=encoder)
     before = {name: value.clone() for name, value in model.state_dict().items()}
-    table = layer_table(model)
+    table = layer_table(model, 64)
     assert 8 <= len(table) <= 16
     assert table["parameters"].sum() == sum(p.numel() for p in model.parameters())
     assert table.index[-1] == last
@@ -33,7 +30,6 @@ def test_layer_table_names_each_parameter_once(architecture, encoder, last):
 
 
 def test_layer_table_has_the_shapes_of_a_unet():
-    size = Preprocessing(size=(64, 64))
-    table = layer_table(build_model("unet", LABELS, encoder="resnet18", preprocessing=size))
+    table = layer_table(build_model("unet", LABELS, encoder="resnet18"), 64)
     assert table.loc["encoder.layer4", "output"] == "512 x 2 x 2"
     assert table.loc["segmentation_head", "output"] == "3 x 32 x 32"

@@ -3,13 +3,16 @@ measurements.
 """
 
 import itertools
-from collections.abc import Mapping, Sequence
+import os
+from collections.abc import Mapping
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
 
+from paxray_lib.images.read import read_image
 from paxray_lib.labels.table import LabelSet
 from paxray_lib.masks.packed import PackedMasks
 from paxray_lib.measurement.geometry import find_lines, measure, spine_line
@@ -132,20 +135,24 @@ def plot_tree_check(table: pd.DataFrame) -> Figure:
     return figure
 
 
-def plot_unusual(images: Sequence[np.ndarray], table: pd.DataFrame) -> Figure:
+def plot_unusual(root: str | os.PathLike, table: pd.DataFrame, count: int = 8) -> Figure:
     """The most unusual images with what is unusual about them.
 
     Parameters
     ----------
-    images : (H, W) float arrays in 0..1, of the first rows of `table`
-    table : DataFrame of `explore.unusual_table`
+    root : folder of the data set
+    table : DataFrame of `statistics.unusual_table`
+    count : how many of its first rows to show, at most
     """
-    columns = min(4, max(1, len(images)))
-    figure = new_figure(2.9 * columns, 3.5 * -(-len(images) // columns))
-    axes = figure.subplots(-(-len(images) // columns), columns, squeeze=False).ravel()
+    table = table.head(count)
+    columns = min(4, max(1, len(table)))
+    rows = max(1, -(-len(table) // columns))
+    figure = new_figure(2.9 * columns, 3.5 * rows)
+    axes = figure.subplots(rows, columns, squeeze=False).ravel()
     for axis in axes:
         axis.set_axis_off()
-    for axis, pixels, row in zip(axes, images, table.itertuples(), strict=False):
+    for axis, row in zip(axes, table.itertuples(), strict=False):
+        pixels = read_image(Path(root, row.image)).pixels
         axis.imshow(as_bytes(pixels), cmap="gray", vmin=0, vmax=255)
         name = row.image.rsplit("/", 1)[-1]
         axis.set_title(
