@@ -1,1 +1,48 @@
-"""Figures of samples, data, training, scores and CT; each function returns a matplotlib Figure."""
+"""Figures for notebooks: each function takes tables, samples or masks and returns a Figure.
+
+``samples``: images with their masks. ``data``: what a data set holds. ``training``: curves.
+``scores``: an evaluation. ``measurements``: lines and their agreement. ``ct``: projections.
+"""
+
+from paxray_lib.viz.plots.ct import plot_projected_labels, plot_projections, plot_slices
+from paxray_lib.viz.plots.data import (
+    plot_by_label,
+    plot_mean_masks,
+    plot_overlaps,
+    plot_positions,
+    plot_tree_check,
+    plot_unusual,
+)
+from paxray_lib.viz.plots.measurements import draw_measurements, plot_agreement
+from paxray_lib.viz.plots.samples import plot_comparison, plot_predictions, plot_samples
+from paxray_lib.viz.plots.scores import (
+    plot_differences,
+    plot_group_distribution,
+    plot_groups,
+    plot_reliability,
+    plot_score_distribution,
+)
+from paxray_lib.viz.plots.training import plot_training
+
+__all__ = [
+    "draw_measurements",
+    "plot_agreement",
+    "plot_by_label",
+    "plot_comparison",
+    "plot_differences",
+    "plot_group_distribution",
+    "plot_groups",
+    "plot_mean_masks",
+    "plot_overlaps",
+    "plot_positions",
+    "plot_predictions",
+    "plot_projected_labels",
+    "plot_projections",
+    "plot_reliability",
+    "plot_samples",
+    "plot_score_distribution",
+    "plot_slices",
+    "plot_training",
+    "plot_tree_check",
+    "plot_unusual",
+]

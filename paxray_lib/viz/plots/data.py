@@ -1,216 +1,228 @@
-"""Figures of what is in data: positions and overlaps of labels, the label tree, unusual images,
-measurements.
-"""
+"""Figures of what a data set holds: numbers per label, positions, overlaps, unusual images."""
 
 import itertools
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.patheffects import withStroke
 
 from paxray_lib.images.read import read_image
 from paxray_lib.labels.table import LabelSet
-from paxray_lib.masks.packed import PackedMasks
-from paxray_lib.measurement.geometry import find_lines, measure, spine_line
-from paxray_lib.measurement.tables import format_measurements
-from paxray_lib.viz.plots.style import GROUP_COLORS, as_bytes, new_figure
+from paxray_lib.viz.plots.style import (
+    BLUE,
+    GRAY_IMAGE,
+    GROUP_COLORS,
+    RED,
+    as_bytes,
+    as_words,
+    image_grid,
+    new_figure,
+    open_frame,
+)
+
+_SUSPICIOUS_PERCENT = 20  # of a child outside its parent; chosen by eye
+_NAMED_GROUP = 5  # labels: smaller groups have no room for a name
+
+
+def plot_by_label(
+    values: Mapping[str, Sequence[float]], labels: LabelSet, xlabel: str, columns: int = 3
+) -> Figure:
+    """Plot one row per label, in a few columns, with one marker per series.
+
+    Parameters
+    ----------
+    values : mapping of a series' name to (L,) numbers
+        Numbers of images, areas or scores; NaN is left out.
+    labels : LabelSet
+    xlabel : str
+        What the numbers are, with the unit.
+    columns : int
+        Number of columns that the rows are spread over.
+    """
+    rows = -(-len(labels) // columns)
+    figure = new_figure(4.0 * columns, 0.2 * rows + 1.3)
+    top = np.nanmax([np.nanmax(series) for series in values.values()])
+    axes = figure.subplots(1, columns, sharex=True, squeeze=False)[0]
+    for k, axis in enumerate(axes):
+        _draw_label_rows(axis, range(k * rows, min((k + 1) * rows, len(labels))), labels, values)
+        axis.set(xlim=(-0.03 * top, 1.03 * top), xlabel=xlabel)
+    if len(values) > 1:
+        handles, names = axes[0].get_legend_handles_labels()
+        figure.legend(handles, names, loc="outside upper center", ncols=len(names), frameon=False)
+    return figure
+
+
+def _draw_label_rows(
+    axis: Axes, indices: range, labels: LabelSet, values: Mapping[str, Sequence[float]]
+) -> None:
+    rows = np.arange(len(indices))
+    colors = [GROUP_COLORS[labels.group[i]] for i in indices]
+    axis.hlines(rows, 0, 1, colors="#eeeeee", transform=axis.get_yaxis_transform(), linewidth=0.8)
+    for marker, (name, series) in zip("os^D", values.items(), strict=False):
+        fill = colors if marker == "o" else "none"
+        shown = np.asarray(series)[indices.start : indices.stop]
+        axis.scatter(shown, rows, s=16, c=fill, marker=marker, label=name, edgecolors=colors)
+    axis.set_yticks(rows, [f"{labels.names[i]} ({i})" for i in indices], fontsize=8)
+    for tick, color in zip(axis.get_yticklabels(), colors, strict=True):
+        tick.set_color(color)
+    axis.set_ylim(len(indices) - 0.4, -0.6)
+    axis.spines[["top", "right", "left"]].set_visible(False)
+    axis.tick_params(axis="y", length=0)
+
+
+def plot_mean_masks(
+    means: Mapping[str, np.ndarray], labels: LabelSet, names: Sequence[str]
+) -> Figure:
+    """Show where labels lie on average: one row of maps per view, in percent of the images.
+
+    Parameters
+    ----------
+    means : mapping of view to (L, size, size) float array in 0..1
+    labels : LabelSet
+    names : sequence of str
+        Names of labels, one column per name.
+    """
+    figure, axes = image_grid(
+        len(means), len(names), width=2.2 * len(names) + 0.6, height=2.3 * len(means)
+    )
+    for row, (view, mean) in zip(axes, means.items(), strict=True):
+        for axis, name in zip(row, names, strict=True):
+            shown = axis.imshow(100 * mean[labels.index(name)[0]], cmap="magma", vmin=0, vmax=100)
+            axis.set_title(f"{name}, {view}", fontsize=9)
+    figure.colorbar(shown, ax=axes, label="images (%)", shrink=0.8)
+    return figure
 
 
 def plot_positions(
     tables: Mapping[str, pd.DataFrame], means: Mapping[str, np.ndarray], labels: LabelSet
 ) -> Figure:
-    """Where the centroid of each label lies on average, one panel a view, with bars of one standard
-    deviation.
+    """Plot where the centroid of each label lies on average, one panel per view.
+
+    Bars are one standard deviation long to each side.
 
     Parameters
     ----------
-    tables : mapping of view to the table of `explore.position_table`
-    means : mapping of view to (L, size, size) mean masks, drawn in grey behind: the labels of bones
-    and lungs"""
+    tables : mapping of view to DataFrame
+        From `quality.statistics.position_table`.
+    means : mapping of view to (L, size, size) float array in 0..1
+        Mean masks: those of bones and lungs are drawn in grey behind.
+    labels : LabelSet
+    """
     figure = new_figure(5.2 * len(tables), 6.3)
-    for axis, (view, table) in zip(
-        figure.subplots(1, len(tables), squeeze=False)[0], tables.items(), strict=True
-    ):
-        behind = means[view][[group in ("bones", "lungs") for group in labels.group]].max(
-            axis=0, initial=0
-        )
-        axis.imshow(behind, cmap="Greys", vmin=0, vmax=3, extent=(0, 100, 100, 0))
+    axes = figure.subplots(1, len(tables), squeeze=False)[0]
+    is_landmark = np.isin(labels.group, ("bones", "lungs"))
+    for axis, (view, table) in zip(axes, tables.items(), strict=True):
+        landmarks = means[view][is_landmark].max(axis=0, initial=0)
+        axis.imshow(landmarks, cmap="Greys", vmin=0, vmax=3, extent=(0, 100, 100, 0))
         for group, rows in table[table["images"] > 0].groupby("group", sort=False):
-            style = {
-                "fmt": "o",
-                "markersize": 3,
-                "color": GROUP_COLORS[group],
-                "elinewidth": 0.4,
-                "label": group,
-            }
-            axis.errorbar(rows["column"], rows["row"], rows["row_sd"], rows["column_sd"], **style)
+            axis.errorbar(
+                rows["column"],
+                rows["row"],
+                rows["row_sd"],
+                rows["column_sd"],
+                fmt="o",
+                markersize=3,
+                elinewidth=0.4,
+                color=GROUP_COLORS[group],
+                label=as_words(group),
+            )
         axis.set(xlim=(0, 100), ylim=(100, 0), title=view)
-        axis.set(
-            xlabel="column of the centroid (% of the width)",
-            ylabel="row of the centroid (% of the height)",
-        )
-    handles, names = figure.axes[0].get_legend_handles_labels()
-    names = [name.replace("_", " ") for name in names]
+        axis.set_xlabel("column of the centroid (% of the width)")
+        axis.set_ylabel("row of the centroid (% of the height)")
+    handles, names = axes[0].get_legend_handles_labels()
     figure.legend(handles, names, loc="outside upper center", ncols=5, frameon=False, fontsize=8)
     return figure
 
 
 def plot_overlaps(matrices: Mapping[str, np.ndarray], labels: LabelSet) -> Figure:
-    """How much of each label (row) also bears each other label (column), in percent, one panel a
-    view; groups are separated by lines. Rows of labels that do not occur stay white.
+    """Show how much of each label (row) also bears each other label (column), in percent.
+
+    There is one panel per view. Lines separate the groups. Rows of labels that do not occur stay
+    white.
 
     Parameters
     ----------
-    matrices : mapping of view to the (L, L) array of `explore.overlap_matrix`
+    matrices : mapping of view to (L, L) array
+        From `quality.statistics.overlap_matrix`.
+    labels : LabelSet
     """
-    starts = [
-        0,
-        *(np.flatnonzero(np.array(labels.group[1:]) != np.array(labels.group[:-1])) + 1),
-        len(labels),
-    ]
-    # smaller groups have no room for a name
-    large = [(a, b) for a, b in itertools.pairwise(starts) if b - a > 4]
-    ticks = (
-        [(a + b - 1) / 2 for a, b in large],
-        [f"{labels.group[a]} {a} to {b - 1}" for a, b in large],
-    )
+    inner = [i for i in range(1, len(labels)) if labels.group[i] != labels.group[i - 1]]
+    spans = itertools.pairwise([0, *inner, len(labels)])
+    named = [(start, end) for start, end in spans if end - start >= _NAMED_GROUP]
+    ticks = [(start + end - 1) / 2 for start, end in named]
+    texts = [f"{labels.group[start]} {start} to {end - 1}" for start, end in named]
     figure = new_figure(5.6 * len(matrices) + 0.8, 5.6)
     axes = figure.subplots(1, len(matrices), squeeze=False)[0]
     for axis, (view, matrix) in zip(axes, matrices.items(), strict=True):
         shown = axis.imshow(matrix, cmap="viridis", vmin=0, vmax=100, interpolation="nearest")
-        axis.set_xticks(*ticks, rotation=90, fontsize=7)
-        axis.set_yticks(*ticks, fontsize=7)
-        for start in starts[1:-1]:
+        axis.set_xticks(ticks, texts, rotation=90, fontsize=7)
+        axis.set_yticks(ticks, texts, fontsize=7)
+        for start in inner:
             axis.axhline(start - 0.5, color="white", linewidth=0.5)
             axis.axvline(start - 0.5, color="white", linewidth=0.5)
-        axis.set(
-            title=view,
-            xlabel="... also bear this label (by index)",
-            ylabel="pixels of this label ... (by index)",
-        )
+        axis.set_title(view)
+        axis.set_xlabel("... also bear this label (by index)")
+        axis.set_ylabel("pixels of this label ... (by index)")
     figure.colorbar(shown, ax=axes, label="pixels (%)", shrink=0.8)
     return figure
 
 
 def plot_tree_check(table: pd.DataFrame) -> Figure:
-    """Each child against its parent: in how many images each occurs, and how much of the child lies
-    outside.
+    """Plot each child of the label tree against its parent.
+
+    Left: in how many images each occurs. Right: how much of the child lies outside.
 
     Parameters
     ----------
-    table : DataFrame of `audit.tree_table`
+    table : DataFrame
+        From `quality.label_audit.tree_table`.
     """
     figure = new_figure(9.0, 3.8)
     left, right = figure.subplots(1, 2)
     wrong = table["images"] > table["parent_images"]
     top = 1.05 * table[["images", "parent_images"]].to_numpy().max(initial=1)
     left.plot([0, top], [0, top], color="#999999", linewidth=0.8)
-    for chosen, color, name in (
-        (~wrong, "#2f7ebc", "possible"),
-        (wrong, "#c8323f", "contradicts the tree"),
-    ):
+    kinds = ((~wrong, BLUE, "possible"), (wrong, RED, "contradicts the tree"))
+    for chosen, color, name in kinds:
         rows = table[chosen]
-        left.scatter(
-            rows["parent_images"], rows["images"], s=14, color=color, label=f"{name} ({len(rows)})"
-        )
-    left.set(
-        xlabel="images with the parent",
-        ylabel="images with the child",
-        xlim=(0, top),
-        ylim=(0, top),
-    )
+        text = f"{name} ({len(rows)})"
+        left.scatter(rows["parent_images"], rows["images"], s=14, color=color, label=text)
+    left.set(xlabel="images with the parent", ylabel="images with the child")
+    left.set(xlim=(0, top), ylim=(0, top))
     left.legend(frameon=False, loc="upper left", fontsize=8)
     outside = np.sort(table["outside_percent"].dropna())[::-1]
-    right.plot(np.arange(1, len(outside) + 1), outside, "o", markersize=3, color="#2f7ebc")
-    right.axhline(20, color="#c8323f", linewidth=0.8)
-    right.set(
-        xlabel="child and parent, by rank", ylabel="pixels of the child outside (%)", ylim=(-2, 102)
-    )
-    for axis in (left, right):
-        axis.spines[["top", "right"]].set_visible(False)
+    right.plot(np.arange(1, len(outside) + 1), outside, "o", markersize=3, color=BLUE)
+    right.axhline(_SUSPICIOUS_PERCENT, color=RED, linewidth=0.8)
+    right.set(xlabel="child and parent, by rank", ylabel="pixels of the child outside (%)")
+    right.set_ylim(-2, 102)
+    open_frame(left, right)
     return figure
 
 
 def plot_unusual(root: str | os.PathLike, table: pd.DataFrame, count: int = 8) -> Figure:
-    """The most unusual images with what is unusual about them.
+    """Show the most unusual images with what is unusual about them.
 
     Parameters
     ----------
-    root : folder of the data set
-    table : DataFrame of `statistics.unusual_table`
-    count : how many of its first rows to show, at most
+    root : path
+        Folder of the data set.
+    table : DataFrame
+        From `quality.statistics.unusual_table`.
+    count : int
+        How many of its first rows to show, at most.
     """
     table = table.head(count)
     columns = min(4, max(1, len(table)))
     rows = max(1, -(-len(table) // columns))
-    figure = new_figure(2.9 * columns, 3.5 * rows)
-    axes = figure.subplots(rows, columns, squeeze=False).ravel()
-    for axis in axes:
-        axis.set_axis_off()
-    for axis, row in zip(axes, table.itertuples(), strict=False):
+    figure, axes = image_grid(rows, columns, width=2.9 * columns, height=3.5 * rows)
+    for axis, row in zip(axes.flat, table.itertuples(), strict=False):
         pixels = read_image(Path(root, row.image)).pixels
-        axis.imshow(as_bytes(pixels), cmap="gray", vmin=0, vmax=255)
         name = row.image.rsplit("/", 1)[-1]
-        axis.set_title(
-            f"{name}\n{row.feature} {row.value:.2f}\nusual {row.usual:.2f}, z {row.z:.1f}",
-            fontsize=8,
-        )
-    return figure
-
-
-_LINE_COLORS = {
-    "heart_width": "#ff5a5f",
-    "thorax_width": "#4fc3f7",
-    "heart_height": "#ff9e80",
-    "lung_right_height": "#80cbc4",
-    "lung_left_height": "#ff7ad9",
-    "heart_to_spine": "#ffd54f",
-    "airways_to_spine": "#ba9bff",
-    "ribs_to_spine": "#a5d66f",
-}
-
-
-def draw_measurements(
-    image: np.ndarray,
-    masks: PackedMasks,
-    view: str | None,
-    spacing_mm: tuple[float, float] | None = None,
-) -> Figure:
-    """The lines that `measure.measure` measures, over the image, with their values beside it.
-
-    Parameters
-    ----------
-    image : (H, W) float array in 0..1
-    masks, view, spacing_mm : as for `measure.measure`
-    """
-    figure = new_figure(8.6, 5.6)
-    axis, beside = figure.subplots(1, 2, width_ratios=(3, 1))
-    height, width = image.shape
-    axis.imshow(as_bytes(image), cmap="gray", vmin=0, vmax=255, extent=(0, width, height, 0))
-    line = spine_line(masks) if view == "frontal" else None
-    if line is not None:
-        rows = np.array([0, height])
-        edge = [withStroke(linewidth=3, foreground="#202020")]  # a spine is as white as the line
-        style = {"color": "#ffffff", "linewidth": 1.4, "linestyle": ":", "path_effects": edge}
-        axis.plot(np.polyval(line, rows), rows, **style)
-        beside.plot([], [], label="middle of the spine", **style)
-    for name, (start, end) in find_lines(masks, view).items():
-        columns, rows = zip(start[::-1], end[::-1], strict=True)
-        color = _LINE_COLORS[name]
-        axis.plot(
-            columns, rows, color=color, linewidth=1.6, marker="|" if name.endswith("width") else "_"
-        )
-        beside.plot([], [], color=color, label=name.replace("_", " "))
-    axis.set(xlim=(0, width), ylim=(height, 0), xlabel="column (px)", ylabel="row (px)")
-    text = format_measurements(measure(masks, view, spacing_mm)) or ["nothing to measure"]
-    beside.text(
-        0, 0.98, "\n".join(text), fontsize=9, va="top", transform=beside.transAxes, linespacing=1.5
-    )
-    if beside.lines:
-        beside.legend(loc="lower left", frameon=False, fontsize=8)
-    beside.set_axis_off()
+        numbers = f"{row.feature} {row.value:.2f}\nusual {row.usual:.2f}, z {row.z:.1f}"
+        axis.imshow(as_bytes(pixels), **GRAY_IMAGE)
+        axis.set_title(f"{name}\n{numbers}", fontsize=8)
     return figure

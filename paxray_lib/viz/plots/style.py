@@ -1,7 +1,7 @@
-"""Colours and figures that all plots share."""
+"""Colours, sizes and legends that all plots share."""
 
 import io
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -23,8 +23,12 @@ GROUP_COLORS = {
     "diaphragms": "#7aa32b",
     "other": "#999999",
 }
-"""One colour a group, dark enough for text on white."""
-MOST_NAMED = 12  # colours of more labels than these cannot be told apart
+"""One colour per group, dark enough for text on white; chosen by eye."""
+BLUE, ORANGE, RED = "#2f7ebc", "#e0672a", "#c8323f"
+GRAY_IMAGE = {"cmap": "gray", "vmin": 0, "vmax": 255}
+"""Settings of `imshow` for an 8-bit image."""
+MOST_NAMED = 12
+"""More labels get no legend, since their colours cannot be told apart; chosen by eye."""
 
 
 class _NotebookFigure(Figure):
@@ -41,29 +45,74 @@ def new_figure(width: float, height: float) -> Figure:
     return _NotebookFigure(figsize=(width, height), dpi=80, layout="constrained")
 
 
+def image_grid(
+    rows: int, columns: int, *, width: float, height: float
+) -> tuple[Figure, np.ndarray]:
+    """Return a figure and its (rows, columns) axes, which show images and no scale."""
+    figure = new_figure(width, height)
+    axes = figure.subplots(rows, columns, squeeze=False)
+    for axis in axes.flat:
+        axis.set_axis_off()
+    return figure, axes
+
+
+def open_frame(*axes: Axes) -> None:
+    """Draw only the left and the lower side of the frames."""
+    for axis in axes:
+        axis.spines[["top", "right"]].set_visible(False)
+
+
 def as_bytes(pixels: np.ndarray) -> np.ndarray:
     """Return (H, W) uint8 from float pixels in 0..1."""
     return np.round(pixels * 255).astype(np.uint8)
 
 
+def as_words(name: str) -> str:
+    """Return the name of a label, group or measurement as it is written in a figure."""
+    return name.replace("_", " ")
+
+
+def score_title(score: str) -> str:
+    """Return how a column of scores is written in a figure.
+
+    >>> score_title("iou_present")
+    'IoU (present)'
+    """
+    name, convention = score.split("_")
+    return f"{ {'iou': 'IoU', 'dice': 'Dice'}.get(name, name) } ({convention})"
+
+
+def color_patches(colors: Mapping[str, Sequence[int]]) -> list[Patch]:
+    """Return the handles of a legend, from names and 8-bit colours."""
+    return [
+        Patch(color=(red / 255, green / 255, blue / 255), label=name)
+        for name, (red, green, blue) in colors.items()
+    ]
+
+
 def name_colors(
     figure: Figure, stacks: Iterable[PackedMasks], names: Sequence[str], axis: Axes | None = None
 ) -> None:
-    """Add a legend of the labels that `names` select and that some of the stacks have, below a
-    figure or one axis.
+    """Add a legend of the selected labels that occur, below a figure or one axis.
 
-    More than `MOST_NAMED` get none.
+    More than `MOST_NAMED` labels get none.
+
+    Parameters
+    ----------
+    stacks : iterable of PackedMasks
+        A label is named if one of them has a pixel of it.
+    names : sequence of str
+        Names, groups and patterns, as in `LabelSet.select`.
     """
-    colors = {}
+    colors: dict[str, list[int]] = {}
     for masks in stacks:
         occurs = masks.counts() > 0
-        chosen = [i for i in masks.labels.select(*names) if occurs[i]]
-        colors |= {
-            masks.labels.names[i].replace("_", " "): masks.labels.colors[i] / 255 for i in chosen
-        }
+        for i in masks.labels.select(*names):
+            if occurs[i]:
+                colors[as_words(masks.labels.display_names[i])] = masks.labels.colors[i].tolist()
     if not 0 < len(colors) <= MOST_NAMED:
         return
-    patches = [Patch(color=color, label=name) for name, color in colors.items()]
+    patches = color_patches(colors)
     if axis is None:
         columns = min(len(patches), max(1, int(figure.get_figwidth() / 1.7)))
         figure.legend(

@@ -2,14 +2,11 @@
 
 import numpy as np
 from helpers.chestdata import make_chest
+from helpers.figures import legend_texts
 
 from paxray_lib.ct.project import project_scan
 from paxray_lib.ct.structures import STRUCTURES
-from paxray_lib.viz.plots.ct import plot_projected_labels, plot_projections, plot_slices
-
-
-def legend_texts(plot):
-    return [text.get_text() for text in plot.get_legend().get_texts()] if plot.get_legend() else []
+from paxray_lib.viz.plots import plot_projected_labels, plot_projections, plot_slices
 
 
 def test_slices_show_three_directions_with_true_proportions():
