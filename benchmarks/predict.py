@@ -65,15 +65,12 @@ def make_weights(path: Path, images: Path, size: int = SIZE) -> None:
 
 
 def full_logits(network, images):
-    """Return the logits as the published code computes them: features to full resolution, then the
-    1x1 convolution.
-    """
+    """Return the logits as the published code does: features enlarged, then the 1x1 convolution."""
     from torch.nn.functional import interpolate
 
-    d1, d2, d3, d4, d5 = network.backbone(images)
-    head = network.head
-    x = head.up4(head.up3(head.up2(head.up1(d5, d4), d3), d2), d1)
-    return head.out(interpolate(x, images.shape[-2:], mode="bilinear", align_corners=False))
+    features = network.head.features(network.backbone(images))
+    size = images.shape[-2:]
+    return network.head.out(interpolate(features, size, mode="bilinear", align_corners=False))
 
 
 def straightforward(model, images: Path, out: Path) -> float:

@@ -14,7 +14,8 @@ from paxray_lib.evaluation.evaluate import Evaluation, check_labels, image_table
 from paxray_lib.masks import hierarchy
 from paxray_lib.masks.packed import PackedMasks
 from paxray_lib.metrics.counting import Counts, counts
-from paxray_lib.models.inference import fast_copy, predict_image, segment
+from paxray_lib.models.folding import optimize_for_inference
+from paxray_lib.models.inference import predict_image, segment
 from paxray_lib.utils.progress import map_ahead, progress
 
 VARIANTS = {
@@ -55,7 +56,7 @@ def gains_table(
     dataset = PaxrayDataset(data_root, datafile, split)
     check_labels(model.labels, dataset)
     check_targets(dataset)
-    found = _evaluate_variants(fast_copy(model), dataset, threshold)
+    found = _evaluate_variants(optimize_for_inference(model), dataset, threshold)
     rows = {}
     for name, evaluation in found.items():
         row = compare_evaluations(found["as it is"], evaluation, score).iloc[0]

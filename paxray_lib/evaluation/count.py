@@ -18,7 +18,9 @@ from paxray_lib.masks.packed import PackedMasks
 from paxray_lib.metrics.calibration import GRID, Reliability, bin_pixels
 from paxray_lib.metrics.counting import Counts, counts
 from paxray_lib.metrics.surface import Surface, surface
-from paxray_lib.models.inference import each_logits, fast_copy, pack_decisions
+from paxray_lib.models.decisions import pack_decisions
+from paxray_lib.models.folding import optimize_for_inference
+from paxray_lib.models.inference import each_logits
 from paxray_lib.utils.progress import map_ahead, progress
 
 _T = TypeVar("_T")
@@ -56,7 +58,7 @@ def count_dataset(
         If a target is missing, or the network's output for an image is not finite.
     """
     check_targets(dataset)
-    model = fast_copy(model)
+    model = optimize_for_inference(model)
 
     def count(logits: torch.Tensor, sample: Sample) -> Counts:
         return _count(pack_decisions(logits, threshold)[0], sample.masks)
@@ -101,7 +103,7 @@ def measure_dataset(
     `mirror` each image is averaged with its mirror image, and with `close_tree` parts are added to
     their wholes, as `predict` does. For other arguments and errors see `count_dataset`."""
     check_targets(dataset)
-    model, (rank, world) = fast_copy(model), rank_and_world()
+    model, (rank, world) = optimize_for_inference(model), rank_and_world()
 
     def look(logits: torch.Tensor, sample: Sample) -> tuple:
         bits = pack_decisions(logits, threshold)[0]

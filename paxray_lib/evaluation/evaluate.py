@@ -38,7 +38,7 @@ from paxray_lib.metrics.counting import Counts, counts
 from paxray_lib.metrics.scores import mean_score
 from paxray_lib.metrics.surface import Surface, surface
 from paxray_lib.models.checkpoints import load_model
-from paxray_lib.models.inference import optimize_for_inference
+from paxray_lib.models.folding import optimize_for_inference
 from paxray_lib.utils.files import atomic_write
 
 _SURFACE = ("within", "total", "hd95")
@@ -205,9 +205,7 @@ def evaluate(
     dataset = PaxrayDataset(data_root, datafile, split)
     check_labels(model.labels, dataset)
     if precision != "float32":
-        model = optimize_for_inference(
-            model, next(model.parameters()).device, PRECISIONS[precision]
-        )
+        model = optimize_for_inference(model, PRECISIONS[precision])
     options = {"mirror": mirror, "close_tree": close_tree}
     found = measure_dataset(model, dataset, threshold, **options)
     info = {

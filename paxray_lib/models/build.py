@@ -1,14 +1,17 @@
-"""The networks behind `build_model`: by name, with their encoder's weights, and faster for
-inference.
+"""The networks behind `build_model`: by name, with the weights of their encoder.
 
-Every network here gives logits (N, L, h / s, w / s) at the stride s of its last convolution
-(`PublishedUNet` does by `coarse`); `model.AnatomySegmenter` enlarges them."""
+Two families: `paxray_unet`, the published network, and every decoder of segmentation_models_pytorch
+with every encoder that it knows. Each gives logits (N, L, h / s, w / s) at the stride s of its last
+convolution (`PublishedUNet` does by `coarse`), which `AnatomySegmenter` enlarges.
+"""
 
 import contextlib
 import os
+import urllib.error
 import urllib.request
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -18,12 +21,14 @@ from paxray_lib.labels.table import LabelSet
 from paxray_lib.models.published import PUBLISHED, PublishedUNet, rename_resnet
 from paxray_lib.models.segmenter import AnatomySegmenter
 from paxray_lib.models.weights import fill_encoder, read_weights, state_of
-from paxray_lib.utils.errors import did_you_mean
+from paxray_lib.utils.errors import check_choice, did_you_mean
 
 # Our U-Net stops at half the input's resolution: with 166 labels the last decoder block and a head
 # at full resolution cost more than all the rest, and bilinear upsampling of logits draws contours
 # as smooth. 1 is smp's U-Net.
 UNET_HEAD_STRIDE = 2
+# what smp and timm raise for a decoder and an encoder that do not go together
+_UNSUITABLE = (ValueError, LookupError, TypeError, AttributeError, RuntimeError)
 
 
 def build_model(
@@ -42,7 +47,7 @@ def build_model(
         "unet", "unetplusplus", "manet", "linknet", "fpn", "pspnet", "deeplabv3", "deeplabv3plus",
         "pan", "upernet", "segformer", "dpt".
     labels : LabelSet or names
-        One label for each channel of the output.
+        One label per channel of the output.
     encoder : str
         An encoder of segmentation_models_pytorch ("resnet18", "efficientnet-b0",
         "tu-convnext_tiny", ...).
@@ -63,82 +68,66 @@ def build_model(
     """
     architecture = architecture.lower()
     labels = labels if isinstance(labels, LabelSet) else LabelSet(labels)
-    config = {"architecture": architecture, "encoder": encoder}
+    config: dict[str, Any] = {"architecture": architecture, "encoder": encoder}
     if architecture == "unet":
         config["head_stride"] = UNET_HEAD_STRIDE
     if preprocessing is None:
         preprocessing = Preprocessing("published" if architecture == PUBLISHED else "standard")
-    return AnatomySegmenter(
-        make_network(config, len(labels), encoder_weights), config, labels, preprocessing
-    )
+    network = make_network(config, len(labels), encoder_weights)
+    return AnatomySegmenter(network, config, labels, preprocessing)
 
 
 def make_network(
-    config: Mapping, num_labels: int, encoder_weights: str | os.PathLike | None = None
+    config: Mapping[str, Any], num_labels: int, encoder_weights: str | os.PathLike | None = None
 ) -> nn.Module:
-    """Return the network that `config` (architecture, encoder, head_stride) describes; see
-    `model.build_model`.
-    """
-    if config["architecture"] == PUBLISHED:
-        if config["encoder"] != "resnet50":
-            raise ValueError(
-                f"{PUBLISHED} has the encoder resnet50, not {config['encoder']!r}; use 'unet' for others"
-            )
-        network = PublishedUNet(num_labels)
-        if encoder_weights is not None:
-            state, source = _resnet50_weights(encoder_weights)
-            fill_encoder(
-                network.backbone.backbone, rename_resnet(state), source, "the encoder resnet50"
-            )
-        return network
+    """Return the network that `config` (architecture, encoder, head_stride) describes."""
+    encoder = config["encoder"]
+    published = config["architecture"] == PUBLISHED
+    if published and encoder != "resnet50":
+        raise ValueError(
+            f"{PUBLISHED} has the encoder resnet50, not {encoder!r}; use 'unet' for others"
+        )
     online = encoder_weights == "imagenet"
-    network = _smp_network(config, num_labels, online)
-    if encoder_weights is not None and not online:
+    network = PublishedUNet(num_labels) if published else _smp_network(config, num_labels, online)
+    if encoder_weights is None or (online and not published):
+        return network
+    if online:
+        state = _imagenet_resnet50()
+    else:
         state = state_of(read_weights(encoder_weights), encoder_weights)
-        fill_encoder(network.encoder, state, encoder_weights, f"the encoder {config['encoder']}")
+    if published:
+        state = rename_resnet(state)
+    target = network.get_submodule("backbone.backbone" if published else "encoder")
+    fill_encoder(target, state, encoder_weights, f"the encoder {encoder}")
     return network
 
 
-def _resnet50_weights(source: str | os.PathLike) -> tuple[dict[str, Tensor], str | os.PathLike]:
-    if source != "imagenet":
-        return state_of(read_weights(source), source), source
+def _imagenet_resnet50() -> dict[str, Tensor]:
     from torchvision.models import ResNet50_Weights
 
     weights = ResNet50_Weights.IMAGENET1K_V1
     cached = Path(torch.hub.get_dir(), "checkpoints", Path(weights.url).name)
-    if not cached.is_file() and not _reachable(weights.url):
-        raise OSError(_offline("resnet50"))
-    with _explained("resnet50"):
-        return weights.get_state_dict(progress=False, check_hash=True), weights.url
+    with _download_advice("resnet50"):
+        if not cached.is_file() and not _reachable(weights.url):
+            raise OSError(f"{weights.url} cannot be reached")
+        return dict(weights.get_state_dict(progress=False, check_hash=True))
 
 
-def _smp_network(config: Mapping, num_labels: int, online: bool) -> nn.Module:
+def _smp_network(config: Mapping[str, Any], num_labels: int, online: bool) -> nn.Module:
     # here, because it takes seconds, which the published network need not wait for
     import segmentation_models_pytorch as smp
 
     architecture, encoder = config["architecture"], config["encoder"]
-    known = smp.MODEL_ARCHITECTURES_MAPPING
-    if architecture not in known:
-        hint = did_you_mean(architecture, [*known, PUBLISHED])
-        raise ValueError(
-            f"unknown architecture {architecture!r}{hint}; known: {', '.join([PUBLISHED, *known])}"
-        )
+    check_choice(architecture, [PUBLISHED, *smp.MODEL_ARCHITECTURES_MAPPING], "architecture")
     _check_encoder(encoder, smp.encoders.get_encoder_names())
     weights = (True if encoder.startswith("tu-") else "imagenet") if online else None
     options = {"dynamic_img_size": True} if architecture == "dpt" else {}
-    with _explained(encoder) if online else contextlib.nullcontext():
+    with _download_advice(encoder) if online else contextlib.nullcontext():
         try:
             network = smp.create_model(
                 architecture, encoder, weights, classes=num_labels, **options
             )
-        except (
-            ValueError,
-            KeyError,
-            TypeError,
-            AttributeError,
-            NotImplementedError,
-            RuntimeError,
-        ) as error:
+        except _UNSUITABLE as error:
             raise ValueError(
                 f"{architecture} does not work with the encoder {encoder}: {error}"
             ) from error
@@ -155,15 +144,12 @@ def _check_encoder(encoder: str, names: list[str]) -> None:
 
     names = [*names, *(f"tu-{name}" for name in timm.list_models())]
     if encoder.partition(".")[0] not in names:
-        raise ValueError(
-            f"unknown encoder {encoder!r}{did_you_mean(encoder, names)}; for instance resnet18, resnet50"
-        )
+        hint = did_you_mean(encoder, names)
+        raise ValueError(f"unknown encoder {encoder!r}{hint}; for instance resnet18, resnet50")
 
 
-def _move_upsampling_out(network: nn.Module) -> None:
-    """Make smp's network return the logits of its last convolution; `AnatomySegmenter.upsample`
-    does the rest.
-    """
+def _move_upsampling_out(network: Any) -> None:
+    """Let smp's network return the logits of its last convolution: the segmenter enlarges them."""
     head = network.segmentation_head
     if isinstance(head, nn.Sequential):  # convolution, upsampling, activation
         head[1] = nn.Identity()
@@ -171,19 +157,17 @@ def _move_upsampling_out(network: nn.Module) -> None:
         head.upsampling_factor = 1
 
 
-def _halve(unet: nn.Module, num_labels: int) -> None:
-    """Remove the U-Net's last decoder block, which has no skip connection, and classify by a 1x1
-    convolution.
-    """
+def _halve(unet: Any, num_labels: int) -> None:
+    """Remove the U-Net's last decoder block, which has no skip connection; classify by 1x1."""
     unet.decoder.blocks = unet.decoder.blocks[:-1]
     channels = unet.decoder.blocks[-1].conv2[0].out_channels
-    unet.segmentation_head = nn.Conv2d(channels, num_labels, kernel_size=1)
-    nn.init.xavier_uniform_(unet.segmentation_head.weight)
-    nn.init.zeros_(unet.segmentation_head.bias)
+    head = unet.segmentation_head = nn.Conv2d(channels, num_labels, kernel_size=1)
+    nn.init.xavier_uniform_(head.weight)
+    nn.init.zeros_(head.bias)  # type: ignore[arg-type] # a convolution without bias has None
 
 
 @contextlib.contextmanager
-def _explained(encoder: str) -> Iterator[None]:
+def _download_advice(encoder: str) -> Iterator[None]:
     """Fail at once where there is no internet, and say what to do instead."""
     import httpx
     from huggingface_hub import constants
@@ -194,21 +178,18 @@ def _explained(encoder: str) -> Iterator[None]:
     try:
         yield
     except (OSError, httpx.HTTPError) as error:
-        raise OSError(_offline(encoder)) from error
+        raise OSError(
+            f"encoder_weights='imagenet': the weights of {encoder} cannot be downloaded; without "
+            "internet use encoder_weights=null (random weights) or the path of a local file"
+        ) from error
     finally:
         constants.HF_HUB_OFFLINE = offline
 
 
-def _offline(encoder: str) -> str:
-    return (
-        f"encoder_weights='imagenet': the weights of {encoder} cannot be downloaded; without internet use "
-        "encoder_weights=null (random weights) or the path of a local file"
-    )
-
-
 def _reachable(url: str) -> bool:
+    request = urllib.request.Request(url, method="HEAD")
     try:
-        with urllib.request.urlopen(urllib.request.Request(url, method="HEAD"), timeout=3):
+        with urllib.request.urlopen(request, timeout=3):
             return True
     except urllib.error.HTTPError:
         return True  # an answer

@@ -1,13 +1,9 @@
-"""Networks by name: build, save, load, prepare for inference. Label names and preprocessing travel
-with the weights.
-
-Two families: `paxray_unet`, the published network (see `published.py`), and every decoder of
-segmentation_models_pytorch with every encoder it knows. Both become an `AnatomySegmenter`.
-"""
+"""Models saved and loaded. Label names and preprocessing travel with the weights."""
 
 import os
 from collections import Counter, OrderedDict
 from collections.abc import Iterable, Mapping
+from typing import Any
 
 import torch
 
@@ -21,12 +17,12 @@ from paxray_lib.models.weights import fill, read_weights, state_of
 from paxray_lib.utils.files import atomic_write
 
 FORMAT, VERSION = "paxray-checkpoint", 1
+_CONTAINERS = (dict, list, tuple, OrderedDict, Counter)
 _PLAIN = (type(None), bool, int, float, str, bytes, torch.Size, torch.Tensor)
 
 
-def save_model(path: str | os.PathLike, model: AnatomySegmenter, **extra) -> None:
-    """Write a checkpoint: weights, config, label names, preprocessing, and `extra`; whole or not at
-    all.
+def save_model(path: str | os.PathLike, model: AnatomySegmenter, **extra: Any) -> None:
+    """Write a checkpoint, whole or not at all: weights, config, label names, preprocessing.
 
     Parameters
     ----------
@@ -44,7 +40,8 @@ def save_model(path: str | os.PathLike, model: AnatomySegmenter, **extra) -> Non
     """
     if model.optimized:
         raise ValueError(
-            f"{path}: a model optimized for inference cannot be saved; save the one that it was made from"
+            f"{path}: a model optimized for inference cannot be saved; save the one that it was "
+            "made from"
         )
     _check_plain(extra, "extra")
     content = {
@@ -63,20 +60,13 @@ def save_model(path: str | os.PathLike, model: AnatomySegmenter, **extra) -> Non
             raise OSError(f"{path}: cannot be written ({error}); is the disk full?") from error
 
 
-def _check_plain(value: object, where: str) -> None:
-    if isinstance(value, (dict, list, tuple)) and type(value) in (
-        dict,
-        list,
-        tuple,
-        OrderedDict,
-        Counter,
-    ):
+def _check_plain(value: Any, name: str) -> None:
+    if type(value) in _CONTAINERS:
         for key, item in value.items() if isinstance(value, dict) else enumerate(value):
-            _check_plain(item, f"{where}[{key!r}]")
+            _check_plain(item, f"{name}[{key!r}]")
     elif type(value) not in _PLAIN:
-        raise ValueError(
-            f"checkpoint: {where} is a {type(value).__name__}; convert it to plain values or a tensor"
-        )
+        kind = type(value).__name__
+        raise ValueError(f"checkpoint: {name} is a {kind}; convert it to plain values or a tensor")
 
 
 def load_model(
@@ -85,10 +75,11 @@ def load_model(
     labels: LabelSet | Iterable[str] | None = None,
     preprocessing: Preprocessing | None = None,
 ) -> AnatomySegmenter:
-    """Load a network in eval mode from any of the files below; the weights of the file, or an
-    error.
+    """Load a network in eval mode: with exactly the weights of the file, or an error.
 
-    - Our checkpoints: nothing else is needed.
+    The file is one of these:
+
+    - A checkpoint of ours, which needs nothing else.
     - A published checkpoint (`.pth` with "opt", "model", "optimizer", "epoch"), with or without
       `module.` in its keys.
     - A plain state dict of the published network, or a file with one as "model", such as CXAS's.
@@ -101,8 +92,8 @@ def load_model(
         Names for a file that carries none. Default: the published table for 166 labels, else
         "label_0", "label_1", ...
     preprocessing : Preprocessing, optional
-        For a file that says nothing of it. Default: "published" for files of the published code and
-        for 166 labels.
+        For a file that does not state it. Default: "published" for files of the published code
+        and for 166 labels.
 
     Raises
     ------
@@ -115,8 +106,7 @@ def load_model(
     device = find_device(device)
     labels = labels if labels is None or isinstance(labels, LabelSet) else LabelSet(labels)
     content = read_weights(path)
-    ours = isinstance(content, Mapping) and content.get("format") == FORMAT
-    describe = _describe_ours if ours else _describe_published
+    describe = _describe_ours if _is_ours(content) else _describe_published
     config, labels, preprocessing = describe(content, path, labels, preprocessing)
     # on "meta" nothing is allocated or initialized; smp's encoders may have buffers outside of the
     # state dict
@@ -130,64 +120,80 @@ def load_model(
     return model.to(device).eval()
 
 
-def read_extra(path: str | os.PathLike) -> dict:
+def read_extra(path: str | os.PathLike) -> dict[str, Any]:
     """Return the `extra` of a checkpoint that `save_model` wrote, in memory of its own."""
     content = read_weights(path, mapped=False)
-    if not isinstance(content, Mapping) or content.get("format") != FORMAT:
-        raise ValueError(
-            f"{path}: not a checkpoint of a training run here, so it cannot be resumed"
-        )
+    if not _is_ours(content):
+        raise ValueError(f"{path}: not a checkpoint of a training run here, cannot be resumed")
     return content["extra"]
 
 
+def _is_ours(content: object) -> bool:
+    return isinstance(content, Mapping) and content.get("format") == FORMAT
+
+
+_Description = tuple[dict[str, Any], LabelSet, Preprocessing]
+
+
 def _describe_ours(
-    content: Mapping, path, labels, preprocessing
-) -> tuple[dict, LabelSet, Preprocessing]:
-    if content.get("version") != VERSION:
-        raise ValueError(
-            f"{path}: checkpoint version {content.get('version')}, not {VERSION}; update paxray_lib"
-        )
+    content: Mapping[str, Any],
+    path: str | os.PathLike,
+    labels: LabelSet | None,
+    preprocessing: Preprocessing | None,
+) -> _Description:
+    """Return config, labels and preprocessing of a checkpoint of ours; given ones must agree."""
+    version = content.get("version")
+    if version != VERSION:
+        raise ValueError(f"{path}: checkpoint version {version}, not {VERSION}; update paxray_lib")
     try:
         config = dict(content["config"])
-        found = LabelSet(content["labels"]), Preprocessing.from_dict(content["preprocessing"])
+        own_labels = LabelSet(content["labels"])
+        own_preprocessing = Preprocessing.from_dict(content["preprocessing"])
+        names = config["architecture"], config["encoder"]
+        stride = config.get("head_stride", 1)
+        if not (all(isinstance(name, str) for name in names) and isinstance(stride, int)):
+            raise TypeError(f"config {config}")
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{path}: damaged checkpoint ({error}); copy it again") from error
-    kinds = {"architecture": str, "encoder": str, "head_stride": int}
-    if not all(
-        isinstance(({"head_stride": 1} | config).get(key), kind) for key, kind in kinds.items()
-    ):
-        raise ValueError(f"{path}: damaged checkpoint (config {config}); copy it again")
-    for given, own, what in zip(
-        (labels, preprocessing), found, ("labels", "preprocessing"), strict=True
+    for name, given, own in (
+        ("labels", labels, own_labels),
+        ("preprocessing", preprocessing, own_preprocessing),
     ):
         if given is not None and given != own:
             raise ValueError(
-                f"{path}: carries its own {what}, {own}, other than the given {given}; leave {what} out"
+                f"{path}: carries its own {name}, {own}, other than the given {given}; "
+                f"leave {name} out"
             )
-    return config, *found
+    return config, own_labels, own_preprocessing
 
 
 def _describe_published(
-    content: object, path, labels, preprocessing
-) -> tuple[dict, LabelSet, Preprocessing]:
+    content: Any,
+    path: str | os.PathLike,
+    labels: LabelSet | None,
+    preprocessing: Preprocessing | None,
+) -> _Description:
+    """Return config, labels and preprocessing for weights of the published network."""
     state = state_of(content, path)
     if LAST_LAYER not in state or not state[LAST_LAYER].ndim:
         raise ValueError(
-            f"{path}: neither a checkpoint of this library nor weights of the published network (no convolution "
-            f"{LAST_LAYER}; first key: {next(iter(state))}); weights of other networks need a checkpoint written by "
-            "save_model"
+            f"{path}: neither a checkpoint of this library nor weights of the published network "
+            f"(no convolution {LAST_LAYER}; first key: {next(iter(state))}); weights of other "
+            "networks need a checkpoint written by save_model"
         )
     count = len(state[LAST_LAYER])
     if labels is None:
         labels = LABELS if count == len(LABELS) else LabelSet(f"label_{i}" for i in range(count))
     if len(labels) != count:
         raise ValueError(
-            f"{path}: a network for {count} labels, but {len(labels)} names given; another file or list?"
+            f"{path}: a network for {count} labels, but {len(labels)} names given; "
+            "another file or list?"
         )
     if preprocessing is None and count != len(LABELS) and "opt" not in content:
         raise ValueError(
-            f"{path}: {count} labels, and nothing says how its input was prepared; give load_model preprocessing="
-            "Preprocessing('published') for networks of the published PAXRay code, 'standard' for CXAS, then save_model"
+            f"{path}: {count} labels, and nothing says how its input was prepared; give load_model "
+            "preprocessing=Preprocessing('published') for networks of the published PAXRay code, "
+            "'standard' for CXAS, then save_model"
         )
     config = {"architecture": PUBLISHED, "encoder": "resnet50"}
     return config, labels, preprocessing or Preprocessing("published")

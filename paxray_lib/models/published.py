@@ -1,13 +1,14 @@
-"""The published PAXRay network: a ResNet-50 with a U-Net head (Seibold et al., BMVC 2022, arXiv
-2210.03416).
+"""The published PAXRay network: a ResNet-50 with a U-Net head.
 
-Module names and layer sizes are those of the released checkpoints, so that their weights load by
-name. Two facts of the published code need care when reading this file: the skip comes first in
-every concatenation, and the convolutions of the head have a bias although a BatchNorm follows."""
+Seibold et al., BMVC 2022, arXiv 2210.03416. Module names and layer sizes are those of the released
+checkpoints, so that their weights load by name. Two facts of the published code need care when
+reading this file: the skip comes first in every concatenation, and the convolutions of the head
+have a bias although a BatchNorm follows.
+"""
 
 import contextlib
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import torch
 import torchvision
@@ -24,20 +25,21 @@ _STEM = {"conv1": "layer0.0", "bn1": "layer0.1"}
 
 
 class PublishedUNet(nn.Module):
-    """The network that the published code calls `unet` with `resnet50`; 73,381,094 parameters for
-    166 labels.
+    """The network that the published code calls `unet` with `resnet50`.
+
+    It has 73,381,094 parameters for 166 labels.
 
     Parameters
     ----------
-    num_labels : int
-        Number of labels, L.
+    num_labels : number of labels, L
 
     Notes
     -----
     The published code enlarges the 128 feature maps to the input's size and then applies the last
     1x1 convolution. Both are linear and bilinear weights sum to one, so they commute: here the
     convolution comes first, at a sixteenth of the pixels. Values and gradients are the same up to
-    rounding."""
+    rounding.
+    """
 
     def __init__(self, num_labels: int):
         super().__init__()
@@ -45,9 +47,7 @@ class PublishedUNet(nn.Module):
         self.head = _Head(num_labels)
 
     def coarse(self, images: Tensor) -> Tensor:
-        """Return logits (N, L, ceil(h / 4), ceil(w / 4)) before the last upsampling, from images
-        (N, 3, h, w).
-        """
+        """Return logits (N, L, ceil(h / 4), ceil(w / 4)) before the last upsampling."""
         return self.head(self.backbone(images))
 
     def forward(self, images: Tensor) -> Tensor:
@@ -56,22 +56,23 @@ class PublishedUNet(nn.Module):
 
 
 class _Backbone(nn.Module):
-    """ResNet-50 without its classifier, cut into five stages; the name `backbone` twice is the
-    published one.
-    """
+    """ResNet-50 without its classifier; `backbone.backbone` is the published name."""
 
     def __init__(self):
         super().__init__()
         resnet = torchvision.models.resnet50(weights=None)
-        stem = nn.Sequential(resnet.conv1, resnet.bn1, resnet.relu, resnet.maxpool)
-        stages = [stem, resnet.layer1, resnet.layer2, resnet.layer3, resnet.layer4]
-        self.backbone = nn.Sequential(
-            OrderedDict((f"layer{i}", stage) for i, stage in enumerate(stages))
+        self.backbone = _named(
+            layer0=nn.Sequential(resnet.conv1, resnet.bn1, resnet.relu, resnet.maxpool),
+            layer1=resnet.layer1,
+            layer2=resnet.layer2,
+            layer3=resnet.layer3,
+            layer4=resnet.layer4,
         )
 
     def forward(self, images: Tensor) -> list[Tensor]:
         """Return maps of 64, 256, 512, 1024 and 2048 channels at strides 4, 4, 8, 16 and 32."""
-        maps, x = [], images
+        maps: list[Tensor] = []
+        x = images
         for name, stage in self.backbone.named_children():
             x = _recompute(stage, x) if name in RECOMPUTED and _saves_memory(x) else stage(x)
             maps.append(x)
@@ -84,9 +85,7 @@ def _saves_memory(x: Tensor) -> bool:
 
 
 def _recompute(stage: nn.Module, x: Tensor) -> Tensor:
-    """Run a stage without keeping its inner maps; the backward pass runs it again, with the same
-    result.
-    """
+    """Run a stage without keeping its inner maps; the backward pass computes them again."""
     contexts = contextlib.nullcontext(), _statistics_left_alone(stage)
     return checkpoint(
         stage, x, use_reentrant=False, preserve_rng_state=False, context_fn=lambda: contexts
@@ -110,92 +109,61 @@ def _statistics_left_alone(stage: nn.Module) -> Iterator[None]:
 class _Head(nn.Module):
     def __init__(self, num_labels: int):
         super().__init__()
-        self.up1 = _FirstUp(2048, 1024, 512)
-        self.up2 = _Up(1024, 256)
-        self.up3 = _Up(512, 64)
-        self.up4 = _Up(128, 128)
-        self.out = _Out(128, num_labels)
+        self.up1 = _FirstUp()
+        self.up2 = _named(conv=_double_conv(1024, 256))
+        self.up3 = _named(conv=_double_conv(512, 64))
+        self.up4 = _named(conv=_double_conv(128, 128))
+        self.out = _named(conv=nn.Conv2d(128, num_labels, kernel_size=1))
 
-    def forward(self, maps: list[Tensor]) -> Tensor:
+    def features(self, maps: list[Tensor]) -> Tensor:
+        """Return the 128 maps (N, 128, h/4, w/4) that the last convolution reads."""
         d1, d2, d3, d4, d5 = maps
         x = self.up1(d5, d4)  # (N, 512, h/16, w/16)
-        x = self.up2(x, d3)  # (N, 256, h/8, w/8)
-        x = self.up3(x, d2)  # (N, 64, h/4, w/4)
-        x = self.up4(x, d1)  # (N, 128, h/4, w/4)
-        return self.out(x)
+        x = self.up2(_concatenate(d3, x))  # (N, 256, h/8, w/8)
+        x = self.up3(_concatenate(d2, x))  # (N, 64, h/4, w/4)
+        return self.up4(_concatenate(d1, x))
+
+    def forward(self, maps: list[Tensor]) -> Tensor:
+        return self.out(self.features(maps))
 
 
 class _FirstUp(nn.Module):
-    def __init__(self, channels: int, middle: int, out: int):
+    def __init__(self):
         super().__init__()
-        self.conv1 = _Conv(channels, middle)
-        self.conv2 = _DoubleConv(2 * middle, out)
+        self.conv1 = _named(conv=_conv_norm_relu(2048, 1024))
+        self.conv2 = _double_conv(2048, 512)
 
     def forward(self, x: Tensor, skip: Tensor) -> Tensor:
         return self.conv2(_concatenate(skip, self.conv1(x)))
 
 
-class _Up(nn.Module):
-    def __init__(self, channels: int, out: int):
-        super().__init__()
-        self.conv = _DoubleConv(channels, out)
-
-    def forward(self, x: Tensor, skip: Tensor) -> Tensor:
-        return self.conv(_concatenate(skip, x))
+def _named(**module: nn.Module) -> nn.Sequential:
+    """Wrap modules in order, so that their names in the state dict are the published ones."""
+    return nn.Sequential(OrderedDict(module))
 
 
-class _Conv(nn.Module):
-    def __init__(self, channels: int, out: int):
-        super().__init__()
-        self.conv = nn.Sequential(*_conv_norm_relu(channels, out))
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.conv(x)
+def _double_conv(channels: int, out: int) -> nn.Sequential:
+    middle = channels // 2
+    layers = [*_conv_norm_relu(channels, middle), *_conv_norm_relu(middle, out)]
+    return _named(double_conv=nn.Sequential(*layers))
 
 
-class _DoubleConv(nn.Module):
-    def __init__(self, channels: int, out: int):
-        super().__init__()
-        middle = channels // 2
-        self.double_conv = nn.Sequential(
-            *_conv_norm_relu(channels, middle), *_conv_norm_relu(middle, out)
-        )
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.double_conv(x)
-
-
-class _Out(nn.Module):
-    def __init__(self, channels: int, num_labels: int):
-        super().__init__()
-        self.conv = nn.Conv2d(channels, num_labels, kernel_size=1)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.conv(x)
-
-
-def _conv_norm_relu(channels: int, out: int) -> list[nn.Module]:
-    return [
-        nn.Conv2d(channels, out, kernel_size=3, padding=1),
-        nn.BatchNorm2d(out),
-        nn.ReLU(inplace=True),
-    ]
+def _conv_norm_relu(channels: int, out: int) -> nn.Sequential:
+    convolution = nn.Conv2d(channels, out, kernel_size=3, padding=1)
+    return nn.Sequential(convolution, nn.BatchNorm2d(out), nn.ReLU(inplace=True))
 
 
 def _upsample(x: Tensor, size: torch.Size) -> Tensor:
-    # bilinear to the same size is the identity (`up4`, both maps at stride 4)
-    return (
-        x
-        if x.shape[-2:] == size
-        else functional.interpolate(x, size, mode="bilinear", align_corners=False)
-    )
+    if x.shape[-2:] == size:  # as in `up4`, where both maps have stride 4
+        return x
+    return functional.interpolate(x, size, mode="bilinear", align_corners=False)
 
 
 def _concatenate(skip: Tensor, x: Tensor) -> Tensor:
     return torch.cat([skip, _upsample(x, skip.shape[-2:])], dim=1)
 
 
-def rename_resnet(state: dict[str, Tensor]) -> dict[str, Tensor]:
+def rename_resnet(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Return torchvision's ResNet weights under the names of `PublishedUNet.backbone.backbone`.
 
     >>> list(rename_resnet({"conv1.weight": 0, "bn1.bias": 1, "layer1.0.bn1.bias": 2}))

@@ -34,8 +34,8 @@ from paxray_lib.images.views import check_view
 from paxray_lib.labels.table import LabelSet
 from paxray_lib.masks.hierarchy import close_tree
 from paxray_lib.masks.packed import PackedMasks
-from paxray_lib.models.inference import _NOT_FINITE, optimize_for_inference, segment
-from paxray_lib.models.segmenter import AnatomySegmenter
+from paxray_lib.models.folding import optimize_for_inference
+from paxray_lib.models.inference import NOT_FINITE, segment
 from paxray_lib.prediction.formats import FORMATS, check_format, output_names, write_output
 from paxray_lib.utils.files import atomic_write
 from paxray_lib.utils.manifest import NAME as MANIFEST
@@ -302,9 +302,8 @@ class _Run:
         """
         rank, world = rank_and_world()
         todo = [item for item in self.items[rank::world] if not self._is_done(item)]
-        if todo and isinstance(self.model, AnatomySegmenter):  # not for nothing: it takes seconds
-            device = next(self.model.parameters()).device
-            self.model = optimize_for_inference(self.model, device, self.dtype)
+        if todo:  # not for nothing: it takes seconds
+            self.model = optimize_for_inference(self.model, self.dtype)
         read = map_ahead(self._read, todo, ahead=2 * batch_size)
         written = map_ahead(self._write, self._segmented(read, batch_size), ahead=2 * batch_size)
         try:
@@ -375,7 +374,7 @@ class _Run:
         if item.reason:
             return item
         if item.bits is None:
-            return replace(item, reason=f"{item.path}: {_NOT_FINITE}")
+            return replace(item, reason=f"{item.path}: {NOT_FINITE}")
         try:
             self.manifest.start(item.output, item.path)
             masks = self._masks(item.bits)

@@ -12,12 +12,24 @@ def write_xray(path, size, **tags):
     """
     dataset = pydicom.Dataset()
     values = {
-        "SOPClassUID": ComputedRadiographyImageStorage, "SOPInstanceUID": generate_uid(), "Modality": "CR",
-        "StudyInstanceUID": generate_uid(), "SeriesInstanceUID": generate_uid(), "PatientName": "Doe^Jane",
-        "PatientID": "1", "PatientBirthDate": "", "PatientSex": "", "StudyID": "", "StudyDate": "", "StudyTime": "",
-        "AccessionNumber": "", "Rows": size[0], "Columns": size[1], "SamplesPerPixel": 1, "BitsAllocated": 16,
-        "BitsStored": 12, "HighBit": 11, "PixelRepresentation": 0, "PhotometricInterpretation": "MONOCHROME2",
-    }  # fmt: skip
+        "SOPClassUID": ComputedRadiographyImageStorage,
+        "SOPInstanceUID": generate_uid(),
+        "StudyInstanceUID": generate_uid(),
+        "SeriesInstanceUID": generate_uid(),
+        "Modality": "CR",
+        "PatientName": "Doe^Jane",
+        "PatientID": "1",
+        "Rows": size[0],
+        "Columns": size[1],
+        "SamplesPerPixel": 1,
+        "BitsAllocated": 16,
+        "BitsStored": 12,
+        "HighBit": 11,
+        "PixelRepresentation": 0,
+        "PhotometricInterpretation": "MONOCHROME2",
+    }
+    empty = "PatientBirthDate PatientSex StudyID StudyDate StudyTime AccessionNumber"
+    values |= dict.fromkeys(empty.split(), "")
     for name, value in {**values, **tags}.items():
         if value is not None:
             setattr(dataset, name, value)

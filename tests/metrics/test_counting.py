@@ -14,7 +14,7 @@ from paxray_lib.labels.table import LABELS, LabelSet
 from paxray_lib.masks.packed import PackedMasks
 from paxray_lib.metrics import scores as ratios
 from paxray_lib.metrics.counting import Counts, counts
-from paxray_lib.models.inference import pack_decisions
+from paxray_lib.models.decisions import pack_decisions
 
 REFERENCE = json.loads((ROOT / "tests/reference" / "published_metric.json").read_text())
 
