@@ -33,10 +33,7 @@ def byte_mask(indices: Iterable[int], width: int) -> np.ndarray:
     >>> byte_mask([0, 9], 2).tolist()
     [1, 2]
     """
-    mask = np.zeros(width, np.uint8)
-    for i in indices:
-        mask[i // 8] |= 1 << i % 8
-    return mask
+    return np.packbits(np.isin(np.arange(8 * width), list(indices)), bitorder="little")
 
 
 def stray_bits(data: np.ndarray, labels: int) -> bool:

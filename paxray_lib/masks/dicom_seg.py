@@ -1,15 +1,15 @@
-"""Masks as a DICOM Segmentation of the X-ray that they were found in: one segment a label, and
-segments may overlap.
+"""Masks as a DICOM Segmentation of their X-ray: one segment per label; segments may overlap.
 
 Anatomy is coded in SNOMED CT where `anatomy_codes.csv` has a code that names it exactly, with left,
 right, anterior and posterior as modifiers. Every other label is a code of the private scheme
 99PAXRAY: its own name."""
 
 import csv
-from collections.abc import Iterable, Iterator
 from functools import cache
 from importlib.metadata import version
+from itertools import islice
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pydicom
@@ -19,6 +19,9 @@ from paxray_lib.labels.table import LabelSet
 from paxray_lib.masks.bits import iter_planes
 from paxray_lib.masks.packed import PackedMasks
 from paxray_lib.utils.files import atomic_write
+
+if TYPE_CHECKING:
+    import highdicom
 
 SCHEME = "99PAXRAY"
 _MODIFIERS = {
@@ -33,12 +36,10 @@ _MAY_BE_EMPTY = (
     "PatientID", "PatientName", "PatientBirthDate", "PatientSex",
     "AccessionNumber", "StudyID", "StudyDate", "StudyTime",
 )  # fmt: skip
-_UNUSABLE = (ValueError, TypeError, AttributeError, KeyError, IndexError)
 
 
 def code_of(name: str) -> tuple[tuple[str, str, str], list[tuple[str, str]]]:
-    """Return the code (value, scheme, meaning) of a label and its SNOMED CT modifiers (value,
-    meaning).
+    """Return a label's code (value, scheme, meaning) and SNOMED CT modifiers (value, meaning).
 
     >>> code_of("rib_left_anterior_3")
     (('25888004', 'SCT', 'Third rib'), [('7771000', 'Left'), ('255549009', 'Anterior')])
@@ -80,13 +81,14 @@ def write_dicom_seg(
     header = _read_header(source)
     try:
         segmentation = _describe(masks, size, header, algorithm)
-    except _UNUSABLE as error:
+    except Exception as error:
         raise ValueError(
             f"{source}: no DICOM segmentation can be made for it ({error}); use format packed"
         ) from error
-    frames = [_segment_of(frame) for frame in segmentation.PerFrameFunctionalGroupsSequence]
+    frames = segmentation.PerFrameFunctionalGroupsSequence
+    numbers = {f.SegmentIdentificationSequence[0].ReferencedSegmentNumber for f in frames}
     segmentation.Rows, segmentation.Columns = size
-    segmentation.PixelData = _frames(masks, size, frames)
+    segmentation.PixelData = _frames(masks, size, numbers)
     with atomic_write(path) as temporary:
         segmentation.save_as(temporary)
 
@@ -95,7 +97,8 @@ def _read_header(source: Path) -> pydicom.Dataset:
     with open(source, "rb") as file:
         if not looks_like_dicom(file.read(256)):
             raise ValueError(
-                f"{source}: not DICOM, so no dicom-seg can refer to it; use format packed, npy or coco"
+                f"{source}: not DICOM, so no dicom-seg can refer to it; "
+                "use format packed, npy or coco"
             )
         file.seek(0)
         with quiet():
@@ -103,22 +106,23 @@ def _read_header(source: Path) -> pydicom.Dataset:
     missing = [name for name in _NEEDED if not header.get(name)]
     if missing:
         raise ValueError(
-            f"{source}: lacks {', '.join(missing)}, so no dicom-seg can refer to it; use format packed"
+            f"{source}: lacks {', '.join(missing)}, so no dicom-seg can refer to it; "
+            "use format packed"
         )
     for name in _MAY_BE_EMPTY:
-        if name not in header:
-            setattr(header, name, "")
+        header.setdefault(name, "")
     header.Modality = header.get("Modality") or "OT"
     # An X-ray has no place in space, so what it may say of one is incomplete, and highdicom would
     # fail on it now or when it reads the file back. The segmentation has the pixels of the image
     # that it refers to.
     for name in ("FrameOfReferenceUID", "PixelSpacing", "SliceThickness"):
-        if name in header:
-            delattr(header, name)
+        header.pop(name, None)
     return header
 
 
-def _describe(masks: PackedMasks, size: tuple[int, int], header: pydicom.Dataset, algorithm: str):
+def _describe(
+    masks: PackedMasks, size: tuple[int, int], header: pydicom.Dataset, algorithm: str
+) -> "highdicom.seg.Segmentation":
     """Return the segmentation, complete but for the size of its frames.
 
     highdicom wants the whole (1, H, W, L) array, 1.5 GB for a large X-ray. What it makes of it,
@@ -132,8 +136,7 @@ def _describe(masks: PackedMasks, size: tuple[int, int], header: pydicom.Dataset
     with quiet():
         return highdicom.seg.Segmentation(
             source_images=[header],
-            # (1, h, w, L)
-            pixel_array=np.ascontiguousarray(masks.unpack().transpose(1, 2, 0))[None],
+            pixel_array=np.ascontiguousarray(masks.unpack().transpose(1, 2, 0))[None],  # 1, h, w, L
             segmentation_type=highdicom.seg.SegmentationTypeValues.BINARY,
             segment_descriptions=_segments(masks.labels, algorithm),
             series_instance_uid=highdicom.UID(),
@@ -149,7 +152,7 @@ def _describe(masks: PackedMasks, size: tuple[int, int], header: pydicom.Dataset
         )
 
 
-def _segments(labels: LabelSet, algorithm: str) -> list:
+def _segments(labels: LabelSet, algorithm: str) -> "list[highdicom.seg.SegmentDescription]":
     from highdicom import AlgorithmIdentificationSequence
     from highdicom.seg import SegmentDescription
     from highdicom.sr.coding import CodedConcept
@@ -164,33 +167,19 @@ def _segments(labels: LabelSet, algorithm: str) -> list:
             number, name[:64], category, CodedConcept(*code), "AUTOMATIC", identification
         )
         if modifiers:
-            found = [CodedConcept(value, "SCT", meaning) for value, meaning in modifiers]
-            segment.SegmentedPropertyTypeCodeSequence[
-                0
-            ].SegmentedPropertyTypeModifierCodeSequence = found
+            coded = [CodedConcept(value, "SCT", meaning) for value, meaning in modifiers]
+            anatomy = segment.SegmentedPropertyTypeCodeSequence[0]
+            anatomy.SegmentedPropertyTypeModifierCodeSequence = coded
         segments.append(segment)
     return segments
 
 
-def _segment_of(frame: pydicom.Dataset) -> int:
-    return int(frame.SegmentIdentificationSequence[0].ReferencedSegmentNumber) - 1
+def _frames(masks: PackedMasks, size: tuple[int, int], numbers: set[int]) -> bytes:
+    """Return the frames of the segments with these numbers (from 1), one bit per pixel.
 
-
-def _frames(masks: PackedMasks, size: tuple[int, int], frames: Iterable[int]) -> bytes:
-    """Return the pixels of the segments in `frames` (ascending), one bit each, as DICOM packs them:
-    without gaps.
-    """
-    wanted = set(frames)
-    planes = enumerate(iter_planes(masks.data, len(masks.labels), size))
-    packed = b"".join(_pack(plane for i, plane in planes if i in wanted))
+    DICOM packs them without gaps: eight frames fill whole bytes."""
+    planes = enumerate(iter_planes(masks.data, len(masks.labels), size), 1)
+    frames = (plane for number, plane in planes if number in numbers)
+    groups = iter(lambda: list(islice(frames, 8)), [])
+    packed = b"".join(np.packbits(group, bitorder="little").tobytes() for group in groups)
     return packed + b"\0" * (len(packed) % 2)
-
-
-def _pack(planes: Iterable[np.ndarray]) -> Iterator[bytes]:
-    rest = np.empty(0, bool)
-    for plane in planes:
-        bits = np.concatenate([rest, plane.ravel()])
-        whole = len(bits) // 8 * 8
-        yield np.packbits(bits[:whole], bitorder="little").tobytes()
-        rest = bits[whole:]
-    yield np.packbits(rest, bitorder="little").tobytes()

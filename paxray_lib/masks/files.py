@@ -1,23 +1,23 @@
-"""The three file formats of mask stacks: `.npy` (the published one), `.pxm` (packed) and `.json`
-(COCO RLE).
+"""Mask files: `.npy` (the published format), `.pxm` (packed) and `.json` (COCO RLE).
 
 Packed file (`.pxm`), all integers little-endian:
 
     offset 0    8 bytes   magic word "PAXMASK\\n"
     offset 8    uint16    version, 1
     offset 10   uint32    length n of the header
-    offset 14   n bytes   header, UTF-8 JSON: {"shape": [L, H, W], "labels": [L names],
-    "body_bytes": m} then        m bytes   zstandard frame of the C-ordered (H, W, ceil(L / 8))
-    uint8 array then        uint32    CRC-32 of everything before it
+    offset 14   n bytes   header, UTF-8 JSON:
+                          {"shape": [L, H, W], "labels": [L names], "body_bytes": m}
+    then        m bytes   zstandard frame of the C-ordered (H, W, ceil(L / 8)) uint8 array
+    then        uint32    CRC-32 of everything before it
 """
 
 import json
 import struct
 import zlib
+from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
-from tokenize import TokenError
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 import zstandard
@@ -33,8 +33,7 @@ _HEAD = struct.Struct("<8sHI")
 _LEVEL = 6  # benchmarks/LOG.md has the other levels
 # a header that claims more (10,000 x 10,000 with 166 labels fit) is damaged or hostile
 _MAX_BYTES = 1 << 31
-# whatever a file of arbitrary content can make json, dict access and conversions raise
-_MALFORMED = (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError)
+_LabelSet = lru_cache(maxsize=8)(LabelSet)  # one object for many files: it caches what it derives
 
 
 def read_masks(path: Path, labels: LabelSet | None) -> tuple[np.ndarray, LabelSet]:
@@ -42,53 +41,44 @@ def read_masks(path: Path, labels: LabelSet | None) -> tuple[np.ndarray, LabelSe
 
     `labels` are the expected ones, or None for those in the file. Errors are those of
     `PackedMasks.read`."""
-    readers = {".npy": _read_npy, ".pxm": _read_pxm, ".json": _read_coco}
-    if path.suffix.lower() not in readers:
-        raise ValueError(
-            f"{path}: masks are read from {', '.join(MASK_SUFFIXES)}, not from {_suffix(path)}"
-        )
+    read = _by_suffix(path, {".npy": _read_npy, ".pxm": _read_pxm, ".json": _read_coco})
     if not path.exists():
         raise FileNotFoundError(f"{path}: no such mask file")
     if not path.is_file():
         raise ValueError(f"{path}: not a file; give one mask file")
-    return readers[path.suffix.lower()](path, labels)
+    return read(path, labels)
 
 
 def write_masks(path: Path, data: np.ndarray, labels: LabelSet, size: tuple[int, int]) -> None:
-    """Write (H, W, B) packed bits, resized (nearest) to `size`, atomically, in the format that the
-    suffix names.
-    """
-    writers = {".npy": _write_npy, ".pxm": _write_pxm, ".json": _write_coco}
-    if path.suffix.lower() not in writers:
-        raise ValueError(
-            f"{path}: masks are written as {', '.join(MASK_SUFFIXES)}, not as {_suffix(path)}"
-        )
+    """Write (H, W, B) packed bits, resized (nearest) to `size`, atomically, by the suffix."""
+    write = _by_suffix(path, {".npy": _write_npy, ".pxm": _write_pxm, ".json": _write_coco})
     with atomic_write(path) as temporary, open(temporary, "wb") as file:
-        writers[path.suffix.lower()](file, data, labels, size)
+        write(file, data, labels, size)
 
 
-def _suffix(path: Path) -> str:
-    return repr(path.suffix) if path.suffix else "a name without suffix"
+def _by_suffix(path: Path, functions: dict[str, Callable]) -> Callable:
+    if path.suffix.lower() not in functions:
+        other = repr(path.suffix) if path.suffix else "a name without suffix"
+        raise ValueError(f"{path}: masks are files of {', '.join(MASK_SUFFIXES)}, not {other}")
+    return functions[path.suffix.lower()]
 
 
 def _checked_labels(path: Path, found: LabelSet, labels: LabelSet | None) -> LabelSet:
     if labels is None or labels == found:
         return labels or found
-    if len(found) != len(labels):
-        raise ValueError(_wrong_count(path, len(found), len(labels)))
+    _check_count(path, len(found), labels)
     first = next(i for i, (a, b) in enumerate(zip(labels, found, strict=True)) if a != b)
     raise ValueError(
-        f"{path}: label {first} is {found[first]!r} in the file but {labels[first]!r} is expected; wrong data file?"
+        f"{path}: label {first} is {found[first]!r} in the file but {labels[first]!r} is expected; "
+        "wrong data file?"
     )
 
 
-def _wrong_count(path: Path, found: int, expected: int) -> str:
-    return f"{path}: {found} masks, but {expected} labels are expected; wrong data file?"
-
-
-@lru_cache(maxsize=8)
-def _same_set(names: tuple[str, ...]) -> LabelSet:
-    return LabelSet(names)  # one object for many files: its derived tables are made once
+def _check_count(path: Path, count: int, labels: LabelSet) -> None:
+    if count != len(labels):
+        raise ValueError(
+            f"{path}: {count} masks, but {len(labels)} labels are expected; wrong data file?"
+        )
 
 
 def _check_size(height: int, width: int, labels: int) -> None:
@@ -102,7 +92,7 @@ def _check_size(height: int, width: int, labels: int) -> None:
 def _read_npy(path: Path, labels: LabelSet | None) -> tuple[np.ndarray, LabelSet]:
     try:
         stack = np.lib.format.open_memmap(path, mode="r")  # refuses pickled objects
-    except (ValueError, EOFError, OSError, TokenError) as error:
+    except Exception as error:
         raise ValueError(
             f"{path}: not a readable .npy stack, or cut short ({error}); fetch it again"
         ) from error
@@ -112,11 +102,11 @@ def _read_npy(path: Path, labels: LabelSet | None) -> tuple[np.ndarray, LabelSet
         )
     if labels is None and len(stack) != len(LABELS):
         raise ValueError(
-            f"{path}: {len(stack)} masks without names (the published table has {len(LABELS)}); pass labels="
+            f"{path}: {len(stack)} masks without names (the published table has {len(LABELS)}); "
+            "pass labels="
         )
-    labels = LABELS if labels is None else labels
-    if len(stack) != len(labels):
-        raise ValueError(_wrong_count(path, len(stack), len(labels)))
+    labels = labels or LABELS
+    _check_count(path, len(stack), labels)
     try:
         return pack_bits(stack, labels.names), labels
     except ValueError as error:
@@ -144,11 +134,8 @@ def _write_pxm(file: BinaryIO, data: np.ndarray, labels: LabelSet, size: tuple[i
         "body_bytes": sum(map(len, body)),
     }
     text = json.dumps(header, separators=(",", ":")).encode()
-    checksum = 0
-    for part in (_HEAD.pack(_MAGIC, _VERSION, len(text)), text, *body):
-        checksum = zlib.crc32(part, checksum)
-        file.write(part)
-    file.write(struct.pack("<I", checksum))
+    content = b"".join((_HEAD.pack(_MAGIC, _VERSION, len(text)), text, *body))
+    file.write(content + struct.pack("<I", zlib.crc32(content)))
 
 
 def _read_pxm(path: Path, labels: LabelSet | None) -> tuple[np.ndarray, LabelSet]:
@@ -157,22 +144,21 @@ def _read_pxm(path: Path, labels: LabelSet | None) -> tuple[np.ndarray, LabelSet
         raise ValueError(
             f"{path}: not a packed mask file (its magic word is missing); is the suffix right?"
         )
-    if (
-        len(content) < _HEAD.size + 4
-        or zlib.crc32(content[:-4]) != struct.unpack("<I", content[-4:])[0]
-    ):
+    checksum = struct.pack("<I", zlib.crc32(content[:-4]))
+    if len(content) < _HEAD.size + 4 or content[-4:] != checksum:
         raise ValueError(
             f"{path}: damaged or cut short (its checksum does not match); write or fetch it again"
         )
     _, version, length = _HEAD.unpack_from(content)
     if version != _VERSION:
         raise ValueError(
-            f"{path}: packed format version {version}, but this program reads version {_VERSION}; update"
+            f"{path}: packed format version {version}, but this program reads version {_VERSION}; "
+            "update"
         )
     start = _HEAD.size + length
     try:
         data, found = _decode_pxm(json.loads(content[_HEAD.size : start]), content[start:-4])
-    except (*_MALFORMED, zstandard.ZstdError) as error:
+    except Exception as error:
         raise ValueError(
             f"{path}: damaged packed mask file ({error}); write or fetch it again"
         ) from error
@@ -180,7 +166,7 @@ def _read_pxm(path: Path, labels: LabelSet | None) -> tuple[np.ndarray, LabelSet
 
 
 def _decode_pxm(header: dict, body: bytes) -> tuple[np.ndarray, LabelSet]:
-    found = _same_set(tuple(header["labels"]))
+    found = _LabelSet(tuple(header["labels"]))
     count, height, width = map(int, header["shape"])
     _check_size(height, width, len(found))
     if count != len(found) or header["body_bytes"] != len(body):
@@ -188,8 +174,7 @@ def _decode_pxm(header: dict, body: bytes) -> tuple[np.ndarray, LabelSet]:
             f"{count} masks with {len(found)} names, {len(body)} of {header['body_bytes']} bytes"
         )
     data = np.empty((height, width, byte_count(count)), np.uint8)
-    # straight into our own memory: writable for torch, and a frame that claims more cannot fill the
-    # memory
+    # into our own memory: writable for torch, and a frame that holds more cannot fill the memory
     with zstandard.ZstdDecompressor().stream_reader(body) as reader:
         if reader.readinto(data.reshape(-1)) != data.nbytes or reader.read(1):
             raise ValueError(f"its body does not hold {count} masks of {height} x {width}")
@@ -202,33 +187,32 @@ def _decode_pxm(header: dict, body: bytes) -> tuple[np.ndarray, LabelSet]:
 
 
 def _write_coco(file: BinaryIO, data: np.ndarray, labels: LabelSet, size: tuple[int, int]) -> None:
-    height, width = map(int, size)
-    annotations = []
-    for i, mask in enumerate(iter_planes(data, len(labels), size)):
-        if area := int(np.count_nonzero(mask)):
-            place = {"id": len(annotations) + 1, "image_id": 1, "category_id": i}
-            annotations.append({**place, **_annotation(mask), "area": area, "iscrowd": 0})
-    categories = [
-        {"id": i, "name": name, "supercategory": group}
-        for i, (name, group) in enumerate(zip(labels.names, labels.group, strict=True))
-    ]
-    images = [{"id": 1, "height": height, "width": width}]
-    file.write(
-        json.dumps(
-            {"images": images, "annotations": annotations, "categories": categories}
-        ).encode()
-    )
-
-
-def _annotation(mask: np.ndarray) -> dict:
     from pycocotools import mask as coco
 
-    rle = coco.encode(np.asfortranarray(mask.view(np.uint8)))
-    box = coco.toBbox(rle).tolist()
-    return {
-        "segmentation": {"size": rle["size"], "counts": rle["counts"].decode("ascii")},
-        "bbox": box,
+    height, width = map(int, size)
+    annotations: list[dict[str, Any]] = []
+    for i, mask in enumerate(iter_planes(data, len(labels), size)):
+        if area := int(np.count_nonzero(mask)):
+            rle = coco.encode(np.asfortranarray(mask.view(np.uint8)))
+            annotation = {
+                "id": len(annotations) + 1,
+                "image_id": 1,
+                "category_id": i,
+                "segmentation": {"size": rle["size"], "counts": rle["counts"].decode("ascii")},
+                "bbox": coco.toBbox(rle).tolist(),
+                "area": area,
+                "iscrowd": 0,
+            }
+            annotations.append(annotation)
+    content = {
+        "images": [{"id": 1, "height": height, "width": width}],
+        "annotations": annotations,
+        "categories": [
+            {"id": i, "name": name, "supercategory": group}
+            for i, (name, group) in enumerate(zip(labels.names, labels.group, strict=True))
+        ],
     }
+    file.write(json.dumps(content).encode())
 
 
 def _read_coco(path: Path, labels: LabelSet | None) -> tuple[np.ndarray, LabelSet]:
@@ -236,60 +220,56 @@ def _read_coco(path: Path, labels: LabelSet | None) -> tuple[np.ndarray, LabelSe
         data, found = _decode_coco(json.loads(path.read_bytes()))
     except KeyError as error:
         raise ValueError(f"{path}: not a COCO RLE file ({error} is missing or unknown)") from error
-    except _MALFORMED as error:
+    except Exception as error:
         raise ValueError(f"{path}: not a COCO RLE file of one image ({error})") from error
     return data, _checked_labels(path, found, labels)
 
 
 def _decode_coco(content: dict) -> tuple[np.ndarray, LabelSet]:
     if len(content["images"]) != 1:
-        raise ValueError(f"it has {len(content['images'])} images; split it, one file an image")
+        raise ValueError(f"it has {len(content['images'])} images; split it, one file per image")
     height, width = (int(content["images"][0][side]) for side in ("height", "width"))
     # other tools count from 1 or leave gaps: the order of the ids is the order of the labels
     categories = sorted(content["categories"], key=lambda category: category["id"])
     places = {category["id"]: i for i, category in enumerate(categories)}
     if len(places) != len(categories):
         raise ValueError("two categories have the same id")
-    found = _same_set(tuple(category["name"] for category in categories))
+    found = _LabelSet(tuple(category["name"] for category in categories))
     _check_size(height, width, len(found))
     # runs go down the columns
     planes = np.zeros((byte_count(len(found)), width * height), np.uint8)
     for annotation in content["annotations"]:
         i = places[annotation["category_id"]]
-        planes[i // 8] |= _decode_segmentation(
-            annotation["segmentation"], height, width
-        ) << np.uint8(i % 8)
+        mask = _decode_segmentation(annotation["segmentation"], height, width)
+        planes[i // 8] |= mask << np.uint8(i % 8)
     return np.ascontiguousarray(planes.reshape(-1, width, height).transpose(2, 1, 0)), found
 
 
-def _decode_segmentation(rle: dict, height: int, width: int) -> np.ndarray:
+def _decode_segmentation(rle: dict[str, Any], height: int, width: int) -> np.ndarray:
+    """Return the (W * H,) uint8 mask, column after column."""
     if isinstance(rle, list):
         raise ValueError("it holds polygons; convert them to RLE, for instance with pycocotools")
     if list(rle["size"]) != [height, width]:
         raise ValueError(f"a mask of size {rle['size']} in an image of {[height, width]}")
-    runs = (
-        rle["counts"]
-        if isinstance(rle["counts"], list)
-        else _runs_of_text(rle["counts"].encode("ascii"))
-    )
-    runs = np.asarray(runs, np.int64)
+    counts = rle["counts"]
+    runs = np.asarray(counts if isinstance(counts, list) else _runs_of_text(counts), np.int64)
     if runs.ndim != 1 or (runs < 0).any() or runs.sum() != height * width:
         raise ValueError(f"run lengths that do not add up to {height} x {width}")
     return np.repeat(np.arange(len(runs)).astype(np.uint8) & 1, runs)
 
 
-def _runs_of_text(text: bytes) -> np.ndarray:
-    # not pycocotools.mask.decode: it returns uninitialised memory where the runs stop early
-    digits = (
-        np.frombuffer(text, np.uint8).astype(np.int64) - 48
-    )  # six bits each: "more follow", then five of the number
+def _runs_of_text(text: str) -> np.ndarray:
+    """Return the run lengths in COCO's compressed text (`rleFrString` of pycocotools).
+
+    Not `pycocotools.mask.decode`: it returns uninitialised memory where the runs stop early."""
+    # a digit has six bits: "more follow", then five of the number
+    digits = np.frombuffer(text.encode("ascii"), np.uint8).astype(np.int64) - 48
     ends = np.flatnonzero(digits & 32 == 0)
     starts = np.append(0, ends[:-1] + 1)
     if (
         not len(ends)
         or ends[-1] != len(digits) - 1
-        or digits.min() < 0
-        or digits.max() > 63
+        or ((digits < 0) | (digits > 63)).any()
         or max(ends - starts) > 6
     ):
         raise ValueError("run lengths that are not COCO's compressed text")

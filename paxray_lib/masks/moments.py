@@ -45,17 +45,13 @@ def moments(masks: PackedMasks, pixels: np.ndarray | None = None) -> Moments:
         rows, columns = (row / area + 0.5) / height, (column / area + 0.5) / width
         brightness = light / area
     shared = bits.T @ (bits * runs[:, :1])
-    return Moments(
-        *(
-            a.astype(t)
-            for a, t in zip((area, rows, columns, brightness, shared), "qdddq", strict=True)
-        )
-    )
+    return Moments(area.astype(np.int64), rows, columns, brightness, shared.astype(np.int64))
 
 
 def _combinations(masks: PackedMasks, pixels: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
-    """Return the combinations of labels that occur, (U, L) of 0.0 and 1.0, and for each (U, 4) the
-    number of its pixels and the sums of their rows, columns and values."""
+    """Return the combinations of labels that occur, (U, L) of 0.0 and 1.0, and sums for each.
+
+    The sums (U, 4) are the number of its pixels and the sums of their rows, columns and values."""
     _, height, width = masks.shape
     words = as_words(masks.data.reshape(height * width, -1))
     new = np.ones(height * width, bool)
@@ -64,13 +60,10 @@ def _combinations(masks: PackedMasks, pixels: np.ndarray | None) -> tuple[np.nda
     starts = np.flatnonzero(new)  # (R,)
     length = np.diff(starts, append=height * width)
     row, first = np.divmod(starts, width)
-    light = (
-        np.full(len(starts), np.nan)
-        if pixels is None
-        else np.add.reduceat(pixels.ravel(), starts, dtype=float)
-    )
-    # (R, 4)
-    sums = np.stack([length, length * row, length * first + length * (length - 1) / 2, light], 1)
+    values = np.full(height * width, np.nan) if pixels is None else pixels.ravel()
+    light = np.add.reduceat(values, starts, dtype=float)
+    columns = length * first + length * (length - 1) / 2
+    sums = np.stack([length, length * row, columns, light], axis=1)  # (R, 4)
     patterns = words[starts]
     order = np.lexsort(patterns.T)
     patterns = patterns[order]

@@ -1,8 +1,8 @@
-"""PackedMasks: a stack of overlapping binary masks, one bit for each label and pixel.
+"""PackedMasks: a stack of overlapping binary masks, one bit per label and pixel.
 
-Bit `i % 8` (little order) of byte `i // 8` of a pixel is label `i`. For 166 labels a pixel is 21
-bytes, so a stack of 512 x 512 takes 5.5 MB in memory, an eighth of the bool array; resize, crop and
-flip move whole pixels."""
+Bit `i % 8` (little order) of byte `i // 8` of a pixel is label `i`. With 166 labels a pixel takes
+21 bytes and a stack of 512 x 512 takes 5.5 MB, an eighth of the bool array. Resize, crop and flip
+move whole pixels."""
 
 import os
 from collections.abc import Iterable
@@ -52,28 +52,24 @@ class PackedMasks:
     data: np.ndarray
     labels: LabelSet
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         data, count = self.data, len(self.labels)
-        if (
-            data.ndim != 3
-            or data.dtype != np.uint8
-            or data.shape[2] != byte_count(count)
-            or data.size == 0
-        ):
+        width = byte_count(count)
+        is_packed = data.ndim == 3 and data.dtype == np.uint8 and data.shape[2] == width
+        if not is_packed or data.size == 0:
             raise ValueError(
-                f"packed data of {count} labels must be (H, W, {byte_count(count)}) uint8, "
-                f"got {data.shape} {data.dtype}; to pack a (L, H, W) stack use PackedMasks.pack"
+                f"packed data of {count} labels must be (H, W, {width}) uint8, got {data.shape} "
+                f"{data.dtype}; to pack a (L, H, W) stack use PackedMasks.pack"
             )
         if stray_bits(data, count):
             raise ValueError(
-                f"packed data of {count} labels has bits beyond label {count - 1} set; other labels?"
+                f"packed data of {count} labels: bits beyond label {count - 1} are set; "
+                "other labels?"
             )
 
     @classmethod
-    def _sound(cls, data: np.ndarray, labels: LabelSet) -> "PackedMasks":
-        """Wrap bits that fit the labels, as moved or checked ones do: a look at each costs as much
-        as moving them.
-        """
+    def _unchecked(cls, data: np.ndarray, labels: LabelSet) -> "PackedMasks":
+        """Wrap bits that are known to fit: checking each costs as much as moving it."""
         masks = object.__new__(cls)
         masks.__dict__.update(data=data, labels=labels)
         return masks
@@ -87,40 +83,27 @@ class PackedMasks:
         Raises
         ------
         ValueError
-            If the array has another number of labels or dimensions, or holds other values than 0
-            and 1.
+            If the number of labels or dimensions differs, or a value is neither 0 nor 1.
         """
         return cls(pack_bits(np.asarray(stack), labels.names), labels)
 
     def unpack(self, names: str | Iterable[str] | None = None) -> np.ndarray:
-        """Return a (L, H, W) bool array of all labels, or of those that `names` selects (see
-        `LabelSet.select`).
-        """
-        return unpack_bits(
-            self.data, range(len(self.labels)) if names is None else self.labels.select(names)
-        )
+        """Return a (L, H, W) bool array of all labels, or of those that `LabelSet.select` gives."""
+        indices = range(len(self.labels)) if names is None else self.labels.select(names)
+        return unpack_bits(self.data, indices)
 
     @property
     def shape(self) -> tuple[int, int, int]:
         """(L, H, W)."""
         return len(self.labels), *self.data.shape[:2]
 
-    @property
-    def nbytes(self) -> int:
-        """Bytes in memory."""
-        return self.data.nbytes
-
-    def __eq__(self, other) -> bool:
-        return (
-            isinstance(other, PackedMasks)
-            and self.labels == other.labels
-            and np.array_equal(self.data, other.data)
-        )
-
-    __hash__ = None
+    def __eq__(self, other: object) -> bool:  # without a hash, then: masks are not hashable
+        if not isinstance(other, PackedMasks):
+            return False
+        return self.labels == other.labels and np.array_equal(self.data, other.data)
 
     def __repr__(self) -> str:
-        return f"PackedMasks(shape={self.shape}, {self.nbytes / 1e6:.1f} MB)"
+        return f"PackedMasks(shape={self.shape}, {self.data.nbytes / 1e6:.1f} MB)"
 
     # -- reading
 
@@ -129,9 +112,7 @@ class PackedMasks:
         return count_bits(self.data[None])[0, : len(self.labels)]
 
     def union(self, *names: str) -> np.ndarray:
-        """Return the (H, W) bool union of the labels that `names` select (of all labels without
-        names).
-        """
+        """Return the (H, W) bool union of all labels, or of those that `names` select."""
         indices = self.labels.select(*names) if names else range(len(self.labels))
         return (self.data & byte_mask(indices, self.data.shape[2])).any(axis=2)
 
@@ -160,9 +141,7 @@ class PackedMasks:
     # -- moving pixels
 
     def resize(self, height: int, width: int) -> "PackedMasks":
-        """Resize to (height, width), nearest neighbour: source index = destination * in // out, in
-        integers.
-        """
+        """Resize to the nearest neighbour: source index = index * in // out, in integers."""
         if height < 1 or width < 1:
             raise ValueError(f"cannot resize masks to {height} x {width}")
         rows = nearest_indices(self.data.shape[0], height)
@@ -170,64 +149,57 @@ class PackedMasks:
         return self.gather(rows, columns)
 
     def gather(self, rows: np.ndarray, columns: np.ndarray) -> "PackedMasks":
-        """Return the pixels of the given source rows and columns: any resize, crop and flip in one
-        step.
-        """
-        # take from a flat list: thrice as fast
-        places = np.add.outer(np.asarray(rows) * self.data.shape[1], columns)
-        pixels = as_items(self.data).ravel().take(places)
-        return self._sound(pixels.view(np.uint8).reshape(len(rows), len(columns), -1), self.labels)
+        """Return the pixels of source rows (h,) and columns (w,): any resize, crop and flip."""
+        # from a flat array: three times as fast
+        return self.take(np.add.outer(np.asarray(rows) * self.data.shape[1], columns))
+
+    def take(self, positions: np.ndarray) -> "PackedMasks":
+        """Return the pixels at (h, w) int positions, each row * W + column of the source."""
+        pixels = as_items(self.data).ravel().take(positions)
+        return self._unchecked(pixels.view(np.uint8).reshape(*positions.shape, -1), self.labels)
 
     def crop(self, top: int, left: int, height: int, width: int) -> "PackedMasks":
         """Cut out a rectangle that lies inside; raises ValueError otherwise."""
         rows, columns = self.data.shape[:2]
-        if (
-            min(top, left) < 0
-            or min(height, width) < 1
-            or top + height > rows
-            or left + width > columns
-        ):
+        if not (0 <= top < top + height <= rows and 0 <= left < left + width <= columns):
             raise ValueError(
                 f"crop of {height} x {width} at ({top}, {left}) leaves masks of {rows} x {columns}"
             )
-        return PackedMasks(
-            np.ascontiguousarray(self.data[top : top + height, left : left + width]), self.labels
-        )
+        part = self.data[top : top + height, left : left + width]
+        return self._unchecked(np.ascontiguousarray(part), self.labels)
 
     def flip(self, view: str) -> "PackedMasks":
         """Mirror left and right.
 
-        A frontal image ("frontal") also swaps the left and right labels of the patient; a lateral
-        one ("lateral") swaps nothing.
+        In a "frontal" image the left and right labels of the patient are swapped too, in a
+        "lateral" one nothing is.
 
         Raises
         ------
         ValueError
-            If the view is neither, or a frontal flip needs a label whose counterpart is not in the
-            set.
+            If the view is neither, or a label to swap has no counterpart in the set.
         """
         if view not in ("frontal", "lateral"):
             raise ValueError(
-                f"view {view!r} cannot be flipped: which labels to swap is known for 'frontal' and 'lateral'"
+                f"view {view!r} cannot be flipped: which labels to swap is known for "
+                "'frontal' and 'lateral'"
             )
         flipped = np.ascontiguousarray(self.data[:, ::-1])
-        return PackedMasks(
-            swap_sides(flipped, self.labels) if view == "frontal" else flipped, self.labels
-        )
+        swapped = swap_sides(flipped, self.labels) if view == "frontal" else flipped
+        return self._unchecked(swapped, self.labels)
 
     # -- files
 
     @classmethod
     def read(cls, path: str | os.PathLike, labels: LabelSet | None = None) -> "PackedMasks":
-        """Read `.npy` (a (L, H, W) stack), `.pxm` (packed) or `.json` (COCO RLE), chosen by the
-        suffix.
+        """Read `.npy` (a (L, H, W) stack), `.pxm` (packed) or `.json` (COCO RLE), by the suffix.
 
         Parameters
         ----------
         path : path
         labels : LabelSet, optional
-            The expected labels. A `.npy` stack does not carry names: without `labels` it must have
-            the 166 of `LABELS`.
+            The expected labels. A `.npy` stack has no names: without `labels` it must have the 166
+            of `LABELS`.
 
         Raises
         ------
@@ -236,19 +208,16 @@ class PackedMasks:
         ValueError
             If the file is damaged, cut short, or does not fit `labels`; the message names the file.
         """
-        return cls._sound(*read_masks(Path(path), labels))
+        return cls._unchecked(*read_masks(Path(path), labels))
 
     def write(self, path: str | os.PathLike, size: tuple[int, int] | None = None) -> None:
-        """Write as `.npy` (bool, as published), `.pxm` or `.json` (COCO RLE), by the suffix,
-        atomically.
+        """Write `.npy` (bool, as published), `.pxm` or `.json` (COCO RLE), by the suffix.
 
         Parameters
         ----------
         path : path
         size : (height, width), optional
             Write the masks resized (see `resize`), a part at a time: masks of a large image never
-            lie in memory whole.
+            lie in memory whole. The file appears when it is complete.
         """
-        write_masks(
-            Path(path), self.data, self.labels, self.data.shape[:2] if size is None else size
-        )
+        write_masks(Path(path), self.data, self.labels, size or self.shape[1:])
