@@ -11,11 +11,12 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from paxray_lib.runs.profiles import check_key, field_types, read_profile
+from paxray_lib.runs.profiles import check_key, read_profile
+from paxray_lib.utils.settings import field_types
 
 # Settings of the runner itself. time_limit: seconds that one notebook may take, null for no limit;
 # notebooks: the names of those to run, in place of all.
-RUNNER_TYPES = {"run_dir": str, "time_limit": float | None, "notebooks": list}
+RUNNER_TYPES = {"run_dir": str, "time_limit": float | None, "notebooks": list[str]}
 
 
 @dataclasses.dataclass(frozen=True)

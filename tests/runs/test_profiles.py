@@ -2,14 +2,14 @@
 
 import dataclasses
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Literal
 
 import pytest
 import yaml
-from hypothesis import given
-from hypothesis import strategies as st
+from pydantic import Field
 
-from paxray_lib.runs.profiles import build_config, cast, field_types, read_profile
+from paxray_lib.runs.profiles import build_config, read_profile
+from paxray_lib.utils.settings import check_fields, field_types
 
 
 @dataclasses.dataclass(frozen=True)
@@ -22,7 +22,11 @@ class Config:
     crop_size: tuple[int, int] | None = None
     loss: Literal["published", "present"] = "present"
     encoder_weights: str | None = None
+    zoom: Annotated[float, Field(ge=0, lt=1)] = 0.0
     derived: int = dataclasses.field(init=False, default=0)
+
+    def __post_init__(self):
+        check_fields(self)
 
 
 KNOWN = {**field_types(Config), "anything": None}
@@ -75,17 +79,9 @@ def test_derived_fields_cannot_be_set():
     [
         ("epoch: 3\n", [], r"p\.yaml: unknown key 'epoch'; did you mean 'epochs'\?"),
         ("epochs: 3\n", ["los=present"], r"--set: unknown key 'los'; did you mean 'loss'\?"),
-        ("epochs: three\n", [], r"p\.yaml: epochs must be a whole number, not 'three'"),
-        ("epochs: 2.5\n", [], "must be a whole number, not 2.5"),
-        ("epochs: '2.5'\n", [], "must be a whole number, not '2.5'"),
-        ("epochs: true\n", [], "must be a whole number, not True"),
-        ("epochs: .inf\n", [], "must be a whole number, not inf"),
-        ("amp: 1\n", [], "must be true or false, not 1"),
-        ("data_root: no\n", [], "not False"),
-        ("loss: both\n", [], "one of 'published', 'present', not 'both'"),
-        ("lr_milestones: 60,90\n", [], r"a list such as \[1, 2\]"),
-        ("crop_size: [1, 2, 3]\n", [], "crop_size must be a list"),
-        ("crop_size: 3\n", [], r"list such as \[1, 2\] or null, not 3"),
+        ("epochs: three\n", [], r"p\.yaml: epochs .*whole number.*'three'"),
+        ("loss: presnt\n", ["zoom=1"], r"p\.yaml: loss .*'presnt'; did you mean 'present'\?"),
+        ("", ["zoom=1"], "--set: zoom .*less than 1, not 1"),
         ("epochs: 1\nepochs: 2\n", [], "'epochs' stands twice"),
         ("train:\n  epochs: 1\n", [], "train is a mapping"),
         ("- epochs\n", [], "got list"),
@@ -110,25 +106,3 @@ def test_an_empty_profile_and_an_override_with_equals(tmp_path):
     assert read_profile(write(tmp_path, "# nothing\n"), ["anything=a=b"], KNOWN) == {
         "anything": "a=b"
     }
-
-
-@given(st.integers(-(10**9), 10**9))
-def test_whole_numbers_survive_every_spelling(number):
-    assert (
-        cast(number, int, "x")
-        == cast(str(number), int, "x")
-        == cast(float(number), int, "x")
-        == number
-    )
-    assert cast(str(number), int | str, "x") == str(number)  # text stays text where text is allowed
-
-
-@given(st.floats(allow_nan=False))
-def test_floats_survive_as_text(number):
-    assert cast(repr(number), float, "x") == number
-    assert cast(repr(number), float | None, "x") == number
-
-
-@given(st.one_of(st.none(), st.booleans(), st.integers(), st.text(), st.lists(st.integers())))
-def test_no_hint_takes_anything(value):
-    assert cast(value, None, "x") == value == cast(value, Any, "x")
