@@ -93,12 +93,11 @@ def straightforward(model, images: Path, out: Path) -> float:
 
 
 def ours(model, images: Path, out: Path, precision: str) -> float:
-    """Predict with the library; return the seconds in the network, which includes enlarging the
-    logits.
-    """
+    """Predict with the library; return the seconds in the network, enlarging included."""
+    from paxray_lib import predict
+    from paxray_lib.prediction import pipeline
 
-    module = sys.modules["paxray_lib.prediction.predict"]
-    optimize, seconds = module.optimize_for_inference, [0.0]
+    optimize, seconds = pipeline.optimize_for_inference, [0.0]
 
     def timed(function):
         def call(*args):
@@ -114,8 +113,8 @@ def ours(model, images: Path, out: Path, precision: str) -> float:
         fast.coarse, fast.upsample = timed(fast.coarse), timed(fast.upsample)
         return fast
 
-    module.optimize_for_inference = optimize_timed
-    report = module.predict(model, images, out, precision=precision)
+    pipeline.optimize_for_inference = optimize_timed
+    report = predict(model, images, out, precision=precision)
     if not (report["status"] == "ok").all():
         sys.exit(f"failed: {report[report['status'] != 'ok']}")
     return seconds[0]

@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 
 from paxray_lib.compute.launch import find_launch
-from paxray_lib.utils.errors import did_you_mean
+from paxray_lib.utils.errors import Stopped, did_you_mean
 from paxray_lib.utils.progress import progress, say
 
 app = typer.Typer(
@@ -239,7 +239,6 @@ def train(
     from paxray_lib.runs.profiles import build_config
     from paxray_lib.runs.run import train_settings
     from paxray_lib.training.config import TrainConfig
-    from paxray_lib.training.errors import Stopped
     from paxray_lib.training.loop import fit
 
     values = train_settings(profile, settings)
@@ -332,27 +331,28 @@ def predict(
     from paxray_lib.compute.collectives import is_first, joined, local_device
     from paxray_lib.measurement.tables import check_measurable, measure_predictions, without_view
     from paxray_lib.models.checkpoints import load_model
-    from paxray_lib.prediction.predict import Stopped
     from paxray_lib.prediction.predict import predict as run_prediction
 
     if measure:
         check_measurable(format)
     names = [name for name in labels.split(",") if name.strip()] or None
     model = load_model(weights, local_device(device))
-    settings = (
-        format,
-        threshold,
-        names,
-        batch_size,
-        mirror,
-        overwrite,
-        precision,
-        close_tree,
-        view,
-    )
     with joined():
         try:
-            report = run_prediction(model, images, out, *settings)
+            report = run_prediction(
+                model,
+                images,
+                out,
+                format=format,
+                threshold=threshold,
+                labels=names,
+                batch_size=batch_size,
+                mirror=mirror,
+                overwrite=overwrite,
+                precision=precision,
+                close_tree=close_tree,
+                view=view,
+            )
         except Stopped as error:
             _fail(str(error), STOPPED)
         failed = report[report["status"] == "failed"]

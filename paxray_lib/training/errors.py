@@ -5,12 +5,7 @@ from pathlib import Path
 import torch
 
 from paxray_lib.training.config import TrainConfig
-
-
-class Stopped(RuntimeError):
-    """A training cannot go on, say for want of space; the message says why, and where it can be
-    resumed.
-    """
+from paxray_lib.utils.errors import Stopped
 
 
 class NotFinite(Stopped):

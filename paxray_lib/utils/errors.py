@@ -4,6 +4,10 @@ import difflib
 from collections.abc import Iterable
 
 
+class Stopped(RuntimeError):
+    """Work had to stop before its end; what is done is recorded, and can be resumed."""
+
+
 def did_you_mean(word: str, candidates: Iterable[str]) -> str:
     """Return the tail of an error message that lists near matches, or an empty string.
 

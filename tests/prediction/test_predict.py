@@ -1,13 +1,13 @@
 import errno
 import json
 import os
-import sys
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
+from helpers.threshold_model import Threshold
 from helpers.xrays import read_seg, write_xray
 from PIL import Image as PilImage
 from typer.testing import CliRunner
@@ -22,37 +22,6 @@ from paxray_lib.models.build import build_model
 from paxray_lib.models.inference import predict_image
 from paxray_lib.prediction.predict import Stopped, predict
 from paxray_lib.utils.manifest import Manifest
-
-# the package attribute of that name is the function
-predict_module = sys.modules["paxray_lib.prediction.predict"]
-
-
-class Threshold(torch.nn.Module):
-    """Label i is where the pixel is brighter than i / 166; the right lung only in the left half of
-    the image.
-    """
-
-    name = "threshold"
-
-    def __init__(self, size=(32, 24)):
-        super().__init__()
-        self.labels, self.preprocessing = LABELS, Preprocessing("standard", size)
-        self.weight = torch.nn.Parameter(torch.zeros(1))
-
-    def preprocess(self, image):
-        return self.preprocessing(image)
-
-    def forward(self, images):
-        return self.upsample(self.coarse(images), images.shape[-2:])
-
-    def upsample(self, coarse, size):
-        return coarse
-
-    def coarse(self, images):
-        gray = images[:, :1] * 0.229 + 0.485
-        logits = (gray - torch.arange(166)[None, :, None, None] / 166) * 50 + self.weight
-        logits[:, 1, :, images.shape[-1] // 2 :] = -9.0
-        return logits
 
 
 @pytest.fixture
@@ -165,7 +134,7 @@ def test_other_settings_do_not_mix_in_one_folder(folder, tmp_path):
 
 
 def test_a_stop_in_the_middle_leaves_a_true_report(folder, tmp_path, monkeypatch):
-    out, write, written = tmp_path / "out", predict_module.write_output, []
+    out, write, written = tmp_path / "out", PackedMasks.write, []
 
     def stops(*arguments):
         if len(written) == 2:
@@ -173,7 +142,7 @@ def test_a_stop_in_the_middle_leaves_a_true_report(folder, tmp_path, monkeypatch
         written.append(arguments)
         write(*arguments)
 
-    monkeypatch.setattr(predict_module, "write_output", stops)
+    monkeypatch.setattr(PackedMasks, "write", stops)
     with pytest.raises(KeyboardInterrupt):
         predict(Threshold(), folder, out, batch_size=1)
     report = pd.read_csv(out / "report.csv", keep_default_na=False)
@@ -329,7 +298,7 @@ def test_files_that_were_not_predicted_are_not_written_over(folder, tmp_path):
 
 
 def test_a_stopped_overwrite_leaves_no_old_output_counted_as_done(folder, tmp_path, monkeypatch):
-    out, write, calls = tmp_path / "out", predict_module.write_output, []
+    out, write, calls = tmp_path / "out", PackedMasks.write, []
     predict(Threshold(), folder, out)
 
     def stops(*arguments):
@@ -339,7 +308,7 @@ def test_a_stopped_overwrite_leaves_no_old_output_counted_as_done(folder, tmp_pa
         write(*arguments)
 
     with monkeypatch.context() as patch:
-        patch.setattr(predict_module, "write_output", stops)
+        patch.setattr(PackedMasks, "write", stops)
         with pytest.raises(KeyboardInterrupt):
             predict(Threshold(), folder, out, threshold=0.7, overwrite=True)
     report = predict(Threshold(), folder, out, threshold=0.7)
@@ -383,7 +352,7 @@ def test_two_runs_do_not_work_in_one_folder(folder, tmp_path):
 def test_a_full_disk_ends_the_run_and_what_is_done_is_recorded(
     folder, tmp_path, monkeypatch, number
 ):
-    out, write, calls = tmp_path / "out", predict_module.write_output, []
+    out, write, calls = tmp_path / "out", PackedMasks.write, []
 
     def full(path, *arguments):
         calls.append(path)
@@ -392,7 +361,7 @@ def test_a_full_disk_ends_the_run_and_what_is_done_is_recorded(
         write(path, *arguments)
 
     with monkeypatch.context() as patch:
-        patch.setattr(predict_module, "write_output", full)
+        patch.setattr(PackedMasks, "write", full)
         with pytest.raises(Stopped, match=rf"{os.strerror(number)}.*of 4 done"):
             predict(Threshold(), folder, out)
     report = pd.read_csv(out / "report.csv", keep_default_na=False)
@@ -531,7 +500,7 @@ def test_the_command_tells_how_it_went(folder, tmp_path, monkeypatch):
     def full(*_):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(predict_module, "write_output", full)
+    monkeypatch.setattr(PackedMasks, "write", full)
     stopped = CliRunner().invoke(app, [*arguments, "--overwrite"])
     assert stopped.exit_code == 3
     assert os.strerror(errno.ENOSPC) in stopped.stderr

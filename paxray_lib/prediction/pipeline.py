@@ -1,0 +1,169 @@
+"""The way of images through a network: reading, the network and writing side by side."""
+
+import contextlib
+import errno
+import time
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+
+from paxray_lib.compute.collectives import is_first, rank_and_world
+from paxray_lib.compute.devices import PRECISIONS
+from paxray_lib.images.read import read_image
+from paxray_lib.labels.table import LabelSet
+from paxray_lib.masks.dicom_seg import write_dicom_seg
+from paxray_lib.masks.hierarchy import close_tree
+from paxray_lib.masks.packed import PackedMasks
+from paxray_lib.models.folding import optimize_for_inference
+from paxray_lib.models.inference import NOT_FINITE, segment
+from paxray_lib.models.segmenter import AnatomySegmenter
+from paxray_lib.utils.files import atomic_write
+from paxray_lib.utils.manifest import Manifest
+from paxray_lib.utils.progress import batched, map_ahead, progress
+
+REPORT = "report.csv"
+REPORT_EVERY_S = 5.0
+# with these nothing more can be written; any other error of the system concerns one file
+_NO_MORE_WRITING = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
+# an image's path, its (H, W), its view if it is to be mirrored, and the network's input (3, h, w)
+_Prepared = tuple[Path, tuple[int, int], str | None, torch.Tensor]
+# the same image's path and (H, W), and its packed bits (h, w, B), None if they are not finite
+_Segmented = tuple[Path, tuple[int, int], np.ndarray | None]
+
+
+class Pipeline:
+    """One call of `predict`: what its steps need, and its report as it grows.
+
+    Parameters
+    ----------
+    model : AnatomySegmenter
+    manifest : open, of the folder of the outputs
+    settings : as `settings.json` has them
+    indices : the labels to write
+    outputs : the name of its output for each input, in order
+    """
+
+    def __init__(
+        self,
+        model: AnatomySegmenter,
+        manifest: Manifest,
+        settings: dict[str, Any],
+        indices: list[int],
+        outputs: dict[Path, str],
+    ):
+        self.model, self.manifest, self.out = model, manifest, manifest.folder
+        self.settings, self.indices, self.outputs = settings, indices, outputs
+        self.labels = LabelSet(settings["labels"])
+        self.rows: dict[Path, tuple[str, str]] = {}  # status and reason
+        self._reported = 0.0
+
+    def run(self, batch_size: int) -> str:
+        """Do what is not done of this process's share.
+
+        Returns
+        -------
+        Why it had to stop before the end, or an empty text.
+        """
+        rank, world = rank_and_world()
+        share = list(self.outputs)[rank::world]
+        done = {path for path in share if self.manifest.is_done(self.outputs[path], path)}
+        self.rows |= dict.fromkeys(done, ("skipped", "done before"))
+        todo = [path for path in share if path not in done]
+        if todo:  # not for nothing: it takes seconds
+            self.model = optimize_for_inference(self.model, PRECISIONS[self.settings["precision"]])
+        shown = todo if rank else progress(todo, "predicting")
+        segmented = self._segmented(shown, batch_size)
+        try:
+            for _ in map_ahead(self._write, segmented, ahead=2 * batch_size):
+                if time.monotonic() - self._reported > REPORT_EVERY_S:
+                    self._report()
+        except OSError as error:
+            return str(error)
+        except torch.OutOfMemoryError:
+            return "out of memory on the device: use a smaller batch size"
+        finally:
+            # on a full disk there is no room for it; what is done is in the manifest
+            with contextlib.suppress(OSError):
+                self._report()
+        return ""
+
+    def finish(self) -> None:
+        """Write the manifest and the report of all processes, which have ended."""
+        with contextlib.suppress(OSError):
+            self.manifest.absorb()
+            self._report()
+
+    def table(self) -> pd.DataFrame:
+        """Return the report as it stands."""
+        rows = []
+        for path, output in self.outputs.items():
+            status, reason = self.rows.get(path, ("pending", ""))
+            made = status in ("ok", "skipped")
+            rows.append((readable(path), status, reason, output if made else ""))
+        return pd.DataFrame(rows, columns=["file", "status", "reason", "output"])
+
+    def _report(self) -> None:
+        if is_first():
+            with atomic_write(self.out / REPORT) as path:
+                self.table().to_csv(path, index=False)
+            self._reported = time.monotonic()
+
+    def _read(self, path: Path) -> _Prepared | None:
+        """Return an image as the network takes it; None, and a row in the report, if it fails."""
+        try:
+            if readable(path) != str(path):
+                raise ValueError(
+                    f"{readable(path)}: the name is not UTF-8, so no report can hold it; rename it"
+                )
+            image = read_image(path)
+            tensor = torch.as_tensor(self.model.preprocess(image))
+        except (ValueError, OSError) as error:
+            self.rows[path] = ("failed", str(error))
+            return None
+        height, width = image.pixels.shape
+        view = image.view or self.settings["view"]
+        return path, (height, width), view if self.settings["mirror"] else None, tensor
+
+    def _segmented(self, paths: Iterable[Path], batch_size: int) -> Iterator[_Segmented]:
+        # what a whole gains from parts that are not asked for
+        indices = None if self.settings["close_tree"] else self.indices
+        prepared = filter(None, map_ahead(self._read, paths, ahead=2 * batch_size))
+        for batch in batched(prepared, batch_size):
+            names, sizes, views, tensors = zip(*batch, strict=True)
+            inputs = torch.stack(tensors)  # (N, 3, h, w)
+            bits = segment(self.model, inputs, views, self.settings["threshold"], indices)
+            yield from zip(names, sizes, bits, strict=True)
+
+    def _write(self, segmented: _Segmented) -> None:
+        path, size, bits = segmented
+        output = self.outputs[path]
+        try:
+            if bits is None:
+                raise ValueError(f"{path}: {NOT_FINITE}")
+            self.manifest.start(output, path)
+            if self.settings["format"] == "dicom-seg":
+                name = self.settings["model"]
+                write_dicom_seg(self.out / output, self._masks(bits), size, path, name)
+            else:
+                self._masks(bits).write(self.out / output, size)
+            self.rows[path] = ("ok", "")
+        except ValueError as error:
+            self.rows[path] = ("failed", str(error))
+        except OSError as error:
+            if error.errno in _NO_MORE_WRITING:
+                raise
+            self.rows[path] = ("failed", f"{path}: its output could not be written ({error})")
+
+    def _masks(self, bits: np.ndarray) -> PackedMasks:
+        if self.settings["close_tree"]:
+            return close_tree(PackedMasks(bits, self.model.labels)).select(self.indices)
+        return PackedMasks(bits, self.labels)
+
+
+def readable(path: Path) -> str:
+    """Return a path as text for any file: bytes that are not UTF-8 become escapes."""
+    return str(path).encode("utf-8", "backslashreplace").decode("utf-8")

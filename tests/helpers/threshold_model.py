@@ -1,0 +1,34 @@
+"""A model whose decisions can be told beforehand."""
+
+import torch
+
+from paxray_lib.images.preprocessing import Preprocessing
+from paxray_lib.labels.table import LABELS
+
+
+class Threshold(torch.nn.Module):
+    """Label i is where the pixel is brighter than i / 166; the right lung only in the left half of
+    the image.
+    """
+
+    name = "threshold"
+
+    def __init__(self, size=(32, 24)):
+        super().__init__()
+        self.labels, self.preprocessing = LABELS, Preprocessing("standard", size)
+        self.weight = torch.nn.Parameter(torch.zeros(1))
+
+    def preprocess(self, image):
+        return self.preprocessing(image)
+
+    def forward(self, images):
+        return self.upsample(self.coarse(images), images.shape[-2:])
+
+    def upsample(self, coarse, size):
+        return coarse
+
+    def coarse(self, images):
+        gray = images[:, :1] * 0.229 + 0.485
+        logits = (gray - torch.arange(166)[None, :, None, None] / 166) * 50 + self.weight
+        logits[:, 1, :, images.shape[-1] // 2 :] = -9.0
+        return logits
