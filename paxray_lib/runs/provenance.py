@@ -19,6 +19,7 @@ from typing import Any
 import yaml
 
 from paxray_lib.utils.files import now, write_text
+from paxray_lib.utils.settings import differences
 
 # May differ when a run is resumed: where it lies and how long it may take say nothing about its
 # results.
@@ -69,15 +70,11 @@ def write_settings(run_dir: Path, settings: Mapping[str, Any]) -> None:
 def check_same_settings(run_dir: Path, settings: Mapping[str, Any]) -> None:
     """Raise ValueError, naming the keys, if a run to be resumed was started with other settings."""
     old = yaml.safe_load((run_dir / "config.yaml").read_text(encoding="utf-8"))
-    keys = sorted((old.keys() | settings.keys()) - set(FREE_KEYS))
-    changes = [
-        f"{key} ({_shown(old, key)} -> {_shown(settings, key)})"
-        for key in keys
-        if _differ(old, settings, key)
-    ]
+    changes = differences(old, settings, FREE_KEYS)
     if changes:
         raise ValueError(
-            f"{run_dir}: --resume with other settings: {', '.join(changes)}; start a new run with --out"
+            f"{run_dir}: --resume with other settings: {', '.join(changes)}; "
+            "start a new run with --out"
         )
 
 
@@ -100,14 +97,6 @@ def check_same_data(run_dir: Path, earlier: Mapping[str, Any], data: str) -> Non
 
 def _digest(data: str) -> str:
     return data.rpartition("sha256 ")[2] if "sha256 " in data else ""
-
-
-def _differ(old: Mapping[str, Any], new: Mapping[str, Any], key: str) -> bool:
-    return (key in old) != (key in new) or old.get(key) != new.get(key)
-
-
-def _shown(settings: Mapping[str, Any], key: str) -> str:
-    return repr(settings[key]) if key in settings else "not set"
 
 
 def describe_environment(git: str, data: str) -> str:

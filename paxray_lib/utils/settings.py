@@ -4,6 +4,7 @@ import dataclasses
 import functools
 import re
 import typing
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
@@ -63,6 +64,30 @@ def cast(value: Any, hint: Any, place: str) -> Any:
         return value
     checked, adapter = _validate(value, hint, place)
     return adapter.dump_python(checked, mode="json")
+
+
+def differences(
+    old: Mapping[str, Any], new: Mapping[str, Any], ignored: Collection[str] = ()
+) -> list[str]:
+    """Return name and both values of each setting that differs, but for the ignored ones.
+
+    >>> differences({"epochs": 2, "seed": 0}, {"epochs": 3, "loss": "dice"}, ignored=["seed"])
+    ['epochs (was 2, is 3)', "loss (was not set, is 'dice')"]
+    """
+    changed = []
+    for key in sorted((old.keys() | new.keys()) - set(ignored)):
+        before, after = old.get(key, _NOT_SET), new.get(key, _NOT_SET)
+        if before != after:
+            changed.append(f"{key} (was {before!r}, is {after!r})")
+    return changed
+
+
+class _NotSet:
+    def __repr__(self) -> str:
+        return "not set"
+
+
+_NOT_SET = _NotSet()
 
 
 @functools.cache
