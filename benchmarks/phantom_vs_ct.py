@@ -26,13 +26,14 @@ import numpy as np
 from _report import conditions, table, update
 from scipy import ndimage
 
-from paxray_lib.ct.body import body_mask, bounded, bounding_box
+from paxray_lib.ct.body import body_mask, bounding_box, limit_contrast
 from paxray_lib.ct.derive import derive
 from paxray_lib.ct.scan import read_scan
+from paxray_lib.images.views import VIEWS
 from paxray_lib.masks.packed import PackedMasks
 from paxray_lib.phantoms.phantom import make_phantom, render
 from paxray_lib.projection.radiograph import line_integrals, radiograph
-from paxray_lib.projection.rays import VIEWS, cast_shadows, fit_pixel, project_masks
+from paxray_lib.projection.rays import Geometry, cast_shadows, project_masks
 
 ROOT = Path(__file__).resolve().parents[1]
 CT = ROOT.parent / "shared" / "data" / "ct"
@@ -82,25 +83,26 @@ def real_views(folder: Path) -> tuple[Views, float]:
     scan = read_scan(ct, segmentation)
     body = body_mask(scan.hu, scan.spacing)
     box = bounding_box(body)
-    hu = bounded(scan.hu, scan.structures, body, scan.spacing)[box]
+    hu = limit_contrast(scan.hu, scan.structures, body, scan.spacing)[box]
     volumes = [(np.ascontiguousarray(volume[box]), names) for volume, names in derive(scan).volumes]
-    pixel_mm = fit_pixel(hu.shape, scan.spacing, SIZE)
-    return _views(dict.fromkeys(VIEWS, hu), volumes, scan.spacing, pixel_mm), pixel_mm
+    geometry = Geometry.fit(hu.shape, scan.spacing, SIZE)
+    return _views(dict.fromkeys(VIEWS, hu), volumes, geometry), geometry.pixel_mm
 
 
 def phantom_views(case: int) -> tuple[Views, float]:
     """Project a phantom with its whole field."""
     phantom = make_phantom(SEED, case, SIZE, varied=True)
-    pixel_mm = phantom.body.field / SIZE
-    return _views(phantom.hu, phantom.volumes, phantom.spacing, pixel_mm), pixel_mm
+    shape, pixel_mm = phantom.hu["frontal"].shape, phantom.body.field / SIZE
+    geometry = Geometry(shape, phantom.spacing, SIZE, pixel_mm)
+    return _views(phantom.hu, phantom.volumes, geometry), pixel_mm
 
 
-def _views(hu: dict[str, np.ndarray], volumes, spacing, pixel_mm: float) -> Views:
+def _views(hu: dict[str, np.ndarray], volumes, geometry: Geometry) -> Views:
     shadows = cast_shadows(volumes)
     return {
         view: (
-            line_integrals(hu[view], spacing, view, SIZE, pixel_mm),
-            project_masks(shadows, hu[view].shape, spacing, view, SIZE, pixel_mm),
+            line_integrals(hu[view], geometry, view),
+            project_masks(shadows, geometry, view),
         )
         for view in VIEWS
     }

@@ -18,16 +18,17 @@ import numpy as np
 from _report import conditions, table, update
 from scipy import ndimage
 
-from paxray_lib.ct.body import body_mask, bounded
+from paxray_lib.ct.body import body_mask, limit_contrast
 from paxray_lib.ct.derive import derive
 from paxray_lib.ct.pairing import find_cases
 from paxray_lib.ct.project import CT_EXPOSURE, project_scan
 from paxray_lib.ct.scan import Scan, read_scan
 from paxray_lib.ct.structures import STRUCTURES
+from paxray_lib.images.views import VIEWS
 from paxray_lib.labels.table import LABELS
 from paxray_lib.phantoms.ct_files import write_phantom_ct
 from paxray_lib.projection.radiograph import line_integrals, radiograph
-from paxray_lib.projection.rays import VIEWS, cast_shadows, fit_pixel, project_masks
+from paxray_lib.projection.rays import Geometry, cast_shadows, project_masks
 
 CT = Path(__file__).resolve().parents[2] / "shared" / "data" / "ct"
 SIZE = 512
@@ -51,7 +52,7 @@ def plain(scan: Scan) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     body = pieces == 1 + np.bincount(pieces.ravel())[1:].argmax()
     body = np.stack([ndimage.binary_fill_holes(s) for s in body])
     attenuation = np.where(body, np.clip(scan.hu.astype(np.float64), -1000, 2000) + 1000, 0)
-    pixel_mm = fit_pixel(scan.hu.shape, scan.spacing, SIZE)
+    pixel_mm = Geometry.fit(scan.hu.shape, scan.spacing, SIZE).pixel_mm
     views = {}
     for axis in (1, 2):
         zoom = [scan.spacing[a] / pixel_mm for a in range(3) if a != axis]
@@ -76,22 +77,27 @@ def stages(scan: Scan) -> dict[str, float]:
         state[name] = call()
         seconds[name] = time.perf_counter() - start
 
-    spacing, pixel_mm = scan.spacing, fit_pixel(scan.hu.shape, scan.spacing, SIZE)
+    spacing, geometry = scan.spacing, Geometry.fit(scan.hu.shape, scan.spacing, SIZE)
     clock("body mask", lambda: body_mask(scan.hu, spacing))
     clock(
-        "contrast and metal", lambda: bounded(scan.hu, scan.structures, state["body mask"], spacing)
+        "contrast and metal",
+        lambda: limit_contrast(scan.hu, scan.structures, state["body mask"], spacing),
     )
     hu = state["contrast and metal"]
-    clock("line integrals, 2 views",
-          lambda: [line_integrals(hu, spacing, v, SIZE, pixel_mm, CT_EXPOSURE.bone) for v in VIEWS])  # fmt: skip
+    clock(
+        "line integrals, 2 views",
+        lambda: [line_integrals(hu, geometry, view, CT_EXPOSURE.bone) for view in VIEWS],
+    )
     clock(
         "pictures, 2 views",
         lambda: [radiograph(d, CT_EXPOSURE) for d in state["line integrals, 2 views"]],
     )
     clock("derived labels", lambda: derive(scan))
     clock("shadows", lambda: cast_shadows(state["derived labels"].volumes))
-    clock("masks, 2 views",
-          lambda: [project_masks(state["shadows"], hu.shape, spacing, v, SIZE, pixel_mm) for v in VIEWS])  # fmt: skip
+    clock(
+        "masks, 2 views",
+        lambda: [project_masks(state["shadows"], geometry, view) for view in VIEWS],
+    )
     return seconds
 
 

@@ -424,7 +424,9 @@ def project(
     from paxray_lib.ct.structures import CODES
 
     cases, unmatched = find_cases(ct, segmentation)
-    outcomes = project_cases(cases, out, names, size, formation, split)
+    outcomes = project_cases(
+        cases, out, names=names, size=size, formation=formation, split=split
+    )
     failed = [
         f"{outcome.case}: {outcome.reason}" for outcome in outcomes if outcome.status == "failed"
     ]

@@ -3,18 +3,31 @@
 import numpy as np
 from scipy import ndimage
 
-from paxray_lib.ct.structures import CODES, STRUCTURES, codes_of, count_values, is_in
+from paxray_lib.ct.structures import (
+    CODES,
+    STRUCTURES,
+    codes_of,
+    count_values,
+    is_in,
+    mean_index,
+)
 from paxray_lib.labels.table import LABELS
+from paxray_lib.projection.rays import Spacing
 
+# chosen by eye
 _LOOSE_PART = 0.1  # of a bone's largest piece
-_STRAY_PART, _STRAY_MM3 = 0.1, 500.0
+_STRAY_PART = 0.1  # of the voxels of the other side
+_STRAY_MM3 = 500.0
 
 
-def without_strays(
-    structures: np.ndarray, spacing: tuple[float, float, float]
-) -> tuple[np.ndarray, dict[str, str]]:
-    """Return the structures without strays, and the reason for each label that is absent because of
-    it.
+def remove_strays(structures: np.ndarray, spacing: Spacing) -> tuple[np.ndarray, dict[str, str]]:
+    """Return the structures without strays.
+
+    Bones lose the pieces of less than a tenth of their largest one; pieces are connected over
+    faces, edges or corners. Of a left structure that lies to the right of its counterpart, or the
+    reverse, the smaller one is left out if it has less than a tenth of the other's voxels or
+    500 mm3: a few voxels with the name of a rib that the scan cut off. Larger ones are an exchange
+    of sides, which `project.check_sides` refuses.
 
     Parameters
     ----------
@@ -25,33 +38,30 @@ def without_strays(
     Returns
     -------
     structures : (Z, Y, X) uint8 array
-        Bones have no pieces, connected over faces, edges or corners, of less than a tenth of their
-        largest one. Of a left structure that lies to the right of its counterpart, or the reverse,
-        the smaller one is left out if it has less than a tenth of the other's voxels or 500 mm3.
-    absent : dict of label to reason
+    absent : dict of label to the reason why it is absent now
     """
     structures = structures.copy()
-    _drop_loose_pieces(structures)
-    return structures, _drop_wrong_sides(structures, spacing)
+    _remove_loose_pieces(structures)
+    return structures, _remove_wrong_sides(structures, spacing)
 
 
-def _drop_loose_pieces(structures: np.ndarray) -> None:
+def _remove_loose_pieces(structures: np.ndarray) -> None:
     boxes = ndimage.find_objects(structures, max_label=len(STRUCTURES))
-    around = np.ones((3, 3, 3), bool)
+    neighbours = np.ones((3, 3, 3), bool)
     for code in codes_of("bone"):
         box = boxes[code - 1]
         if box is None:
             continue
-        pieces, count = ndimage.label(structures[box] == code, around)
+        pieces, count = ndimage.label(structures[box] == code, neighbours)
         if count > 1:
             sizes = np.bincount(pieces.ravel())
-            sizes[0] = sizes[1:].max()
+            sizes[0] = sizes[1:].max()  # the background stays
             structures[box][(sizes < _LOOSE_PART * sizes[0])[pieces]] = 0
 
 
-def _drop_wrong_sides(structures: np.ndarray, spacing) -> dict[str, str]:
-    counts, absent = count_values(structures), {}
-    strays = []
+def _remove_wrong_sides(structures: np.ndarray, spacing: Spacing) -> dict[str, str]:
+    counts = count_values(structures)
+    strays: dict[int, int] = {}  # their numbers of voxels by code
     for name, left in CODES.items():
         right = CODES.get(name.replace("left", "right"), left)
         if left == right or not (counts[left] and counts[right]) or not STRUCTURES[left - 1].label:
@@ -59,17 +69,19 @@ def _drop_wrong_sides(structures: np.ndarray, spacing) -> dict[str, str]:
         small, large = sorted((left, right), key=lambda code: counts[code])
         few = max(_STRAY_PART * counts[large], _STRAY_MM3 / np.prod(spacing))
         if counts[small] < few and _mean_x(structures, left) <= _mean_x(structures, right):
-            strays.append(small)
-            label = STRUCTURES[small - 1].label
-            for part in (
-                label,
-                *(LABELS.names[c] for i in LABELS.index(label) for c in LABELS.children[i]),
-            ):
-                absent[part] = f"only {counts[small]} voxels on the wrong side"
-    if strays:
-        structures[is_in(structures, strays)] = 0
-    return absent
+            strays[small] = counts[small]
+    structures[is_in(structures, list(strays))] = 0
+    return {
+        part: f"only {count} voxels on the wrong side"
+        for code, count in strays.items()
+        for part in _with_parts(STRUCTURES[code - 1].label)
+    }
 
 
 def _mean_x(structures: np.ndarray, code: int) -> float:
-    return float(np.nonzero(structures == code)[2].mean())
+    return mean_index(structures == code, 2)
+
+
+def _with_parts(label: str) -> list[str]:
+    parts = [part for i in LABELS.index(label) for part in LABELS.children[i]]
+    return [label, *(LABELS.names[part] for part in parts)]

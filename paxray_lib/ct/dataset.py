@@ -1,25 +1,34 @@
-"""Cases of CT and segmentation projected into a data set."""
+"""`paxray project`: cases of CT and segmentation projected into a data set.
 
-import datetime
+Every case leaves two images, two packed mask files and `provenance/CASE.json`, written last. The
+record is for people, and for the next call: a case whose record has the same inputs, by their
+SHA-256 and wherever they lie now, and the same settings is done. A record of another CT is kept:
+two patients may have files of the same name.
+"""
+
 import hashlib
 import json
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from paxray_lib.ct.nifti import nifti_files
 from paxray_lib.ct.pairing import Case
-from paxray_lib.ct.project import CT_EXPOSURE, Projected, _check_settings, project_scan
-from paxray_lib.ct.scan import Scan, names_beside, read_scan, structure_files
-from paxray_lib.ct.structures import read_names
-from paxray_lib.data.dataset import SPLITS, Entry, read_datafile, write_datafile
+from paxray_lib.ct.project import CT_EXPOSURE, Projected, check_settings, project_scan
+from paxray_lib.ct.scan import Scan, read_scan
+from paxray_lib.ct.segmentation import names_file
+from paxray_lib.ct.value_names import read_names
+from paxray_lib.data.dataset import SPLITS, Datafile, Entry, read_datafile, write_datafile
 from paxray_lib.images.read import write_png
+from paxray_lib.images.views import VIEWS
 from paxray_lib.labels.table import LABELS
-from paxray_lib.projection.rays import VIEWS
-from paxray_lib.utils.files import atomic_write, sha256
+from paxray_lib.utils.errors import check_choice
+from paxray_lib.utils.files import now, sha256, write_text
 from paxray_lib.utils.locks import lock
 from paxray_lib.utils.progress import progress
 
@@ -52,6 +61,7 @@ class Outcome:
 def project_cases(
     cases: Iterable[Case],
     out: str | os.PathLike,
+    *,
     names: str | os.PathLike | None = None,
     size: int = 512,
     formation: str = "attenuation",
@@ -73,165 +83,153 @@ def project_cases(
         If `names` cannot be read.
     """
     out = Path(out)
-    _check_settings(size, formation)
-    if split is not None and split not in SPLITS:
-        raise ValueError(f"split must be one of {', '.join(SPLITS)}, got {split!r}")
+    check_settings(size, formation)
+    if split is not None:
+        check_choice(split, SPLITS, "split")
     if names is not None:
         read_names(names)  # a wrong table would fail every case
+    settings = {"size": size, "formation": formation, "version": _VERSION}
+    if formation == "attenuation":
+        settings["exposure"] = asdict(CT_EXPOSURE)
     with lock(out):
         _read_existing(out)
-        settings = {"size": size, "formation": formation, "version": _VERSION}
-        if formation == "attenuation":
-            settings["exposure"] = asdict(CT_EXPOSURE)
         return [
             _project_case(case, out, names, settings, split)
             for case in progress(list(cases), "projecting")
         ]
 
 
-def _project_case(case: Case, out: Path, names, settings: dict, split: str | None) -> Outcome:
+def _project_case(
+    case: Case,
+    out: Path,
+    names: str | os.PathLike | None,
+    settings: dict[str, Any],
+    split: str | None,
+) -> Outcome:
     try:
-        record = {"case": case.name, "inputs": _inputs(case, names), "settings": settings}
-        done = _is_done(out, record)
-        unknown = [] if done else _write_case(case, out, names, record)["scan"]["names_not_used"]
-        before = _split_of(out, case.name)
+        data, entries = _read_existing(out), _entries(case.name)
+        listed = [
+            (name, entry)
+            for name, part in (data.splits if data else {}).items()
+            for entry in part
+            if entry.case == case.name
+        ]
+        before = listed[0][0] if listed else ""
         after = split or before or "test"
-        _list_case(out, case.name, after)
+        record = {"case": case.name, "inputs": _inputs(case, names), "settings": settings}
+        done = _is_done(out, record, bool(listed))
+        unknown = () if done else _write_case(case, out, names, record)
+        if set(listed) != {(after, entry) for entry in entries}:
+            _list_case(out, data, after, entries)
     except (ValueError, OSError, MemoryError) as error:
         return Outcome(case.name, "failed", str(error) or "not enough memory")
-    moved_from = before if before and before != after else ""
-    return Outcome(
-        case.name, "skipped" if done else "ok", moved_from=moved_from, names_not_used=tuple(unknown)
-    )
-
-
-def _inputs(case: Case, names) -> dict[str, dict]:
-    """Return name and SHA-256 of each input; of a folder, of the list of its files' names and
-    sums.
-    """
-    inputs = {"ct": case.ct, "segmentation": case.segmentation}
-    if names is not None or names_beside(case.segmentation).is_file():
-        inputs["names"] = names_beside(case.segmentation) if names is None else Path(names)
-    return {key: {"name": path.name, "sha256": _digest(path)} for key, path in inputs.items()}
-
-
-def _digest(path: Path) -> str:
-    if not path.is_dir():
-        return sha256(path)
-    lines = [f"{file.name} {sha256(file)}\n" for file in structure_files(path)]
-    return hashlib.sha256("".join(lines).encode()).hexdigest()
+    moved_from = before if before != after else ""
+    return Outcome(case.name, "skipped" if done else "ok", "", moved_from, tuple(unknown))
 
 
 def _entries(case: str) -> list[Entry]:
-    return [
-        Entry(f"images/{case}{view}.png", f"labels/{case}{view}.pxm", case, view) for view in VIEWS
-    ]
+    return [Entry(image, target, case, view) for view, image, target in _outputs(case)]
+
+
+def _outputs(case: str) -> Iterator[tuple[str, str, str]]:
+    for view in VIEWS:
+        yield view, f"images/{case}{view}.png", f"labels/{case}{view}.pxm"
 
 
 def _record_path(out: Path, case: str) -> Path:
     return out / "provenance" / f"{case}.json"
 
 
-def _is_done(out: Path, record: dict) -> bool:
-    path, entries = _record_path(out, record["case"]), _entries(record["case"])
-    files = [out / name for entry in entries for name in (entry.image, entry.target)]
+def _inputs(case: Case, names: str | os.PathLike | None) -> dict[str, dict[str, str]]:
+    """Return name and SHA-256 of each input."""
+    inputs = {"ct": case.ct, "segmentation": case.segmentation}
+    beside = names_file(case.segmentation)
+    if names is not None or beside.is_file():
+        inputs["names"] = beside if names is None else Path(names)
+    return {key: {"name": path.name, "sha256": _digest(path)} for key, path in inputs.items()}
+
+
+def _digest(path: Path) -> str:
+    """Return the SHA-256 of a file; of a folder, that of the list of its files and their sums."""
+    if not path.is_dir():
+        return sha256(path)
+    lines = [f"{file.name} {sha256(file)}\n" for file in nifti_files(path)]
+    return hashlib.sha256("".join(lines).encode()).hexdigest()
+
+
+def _is_done(out: Path, record: dict[str, Any], is_listed: bool) -> bool:
+    path = _record_path(out, record["case"])
+    files = [out / name for _, *names in _outputs(record["case"]) for name in names]
     if not path.is_file():
         taken = next((file for file in files if file.exists()), None)
-        if taken is not None and _split_of(out, record["case"]):
+        if taken and is_listed:
             raise ValueError(
-                f"{taken}: belongs to another case of the data set; rename the CT, or use another --out"
+                f"{taken}: belongs to another case of the data set; rename the CT, or use another "
+                "--out"
             )
         return False
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-        before = found["inputs"]["ct"]["sha256"]
+        earlier = json.loads(path.read_text(encoding="utf-8"))
+        earlier_ct = earlier["inputs"]["ct"]["sha256"]
     except (ValueError, KeyError, TypeError):  # damaged: made again
         return False
-    if before != record["inputs"]["ct"]["sha256"]:
+    ct = record["inputs"]["ct"]
+    if earlier_ct != ct["sha256"]:
         raise ValueError(
-            f"{record['inputs']['ct']['name']}: the case {record['case']!r} of this data set was made from another CT "
+            f"{ct['name']}: the case {record['case']!r} of this data set was made from another CT "
             f"({path.relative_to(out)}); rename the CT or its folder, or use another --out"
         )
-    return all(found.get(key) == record[key] for key in record) and all(
-        file.is_file() for file in files
-    )
+    is_same = all(earlier.get(key) == value for key, value in record.items())
+    return is_same and all(file.is_file() for file in files)
 
 
-def _split_of(out: Path, case: str) -> str:
-    """Return the split that lists a case, or an empty string."""
-    data = _read_existing(out)
-    splits = {} if data is None else data.splits
-    return next(
-        (name for name, entries in splits.items() if any(entry.case == case for entry in entries)),
-        "",
-    )
-
-
-def _write_case(case: Case, out: Path, names, record: dict) -> dict:
-    """Write the files of a case, and return its record of provenance."""
+def _write_case(
+    case: Case, out: Path, names: str | os.PathLike | None, record: dict[str, Any]
+) -> list[str]:
+    """Write the files of a case, and return the names in its segmentation that are not used."""
     path = _record_path(out, case.name)
     scan = read_scan(case.ct, case.segmentation, names)
     projected = project_scan(scan, record["settings"]["size"], record["settings"]["formation"])
     path.unlink(missing_ok=True)  # from here on the files are of neither version
-    for entry in _entries(case.name):
-        image, masks = projected.views[entry.view]
-        write_png(out / entry.image, image, projected.pixel_mm)
-        masks.write(out / entry.target)
-    provenance = _provenance(record, scan, projected)
-    with atomic_write(path) as temporary:
-        temporary.write_text(json.dumps(provenance, indent=1), encoding="utf-8")
-    return provenance
+    for view, image_file, mask_file in _outputs(case.name):
+        image, masks = projected.views[view]
+        write_png(out / image_file, image, projected.pixel_mm)
+        masks.write(out / mask_file)
+    write_text(path, json.dumps(record | _provenance(scan, projected), indent=1))
+    return scan.facts["names_not_used"]
 
 
-def _provenance(record: dict, scan: Scan, projected: Projected) -> dict:
-    present = sorted(
-        {
-            i
-            for _, masks in projected.views.values()
-            for i in np.flatnonzero(masks.counts()).tolist()
-        }
-    )
+def _provenance(scan: Scan, projected: Projected) -> dict[str, Any]:
+    present = sum(masks.counts() for _, masks in projected.views.values()) > 0
     return {
-        **record,
         "scan": scan.facts,
         "pixel_mm": projected.pixel_mm,
-        "labels_present": len(present),
+        "labels_present": int(np.count_nonzero(present)),
         "labels_absent": projected.absent,
         "cut_by_the_scan": projected.cut,
         "cropped_mm": list(projected.cropped_mm),
         "program": f"paxray {version('paxray-lib')}",
-        "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "date": now(),
     }
 
 
-def _read_existing(out: Path):
+def _read_existing(out: Path) -> Datafile | None:
     if not (out / "paxray.json").is_file():
         return None
     data = read_datafile(out)
     if data.labels != LABELS:
         raise ValueError(
-            f"{data.path}: has {len(data.labels)} other labels than the table of PAXRay; use another --out"
+            f"{data.path}: has {len(data.labels)} other labels than the table of PAXRay; use "
+            "another --out"
         )
     return data
 
 
-def _list_case(out: Path, case: str, split: str) -> None:
+def _list_case(out: Path, data: Datafile | None, split: str, entries: list[Entry]) -> None:
     """Add a case to a split of paxray.json, and take it out of any other."""
-    data = _read_existing(out)
-    old = dict.fromkeys(SPLITS, ()) if data is None else data.splits
-    new = {
-        name: tuple(entry for entry in entries if entry.case != case)
-        for name, entries in old.items()
-    }
-    new[split] = (*new.get(split, ()), *_entries(case))
-    if (
-        data is None
-        or set(new[split]) != set(old.get(split, ()))
-        or any(len(new[name]) != len(old[name]) for name in old)
-    ):
-        write_datafile(
-            out / "paxray.json",
-            LABELS,
-            new,
-            {"name": "projected CTs"} if data is None else data.extra,
-        )
+    splits: dict[str, tuple[Entry, ...]] = dict.fromkeys(SPLITS, ())
+    for name, part in (data.splits if data else {}).items():
+        splits[name] = tuple(entry for entry in part if entry.case != entries[0].case)
+    splits[split] += tuple(entries)
+    extra = data.extra if data else {"name": "projected CTs"}
+    write_datafile(out / "paxray.json", LABELS, splits, extra)

@@ -1,15 +1,14 @@
-"""What wholes and derived labels need of a segmentation: without it they would be guessed, and are
-absent instead.
-"""
+"""What wholes and derived labels need of a segmentation; without it they are absent."""
 
 from collections.abc import Iterable
 
 _CHAMBERS = ("myocardium", "atrium_left", "ventricle_left", "atrium_right", "ventricle_right")
 _LOWER = [f"mediastinum_{part}" for part in ("lower", "anterior", "middle", "posterior")]
-_OF_BOTH_LUNGS = ["lung_overall", "diaphragm", "mediastinum_overall", "mediastinum_upper"]
+_MEDIASTINUM = ["mediastinum_overall", "mediastinum_upper", *_LOWER]
+_OF_BOTH_LUNGS = ["lung_overall", "diaphragm", *_MEDIASTINUM]
 
 
-def unmet(found: Iterable[str]) -> dict[str, str]:
+def missing_prerequisites(structures: Iterable[str]) -> dict[str, str]:
     """Return the reason for each label that does not follow from structures of these names.
 
     - Heart: `heart`, or its four chambers with the myocardium; an atrial appendage alone is no
@@ -23,38 +22,30 @@ def unmet(found: Iterable[str]) -> dict[str, str]:
 
     A part may be there without its whole then, which `paxray check` reports.
     """
-    found = set(found)
+    names = set(structures)
 
     def has(*starts: str) -> bool:
-        return any(name.startswith(starts) for name in found)
+        return any(name.startswith(starts) for name in names)
 
-    lobes = [name for name in found if name.startswith("lung_")]
+    lobes = [name for name in names if name.startswith("lung_")]
     right, left = (any(lobe.endswith(side) for lobe in lobes) for side in ("right", "left"))
-    heart = "heart" in found or found >= {f"heart_{part}" for part in _CHAMBERS}
-    needs = [
+    heart = "heart" in names or names >= {f"heart_{part}" for part in _CHAMBERS}
+    under_diaphragm = ["mediastinum_overall", *_LOWER]
+    prerequisites = [  # from the most telling reason to the least
         (has("rib_"), "ribs", ["bones"]),
-        (
-            has("vertebrae_"),
-            "vertebrae",
-            ["bones", "mediastinum_overall", "mediastinum_upper", *_LOWER],
-        ),
+        (has("vertebrae_"), "vertebrae", ["bones", *_MEDIASTINUM]),
         (has("rib_left") and has("rib_right"), "ribs of both sides", ["ribs"]),
-        (right, "right lung", ["hemidiaphragm_right", *_OF_BOTH_LUNGS, *_LOWER]),
-        (left, "left lung", ["hemidiaphragm_left", *_OF_BOTH_LUNGS, *_LOWER]),
+        (right, "right lung", ["hemidiaphragm_right", *_OF_BOTH_LUNGS]),
+        (left, "left lung", ["hemidiaphragm_left", *_OF_BOTH_LUNGS]),
         (has("liver"), "liver", ["hemidiaphragm_right", "diaphragm"]),
         (has("stomach", "spleen"), "stomach or spleen", ["hemidiaphragm_left", "diaphragm"]),
-        (
-            has("liver", "stomach", "spleen"),
-            "liver, stomach or spleen",
-            ["mediastinum_overall", *_LOWER],
-        ),
+        (has("liver", "stomach", "spleen"), "liver, stomach or spleen", under_diaphragm),
         (heart, "heart, or all its chambers,", ["heart", *_LOWER[1:]]),
         (has("aorta"), "aorta", _LOWER[1:]),
     ]
     reasons: dict[str, str] = {}
-    for is_met, what, labels in needs:
+    for is_met, prerequisite, labels in reversed(prerequisites):
         if not is_met:
-            reasons = (
-                dict.fromkeys(labels, f"not derivable: {what} not in the segmentation") | reasons
-            )
+            reason = f"not derivable: {prerequisite} not in the segmentation"
+            reasons |= dict.fromkeys(labels, reason)
     return reasons

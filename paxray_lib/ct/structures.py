@@ -1,22 +1,23 @@
-"""The structures of a CT segmentation: the table `totalseg.csv`, and reading the names of a label
-volume's values.
+"""The structures of a CT segmentation: the table `totalseg.csv`, and where a volume has them.
 
-The table lists the structures of TotalSegmentator v2, task `total`, with their values, and a few of
-its other tasks and of other segmentations (without a value), with the label of ours that each is or
-is a part of, and a kind that the rules in derive.py go by. A structure's code, its row counted from
-1, is its value in the volumes that ct.py makes."""
+The table lists the structures of TotalSegmentator v2, task `total` (Wasserthal et al. 2023,
+arXiv 2208.05868), with their values, and a few of its other tasks and of other segmentations
+without a value. Each row says which label of ours the structure is or is a part of, and a kind
+that the rules in `derive` go by. A structure's code, its row counted from 1, is its value in the
+volumes that `scan` makes.
+"""
 
 import csv
-import json
-import os
-import re
+from collections.abc import Sequence
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import NamedTuple
 
 import cv2
 import numpy as np
+from scipy import ndimage
 
-from paxray_lib.utils.errors import did_you_mean
+from paxray_lib.projection.rays import Box, Spacing
 
 
 class Structure(NamedTuple):
@@ -44,31 +45,27 @@ class Structure(NamedTuple):
 
 def _read_table() -> tuple[Structure, ...]:
     with Path(__file__).with_name("totalseg.csv").open(newline="", encoding="utf-8") as file:
-        return tuple(
-            Structure(
-                code,
-                int(row["id"]) if row["id"] else None,
-                row["structure"],
-                row["label"],
-                row["kind"],
-            )
-            for code, row in enumerate(csv.DictReader(file), 1)
-        )
+        rows = list(csv.reader(file))[1:]
+    return tuple(
+        Structure(code, int(value) if value else None, name, label, kind)
+        for code, (value, name, label, kind) in enumerate(rows, 1)
+    )
 
 
 STRUCTURES = _read_table()
-"""All rows of the table."""
 CODES = {structure.name: structure.code for structure in STRUCTURES}
-"""Code of each structure by its name."""
-BUILT_IN = {
-    structure.value: structure.name for structure in STRUCTURES if structure.value is not None
-}
-"""Names of the values of TotalSegmentator v2, task `total`."""
+# names of the values of TotalSegmentator v2, task `total`
+BUILT_IN = {s.value: s.name for s in STRUCTURES if s.value is not None}
 
 
 def codes_of(*kinds: str) -> list[int]:
     """Return the codes of all structures of some kinds."""
     return [structure.code for structure in STRUCTURES if structure.kind in kinds]
+
+
+def codes_named(pattern: str) -> list[int]:
+    """Return the codes of the structures whose names match a pattern such as "vertebrae_*"."""
+    return [code for name, code in CODES.items() if fnmatchcase(name, pattern)]
 
 
 def codes_with_label(label: str) -> list[int]:
@@ -78,11 +75,42 @@ def codes_with_label(label: str) -> list[int]:
 
 def lung_codes(side: str) -> list[int]:
     """Return the codes of the lobes of a side, "left" or "right"."""
-    return [s.code for s in STRUCTURES if s.kind == "lung" and f"_{side}" in s.name]
+    return codes_named(f"lung_*_lobe_{side}")
 
 
-def is_in(volume: np.ndarray, codes) -> np.ndarray:
-    """Return the bool array of where an uint8 volume holds one of the codes."""
+class Segmented(NamedTuple):
+    """A volume of structures with what the rules need to know about it.
+
+    Attributes
+    ----------
+    codes : (Z, Y, X) uint8 array
+        Codes of structures, and those of their parts once a rule has divided them.
+    spacing : (z, y, x) voxel size in mm
+    boxes : dict of code to box, of the structures that occur
+    midline : mean x of the vertebrae in voxels, None if there is no vertebra
+    """
+
+    codes: np.ndarray
+    spacing: Spacing
+    boxes: dict[int, Box]
+    midline: float | None
+
+    @classmethod
+    def of(cls, structures: np.ndarray, spacing: Spacing) -> "Segmented":
+        """Describe a volume of structures, which is copied."""
+        boxes = enumerate(ndimage.find_objects(structures, max_label=len(STRUCTURES)), 1)
+        spine = is_in(structures, codes_named("vertebrae_*"))
+        midline = mean_index(spine, 2) if spine.any() else None
+        return cls(structures.copy(), spacing, {c: box for c, box in boxes if box}, midline)
+
+    def is_cut(self, code: int) -> bool:
+        """Tell whether a structure reaches the first or the last slice."""
+        slices = self.boxes[code][0]
+        return slices.start == 0 or slices.stop == len(self.codes)
+
+
+def is_in(volume: np.ndarray, codes: Sequence[int]) -> np.ndarray:
+    """Return where a uint8 volume holds one of the codes, as a bool array."""
     table = np.zeros(256, np.uint8)
     table[list(codes)] = 1
     flat = np.ascontiguousarray(volume).reshape(len(volume), -1)
@@ -93,73 +121,14 @@ def is_in(volume: np.ndarray, codes) -> np.ndarray:
 def count_values(volume: np.ndarray, values: int = 256) -> np.ndarray:
     """Return how often each value below `values` occurs, (values,) int64."""
     # slice by slice: bincount makes an int64 of each voxel
-    return sum(
-        (np.bincount(plane.ravel(), minlength=values) for plane in volume),
-        np.zeros(values, np.int64),
-    )
+    counts = (np.bincount(plane.ravel(), minlength=values) for plane in volume)
+    return sum(counts, np.zeros(values, np.int64))
 
 
-def read_names(path: str | os.PathLike) -> dict[int, str]:
-    """Read the names of a label volume's values.
+def mean_index(mask: np.ndarray, axis: int) -> float:
+    """Return the mean index of the True elements along an axis.
 
-    Parameters
-    ----------
-    path : path
-        A table of value, tab or comma, name, with or without a header; or a `dataset.json` of
-        nnU-Net (`labels`).
-
-    Raises
-    ------
-    FileNotFoundError
-        If there is no such file.
-    ValueError
-        If it is neither, or none of its names is in the table; near matches are listed.
+    The sums are of integers, so that a mirrored mask has exactly the mirrored mean.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(f"{path}: no such table of names")
-    try:
-        names = _json_names(path) if path.suffix.lower() == ".json" else _table_names(path)
-    except (ValueError, KeyError, AttributeError, TypeError) as error:
-        raise ValueError(
-            f"{path}: not a table of value and name ({error}); write lines such as 51<tab>heart"
-        ) from error
-    names = {value: name for value, name in names.items() if value > 0}
-    if not set(names.values()) & CODES.keys():
-        first = next(iter(names.values()), "")
-        raise ValueError(
-            f"{path}: no name is one of TotalSegmentator's, the first is {first!r}{did_you_mean(first, CODES)}; "
-            "see paxray_lib/totalseg.csv"
-        )
-    return names
-
-
-def _table_names(path: Path) -> dict[int, str]:
-    lines = [line for line in path.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
-    rows = [[part.strip() for part in re.split(r"[\t,;]", line)] for line in lines]
-    if rows and not rows[0][0].isdigit():
-        rows = rows[1:]
-    wrong = [row for row in rows if len(row) < 2 or not row[0].isdigit() or not row[1]]
-    if wrong or not rows:
-        raise ValueError(f"line {wrong[0]!r}" if wrong else "it is empty")
-    return {int(row[0]): row[1] for row in rows}
-
-
-def _json_names(path: Path) -> dict[int, str]:
-    labels = json.loads(path.read_text(encoding="utf-8"))["labels"]
-    if all(str(key).isdigit() for key in labels):  # nnU-Net v1 has them the other way round
-        return {int(key): str(name) for key, name in labels.items()}
-    return {int(value): name for name, value in labels.items() if not isinstance(value, list)}
-
-
-def header_names(extensions) -> dict[int, str]:
-    """Return the names that TotalSegmentator writes into a NIfTI's header extension, or an empty
-    dict.
-    """
-    for extension in extensions:
-        content = extension.get_content()
-        text = content.decode("utf-8", "replace") if isinstance(content, bytes) else str(content)
-        found = re.findall(r'<Label Key="(\d+)"[^>]*>(?:<!\[CDATA\[)?([^<\]]+)', text)
-        if found:
-            return {int(value): name.strip() for value, name in found if int(value) > 0}
-    return {}
+    along = mask.sum(axis=tuple(other for other in range(mask.ndim) if other != axis))
+    return float((along * np.arange(len(along))).sum() / along.sum())

@@ -29,7 +29,7 @@ def phantom_scan(phantom: Phantom) -> Scan:
     for volume, names in phantom.volumes:
         table = np.zeros(256, np.uint8)
         for value, name in names.items():
-            table[value] = CODES.get(_structure(name if isinstance(name, str) else name[0]), 0)
+            table[value] = CODES.get(_structure(name[0]), 0)
         codes = table[volume]
         np.copyto(structures, codes, where=codes > 0)
     return Scan(hu, structures, phantom.spacing, {})

@@ -23,10 +23,10 @@ ORGANS = (
 _R = {name: np.uint8(i + 1) for i, name in enumerate(REGIONS)}
 _O = {name: np.uint8(i + 1) for i, name in enumerate(ORGANS)}
 REGION_LABELS = {
-    int(i): (name, "mediastinum_lower") if name in REGIONS[6:9] else name for name, i in _R.items()
+    int(i): (name, "mediastinum_lower") if name in REGIONS[6:9] else (name,) for name, i in _R.items()
 }
 ORGAN_VALUES = _O
-ORGAN_LABELS = {int(i): name for name, i in _O.items()}
+ORGAN_LABELS = {int(i): (name,) for name, i in _O.items()}
 FAT, MUSCLE, SOFT, BLOOD, AIRWAY = -95, 45, 10, 45, -970
 
 

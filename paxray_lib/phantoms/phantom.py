@@ -4,13 +4,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from paxray_lib.images.views import VIEWS
 from paxray_lib.masks.packed import PackedMasks
 from paxray_lib.phantoms import organs, skeleton
 from paxray_lib.phantoms.appearance import draw_look, lit, picture, window
 from paxray_lib.phantoms.body import Body, Frame, draw_body
 from paxray_lib.phantoms.voxels import Canvas
 from paxray_lib.projection.radiograph import line_integrals
-from paxray_lib.projection.rays import VIEWS, LabelVolume, cast_shadows, project_masks
+from paxray_lib.projection.rays import Geometry, LabelVolume, cast_shadows, project_masks
 
 _FINEST, _COARSEST = 0.8, 2.0  # mm, voxels; finer images are interpolated
 _EXTRA = {
@@ -90,8 +91,9 @@ def render(
         look = draw_look(rng, varied)
         whole, top, left = window(look, size)
         pixel_mm, hu = phantom.body.field / whole, phantom.hu[view]
-        depth = line_integrals(hu, phantom.spacing, view, whole, pixel_mm, look.exposure.bone)
-        masks = project_masks(shadows, hu.shape, phantom.spacing, view, whole, pixel_mm)
+        geometry = Geometry(hu.shape, phantom.spacing, whole, pixel_mm)
+        depth = line_integrals(hu, geometry, view, look.exposure.bone)
+        masks = project_masks(shadows, geometry, view)
         masks = _only(masks.crop(top, left, size, size), lit(look, size))
         depth = depth[top : top + size, left : left + size]
         airy = masks.union("lung_overall") & ~masks.union("diaphragm")

@@ -17,9 +17,9 @@ import numpy as np
 from PIL import Image
 
 from paxray_lib.data.dataset import Entry, write_datafile
+from paxray_lib.images.views import VIEWS
 from paxray_lib.labels.table import LABELS
 from paxray_lib.phantoms.phantom import _EXTRA, render
-from paxray_lib.projection.rays import VIEWS
 from paxray_lib.utils.files import atomic_write
 from paxray_lib.utils.progress import progress
 

@@ -1,31 +1,27 @@
-"""How a radiograph is formed from what the rays met."""
+"""How an image is formed from what the rays met: the physics in short, the processing by eye."""
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
 from scipy import ndimage
 
-from paxray_lib.labels.table import LABELS, LabelSet
-from paxray_lib.masks.packed import PackedMasks
-from paxray_lib.projection.rays import (
-    _RAY_AXIS,
-    VIEWS,
-    WATER_PER_MM,
-    LabelVolume,
-    _ray_sums,
-    cast_shadows,
-    fit_pixel,
-    project_masks,
-)
+from paxray_lib.projection.rays import RAY_AXIS, Geometry, ray_sums
 
+# Linear attenuation of water at 69 keV, about the mean energy of a 120 kV beam behind a patient.
+# NIST (Hubbell and Seltzer, NISTIR 5632): 0.2059 cm2/g at 60 keV, 0.1837 cm2/g at 80 keV.
+WATER_PER_MM = 0.0195
+LOWEST_HU, HIGHEST_HU = -1024, 3071  # the range of a CT's 12 bits
+
+# chosen by eye
 _SKIN = 0.3  # line integral of some 15 mm of water: below it an image fades to black
-_BONE_START = 150  # HU above which matter counts as bone
+_BONE_START = 150  # HU: above soft tissue, below the marrow of most bones
+_SLOW = 0.1  # of the image: the reach of scattered light and of slow changes of brightness
+_FINE = 0.2  # of that: the reach of details
 
 
 @dataclass(frozen=True)
 class Exposure:
-    """How line integrals become a picture.
+    """How line integrals become an image; the values are chosen by eye beside real X-rays.
 
     Attributes
     ----------
@@ -57,89 +53,39 @@ class Exposure:
     detail: float = 0.6
 
 
-def project(
-    hu: np.ndarray,
-    spacing: tuple[float, float, float],
-    volumes: Iterable[LabelVolume],
-    size: int = 512,
-    labels: LabelSet = LABELS,
-    exposure: Exposure | None = None,
-) -> dict[str, tuple[np.ndarray, PackedMasks]]:
-    """Project a volume and its label volumes along y (frontal) and x (lateral).
-
-    Parameters
-    ----------
-    hu : (Z, Y, X) int16 array
-        Hounsfield units, oriented head to feet, front to back, right to left.
-    spacing : (z, y, x) voxel size in mm
-    volumes : iterable of (volume, names)
-        Integer label volumes of the same shape, each with the label name of its values. Structures
-        that overlap go into different volumes. Only parts are needed: a whole becomes the union of
-        its parts.
-    size : int
-        Height and width of the square images; the volume is padded with air, pixels are isotropic.
-    labels : LabelSet
-        The labels of the masks.
-    exposure : Exposure, optional
-
-    Returns
-    -------
-    dict of view to (image, masks)
-        image : (size, size) float32 in 0..1, masks : PackedMasks of the same size.
-
-    Raises
-    ------
-    ValueError
-        If shapes, spacing, dtype or size do not fit.
-    """
-    exposure, pixel_mm = exposure or Exposure(), fit_pixel(hu.shape, spacing, size)
-    volumes = list(volumes)
-    wrong = [volume.shape for volume, _ in volumes if volume.shape != hu.shape]
-    if wrong:
-        raise ValueError(
-            f"a label volume of {wrong[0]} does not fit the Hounsfield units of {hu.shape}"
-        )
-    shadows = cast_shadows(volumes)
-    views = {}
-    for view in VIEWS:
-        depth = line_integrals(hu, spacing, view, size, pixel_mm, exposure.bone)
-        masks = project_masks(shadows, hu.shape, spacing, view, size, pixel_mm, labels)
-        views[view] = radiograph(depth, exposure), masks
-    return views
-
-
 def line_integrals(
-    hu: np.ndarray,
-    spacing: tuple[float, float, float],
-    view: str,
-    size: int,
-    pixel_mm: float,
-    bone: float = 1.3,
+    hu: np.ndarray, geometry: Geometry, view: str, bone: float = Exposure.bone
 ) -> np.ndarray:
     """Return the (size, size) float64 line integrals of the attenuation along the rays of a view.
 
-    `bone` multiplies what exceeds 150 HU, since bone attenuates a real beam more than its CT number
-    says."""
-    water = _ray_sums(hu, spacing, view, size, pixel_mm, _attenuation_table(bone))
-    return water * (WATER_PER_MM * spacing[_RAY_AXIS[view]] / 1000)
+    `bone` multiplies what exceeds 150 HU, since bone attenuates a real beam more than its CT
+    number says.
+    """
+    numbers = np.clip(_ct_numbers(), -1000, HIGHEST_HU)
+    table = 1000 + numbers + (bone - 1) * np.maximum(numbers - _BONE_START, 0)  # water is 1000
+    water = ray_sums(hu, geometry, view, np.rint(table).astype(np.uint16))
+    return water * (WATER_PER_MM * geometry.spacing[RAY_AXIS[view]] / 1000)
 
 
-def hounsfield_sums(
-    hu: np.ndarray, spacing: tuple[float, float, float], view: str, size: int, pixel_mm: float
-) -> np.ndarray:
+def hounsfield_sums(hu: np.ndarray, geometry: Geometry, view: str) -> np.ndarray:
     """Return the (size, size) float64 sums of the CT numbers along the rays of a view.
 
     Numbers are clipped to -1024..3071 and counted from -1024, as in the recipe of the PAXRay data
-    set."""
-    numbers = np.arange(1 << 16, dtype=np.uint16).view(np.int16).astype(int)
-    return _ray_sums(
-        hu, spacing, view, size, pixel_mm, (np.clip(numbers, -1024, 3071) + 1024).astype(np.uint16)
-    )
+    set (Seibold et al., BMVC 2022, arXiv 2210.03416).
+    """
+    numbers = np.clip(_ct_numbers(), LOWEST_HU, HIGHEST_HU) - LOWEST_HU
+    return ray_sums(hu, geometry, view, numbers.astype(np.uint16))
+
+
+def _ct_numbers() -> np.ndarray:
+    """Return (65536,) int: the CT number of each bit pattern of an int16."""
+    return np.arange(1 << 16, dtype=np.uint16).view(np.int16).astype(int)
 
 
 def equalized(sums: np.ndarray) -> np.ndarray:
-    """Turn sums along rays (H, W) into a picture (H, W) float32 in 0..1 by histogram equalisation;
-    0 stays black.
+    """Turn (H, W) sums along rays into an (H, W) float32 image in 0..1 by histogram equalisation.
+
+    A sum of 0 stays black.
     """
     matter = np.sort(sums[sums > 0])
     rank = np.searchsorted(matter, sums, side="right") / max(len(matter), 1)
@@ -147,18 +93,20 @@ def equalized(sums: np.ndarray) -> np.ndarray:
 
 
 def radiograph(depth: np.ndarray, exposure: Exposure | None = None) -> np.ndarray:
-    """Turn line integrals (H, W) into a picture (H, W) float32 in 0..1: bone light, lung dark, air
-    black.
+    """Turn (H, W) line integrals into an (H, W) float32 image in 0..1.
+
+    Bone is light, lung is dark, and air is black.
     """
-    exposure, sigma = exposure or Exposure(), 0.1 * max(depth.shape)
+    exposure = exposure or Exposure()
     body = depth > _SKIN
     if not body.any():
         return np.zeros(depth.shape, np.float32)
+    sigma = _SLOW * max(depth.shape)
     light = np.exp(-depth)
     glare = ndimage.gaussian_filter(light, sigma, mode="constant", cval=0.0)
     density = -np.log((light + exposure.scatter * glare) / (1 + exposure.scatter))
     density = density - exposure.local * (_slow(density, body, sigma) - density[body].mean())
-    density = density + exposure.detail * (density - _slow(density, body, 0.2 * sigma))
+    density = density + exposure.detail * (density - _slow(density, body, _FINE * sigma))
     level = _window(density, body, exposure) ** exposure.gamma
     return (np.clip(depth / _SKIN, 0, 1) * level).astype(np.float32)
 
@@ -170,16 +118,10 @@ def _slow(density: np.ndarray, body: np.ndarray, sigma: float) -> np.ndarray:
 
 
 def _window(density: np.ndarray, body: np.ndarray, exposure: Exposure) -> np.ndarray:
+    """Return the density in 0..1: linear between two percentiles, mixed with its rank."""
     inside = np.sort(density[body])
     low, high = np.percentile(inside, [exposure.low, exposure.high])
     linear = np.clip((density - low) / max(high - low, 1e-6), 0, 1)
     marks = inside[np.linspace(0, len(inside) - 1, 1024).astype(int)]
     rank = np.interp(density, marks, np.linspace(0, 1, len(marks)))
     return (1 - exposure.equalize) * linear + exposure.equalize * rank
-
-
-def _attenuation_table(bone: float) -> np.ndarray:
-    """(65536,) uint16 attenuation for the bit pattern of an int16 CT number; water is 1000."""
-    hu = np.arange(1 << 16, dtype=np.uint16).view(np.int16).astype(np.float64)
-    hu = np.clip(hu, -1000, 3071)
-    return np.rint(1000 + hu + (bone - 1) * np.maximum(hu - _BONE_START, 0)).astype(np.uint16)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from helpers.chestdata import SPACING, make_chest
 
-from paxray_lib.ct.body import body_mask, bounded, bounding_box, disk
+from paxray_lib.ct.body import body_mask, bounding_box, disk, limit_contrast
 from paxray_lib.ct.structures import CODES
 
 
@@ -41,7 +41,7 @@ def test_contrast_agent_and_metal_are_bounded(chest):
     hu[aorta], hu[spine] = 900, 3000
     hu[25, 20, 20] = 3071  # metal in the lung
     hu[25, 12, 72] = 700  # unsegmented, far from bone
-    out = bounded(hu, chest.structures, body_mask(chest.hu, SPACING), SPACING)
+    out = limit_contrast(hu, chest.structures, body_mask(chest.hu, SPACING), SPACING)
     assert out[aorta].max() == 100
     assert set(out[spine].tolist()) == {2000}
     assert out[25, 20, 20] == out[25, 12, 72] == 100
@@ -52,7 +52,7 @@ def test_contrast_agent_and_metal_are_bounded(chest):
 def test_unsegmented_matter_at_a_bone_may_be_bone(chest):
     hu, structures = chest.hu.copy(), chest.structures.copy()
     hu[20, 34, 44] = 900  # right beside the vertebra, one voxel of 3 mm
-    out = bounded(hu, structures, body_mask(hu, SPACING), SPACING)
+    out = limit_contrast(hu, structures, body_mask(hu, SPACING), SPACING)
     assert out[20, 34, 44] == 400
 
 
@@ -61,7 +61,7 @@ def test_bones_that_are_not_segmented_stay_bright(chest, missing):
     codes = [code for name, code in CODES.items() if name.startswith(missing)]
     structures = np.where(np.isin(chest.structures, codes), np.uint8(0), chest.structures)
     hu = np.where(np.isin(chest.structures, [*codes, CODES["aorta"]]), np.int16(900), chest.hu)
-    out = bounded(hu, structures, body_mask(hu, SPACING), SPACING)
+    out = limit_contrast(hu, structures, body_mask(hu, SPACING), SPACING)
     assert set(out[np.isin(chest.structures, codes)].tolist()) == {400}
     assert out[structures == CODES["aorta"]].max() == 100
 

@@ -8,8 +8,8 @@ from helpers.chestdata import SPACING, make_chest, mirrored
 from hypothesis import given
 from hypothesis import strategies as st
 
+from paxray_lib.ct.convex import convex
 from paxray_lib.ct.derive import derive
-from paxray_lib.ct.mediastinum import convex
 from paxray_lib.ct.scan import Scan
 from paxray_lib.ct.structures import CODES
 from paxray_lib.labels.table import LABELS
@@ -19,8 +19,8 @@ def masks_of(scan):
     """Return {label: (Z, Y, X) bool} of a scan, wholes as unions of their parts."""
     found = {}
     for volume, names in derive(scan).volumes:
-        for value, several in names.items():
-            for name in (several,) if isinstance(several, str) else several:
+        for value, labels in names.items():
+            for name in labels:
                 found[name] = found.get(name, False) | (volume == value)
     for name in reversed([LABELS.names[i] for i, _ in LABELS.tree()]):
         for i in LABELS.index(name):

@@ -1,0 +1,186 @@
+"""NIfTI files in any storage order, read into the one orientation of `projection.rays`."""
+
+import math
+from pathlib import Path
+from typing import NamedTuple
+
+import nibabel
+import numpy as np
+from nibabel.affines import voxel_sizes
+from nibabel.nifti1 import Nifti1Image
+from nibabel.orientations import (
+    apply_orientation,
+    axcodes2ornt,
+    inv_ornt_aff,
+    io_orientation,
+    ornt_transform,
+)
+
+from paxray_lib.projection.rays import Spacing
+
+SUFFIXES = (".nii.gz", ".nii")
+MAX_VOXELS = 2**30  # 2 GiB of Hounsfield units; a damaged header may claim any number
+# degrees, by eye: up to here the closest axes are taken, beyond it shapes would be visibly skewed
+MAX_OBLIQUE = 12.0
+_AXES = ("I", "P", "L")  # of projection.rays: to the feet, to the back, to the left
+
+
+class Grid(NamedTuple):
+    """Where the voxels of a volume are, as stored and as turned to the axes of `projection.rays`.
+
+    Attributes
+    ----------
+    stored_shape, stored_affine : as in the file
+    turn : (3, 2) array
+        From one to the other, for `nibabel.orientations.apply_orientation`.
+    shape : (z, y, x)
+    affine : (4, 4) array
+    """
+
+    stored_shape: tuple[int, ...]
+    stored_affine: np.ndarray
+    turn: np.ndarray
+    shape: tuple[int, ...]
+    affine: np.ndarray
+
+    @classmethod
+    def of(cls, shape: tuple[int, ...], affine: np.ndarray) -> "Grid":
+        """Return the grid of a volume that is stored with this shape and affine."""
+        turn = ornt_transform(io_orientation(affine), axcodes2ornt(_AXES))
+        turned_shape = tuple(shape[axis] for axis in np.argsort(turn[:, 0]))
+        return cls(shape, affine, turn, turned_shape, affine @ inv_ornt_aff(turn, shape))
+
+    @property
+    def spacing(self) -> Spacing:
+        """Voxel size (z, y, x) in mm."""
+        z, y, x = voxel_sizes(self.affine).tolist()
+        return z, y, x
+
+
+def stem_of(path: Path) -> str:
+    """Return the name of a file without .nii or .nii.gz."""
+    suffix = next((suffix for suffix in SUFFIXES if path.name.lower().endswith(suffix)), "")
+    return path.name[: len(path.name) - len(suffix)]
+
+
+def nifti_files(folder: Path) -> list[Path]:
+    """Return the NIfTI files of a folder, sorted by name."""
+    return sorted(path for path in folder.iterdir() if path.name.lower().endswith(SUFFIXES))
+
+
+def open_nifti(path: Path) -> Nifti1Image:
+    """Open a file that holds one volume of real numbers; its voxels are not read yet.
+
+    Raises
+    ------
+    FileNotFoundError, ValueError
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: no such file")
+    if not path.name.lower().endswith(SUFFIXES):
+        raise ValueError(
+            f"{path}: not a NIfTI file (.nii, .nii.gz); convert it, DICOM series for instance by "
+            "dcm2niix"
+        )
+    try:
+        image = nibabel.load(path)
+    except Exception as error:
+        raise ValueError(f"{path}: not readable as NIfTI ({_one_line(error)})") from error
+    shape = getattr(image, "shape", ())
+    if not isinstance(image, Nifti1Image) or len(shape) < 3 or shape[3:] not in ((), (1,)):
+        raise ValueError(f"{path}: shape {shape}; one volume of three dimensions is needed")
+    if image.get_data_dtype().kind not in "iuf":
+        raise ValueError(
+            f"{path}: {image.get_data_dtype()} voxels, such as colors; one real number each is "
+            "needed"
+        )
+    if math.prod(image.shape) > MAX_VOXELS:
+        raise ValueError(
+            f"{path}: the header claims {image.shape} voxels, more than {MAX_VOXELS:,}; if it is "
+            "not damaged, cut or resample the scan"
+        )
+    return image if image.ndim == 3 else image.slicer[..., 0]
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())
+
+
+def read_voxels(image: Nifti1Image, grid: Grid, path: Path) -> np.ndarray:
+    """Return a contiguous (Z, Y, X) array: integers as stored, all else as float32."""
+    stored = image.dataobj  # the header's own slope and intercept are cleared when a file is read
+    scaled = (getattr(stored, "slope", 1), getattr(stored, "inter", 0)) != (1, 0)
+    try:
+        if scaled or image.get_data_dtype().kind == "f":
+            values = image.get_fdata(dtype=np.float32, caching="unchanged")
+        else:
+            values = np.asarray(stored)
+    except MemoryError:
+        raise
+    except Exception as error:
+        raise ValueError(f"{path}: damaged or cut short ({_one_line(error)})") from error
+    return np.ascontiguousarray(apply_orientation(values, grid.turn))
+
+
+def has_affine(image: Nifti1Image) -> bool:
+    """Tell whether a header says where the voxels are."""
+    return bool(image.header["sform_code"] or image.header["qform_code"])
+
+
+def ct_grid(image: Nifti1Image, path: Path) -> tuple[Grid, float]:
+    """Return the grid of a CT, and the angle in degrees between its axes and the patient's.
+
+    Raises
+    ------
+    ValueError
+        If there is no affine, it spans no volume, or the angle is more than 12 degrees.
+    """
+    if not has_affine(image):
+        raise ValueError(
+            f"{path}: the header has no affine (sform and qform codes are 0), so that left and "
+            "right are unknown; convert the CT again from DICOM, for instance by dcm2niix"
+        )
+    affine = np.asarray(image.affine, float)
+    _check_spans(affine, path, "convert the CT again from DICOM")
+    directions = affine[:3, :3] / np.linalg.norm(affine[:3, :3], axis=0)
+    angle = float(np.degrees(np.arccos(np.clip(np.abs(directions).max(axis=0).min(), 0, 1))))
+    if angle > MAX_OBLIQUE:
+        raise ValueError(
+            f"{path}: the volume is {angle:.0f} degrees oblique to the patient, more than "
+            f"{MAX_OBLIQUE:.0f}; resample CT and segmentation to straight axes first"
+        )
+    return Grid.of(image.shape, affine), angle
+
+
+def segmentation_grid(image: Nifti1Image, path: Path, ct_grid: Grid, ct: Path) -> Grid:
+    """Return the grid of a segmentation, which puts its voxels where those of the CT are.
+
+    A header without an affine stands for that of the CT.
+
+    Raises
+    ------
+    ValueError
+        If the grids are not the same.
+    """
+    affine = np.asarray(image.affine if has_affine(image) else ct_grid.stored_affine, float)
+    _check_spans(affine, path, "segment this very CT")
+    grid = Grid.of(image.shape, affine)
+    if grid.shape != ct_grid.shape:
+        raise ValueError(
+            f"{path}: shape {image.shape}, but {ct.name} has {ct_grid.stored_shape}; segment this "
+            "very CT, or resample"
+        )
+    corners = np.array([[*corner, 1] for corner in np.ndindex(2, 2, 2)], float)
+    corners[:, :3] *= np.array(grid.shape) - 1
+    apart = np.abs(corners @ (grid.affine - ct_grid.affine).T).max()
+    if not apart <= 0.5 * min(ct_grid.spacing):
+        raise ValueError(
+            f"{path}: its affine puts voxels up to {apart:.1f} mm from where that of {ct.name} "
+            "does; segment this very CT, or resample the segmentation to its grid"
+        )
+    return grid
+
+
+def _check_spans(affine: np.ndarray, path: Path, remedy: str) -> None:
+    if not np.isfinite(affine).all() or abs(np.linalg.det(affine[:3, :3])) < 1e-6:
+        raise ValueError(f"{path}: the affine {affine[:3, :3].tolist()} spans no volume; {remedy}")
