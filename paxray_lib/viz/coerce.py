@@ -3,21 +3,25 @@
 import os
 
 import numpy as np
+from numpy.typing import ArrayLike
 from PIL import Image as PilImage
 
 from paxray_lib.images.read import Image, read_image, wide_to_unit
 from paxray_lib.labels.table import LABELS, LabelSet
 from paxray_lib.masks.packed import PackedMasks
 
+ImageLike = str | os.PathLike | Image | PilImage.Image | ArrayLike
+MasksLike = str | os.PathLike | PackedMasks | ArrayLike
 
-def as_pixels(image) -> np.ndarray:
+
+def as_pixels(image: ImageLike) -> np.ndarray:
     """Return an image as (H, W) or (H, W, 3) uint8.
 
     Parameters
     ----------
     image : path, Image, PIL image, or array
-        Arrays are (H, W) gray or (H, W, 3) RGB, uint8 or float in 0..1; a float f becomes floor(255
-        f + 0.5).
+        Arrays are (H, W) gray or (H, W, 3) RGB, uint8 or float in 0..1. A float f becomes
+        floor(255 f + 0.5).
 
     Raises
     ------
@@ -29,39 +33,40 @@ def as_pixels(image) -> np.ndarray:
     if isinstance(image, Image):
         image = image.pixels
     if isinstance(image, PilImage.Image):
-        return _pil_pixels(image)
-    image = np.asarray(image)
-    if image.ndim not in (2, 3) or (image.ndim == 3 and image.shape[2] != 3) or 0 in image.shape:
-        raise ValueError(f"image must be (H, W) gray or (H, W, 3) RGB, got shape {image.shape}")
-    return image if image.dtype == np.uint8 else _to_bytes(image)
+        image = _decoded(image)
+    pixels = np.asarray(image)
+    if pixels.ndim not in (2, 3) or pixels.shape[2:] not in ((), (3,)) or 0 in pixels.shape:
+        raise ValueError(f"image must be (H, W) gray or (H, W, 3) RGB, got shape {pixels.shape}")
+    if pixels.dtype == np.uint8:
+        return pixels
+    if pixels.dtype.kind != "f" or not (pixels.min() >= 0 and pixels.max() <= 1):
+        raise ValueError(
+            f"image array is {pixels.dtype} from {pixels.min()} to {pixels.max()}; "
+            "uint8, or float from 0 to 1, is needed"
+        )
+    return (pixels * np.float32(255) + np.float32(0.5)).astype(np.uint8)
 
 
-def _pil_pixels(image: PilImage.Image) -> np.ndarray:
+def _decoded(image: PilImage.Image) -> np.ndarray:
+    """Return the uint8 values of a PIL image, or float in 0..1 for one of 16 bits."""
     if image.mode.startswith("I;16"):
-        return _to_bytes(wide_to_unit(np.asarray(image)))
+        return wide_to_unit(np.asarray(image))
     if image.mode in ("I", "F"):
         raise ValueError(
-            f"a PIL image of mode {image.mode!r} has no fixed range; pass an array of floats from 0 to 1"
+            f"a PIL image of mode {image.mode!r} has no fixed range; "
+            "pass an array of floats from 0 to 1"
         )
     return np.asarray(image if image.mode in ("L", "RGB") else image.convert("RGB"))
 
 
-def _to_bytes(image: np.ndarray) -> np.ndarray:
-    if image.dtype.kind != "f" or not (image.min() >= 0 and image.max() <= 1):
-        raise ValueError(
-            f"image array is {image.dtype} from {image.min()} to {image.max()}; uint8, or float from 0 to 1, is needed"
-        )
-    return (image * np.float32(255) + np.float32(0.5)).astype(np.uint8)
-
-
-def as_masks(masks, labels: LabelSet | None = None) -> PackedMasks:
+def as_masks(masks: MasksLike, labels: LabelSet | None = None) -> PackedMasks:
     """Return masks as PackedMasks.
 
     Parameters
     ----------
     masks : PackedMasks, path (.npy, .pxm, .json), or (L, H, W) array of bool or 0/1
     labels : LabelSet, optional
-        The labels of an array or a file; the published table of 166 without it.
+        The labels of an array or a file; the published table of 166 by default.
 
     Raises
     ------
@@ -72,20 +77,32 @@ def as_masks(masks, labels: LabelSet | None = None) -> PackedMasks:
         return PackedMasks.read(masks, labels)
     if isinstance(masks, PackedMasks):
         return masks
-    masks = np.asarray(masks)
-    if labels is None and (masks.ndim != 3 or len(masks) != len(LABELS)):
+    stack = np.asarray(masks)
+    if labels is None and (stack.ndim != 3 or len(stack) != len(LABELS)):
         raise ValueError(
-            f"masks of shape {masks.shape}: a ({len(LABELS)}, H, W) stack of the published labels is expected; "
-            "for other labels pass labels=LabelSet([...])"
+            f"masks of shape {stack.shape}: a ({len(LABELS)}, H, W) stack of the published labels "
+            "is expected; for other labels pass labels=LabelSet([...])"
         )
-    return PackedMasks.pack(masks, LABELS if labels is None else labels)
+    return PackedMasks.pack(stack, LABELS if labels is None else labels)
 
 
-def check_size(image: np.ndarray, masks: PackedMasks, what: str = "masks") -> None:
+def check_size(image: np.ndarray, masks: PackedMasks, name: str = "masks") -> None:
     """Raise a ValueError that names both sizes if image and masks differ in height or width."""
     if image.shape[:2] != masks.shape[1:]:
         (rows, columns), (_, height, width) = image.shape[:2], masks.shape
         raise ValueError(
-            f"the image has {rows} rows and {columns} columns, but the {what} {height} and {width}; "
-            f"resize them first, for instance with PackedMasks.resize({rows}, {columns})"
+            f"the image has {rows} rows and {columns} columns, but the {name} {height} and "
+            f"{width}; resize them first, for instance with PackedMasks.resize({rows}, {columns})"
+        )
+
+
+def check_pair(target: PackedMasks, prediction: PackedMasks) -> None:
+    """Raise a ValueError if target and prediction differ in labels or size."""
+    if target.labels != prediction.labels:
+        raise ValueError(
+            f"target and prediction have different labels: {target.labels} and {prediction.labels}"
+        )
+    if target.shape != prediction.shape:
+        raise ValueError(
+            f"target and prediction differ in size: {target.shape[1:]} and {prediction.shape[1:]}"
         )

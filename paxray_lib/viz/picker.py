@@ -1,7 +1,6 @@
-"""A simple label picker for notebooks: ipywidgets around `visualize_certain_labels`, redrawn by the
-kernel.
+"""A simple label picker for notebooks: ipywidgets around `render`, redrawn by the kernel.
 
-`LabelViewer` is the fast and complete viewer; this one is short enough to be read and changed.
+`LabelViewer` is the fast and complete viewer. This one is short enough to be read and changed.
 """
 
 import io
@@ -10,21 +9,24 @@ from collections.abc import Iterable
 import ipywidgets as widgets
 import numpy as np
 from PIL import Image as PilImage
+from traitlets import Bunch
 
 from paxray_lib.labels.table import LabelSet
 from paxray_lib.masks.packed import PackedMasks
-from paxray_lib.viz.coerce import as_masks, as_pixels, check_size
-from paxray_lib.viz.compose import beside, titled
-from paxray_lib.viz.overlay import ALPHA, compare, visualize_certain_labels
+from paxray_lib.viz.coerce import ImageLike, MasksLike, as_masks, as_pixels, check_size
+from paxray_lib.viz.compose import side_by_side, titled
+from paxray_lib.viz.overlay import ALPHA, compare, render
+from paxray_lib.viz.selection import first_selection, search_labels
 
 _ALL_GROUPS = "all groups"
-_START = ("lung_left", "lung_right", "heart")
+_WIDE, _HALF = {"width": "98%"}, {"width": "48%"}
+_INDENT = 3 * "\N{NO-BREAK SPACE}"
 
 
 def pick_labels(
-    image,
-    masks,
-    prediction=None,
+    image: ImageLike,
+    masks: MasksLike,
+    prediction: MasksLike | None = None,
     *,
     labels: LabelSet | None = None,
     selected: Iterable[str] | str | None = None,
@@ -33,16 +35,17 @@ def pick_labels(
 
     Parameters
     ----------
-    image : path or array
-        Whatever `visualize_certain_labels` takes.
-    masks : path, (L, H, W) array or PackedMasks
+    image : path, PIL image, or (H, W) or (H, W, 3) array
+        See `as_pixels`.
+    masks : PackedMasks, path, or (L, H, W) array
+        See `as_masks`.
     prediction : same as masks, optional
-        Shown beside `masks`, which are then titled as ground truth.
+        Shown to the right of `masks`, which are then titled as ground truth.
     labels : LabelSet, optional
         The labels of `masks` and `prediction`, if these do not carry them and are not the 166
         published ones.
     selected : str or iterable of str, optional
-        Names, groups and patterns chosen at first; without it lungs and heart, as far as they are
+        Names, groups and patterns chosen at first; by default lungs and heart, as far as they are
         present.
 
     Returns
@@ -67,7 +70,7 @@ def pick_labels(
 
 
 class LabelPicker(widgets.HBox):
-    """The box that `pick_labels` returns: controls on the left, the picture on the right."""
+    """The box that `pick_labels` returns: controls on the left, the image on the right."""
 
     def __init__(
         self,
@@ -78,30 +81,25 @@ class LabelPicker(widgets.HBox):
     ):
         self._pixels, self._target, self._prediction = pixels, target, prediction
         self._labels = target.labels
-        self._listed: tuple[str, ...] = ()
-        self._selected: tuple[str, ...] = ()
-        self._busy = False
+        first = first_selection(target) if selected is None else self._labels.select(selected)
+        self._selected = self._in_order(self._labels.names[i] for i in first)
         self._make_controls()
-        super().__init__(
-            [
-                widgets.VBox(self._controls, layout={"width": "270px", "flex": "0 0 auto"}),
-                self._view,
-            ]
-        )
-        self.layout.align_items = "flex-start"
-        self._list()
-        self.selected = self._at_first() if selected is None else selected
+        left = widgets.VBox(self._controls, layout={"width": "270px", "flex": "0 0 auto"})
+        super().__init__([left, self._view], layout={"align_items": "flex-start"})
+        self._list_labels()
+        self._redraw()
         self._connect()
 
     def __repr__(self) -> str:
         _, height, width = self._target.shape
-        return f"LabelPicker({height} x {width}, {len(self._labels)} labels, {len(self._selected)} selected)"
+        return (
+            f"LabelPicker({height} x {width}, {len(self._labels)} labels, "
+            f"{len(self._selected)} selected)"
+        )
 
     @property
     def selected(self) -> list[str]:
-        """The chosen names, in the order of the labels; may be set to names, groups and
-        patterns.
-        """
+        """The chosen names, in the order of the labels; may be set to names, groups, patterns."""
         return list(self._selected)
 
     @selected.setter
@@ -109,102 +107,106 @@ class LabelPicker(widgets.HBox):
         self._choose(self._labels.names[i] for i in self._labels.select(names))
 
     def picture(self) -> PilImage.Image:
-        """Return what is shown."""
-        pictures = [
-            self._draw(masks) for masks in (self._target, self._prediction) if masks is not None
-        ]
+        """Return the image that is shown."""
+        target = self._draw(self._target)
         if self._prediction is None:
-            return pictures[0]
-        titles = ("ground truth", "prediction")
-        return beside(
-            [titled(np.asarray(p), title) for p, title in zip(pictures, titles, strict=True)]
-        )
+            return side_by_side([target])
+        prediction = self._draw(self._prediction)
+        return side_by_side([titled(target, "ground truth"), titled(prediction, "prediction")])
 
-    def _draw(self, masks: PackedMasks) -> PilImage.Image:
-        return visualize_certain_labels(
-            self._selected,
-            self._pixels,
-            masks,
-            alpha=self._opacity.value * 255 // 100,
-            outline=self._outline.value,
-        )
-
-    def _at_first(self) -> list[str]:
-        counts = self._target.counts()
-        present = [name for name, count in zip(self._labels.names, counts, strict=True) if count]
-        return [name for name in _START if name in present] or present[:1]
+    def _draw(self, masks: PackedMasks) -> np.ndarray:
+        indices = [i for name in self._selected for i in self._labels.index(name)]
+        alpha = self._opacity.value * 255 // 100
+        return render(self._pixels, masks, indices, alpha=alpha, outline=self._outline.value)
 
     def _make_controls(self) -> None:
-        wide = {"width": "98%"}
-        self._search = widgets.Text(placeholder="search names and groups", layout=wide)
-        self._group = widgets.Dropdown(options=[_ALL_GROUPS, *self._labels.groups], layout=wide)
-        self._names = widgets.SelectMultiple(rows=16, layout=wide)
-        self._all = widgets.Button(description="add all listed", layout={"width": "48%"})
-        self._none = widgets.Button(description="clear", layout={"width": "48%"})
-        slider = {"layout": wide, "style": {"description_width": "72px"}}
-        self._opacity = widgets.IntSlider(
-            round(ALPHA * 100 / 255), 0, 100, description="opacity %", **slider
-        )
+        self._search = widgets.Text(placeholder="search names and groups", layout=_WIDE)
+        self._group = widgets.Dropdown(options=[_ALL_GROUPS, *self._labels.groups], layout=_WIDE)
+        self._list = widgets.Box(layout=_WIDE)
+        self._all = widgets.Button(description="add all listed", layout=_HALF)
+        self._none = widgets.Button(description="clear", layout=_HALF)
+        slider = {"layout": _WIDE, "style": {"description_width": "72px"}}
+        percent = round(ALPHA * 100 / 255)
+        self._opacity = widgets.IntSlider(percent, 0, 100, description="opacity %", **slider)
         self._outline = widgets.IntSlider(1, 0, 5, description="outline", **slider)
         self._status = widgets.Label()
         self._view = widgets.Image(
             format="png", layout={"max_width": "calc(100% - 280px)", "object_fit": "contain"}
         )
-        hint = widgets.Label("Ctrl or Shift + click chooses several.")
-        buttons = widgets.HBox([self._all, self._none])
         self._controls = [
             self._search,
             self._group,
-            self._names,
-            hint,
-            buttons,
+            self._list,
+            widgets.Label("Ctrl or Shift + click chooses several."),
+            widgets.HBox([self._all, self._none]),
             self._opacity,
             self._outline,
+            self._status,
         ]
-        self._controls.append(self._status)
 
     def _connect(self) -> None:
         for control in (self._search, self._group):
-            control.observe(lambda _: self._list(), "value")
-        self._names.observe(lambda change: self._choose_listed(change["new"]), "value")
+            control.observe(lambda _: self._list_labels(), "value")
         for control in (self._opacity, self._outline):
             control.observe(lambda _: self._redraw(), "value")
-        self._all.on_click(lambda _: self._choose(self._selected + self._listed))
+        self._all.on_click(lambda _: self._choose_all())
         self._none.on_click(lambda _: self._choose(()))
 
-    def _list(self) -> None:
-        """List the names that fit the search and the group, as the tree has them."""
-        word, group = self._search.value.strip().lower(), self._group.value
-        options = {}
-        for i, depth in self._labels.tree():
-            name = self._labels.names[i]
-            if (
-                group in (_ALL_GROUPS, self._labels.group[i])
-                and word in f"{name} {self._labels.group[i]}".lower()
-            ):
-                options.setdefault(name, "\N{NO-BREAK SPACE}" * 3 * depth + name)
-        self._listed = tuple(options)
-        self._busy = True  # new options empty the list's value, which is not a choice of the reader
-        self._names.options = [(text, name) for name, text in options.items()]
-        self._names.value = tuple(name for name in options if name in self._selected)
-        self._busy = False
+    def _choose_all(self) -> None:
+        (listed,) = self._list.children
+        self._choose([*self._selected, *(name for _, name in listed.options)])
 
-    def _choose_listed(self, names: Iterable[str]) -> None:
-        if self._busy:
-            return
-        hidden = (name for name in self._selected if name not in self._listed)
-        self._choose((*hidden, *names))
+    def _list_labels(self) -> None:
+        """Show a list of the labels that fit the search and the group, as the tree has them.
+
+        It is a new list each time. A click that is under way belongs to the old one: with new
+        options in the old list it would choose another label, and the front end fails where there
+        are fewer of them.
+        """
+        found = set(search_labels(self._labels, self._search.value))
+        texts: dict[str, str] = {}
+        for i, depth in self._labels.tree():
+            if i in found and self._group.value in (_ALL_GROUPS, self._labels.group[i]):
+                name = self._labels.names[i]
+                texts.setdefault(name, _INDENT * depth + self._text(name))
+        names = widgets.SelectMultiple(
+            options=[(text, name) for name, text in texts.items()],
+            value=[name for name in texts if name in self._selected],
+            rows=16,
+            layout={"width": "100%"},
+        )
+        names.observe(self._choose_listed, "value")
+        old, self._list.children = self._list.children, [names]
+        for widget in old:
+            widget.close()
+
+    def _text(self, name: str) -> str:
+        """Return a name as it is listed: with the indices, if it is that of several labels."""
+        indices = self._labels.index(name)
+        return name if len(indices) == 1 else f"{name} ({', '.join(map(str, indices))})"
+
+    def _choose_listed(self, change: Bunch) -> None:
+        """Take over what was chosen in the list; labels that it does not have stay chosen."""
+        listed = {name for _, name in change.owner.options}
+        self._choose([*(name for name in self._selected if name not in listed), *change.new])
 
     def _choose(self, names: Iterable[str]) -> None:
-        wanted = set(names)
-        self._selected = tuple(name for name in dict.fromkeys(self._labels.names) if name in wanted)
-        self._busy = True
-        self._names.value = tuple(name for name in self._listed if name in wanted)
-        self._busy = False
-        self._status.value = f"{len(self._selected)} of {len(set(self._labels.names))} selected"
+        selected = self._in_order(names)
+        if selected == self._selected:
+            return
+        self._selected = selected
+        (listed,) = self._list.children
+        listed.value = [name for _, name in listed.options if name in selected]
         self._redraw()
 
+    def _in_order(self, names: Iterable[str]) -> list[str]:
+        """Return names in the order of the labels, each once."""
+        wanted = set(names)
+        return [name for name in dict.fromkeys(self._labels.names) if name in wanted]
+
     def _redraw(self) -> None:
+        count = len(set(self._labels.names))
+        self._status.value = f"{len(self._selected)} of {count} selected"
         buffer = io.BytesIO()
         self.picture().save(buffer, "PNG", compress_level=1)  # a click waits for it
         self._view.value = buffer.getvalue()

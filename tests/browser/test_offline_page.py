@@ -377,7 +377,7 @@ def test_comparing_shows_scores_as_the_metrics_do(viewer, page):
 
 
 def test_browsing(viewer, page):
-    names = viewer._scenes.names
+    names = viewer._source.names
     assert test_id(page, "place").inner_text() == "1 of 8"
     assert test_id(page, "previous").is_disabled()
     drawn = exported(page)
@@ -451,7 +451,7 @@ def test_exported_pixels_are_those_of_python(
 def test_the_export_is_a_download_named_after_the_image(viewer, page):
     with page.expect_download() as download:
         test_id(page, "export").click()
-    assert download.value.suggested_filename == f"{viewer._scenes.names[0]}.png"
+    assert download.value.suggested_filename == f"{viewer._source.names[0]}.png"
     np.testing.assert_array_equal(
         np.asarray(Image.open(download.value.path())), np.asarray(viewer.to_image())
     )

@@ -307,7 +307,7 @@ def test_wrong_sizes_and_numbers_are_named(scene):
     fails("alpha 0.5", render, image, masks, alpha=0.5)
     fails("outline -1", render, image, masks, outline=-1)
     fails("window", render, image, masks, window=(9, 9))
-    fails("mode 'x' is none of target", compare, image, masks, masks, mode="x")
+    fails("mode 'x': unknown.*target, prediction", compare, image, masks, masks, mode="x")
     fails(
         "different labels",
         compare,

@@ -6,7 +6,7 @@ from PIL import Image as PilImage
 
 from paxray_lib.labels.table import LABELS, LabelSet
 from paxray_lib.masks.packed import PackedMasks
-from paxray_lib.viz.compose import beside, titled
+from paxray_lib.viz.compose import side_by_side, titled
 from paxray_lib.viz.overlay import visualize_certain_labels
 from paxray_lib.viz.picker import pick_labels
 
@@ -50,9 +50,19 @@ def test_selected_may_be_set_to_names_groups_and_patterns(scene):
     assert picker.selected == ["mediastinum_upper"]
 
 
+def names_of(picker):
+    """The list of names that is shown now."""
+    (names,) = picker._list.children
+    return names
+
+
+def listed(picker):
+    return [name for _, name in names_of(picker).options]
+
+
 def test_clicking_in_the_list_redraws(scene):
     picker = pick_labels(*scene[:2])
-    picker._names.value = ("spine",)
+    names_of(picker).value = ["spine"]
     assert picker.selected == ["spine"]
     np.testing.assert_array_equal(shown(picker), drawn(picker, scene))
 
@@ -60,24 +70,41 @@ def test_clicking_in_the_list_redraws(scene):
 def test_search_and_group_filter_the_list_and_keep_the_selection(scene):
     picker = pick_labels(*scene[:2])
     before = picker.selected
-    picker._search.value = "RIB_LEFT_3"
-    assert picker._names.options[0][1] == "rib_left_3"
-    assert len(picker._names.options) == 1
+    picker._search.value = "RIB_left 12"
+    parts = ["rib_left_anterior_12", "rib_left_posterior_12", "rib_left_12"]
+    assert set(listed(picker)) <= set(parts)
+    assert "rib_left_12" in listed(picker)
     assert picker.selected == before
-    picker._names.value = ("rib_left_3",)
-    assert picker.selected == [*before, "rib_left_3"]
+    names_of(picker).value = ["rib_left_12"]
+    assert picker.selected == [*before, "rib_left_12"]
     picker._search.value = ""
-    assert set(picker._names.value) == {*before, "rib_left_3"}
+    assert set(names_of(picker).value) == {*before, "rib_left_12"}
     picker._search.value = "great_vessels"  # a group's name lists its labels
-    assert {name for _, name in picker._names.options} == {
-        LABELS.names[i] for i in LABELS.select("great_vessels")
-    }
+    assert set(listed(picker)) == {LABELS.names[i] for i in LABELS.select("great_vessels")}
     picker._search.value = ""
     picker._group.value = "heart"
-    assert [name for _, name in picker._names.options] == ["heart"]
+    assert listed(picker) == ["heart"]
     picker._search.value = "no such label"
-    assert picker._names.options == ()
-    assert picker.selected == [*before, "rib_left_3"]
+    assert listed(picker) == []
+    assert picker.selected == [*before, "rib_left_12"]
+
+
+def test_a_click_into_the_list_before_a_search_is_what_was_clicked(scene):
+    picker = pick_labels(*scene[:2], selected="heart")
+    old = names_of(picker)
+    spine = [name for _, name in old.options].index("spine")
+    picker._search.value = "rib"
+    old.index = [spine]  # as it arrives from the front end, by its place in the old list
+    assert picker.selected == ["spine"]
+    assert set(names_of(picker).value) == set()
+
+
+def test_a_name_of_several_labels_shows_their_indices(scene):
+    picker = pick_labels(*scene[:2], selected="mediastinum_upper")
+    picker._search.value = "upper mediastinum"
+    (text,) = [text.strip() for text, _ in names_of(picker).options]
+    assert text == "mediastinum_upper (12, 16)"
+    assert list(names_of(picker).value) == ["mediastinum_upper"]
 
 
 def test_buttons_add_what_is_listed_and_clear(scene):
@@ -102,7 +129,7 @@ def test_prediction_stands_beside_the_ground_truth(scene):
     picker = pick_labels(image, masks, prediction)
     panels = [titled(np.asarray(visualize_certain_labels(picker.selected, image, m)), t)
               for m, t in ((masks, "ground truth"), (prediction, "prediction"))]  # fmt: skip
-    np.testing.assert_array_equal(shown(picker), np.asarray(beside(panels)))
+    np.testing.assert_array_equal(shown(picker), np.asarray(side_by_side(panels)))
     np.testing.assert_array_equal(shown(picker), np.asarray(picker.picture()))
 
 

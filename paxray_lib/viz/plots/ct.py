@@ -10,11 +10,11 @@ from paxray_lib.ct.structures import STRUCTURES
 from paxray_lib.masks.packed import PackedMasks
 from paxray_lib.viz.overlay import render
 from paxray_lib.viz.plots.style import (
-    GRAY_IMAGE,
+    SMALL_LEGEND,
     color_patches,
-    image_grid,
     name_colors,
     new_figure,
+    show_images,
 )
 
 _KINDS = {
@@ -32,55 +32,46 @@ _FILL = 0.6  # opacity of the structures; chosen by eye
 
 
 def plot_slices(scan: Scan) -> Figure:
-    """Show the middle axial, coronal and sagittal slice of a scan.
+    """Show the middle axial, coronal and sagittal slice of a scan, and its structures below them.
 
-    Below them are the structures, coloured by kind. The legend names the kinds that occur.
+    Structures are coloured by kind; the legend names the kinds that occur.
     """
-    figure, axes = image_grid(2, 3, width=9.0, height=6.0)
     palette = np.zeros((256, 3))
     for structure in STRUCTURES:
         palette[structure.code] = _KINDS[structure.kind][1]
     low, high = _WINDOW
+    upper, lower = [], []
     for axis, name in enumerate(("axial", "coronal", "sagittal")):
         middle = scan.hu.shape[axis] // 2
         hu, codes = (np.take(volume, middle, axis) for volume in (scan.hu, scan.structures))
         gray = 255 * np.clip((hu.astype(np.float32) - low) / (high - low), 0, 1)
         mixed = (1 - _FILL) * gray[..., None] + _FILL * palette[codes]
-        colored = np.where(codes[..., None] > 0, mixed, gray[..., None]).astype(np.uint8)
-        across, along = (spacing for k, spacing in enumerate(scan.spacing) if k != axis)
-        upper, lower = axes[:, axis]
-        upper.imshow(gray, **GRAY_IMAGE, aspect=across / along, interpolation="nearest")
-        lower.imshow(colored, aspect=across / along, interpolation="nearest")
-        upper.set_title(f"{name}, slice {middle}", fontsize=10)
-    occurring = np.bincount(scan.structures.ravel(), minlength=256) > 0
-    kinds = {structure.kind for structure in STRUCTURES if occurring[structure.code]}
-    patches = color_patches(
-        {name: color for kind, (name, color) in _KINDS.items() if kind in kinds}
-    )
+        colored = np.where(codes[..., None] > 0, mixed, gray[..., None])
+        upper.append((f"{name}, slice {middle}", gray))
+        lower.append(("", colored.astype(np.uint8)))
+    figure = show_images([upper, lower], width=9.0, height=6.0, interpolation="nearest")
+    z, y, x = scan.spacing
+    for plot, aspect in zip(figure.axes, 2 * (y / x, z / x, z / y), strict=True):
+        plot.set_aspect(aspect)
+    codes = np.unique(scan.structures)
+    kinds = {structure.kind for structure in STRUCTURES if structure.code in codes}
+    patches = color_patches(dict(_KINDS[kind] for kind in _KINDS if kind in kinds))
     for patch in patches:
         patch.set_edgecolor("#777777")
-    figure.legend(
-        handles=patches, loc="outside lower center", ncols=len(_KINDS), frameon=False, fontsize=8
-    )
+    figure.legend(handles=patches, loc="outside lower center", ncols=len(_KINDS), **SMALL_LEGEND)
     return figure
 
 
 def plot_projections(images: Mapping[str, Mapping[str, np.ndarray]]) -> Figure:
-    """Show projections: one row per name, such as the image formation, one column per view.
+    """Show (H, W) uint8 projections: one row per name, such as the image formation.
 
-    Parameters
-    ----------
-    images : mapping of a name to a mapping of view to (H, W) uint8 array
+    `images` has for each name the image of each view, one column per view.
     """
-    views = list(next(iter(images.values())))
-    figure, axes = image_grid(
-        len(images), len(views), width=3.4 * len(views), height=3.5 * len(images)
-    )
-    for row, (name, by_view) in zip(axes, images.items(), strict=True):
-        for axis, view in zip(row, views, strict=True):
-            axis.imshow(by_view[view], **GRAY_IMAGE)
-            axis.set_title(f"{view}, {name}", fontsize=10)
-    return figure
+    rows = [
+        [(f"{view}, {name}", image) for view, image in by_view.items()]
+        for name, by_view in images.items()
+    ]
+    return show_images(rows, width=3.4 * len(rows[0]), height=3.5 * len(rows))
 
 
 def plot_projected_labels(
@@ -92,7 +83,7 @@ def plot_projected_labels(
 
     Parameters
     ----------
-    views : mapping of view to an (H, W) uint8 array and its PackedMasks
+    views : mapping of view to an (H, W) uint8 image and its PackedMasks
     selections : sequence of names, groups and patterns, as in `LabelSet.select`
     """
     figure = new_figure(2.9 * len(selections), 3.0 * len(views) + 0.9)

@@ -14,14 +14,15 @@ from paxray_lib.images.read import read_image
 from paxray_lib.labels.table import LabelSet
 from paxray_lib.viz.plots.style import (
     BLUE,
-    GRAY_IMAGE,
     GROUP_COLORS,
     RED,
+    SMALL_LEGEND,
     as_bytes,
     as_words,
-    image_grid,
     new_figure,
     open_frame,
+    show_images,
+    tile_images,
 )
 
 _SUSPICIOUS_PERCENT = 20  # of a child outside its parent; chosen by eye
@@ -35,13 +36,10 @@ def plot_by_label(
 
     Parameters
     ----------
-    values : mapping of a series' name to (L,) numbers
-        Numbers of images, areas or scores; NaN is left out.
+    values : mapping of a series' name to (L,) numbers; NaN is left out
     labels : LabelSet
-    xlabel : str
-        What the numbers are, with the unit.
-    columns : int
-        Number of columns that the rows are spread over.
+    xlabel : what the numbers are, with the unit
+    columns : number of columns that the rows are spread over
     """
     rows = -(-len(labels) // columns)
     figure = new_figure(4.0 * columns, 0.2 * rows + 1.3)
@@ -63,8 +61,8 @@ def _draw_label_rows(
     colors = [GROUP_COLORS[labels.group[i]] for i in indices]
     axis.hlines(rows, 0, 1, colors="#eeeeee", transform=axis.get_yaxis_transform(), linewidth=0.8)
     for marker, (name, series) in zip("os^D", values.items(), strict=False):
-        fill = colors if marker == "o" else "none"
         shown = np.asarray(series)[indices.start : indices.stop]
+        fill = colors if marker == "o" else "none"
         axis.scatter(shown, rows, s=16, c=fill, marker=marker, label=name, edgecolors=colors)
     axis.set_yticks(rows, [f"{labels.names[i]} ({i})" for i in indices], fontsize=8)
     for tick, color in zip(axis.get_yticklabels(), colors, strict=True):
@@ -77,37 +75,29 @@ def _draw_label_rows(
 def plot_mean_masks(
     means: Mapping[str, np.ndarray], labels: LabelSet, names: Sequence[str]
 ) -> Figure:
-    """Show where labels lie on average: one row of maps per view, in percent of the images.
+    """Show where labels lie on average, in percent of the images: one row per view.
 
-    Parameters
-    ----------
-    means : mapping of view to (L, size, size) float array in 0..1
-    labels : LabelSet
-    names : sequence of str
-        Names of labels, one column per name.
+    `means` has for each view a (L, size, size) float array in 0..1.
     """
-    figure, axes = image_grid(
-        len(means), len(names), width=2.2 * len(names) + 0.6, height=2.3 * len(means)
-    )
-    for row, (view, mean) in zip(axes, means.items(), strict=True):
-        for axis, name in zip(row, names, strict=True):
-            shown = axis.imshow(100 * mean[labels.index(name)[0]], cmap="magma", vmin=0, vmax=100)
-            axis.set_title(f"{name}, {view}", fontsize=9)
-    figure.colorbar(shown, ax=axes, label="images (%)", shrink=0.8)
+    rows = [
+        [(f"{name}, {view}", 100 * mean[labels.index(name)[0]]) for name in names]
+        for view, mean in means.items()
+    ]
+    size = {"width": 2.2 * len(names) + 0.6, "height": 2.3 * len(means)}
+    figure = show_images(rows, **size, fontsize=9, cmap="magma", vmax=100)
+    axes = figure.axes
+    figure.colorbar(axes[0].images[0], ax=axes, label="images (%)", shrink=0.8)
     return figure
 
 
 def plot_positions(
     tables: Mapping[str, pd.DataFrame], means: Mapping[str, np.ndarray], labels: LabelSet
 ) -> Figure:
-    """Plot where the centroid of each label lies on average, one panel per view.
-
-    Bars are one standard deviation long to each side.
+    """Plot where the centroid of each label lies on average, with its standard deviation.
 
     Parameters
     ----------
-    tables : mapping of view to DataFrame
-        From `quality.statistics.position_table`.
+    tables : mapping of view to DataFrame, from `quality.statistics.position_table`
     means : mapping of view to (L, size, size) float array in 0..1
         Mean masks: those of bones and lungs are drawn in grey behind.
     labels : LabelSet
@@ -119,36 +109,26 @@ def plot_positions(
         landmarks = means[view][is_landmark].max(axis=0, initial=0)
         axis.imshow(landmarks, cmap="Greys", vmin=0, vmax=3, extent=(0, 100, 100, 0))
         for group, rows in table[table["images"] > 0].groupby("group", sort=False):
-            axis.errorbar(
-                rows["column"],
-                rows["row"],
-                rows["row_sd"],
-                rows["column_sd"],
-                fmt="o",
-                markersize=3,
-                elinewidth=0.4,
-                color=GROUP_COLORS[group],
-                label=as_words(group),
-            )
-        axis.set(xlim=(0, 100), ylim=(100, 0), title=view)
-        axis.set_xlabel("column of the centroid (% of the width)")
-        axis.set_ylabel("row of the centroid (% of the height)")
+            style = {"fmt": "o", "markersize": 3, "elinewidth": 0.4, "label": as_words(group)}
+            middle, spread = (rows["column"], rows["row"]), (rows["row_sd"], rows["column_sd"])
+            axis.errorbar(*middle, *spread, color=GROUP_COLORS[group], **style)
+        axis.set(
+            title=view,
+            xlim=(0, 100),
+            ylim=(100, 0),
+            xlabel="column of the centroid (% of the width)",
+            ylabel="row of the centroid (% of the height)",
+        )
     handles, names = axes[0].get_legend_handles_labels()
-    figure.legend(handles, names, loc="outside upper center", ncols=5, frameon=False, fontsize=8)
+    figure.legend(handles, names, loc="outside upper center", ncols=5, **SMALL_LEGEND)
     return figure
 
 
 def plot_overlaps(matrices: Mapping[str, np.ndarray], labels: LabelSet) -> Figure:
     """Show how much of each label (row) also bears each other label (column), in percent.
 
-    There is one panel per view. Lines separate the groups. Rows of labels that do not occur stay
-    white.
-
-    Parameters
-    ----------
-    matrices : mapping of view to (L, L) array
-        From `quality.statistics.overlap_matrix`.
-    labels : LabelSet
+    Lines separate the groups. Rows of labels that do not occur stay white. `matrices` has for
+    each view the (L, L) array of `quality.statistics.overlap_matrix`.
     """
     inner = [i for i in range(1, len(labels)) if labels.group[i] != labels.group[i - 1]]
     spans = itertools.pairwise([0, *inner, len(labels)])
@@ -164,22 +144,19 @@ def plot_overlaps(matrices: Mapping[str, np.ndarray], labels: LabelSet) -> Figur
         for start in inner:
             axis.axhline(start - 0.5, color="white", linewidth=0.5)
             axis.axvline(start - 0.5, color="white", linewidth=0.5)
-        axis.set_title(view)
-        axis.set_xlabel("... also bear this label (by index)")
-        axis.set_ylabel("pixels of this label ... (by index)")
+        axis.set(
+            title=view,
+            xlabel="... also bear this label (by index)",
+            ylabel="pixels of this label ... (by index)",
+        )
     figure.colorbar(shown, ax=axes, label="pixels (%)", shrink=0.8)
     return figure
 
 
 def plot_tree_check(table: pd.DataFrame) -> Figure:
-    """Plot each child of the label tree against its parent.
+    """Plot each child of the label tree against its parent, from `label_audit.tree_table`.
 
     Left: in how many images each occurs. Right: how much of the child lies outside.
-
-    Parameters
-    ----------
-    table : DataFrame
-        From `quality.label_audit.tree_table`.
     """
     figure = new_figure(9.0, 3.8)
     left, right = figure.subplots(1, 2)
@@ -188,17 +165,16 @@ def plot_tree_check(table: pd.DataFrame) -> Figure:
     left.plot([0, top], [0, top], color="#999999", linewidth=0.8)
     kinds = ((~wrong, BLUE, "possible"), (wrong, RED, "contradicts the tree"))
     for chosen, color, name in kinds:
-        rows = table[chosen]
-        text = f"{name} ({len(rows)})"
-        left.scatter(rows["parent_images"], rows["images"], s=14, color=color, label=text)
-    left.set(xlabel="images with the parent", ylabel="images with the child")
-    left.set(xlim=(0, top), ylim=(0, top))
-    left.legend(frameon=False, loc="upper left", fontsize=8)
+        dots = table.loc[chosen, "parent_images"], table.loc[chosen, "images"]
+        left.scatter(*dots, s=14, color=color, label=f"{name} ({chosen.sum()})")
+    ends = (0, top)
+    left.set(xlabel="images with the parent", ylabel="images with the child", xlim=ends, ylim=ends)
+    left.legend(loc="upper left", **SMALL_LEGEND)
     outside = np.sort(table["outside_percent"].dropna())[::-1]
     right.plot(np.arange(1, len(outside) + 1), outside, "o", markersize=3, color=BLUE)
     right.axhline(_SUSPICIOUS_PERCENT, color=RED, linewidth=0.8)
-    right.set(xlabel="child and parent, by rank", ylabel="pixels of the child outside (%)")
-    right.set_ylim(-2, 102)
+    ylabel = "pixels of the child outside (%)"
+    right.set(xlabel="child and parent, by rank", ylabel=ylabel, ylim=(-2, 102))
     open_frame(left, right)
     return figure
 
@@ -208,21 +184,13 @@ def plot_unusual(root: str | os.PathLike, table: pd.DataFrame, count: int = 8) -
 
     Parameters
     ----------
-    root : path
-        Folder of the data set.
-    table : DataFrame
-        From `quality.statistics.unusual_table`.
-    count : int
-        How many of its first rows to show, at most.
+    root : folder of the data set
+    table : DataFrame, from `quality.statistics.unusual_table`
+    count : how many of its first rows to show, at most
     """
-    table = table.head(count)
-    columns = min(4, max(1, len(table)))
-    rows = max(1, -(-len(table) // columns))
-    figure, axes = image_grid(rows, columns, width=2.9 * columns, height=3.5 * rows)
-    for axis, row in zip(axes.flat, table.itertuples(), strict=False):
-        pixels = read_image(Path(root, row.image)).pixels
-        name = row.image.rsplit("/", 1)[-1]
+    tiles = []
+    for row in table.head(count).itertuples():
         numbers = f"{row.feature} {row.value:.2f}\nusual {row.usual:.2f}, z {row.z:.1f}"
-        axis.imshow(as_bytes(pixels), **GRAY_IMAGE)
-        axis.set_title(f"{name}\n{numbers}", fontsize=8)
-    return figure
+        path = Path(root, row.image)
+        tiles.append((f"{path.name}\n{numbers}", as_bytes(read_image(path).pixels)))
+    return tile_images(tiles, height=3.5)

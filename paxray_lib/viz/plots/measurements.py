@@ -10,7 +10,7 @@ from paxray_lib.measurement.geometry import find_lines, measure, spine_line
 from paxray_lib.measurement.tables import agreement, format_measurements
 from paxray_lib.viz.plots.style import (
     BLUE,
-    GRAY_IMAGE,
+    SMALL_LEGEND,
     as_bytes,
     as_words,
     new_figure,
@@ -44,35 +44,28 @@ def draw_measurements(
 ) -> Figure:
     """Draw the lines that `measurement.geometry.measure` measures, with their values at the right.
 
-    Parameters
-    ----------
-    image : (H, W) float array in 0..1
-    masks : PackedMasks of shape (L, H, W)
-    view : "frontal", "lateral" or None
-    spacing_mm : (row, column) spacing in millimeters, or None
+    `image` is (H, W) float in 0..1, the other parameters are those of `measure`.
     """
     figure = new_figure(8.6, 5.6)
     axis, side = figure.subplots(1, 2, width_ratios=(3, 1))
     height, width = image.shape
-    axis.imshow(as_bytes(image), **GRAY_IMAGE, extent=(0, width, height, 0))
+    axis.imshow(as_bytes(image), cmap="gray", vmin=0, vmax=255, extent=(0, width, height, 0))
     spine = spine_line(masks) if view == "frontal" else None
     if spine is not None:
         rows = np.array([0, height])
         axis.plot(np.polyval(spine, rows), rows, **_SPINE_STYLE)
         side.plot([], [], label="middle of the spine", **_SPINE_STYLE)
-    for name, (start, end) in find_lines(masks, view).items():
-        (top, left), (bottom, right) = start, end
+    for name, ((top, left), (bottom, right)) in find_lines(masks, view).items():
         marker = "|" if name.endswith("width") else "_"
         color = _LINE_COLORS[name]
         axis.plot([left, right], [top, bottom], color=color, linewidth=1.6, marker=marker)
         side.plot([], [], color=color, label=as_words(name))
     axis.set(xlim=(0, width), ylim=(height, 0), xlabel="column (px)", ylabel="row (px)")
     text = format_measurements(measure(masks, view, spacing_mm)) or ["nothing to measure"]
-    side.text(
-        0, 0.98, "\n".join(text), fontsize=9, va="top", transform=side.transAxes, linespacing=1.5
-    )
+    style = {"fontsize": 9, "va": "top", "transform": side.transAxes, "linespacing": 1.5}
+    side.text(0, 0.98, "\n".join(text), **style)
     if side.lines:
-        side.legend(loc="lower left", frameon=False, fontsize=8)
+        side.legend(loc="lower left", **SMALL_LEGEND)
     side.set_axis_off()
     return figure
 
@@ -80,14 +73,8 @@ def draw_measurements(
 def plot_agreement(pairs: pd.DataFrame, name: str) -> Figure:
     """Plot a measurement in predicted masks over the same in the reference masks.
 
-    There is one dot per image, and a line where both agree.
-
-    Parameters
-    ----------
-    pairs : DataFrame
-        From `measurement.tables.ctr_pairs`: true, predicted, error.
-    name : str
-        What was measured, with its unit if it has one.
+    There is one dot per image, and a line where both agree. `pairs` is the DataFrame of
+    `measurement.tables.ctr_pairs`, `name` says what was measured, with its unit if it has one.
     """
     figure = new_figure(4.6, 4.4)
     axis, known = figure.subplots(), pairs.dropna()
@@ -97,8 +84,8 @@ def plot_agreement(pairs: pd.DataFrame, name: str) -> Figure:
     ends = (low - margin, high + margin)
     axis.plot(ends, ends, color="#555555", linestyle="--", linewidth=1)
     axis.scatter(known["true"], known["predicted"], s=18, color=BLUE, alpha=0.7)
-    axis.set(xlabel=f"{name}, reference masks", ylabel=f"{name}, predicted masks")
     axis.set(xlim=ends, ylim=ends, aspect="equal")
+    axis.set(xlabel=f"{name}, reference masks", ylabel=f"{name}, predicted masks")
     found = agreement(pairs)
     numbers = f"bias {found['bias']:+.3f}, mean absolute error {found['mean_absolute_error']:.3f}"
     axis.set_title(f"{found['images']} images: {numbers}", fontsize=10)

@@ -2,6 +2,7 @@
 
 import io
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -25,8 +26,7 @@ GROUP_COLORS = {
 }
 """One colour per group, dark enough for text on white; chosen by eye."""
 BLUE, ORANGE, RED = "#2f7ebc", "#e0672a", "#c8323f"
-GRAY_IMAGE = {"cmap": "gray", "vmin": 0, "vmax": 255}
-"""Settings of `imshow` for an 8-bit image."""
+SMALL_LEGEND: dict[str, Any] = {"frameon": False, "fontsize": 8}
 MOST_NAMED = 12
 """More labels get no legend, since their colours cannot be told apart; chosen by eye."""
 
@@ -45,15 +45,34 @@ def new_figure(width: float, height: float) -> Figure:
     return _NotebookFigure(figsize=(width, height), dpi=80, layout="constrained")
 
 
-def image_grid(
-    rows: int, columns: int, *, width: float, height: float
-) -> tuple[Figure, np.ndarray]:
-    """Return a figure and its (rows, columns) axes, which show images and no scale."""
+def show_images(
+    rows: Sequence[Sequence[tuple[str, np.ndarray]]],
+    *,
+    width: float,
+    height: float,
+    fontsize: float = 10,
+    **style: Any,
+) -> Figure:
+    """Show rows of titled images, (H, W) gray or (H, W, 3) uint8.
+
+    `width` and `height` are those of the figure in inches, `style` is passed on to `imshow`.
+    """
     figure = new_figure(width, height)
-    axes = figure.subplots(rows, columns, squeeze=False)
+    axes = figure.subplots(len(rows), max(map(len, rows)) or 1, squeeze=False)
     for axis in axes.flat:
         axis.set_axis_off()
-    return figure, axes
+    for axis_row, row in zip(axes, rows, strict=True):
+        for axis, (title, image) in zip(axis_row, row, strict=False):
+            axis.imshow(image, **{"cmap": "gray", "vmin": 0, "vmax": 255, **style})
+            axis.set_title(title, fontsize=fontsize)
+    return figure
+
+
+def tile_images(tiles: Sequence[tuple[str, np.ndarray]], height: float) -> Figure:
+    """Show titled images in rows of four, each row `height` inches high."""
+    rows = [tiles[k : k + 4] for k in range(0, len(tiles), 4)] or [[]]
+    width = 2.9 * max(1, len(rows[0]))
+    return show_images(rows, width=width, height=height * len(rows), fontsize=8)
 
 
 def open_frame(*axes: Axes) -> None:
@@ -73,52 +92,34 @@ def as_words(name: str) -> str:
 
 
 def score_title(score: str) -> str:
-    """Return how a column of scores is written in a figure.
-
-    >>> score_title("iou_present")
-    'IoU (present)'
-    """
+    """Return how a column of scores is written in a figure: "iou_present" is "IoU (present)"."""
     name, convention = score.split("_")
     return f"{ {'iou': 'IoU', 'dice': 'Dice'}.get(name, name) } ({convention})"
 
 
 def color_patches(colors: Mapping[str, Sequence[int]]) -> list[Patch]:
     """Return the handles of a legend, from names and 8-bit colours."""
-    return [
-        Patch(color=(red / 255, green / 255, blue / 255), label=name)
-        for name, (red, green, blue) in colors.items()
-    ]
+    return [Patch(color=f"#{bytes(rgb).hex()}", label=name) for name, rgb in colors.items()]
 
 
 def name_colors(
     figure: Figure, stacks: Iterable[PackedMasks], names: Sequence[str], axis: Axes | None = None
 ) -> None:
-    """Add a legend of the selected labels that occur, below a figure or one axis.
+    """Add a legend of the labels that `names` select and that some of the stacks have.
 
-    More than `MOST_NAMED` labels get none.
-
-    Parameters
-    ----------
-    stacks : iterable of PackedMasks
-        A label is named if one of them has a pixel of it.
-    names : sequence of str
-        Names, groups and patterns, as in `LabelSet.select`.
+    It is below the figure or one axis. More than `MOST_NAMED` labels get none.
     """
     colors: dict[str, list[int]] = {}
     for masks in stacks:
-        occurs = masks.counts() > 0
-        for i in masks.labels.select(*names):
+        labels, occurs = masks.labels, masks.counts() > 0
+        for i in labels.select(*names):
             if occurs[i]:
-                colors[as_words(masks.labels.display_names[i])] = masks.labels.colors[i].tolist()
+                colors[as_words(labels.display_names[i])] = labels.colors[i].tolist()
     if not 0 < len(colors) <= MOST_NAMED:
         return
     patches = color_patches(colors)
-    if axis is None:
-        columns = min(len(patches), max(1, int(figure.get_figwidth() / 1.7)))
-        figure.legend(
-            handles=patches, loc="outside lower center", ncols=columns, frameon=False, fontsize=8
-        )
-    else:
-        axis.legend(
-            handles=patches, loc="upper center", bbox_to_anchor=(0.5, 0), frameon=False, fontsize=8
-        )
+    if axis is not None:
+        axis.legend(handles=patches, loc="upper center", bbox_to_anchor=(0.5, 0), **SMALL_LEGEND)
+        return
+    columns = min(len(patches), max(1, int(figure.get_figwidth() / 1.7)))
+    figure.legend(handles=patches, loc="outside lower center", ncols=columns, **SMALL_LEGEND)

@@ -1,32 +1,34 @@
-"""The LabelViewer as HTML that needs neither a kernel nor a network: a static figure that the
-script replaces.
+"""The LabelViewer as HTML that needs neither a kernel nor a network.
+
+It begins as a static figure, which the page's script replaces.
 """
 
 import base64
-import html
+import io
 import json
 import math
 from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
-_PAGE = """<div class="paxray-offline">
-<style>{css}</style>
-<figure><img alt="{caption}" src="data:image/jpeg;base64,{picture}" style="max-width:100%">
-<figcaption>{caption}</figcaption></figure>
-<script type="application/json">{state}</script>
-<script type="module">
-{script}
-</script>
-</div>"""
+import jinja2
+from markupsafe import Markup
+from PIL import Image
+
+_TEMPLATE = jinja2.Template(
+    Path(__file__).with_suffix(".html").read_text(encoding="utf-8"), autoescape=True
+)
+_FIGURE_SIZE, _FIGURE_QUALITY = 700, 70  # pixels, JPEG
 
 
 def offline_page(
-    esm: str,
+    *,
+    module: str,
     css: str,
-    state: Mapping[str, Any],
-    scenes: Iterable[Mapping[str, Any]],
+    traits: Mapping[str, Any],
+    messages: Iterable[Mapping[str, Any]],
     smaller: Callable[[float], Mapping[str, Any]],
-    picture: bytes,
+    figure: Image.Image,
     caption: str,
     max_bytes: int,
 ) -> str:
@@ -34,55 +36,58 @@ def offline_page(
 
     Parameters
     ----------
-    esm, css : text of the widget's module and style
-    state : values of its traits
-    scenes : messages of images as `Scene.to_message` makes them, the one shown first
-        As many are stored as `max_bytes` allows, and at least one.
-    smaller : function of a part of the height and width that returns the message of the first one
-    reduced to it
-        Called if that does not fit.
-    picture : JPEG for readers without JavaScript
-    caption : text for it
-    max_bytes : size that the fragment should not exceed
+    module, css : str
+        The widget's JavaScript and style.
+    traits : mapping
+        Values of the widget's traits.
+    messages : iterable of mapping
+        Messages of images, as `Scene.to_message` makes them, the one shown first. As many are
+        stored as `max_bytes` allows, and at least one.
+    smaller : function of a part of height and width
+        Returns the message of the first image reduced to it; called if that does not fit.
+    figure : PIL.Image.Image
+        For readers without JavaScript.
+    caption : str
+        Text for it.
+    max_bytes : int
+        Size that the fragment should not exceed.
     """
+    jpeg = io.BytesIO()
+    figure.thumbnail((_FIGURE_SIZE, _FIGURE_SIZE))
+    figure.save(jpeg, "JPEG", quality=_FIGURE_QUALITY)
     fields = {
-        "css": css.replace("</", "<\\/"),
-        "caption": html.escape(caption, quote=True),
-        "picture": base64.b64encode(picture).decode(),
+        "css": Markup(css.replace("</", "<\\/")),
+        "caption": caption,
+        "figure": base64.b64encode(jpeg.getvalue()).decode(),
         # without its export the module is a plain script, and several in one page do not disturb
         # each other
-        "script": esm[: esm.rindex("export default")] + "startOffline(document);",
+        "script": Markup(module[: module.rindex("export default")] + "startOffline(document);"),
     }
-    room = max_bytes - sum(len(text) for text in fields.values()) - len(_json(state))
-    body = f'{{"traits":{_json(state)},"scenes":[{",".join(_fitting(scenes, smaller, room))}]}}'
-    return _PAGE.format(state=body, **fields)
+    room = max_bytes - sum(map(len, fields.values())) - len(_json(traits))
+    scenes = ",".join(_fitting(messages, smaller, room))
+    state = Markup(f'{{"traits":{_json(traits)},"scenes":[{scenes}]}}')
+    return _TEMPLATE.render(state=state, **fields)
 
 
-def _fitting(scenes: Iterable[Mapping[str, Any]], smaller: Callable, room: int) -> list[str]:
-    """Return the scenes that fit into `room` characters as JSON, the first one reduced if need
-    be.
-    """
-    texts = map(_scene_text, scenes)
+def _fitting(messages: Iterable[Mapping], smaller: Callable, room: int) -> list[str]:
+    """Return the messages that fit into `room` characters as JSON, the first reduced if need be."""
+    texts = map(_json, messages)
     first = next(texts)
     if len(first) > room:
         # the bytes grow a little slower than the pixels: a tenth less makes up for it
-        first = _scene_text(smaller(0.9 * math.sqrt(max(room, 1) / len(first))))
-    stored = [first]
+        first = _json(smaller(0.9 * math.sqrt(max(room, 1) / len(first))))
+    stored, room = [first], room - len(first)
     for text in texts:
-        if sum(map(len, [*stored, text])) + len(stored) > room:
+        room -= len(text) + 1
+        if room < 0:
             break
         stored.append(text)
     return stored
 
 
-def _scene_text(scene: Mapping[str, Any]) -> str:
-    plain = {
-        key: base64.b64encode(value).decode() if isinstance(value, bytes) else value
-        for key, value in scene.items()
-    }
-    return _json(plain)
-
-
 def _json(value: Any) -> str:
-    # no text may end or open a script
-    return json.dumps(value, separators=(",", ":")).replace("<", "\\u003c")
+    """Return compact JSON that cannot end or open a script; bytes become base64."""
+    text = json.dumps(
+        value, separators=(",", ":"), default=lambda data: base64.b64encode(data).decode()
+    )
+    return text.replace("<", "\\u003c")

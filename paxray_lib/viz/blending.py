@@ -1,0 +1,128 @@
+"""The arithmetic behind `overlay`, whose rules it follows to the bit, for all labels at once.
+
+A mean colour needs the number of labels at a pixel and the sums of their colours. One 64-bit word
+per pixel holds all four numbers, and a table gives the word of each byte of packed masks: adding
+up the words of a few bytes replaces a loop over labels.
+"""
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+import numpy as np
+
+from paxray_lib.masks.bits import byte_mask
+from paxray_lib.masks.packed import PackedMasks
+
+_COUNT_BITS, _SUM_BITS = 10, 18
+_MAX_LABELS = (1 << _COUNT_BITS) - 1
+_SHIFTS = np.array([_COUNT_BITS + _SUM_BITS * channel for channel in range(3)], np.uint64)
+# (8, 256): which bits each value of a byte has
+_BITS = np.arange(256, dtype=np.uint64) >> np.arange(8, dtype=np.uint64)[:, None] & np.uint64(1)
+_DASH = 4  # pixels
+
+
+class Planes(NamedTuple):
+    """The bytes of packed masks that hold selected labels.
+
+    data : (B, H, W) uint8; the bits of other labels are cleared.
+    tables : (B, 256) uint64; the word of each value of a byte.
+    """
+
+    data: np.ndarray
+    tables: np.ndarray
+
+
+def select_planes(masks: PackedMasks, indices: Iterable[int] | None) -> Planes:
+    """Return the planes of the labels with these indices, all labels for None.
+
+    Raises
+    ------
+    ValueError
+        If an index is out of range, or more labels are selected than a word can count.
+    """
+    total = len(masks.labels)
+    indices = sorted(set(range(total) if indices is None else map(int, indices)))
+    if indices and not 0 <= indices[0] <= indices[-1] < total:
+        raise ValueError(
+            f"label indices {indices[0]}..{indices[-1]} leave the range 0..{total - 1} of these "
+            "masks; see LabelSet.select"
+        )
+    if len(indices) > _MAX_LABELS:
+        raise ValueError(
+            f"{len(indices)} labels selected, but at most {_MAX_LABELS} can be drawn at once"
+        )
+    kept = byte_mask(indices, masks.data.shape[2])
+    columns = np.flatnonzero(kept)
+    data = np.empty((len(columns), *masks.data.shape[:2]), np.uint8)
+    for plane, column in zip(data, columns, strict=True):
+        np.bitwise_and(masks.data[..., column], kept[column], out=plane)
+    words = np.zeros(8 * len(kept), np.uint64)
+    words[indices] = _word(masks.labels.colors[indices])
+    return Planes(data, words.reshape(-1, 8)[columns] @ _BITS)
+
+
+def _word(colors: np.ndarray) -> np.ndarray:
+    """Return the (...) uint64 words of single labels of (..., 3) colours."""
+    return np.uint64(1) + (colors.astype(np.uint64) << _SHIFTS).sum(axis=-1, dtype=np.uint64)
+
+
+def sum_words(planes: Planes) -> np.ndarray:
+    """Return the (H, W) uint64 words: the number of labels at each pixel, and their colour sums."""
+    words = np.zeros(planes.data.shape[1:], np.uint64)
+    for plane, table in zip(*planes, strict=True):
+        # clip: a byte is always in range, and this spares the check
+        words += table.take(plane, mode="clip")
+    return words
+
+
+def one_color(data: np.ndarray, color: tuple[int, int, int]) -> np.ndarray:
+    """Return the (H, W) uint64 words where every label in (B, H, W) planes has one colour."""
+    return np.bitwise_count(data).sum(axis=0, dtype=np.uint64) * _word(np.array(color))
+
+
+def paint(canvas: np.ndarray, words: np.ndarray, alpha: int) -> None:
+    """Blend the mean colours of (H, W) words into the (H, W, 3) uint8 canvas: rules 2 and 3."""
+    marked = np.flatnonzero(words)
+    if not len(marked) or not alpha:
+        return
+    words = words.ravel()[marked]
+    count = (words & np.uint64(_MAX_LABELS)).astype(np.float32)
+    pixels = canvas.reshape(-1, 3)
+    colors = np.empty((len(marked), 3), np.uint16)
+    for channel, shift in enumerate(_SHIFTS):
+        total = (words >> shift).astype(np.uint32) & np.uint32((1 << _SUM_BITS) - 1)
+        # exact in float32, and faster than integer division: a quotient below an integer stays
+        # 1/1023 below it
+        mean = (total.astype(np.float32) + np.floor(count * np.float32(0.5))) / count
+        colors[:, channel] = mean
+    if alpha < 255:
+        colors *= np.uint16(alpha)
+        colors += pixels[marked] * np.uint16(255 - alpha) + np.uint16(127)  # at most 65152
+        # colors // 255, exact below 65535
+        colors += np.uint16(1) + (colors >> 8)
+        colors >>= 8
+    pixels[marked] = colors
+
+
+def draw_outlines(canvas: np.ndarray, planes: Planes, width: int, dashed: bool) -> None:
+    """Draw the inner boundaries of all labels into the (H, W, 3) uint8 canvas: rule 4."""
+    if not width or not len(planes.data):
+        return
+    words = sum_words(planes._replace(data=_boundary(planes.data, width)))
+    if dashed:
+        y, x = np.ogrid[: words.shape[0], : words.shape[1]]
+        words[(x + 2 * y) // _DASH % 2 == 1] = 0
+    paint(canvas, words, 255)
+
+
+def _boundary(planes: np.ndarray, width: int) -> np.ndarray:
+    """Return the inner boundaries, `width` pixels wide, of all labels in (B, H, W) planes."""
+    core = planes
+    for _ in range(width):
+        inner = np.zeros_like(core)
+        middle = inner[:, 1:-1, 1:-1]
+        np.bitwise_and(core[:, :-2, 1:-1], core[:, 2:, 1:-1], out=middle)
+        for neighbour in (core[:, 1:-1, :-2], core[:, 1:-1, 2:], core[:, 1:-1, 1:-1]):
+            middle &= neighbour
+        core = inner
+    return planes & ~core

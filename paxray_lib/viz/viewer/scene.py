@@ -1,0 +1,133 @@
+"""One image with its masks, and how it travels to the browser.
+
+Masks travel as the table of distinct label sets (packed bits, row 0 the empty set) and one table
+row per pixel. Images travel as the rest that remains when each pixel is predicted from its
+neighbours. Both are compressed by zlib, which browsers undo.
+"""
+
+import zlib
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from PIL import Image as PilImage
+
+from paxray_lib.masks.bits import as_words
+from paxray_lib.masks.packed import PackedMasks
+from paxray_lib.viz.coerce import check_pair, check_size
+
+_ZLIB_LEVEL = 6  # higher ones take far longer and save little
+
+
+@dataclass(frozen=True)
+class Scene:
+    """One image with its masks.
+
+    Attributes
+    ----------
+    name : str
+    pixels : (H, W) or (H, W, 3) uint8 array
+    target, prediction : PackedMasks of the image's height and width, or None
+    view : "frontal", "lateral" or None
+    spacing_mm : (row, column) spacing, or None
+
+    Raises
+    ------
+    ValueError
+        If sizes or labels differ.
+    """
+
+    name: str
+    pixels: np.ndarray
+    target: PackedMasks | None
+    prediction: PackedMasks | None
+    view: str | None = None
+    spacing_mm: tuple[float, float] | None = None
+
+    def __post_init__(self) -> None:
+        if self.target is not None:
+            check_size(self.pixels, self.target)
+        if self.prediction is not None:
+            check_size(self.pixels, self.prediction, "predicted masks")
+        if self.target is not None and self.prediction is not None:
+            check_pair(self.target, self.prediction)
+
+    @property
+    def masks(self) -> PackedMasks | None:
+        """The target, or else the prediction."""
+        return self.prediction if self.target is None else self.target
+
+    def reduced(self, part: float) -> "Scene":
+        """Return it with height and width times `part`.
+
+        The image is averaged over areas, masks are taken from the nearest neighbour.
+        """
+        height, width = (max(1, int(side * part)) for side in self.pixels.shape[:2])
+        image = PilImage.fromarray(self.pixels).resize((width, height), PilImage.Resampling.BOX)
+        return Scene(
+            self.name,
+            np.asarray(image),
+            self.target and self.target.resize(height, width),
+            self.prediction and self.prediction.resize(height, width),
+            self.view,
+            self.spacing_mm and (self.spacing_mm[0] / part, self.spacing_mm[1] / part),
+        )
+
+    def to_message(self) -> dict[str, Any]:
+        """Return what the browser gets: plain values, and bytes of image, target, prediction."""
+        height, width = self.pixels.shape[:2]
+        message: dict[str, Any] = {
+            "name": self.name,
+            "view": self.view,
+            "spacing": self.spacing_mm and [float(mm) for mm in self.spacing_mm],
+            "width": width,
+            "height": height,
+            "channels": 3 if self.pixels.ndim == 3 else 1,
+            "sets": {},
+            "image": pack_image(self.pixels),
+        }
+        for role, masks in (("target", self.target), ("prediction", self.prediction)):
+            if masks is not None:
+                message["sets"][role], message[role] = pack_masks(masks)
+        return message
+
+
+def pack_image(pixels: np.ndarray) -> bytes:
+    """Return zlib data of (H, W) or (H, W, 3) uint8 pixels, plane by plane, less their prediction.
+
+    The prediction is the median of left, up, and left + up - upper left, where outside the image
+    is 0. The difference is taken modulo 256.
+    """
+    planes = np.atleast_3d(pixels).transpose(2, 0, 1).astype(np.int16)  # (C, H, W)
+    around = np.pad(planes, ((0, 0), (1, 0), (1, 0)))
+    left, up, corner = around[:, 1:, :-1], around[:, :-1, 1:], around[:, :-1, :-1]
+    guess = np.clip(left + up - corner, np.minimum(left, up), np.maximum(left, up))
+    return zlib.compress((planes - guess).astype(np.uint8).tobytes(), _ZLIB_LEVEL)
+
+
+def pack_masks(masks: PackedMasks) -> tuple[int, bytes]:
+    """Return the number K of distinct label sets, and zlib data.
+
+    The data are the (K, B) uint8 sets, then the (H, W) row of each pixel in them, little-endian
+    uint16 for K <= 65536, else uint32.
+    """
+    pixels = masks.data.reshape(-1, masks.data.shape[2])
+    pixels = np.insert(pixels, 0, 0, axis=0)  # the empty set comes first
+    rows, first = _distinct(as_words(pixels))
+    ids = rows[1:].astype("<u2" if len(first) <= 65536 else "<u4")
+    return len(first), zlib.compress(pixels[first].tobytes() + ids.tobytes(), _ZLIB_LEVEL)
+
+
+def _distinct(words: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the number of each row's value in (N, W) words, and where each value comes first.
+
+    Values are numbered by first appearance. Faster than `np.unique`, which sorts.
+    """
+    rows = np.zeros(len(words), np.int64)
+    for column in words.T:
+        codes, values = pd.factorize(column)
+        rows, _ = pd.factorize(rows * len(values) + codes)
+    first = np.empty(rows.max() + 1, np.int64)
+    first[rows[::-1]] = np.arange(len(rows))[::-1]  # of equal rows, the last to be written stays
+    return rows, first
