@@ -11,10 +11,8 @@ been lost or changed."""
 
 import contextlib
 import io
-import struct
 import threading
 import warnings
-import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -22,101 +20,79 @@ import numpy as np
 import pydicom
 from pydicom import uid
 from pydicom.pixels import apply_modality_lut, apply_voi
-from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
-_FRONTAL = {"PA", "AP"}
-_LATERAL = {"LL", "RL", "LATERAL"}
+from paxray_lib.images.read import FORMATS, MAX_PIXELS, Image, naming_errors, to_unit
+from paxray_lib.images.views import view_of
+
+_POSITIONS = {"PA": "frontal", "AP": "frontal"} | dict.fromkeys(("LL", "RL", "LATERAL"), "lateral")
+# rows that run to the left or right of the patient, or to the front or back
+_ROW_DIRECTIONS = {"L": "frontal", "R": "frontal", "A": "lateral", "P": "lateral"}
 _RADIOGRAPHS = ("CR", "DX", "RG", "DR", "XR", "XA", "RF", "OT", "SC", "")
 _OTHER_CLASSES = (
-    uid.CTImageStorage, uid.EnhancedCTImageStorage, uid.MRImageStorage, uid.EnhancedMRImageStorage,
-    uid.UltrasoundImageStorage, uid.NuclearMedicineImageStorage, uid.PositronEmissionTomographyImageStorage,
-    uid.DigitalMammographyXRayImageStorageForPresentation, uid.DigitalMammographyXRayImageStorageForProcessing,
-)  # fmt: skip
-_GRAY = ("MONOCHROME1", "MONOCHROME2")
-# What pydicom and its decoders raise for broken or unsupported data.
-_BROKEN = (
-    OSError, ValueError, TypeError, AttributeError, KeyError, IndexError, NotImplementedError, RuntimeError, EOFError,
-    OverflowError, struct.error, zlib.error, pydicom.errors.InvalidDicomError, pydicom.errors.BytesLengthException,
-)  # fmt: skip
+    uid.CTImageStorage,
+    uid.EnhancedCTImageStorage,
+    uid.MRImageStorage,
+    uid.EnhancedMRImageStorage,
+    uid.UltrasoundImageStorage,
+    uid.NuclearMedicineImageStorage,
+    uid.PositronEmissionTomographyImageStorage,
+    uid.DigitalMammographyXRayImageStorageForPresentation,
+    uid.DigitalMammographyXRayImageStorageForProcessing,
+)
+_UNREADABLE = "DICOM that cannot be read"
 _FILTERING = threading.Lock()
 
 
 def looks_like_dicom(data: bytes) -> bool:
-    """Return whether `data` is DICOM: with the magic word, or an old file that starts with a group
-    8 element.
-    """
+    """Tell whether data has DICOM's magic word, or starts like an old file, with group 0008."""
     if data[128:132] == b"DICM":
         return True
-    # (0008,0000..0018), little endian, then an explicit value representation or a small implicit
-    # length
-    if (
-        len(data) < 8
-        or data[:2] != b"\x08\x00"
-        or data[2] not in (0x00, 0x05, 0x08, 0x16, 0x18)
-        or data[3]
-    ):
-        return False
-    return data[4:6].isalpha() or int.from_bytes(data[4:8], "little") <= 256
+    # (0008,0000..0018), little endian, then the letters of a value representation or a small length
+    is_group_8 = data[:2] == b"\x08\x00" and data[2:4] in (
+        b"\0\0",
+        b"\5\0",
+        b"\x08\0",
+        b"\x16\0",
+        b"\x18\0",
+    )
+    return is_group_8 and (data[4:6].isalpha() or int.from_bytes(data[4:8], "little") <= 256)
 
 
-def decode(
-    data: bytes, path: Path, max_pixels: int
-) -> tuple[np.ndarray, tuple[float, float] | None, str | None]:
-    """Decode the bytes of a DICOM file.
-
-    Parameters
-    ----------
-    data : the whole file
-    path : named in errors
-    max_pixels : the limit on rows x columns
-
-    Returns
-    -------
-    pixels : (H, W) float32 in 0..1, or (H, W, 3) uint8 or uint16 of full range
-    spacing_mm : (row, column) or None
-    view : "frontal", "lateral" or None
+def read_dicom(data: bytes, path: Path) -> Image:
+    """Decode the bytes of a DICOM file; `path` says the view if the header does not.
 
     Raises
     ------
     ValueError
-        If there is no single image in it, it is of a modality other than X-rays, or it cannot be
-        decoded.
+        If it is not DICOM, has no single image, is of a modality other than X-rays, or cannot be
+        decoded; the message names `path`.
     """
-    try:
+    if not looks_like_dicom(data):
+        raise ValueError(
+            f"{path}: not a {FORMATS} image by its content; convert it to one of these, "
+            "or remove it"
+        )
+    with naming_errors(path, _UNREADABLE):
         dataset = _parse(data)
         other = _other_than_radiograph(dataset)
-    except _BROKEN as error:
-        raise _unreadable(path, error) from error
     if other:
         known = ", ".join(filter(None, _RADIOGRAPHS))
         raise ValueError(f"{path}: DICOM of {other}, no X-ray image ({known}); leave it out")
-    try:
-        _check_header(dataset, max_pixels)
-        return _displayed(dataset), _spacing(dataset), _view(dataset)
-    except _BROKEN as error:
-        raise _unreadable(path, error) from error
+    with naming_errors(path, _UNREADABLE):
+        _check_header(dataset)
+        pixels = _displayed(dataset)
+        return Image(pixels, _spacing_of(dataset), _view_in(dataset) or view_of(path))
 
 
-def _unreadable(path: Path, error: Exception) -> ValueError:
-    reason = " ".join(str(error).split())
-    return ValueError(f"{path}: DICOM that cannot be read ({reason}); fetch or export it again")
-
-
-def view_in_header(data: bytes, path: Path) -> str | None:
-    """Return "frontal", "lateral" or None from the bytes of a DICOM file, whose pixels are not
-    decoded; `path` is named in the ValueError for a header that cannot be read."""
-    try:
-        return _view(_parse(data))
-    except _BROKEN as error:
-        raise ValueError(
-            f"{path}: DICOM that cannot be read ({error}); fetch or export it again"
-        ) from error
+def read_view(data: bytes, path: Path) -> str | None:
+    """Return the view of a DICOM file from its bytes, or its path, without decoding pixels."""
+    with naming_errors(path, _UNREADABLE):
+        return _view_in(_parse(data)) or view_of(path)
 
 
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
-    """Keep back warnings of pydicom about what it repairs or misses; what matters here becomes an
-    error.
+    """Keep back pydicom's warnings of what it repairs or misses; what matters becomes an error.
 
     One thread at a time, because `catch_warnings` changes the state of the process.
     """
@@ -131,9 +107,8 @@ def _parse(data: bytes) -> pydicom.Dataset:
     # an old file without a header: it can only be uncompressed
     if "TransferSyntaxUID" not in dataset.file_meta:
         implicit, _ = dataset.original_encoding
-        dataset.file_meta.TransferSyntaxUID = (
-            ImplicitVRLittleEndian if implicit else ExplicitVRLittleEndian
-        )
+        syntax = uid.ImplicitVRLittleEndian if implicit else uid.ExplicitVRLittleEndian
+        dataset.file_meta.TransferSyntaxUID = syntax
     return dataset
 
 
@@ -145,39 +120,33 @@ def _other_than_radiograph(dataset: pydicom.Dataset) -> str:
     return f"class {uid.UID(kind).name}" if kind in _OTHER_CLASSES else ""
 
 
-def _check_header(dataset: pydicom.Dataset, max_pixels: int) -> None:
+def _check_header(dataset: pydicom.Dataset) -> None:
     if "PixelData" not in dataset:
         raise ValueError("no pixel data: not an image, or cut short")
     if (frames := int(dataset.get("NumberOfFrames") or 1)) > 1:
         raise ValueError(f"{frames} frames, but one X-ray image is needed")
-    if dataset.Rows * dataset.Columns > max_pixels:
-        raise ValueError(
-            f"{dataset.Rows} x {dataset.Columns} pixels, more than the limit of {max_pixels}"
-        )
+    rows, columns = dataset.Rows, dataset.Columns
+    if rows * columns > MAX_PIXELS:
+        raise ValueError(f"{rows} x {columns} pixels, more than the limit of {MAX_PIXELS}")
 
 
 def _displayed(dataset: pydicom.Dataset) -> np.ndarray:
-    stored = dataset.pixel_array
-    photometric = dataset.PhotometricInterpretation
+    """Return (H, W) float32 in 0..1."""
+    stored, photometric = dataset.pixel_array, dataset.PhotometricInterpretation
     if stored.ndim == 3 and stored.shape[-1] == 3 and photometric != "PALETTE COLOR":
-        return _full_range(stored, dataset.BitsStored)
-    if stored.ndim != 2 or photometric not in _GRAY:
+        if dataset.BitsStored not in (8, 16):
+            raise ValueError(f"color with {dataset.BitsStored} bits, but 8 or 16 are needed")
+        return to_unit(stored)
+    if stored.ndim != 2 or photometric not in ("MONOCHROME1", "MONOCHROME2"):
         raise ValueError(
             f"photometric interpretation {photometric}, but grayscale or RGB is needed"
         )
     padding = _padding(stored, dataset)
-    values = apply_modality_lut(stored, dataset)
-    pixels = _windowed(values, dataset, padding)
+    pixels = _windowed(apply_modality_lut(stored, dataset), dataset, padding)
     if photometric == "MONOCHROME1":
         pixels = 1 - pixels
     pixels[padding] = 0
     return pixels.astype(np.float32)
-
-
-def _full_range(stored: np.ndarray, bits: int) -> np.ndarray:
-    if bits not in (8, 16):
-        raise ValueError(f"color with {bits} bits, but 8 or 16 are needed")
-    return stored
 
 
 def _padding(stored: np.ndarray, dataset: pydicom.Dataset) -> np.ndarray:
@@ -188,19 +157,20 @@ def _padding(stored: np.ndarray, dataset: pydicom.Dataset) -> np.ndarray:
     limit = dataset.get("PixelPaddingRangeLimit")
     low, high = sorted((int(value), int(value if limit is None else limit)))
     padding = (stored >= low) & (stored <= high)
-    return padding if not padding.all() else np.zeros(stored.shape, bool)
+    return padding & (not padding.all())  # a value that every pixel has marks none of them
 
 
 def _windowed(values: np.ndarray, dataset: pydicom.Dataset, padding: np.ndarray) -> np.ndarray:
     """Return (H, W) float64 in 0..1."""
     if dataset.get("VOILUTSequence"):
-        table = dataset.VOILUTSequence[0]
-        bits = int(table.LUTDescriptor[2])
+        bits = int(dataset.VOILUTSequence[0].LUTDescriptor[2])
         return apply_voi(values, dataset) / float(2**bits - 1)
     window = _first_window(dataset)
-    if window is None:
-        return _own_range(values, padding)
-    return _window(values, *window, function=dataset.get("VOILUTFunction") or "LINEAR")
+    if window:
+        return _window(values, *window, function=dataset.get("VOILUTFunction") or "LINEAR")
+    measured = values[~padding]
+    low, high = float(measured.min()), float(measured.max())
+    return np.clip((values - low) / (high - low or 1), 0, 1)
 
 
 def _first_window(dataset: pydicom.Dataset) -> tuple[float, float] | None:
@@ -212,45 +182,30 @@ def _first_window(dataset: pydicom.Dataset) -> tuple[float, float] | None:
 
 
 def _window(values: np.ndarray, center: float, width: float, function: str) -> np.ndarray:
-    """Apply a window as in DICOM PS3.3 C.11.2.1.2 and C.11.2.1.3, onto 0..1."""
-    values = values.astype(np.float64)
+    """Apply a window as in DICOM PS3.3 C.11.2.1.2 and C.11.2.1.3, onto 0..1.
+
+    Not pydicom's `apply_windowing`: it refuses a width below 1 and an unknown function, and its
+    result has another range, by the bits and the rescale slope of the header."""
     if function == "SIGMOID":
         # 1 / (1 + exp(-4 (x - c) / w)) without overflow
         return (1 + np.tanh(2 * (values - center) / width)) / 2
-    if function == "LINEAR_EXACT":
-        return np.clip((values - center) / width + 0.5, 0, 1)
-    # LINEAR: a width of 1 is a threshold at center - 0.5
-    if width <= 1:
-        return (values > center - 0.5).astype(np.float64)
-    return np.clip((values - (center - 0.5)) / (width - 1) + 0.5, 0, 1)
+    if function != "LINEAR_EXACT":
+        center, width = center - 0.5, width - 1
+    if width <= 0:
+        return (values > center).astype(np.float64)
+    return np.clip((values - center) / width + 0.5, 0, 1)
 
 
-def _own_range(values: np.ndarray, padding: np.ndarray) -> np.ndarray:
-    measured = values[~padding]
-    low, high = float(measured.min()), float(measured.max())
-    if high == low:
-        return np.zeros(values.shape)
-    return np.clip((values - low) / (high - low), 0, 1)
-
-
-def _spacing(dataset: pydicom.Dataset) -> tuple[float, float] | None:
+def _spacing_of(dataset: pydicom.Dataset) -> tuple[float, float] | None:
     # the first is at the patient, where it is given
     for name in ("PixelSpacing", "ImagerPixelSpacing"):
-        value = dataset.get(name)
-        if value is not None and len(np.atleast_1d(value)) == 2:
-            row, column = (float(number) for number in value)
-            if 0 < row < np.inf and 0 < column < np.inf:
-                return row, column
+        spacing = np.array(dataset.get(name) or (), float).ravel()
+        if len(spacing) == 2 and (spacing > 0).all() and np.isfinite(spacing).all():
+            return float(spacing[0]), float(spacing[1])
     return None
 
 
-def _view(dataset: pydicom.Dataset) -> str | None:
+def _view_in(dataset: pydicom.Dataset) -> str | None:
     position = str(dataset.get("ViewPosition") or "").strip().upper()
-    if position in _FRONTAL:
-        return "frontal"
-    if position in _LATERAL:
-        return "lateral"
-    # Direction of the rows in the patient: to the left or right is frontal, to the front or back is
-    # lateral.
-    rows = str(np.atleast_1d(dataset.get("PatientOrientation") or "")[0]).strip().upper()[:1]
-    return {"L": "frontal", "R": "frontal", "A": "lateral", "P": "lateral"}.get(rows)
+    rows = str(np.atleast_1d(dataset.get("PatientOrientation") or "")[0]).strip().upper()
+    return _POSITIONS.get(position) or _ROW_DIRECTIONS.get(rows[:1])

@@ -5,13 +5,13 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from paxray_lib.images.read import _FORMATS
+from paxray_lib.images.read import FORMATS
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".dcm", ".dicom")
 OTHER_SUFFIXES = (
-    ".tif", ".tiff", ".bmp", ".webp", ".gif", ".jp2", ".jpx", ".j2k", ".jxl", ".heic", ".avif", ".nii", ".nii.gz",
-    ".nrrd", ".mha", ".mhd", ".ima", ".img",
-)  # fmt: skip
+    *(".tif", ".tiff", ".bmp", ".webp", ".gif", ".jp2", ".jpx", ".j2k", ".jxl", ".heic", ".avif"),
+    *(".nii", ".nii.gz", ".nrrd", ".mha", ".mhd", ".ima", ".img"),
+)
 """Images of other formats as a rule: found, so that a report can say why they were not read."""
 
 
@@ -32,32 +32,26 @@ def find_images(path: str | os.PathLike) -> list[Path]:
         return [path]
     if not path.is_dir():
         raise FileNotFoundError(f"{path}: no such file or folder; check the path")
-    found = sorted(file for file in _walk(path) if _is_image_name(file) or _has_dicom_magic(file))
-    if not found:
+    images = sorted(file for file in _walk(path) if _is_image(file))
+    if not images:
         raise FileNotFoundError(
-            f"{path}: no {_FORMATS} image in this folder or below it; check the path"
+            f"{path}: no {FORMATS} image in this folder or below it; check the path"
         )
-    return found
+    return images
 
 
 def _walk(folder: Path) -> Iterator[Path]:
-    seen = set()
+    visited = set()  # a link to a folder in it would be walked forever
     for root, folders, files in os.walk(folder, followlinks=True):
-        seen.add(os.path.realpath(root))
-        # A link to a folder already visited would be walked forever.
-        folders[:] = [
-            f
-            for f in folders
-            if f[0] != "." and os.path.realpath(os.path.join(root, f)) not in seen
-        ]
+        visited.add(os.path.realpath(root))
+        shown = [name for name in folders if name[0] != "."]
+        folders[:] = [f for f in shown if os.path.realpath(os.path.join(root, f)) not in visited]
         yield from (Path(root, name) for name in files if name[0] != ".")
 
 
-def _is_image_name(path: Path) -> bool:
-    return path.name.lower().endswith(IMAGE_SUFFIXES + OTHER_SUFFIXES)
-
-
-def _has_dicom_magic(path: Path) -> bool:
+def _is_image(path: Path) -> bool:
+    if path.name.lower().endswith(IMAGE_SUFFIXES + OTHER_SUFFIXES):
+        return True
     if path.name.upper() == "DICOMDIR" or not path.is_file():
         return False
     with contextlib.suppress(OSError), open(path, "rb") as file:

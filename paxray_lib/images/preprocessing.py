@@ -2,15 +2,18 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
 
 from paxray_lib.images.read import Image
-from paxray_lib.utils.errors import did_you_mean
+from paxray_lib.utils.errors import check_choice
 
-IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_MEAN = (0.485, 0.456, 0.406)  # of red, green and blue in 0..1, as torchvision has them
 IMAGENET_STD = (0.229, 0.224, 0.225)
+_SCALES = {"published": 255.0, "standard": 1.0}
+_DIVIDE = "divide 8 bit by 255, 16 bit by 65535"
 
 
 def resize_pixels(pixels: np.ndarray, size: tuple[int, int], antialias: bool) -> np.ndarray:
@@ -20,10 +23,10 @@ def resize_pixels(pixels: np.ndarray, size: tuple[int, int], antialias: bool) ->
     ----------
     pixels : (H, W) float array
     size : (h, w)
-    antialias : if True, an axis that shrinks takes the mean over the area of each new pixel, so
-    that no detail aliases;
-        if False, both axes are bilinear, as in `torch.nn.functional.interpolate(mode="bilinear",
-        align_corners=False)`
+    antialias : bool
+        If True, an axis that shrinks takes the mean over the area of each new pixel, so that no
+        detail aliases. If False, both axes are bilinear, as in
+        `torch.nn.functional.interpolate(mode="bilinear", align_corners=False)`.
 
     Returns
     -------
@@ -39,10 +42,6 @@ def resize_pixels(pixels: np.ndarray, size: tuple[int, int], antialias: bool) ->
     if pixels.shape == (height, width):
         return pixels
     return cv2.resize(pixels, (width, height), interpolation=cv2.INTER_LINEAR)
-
-
-_SCALES = {"published": 255.0, "standard": 1.0}
-_DIVIDE = "divide 8 bit by 255, 16 bit by 65535"
 
 
 @dataclass(frozen=True)
@@ -63,20 +62,19 @@ class Preprocessing:
     size: tuple[int, int] = (512, 512)
 
     def __post_init__(self) -> None:
-        if self.kind not in tuple(_SCALES):  # a tuple: the value from a file may be unhashable
-            hint = did_you_mean(str(self.kind), _SCALES)
+        check_choice(self.kind, _SCALES, "preprocessing kind")
+        size = tuple(self.size) if isinstance(self.size, Sequence) else ()
+        if len(size) != 2 or not all(type(n) is int and n > 0 for n in size):
             raise ValueError(
-                f"unknown preprocessing kind {self.kind!r}{hint}; known: {', '.join(_SCALES)}"
+                f"preprocessing size {self.size!r}: two positive whole numbers (height, width) "
+                "are needed"
             )
-        object.__setattr__(self, "size", _checked_size(self.size))
+        object.__setattr__(self, "size", size)
 
-    def __call__(self, image: "Image | np.ndarray") -> np.ndarray:
-        """Return (3, h, w) float32, ready for the network, from an Image or a (H, W) float array in
-        0..1.
-        """
-        return self.normalize(
-            self.resize(image.pixels if isinstance(image, Image) else np.asarray(image))
-        )
+    def __call__(self, image: Image | np.ndarray) -> np.ndarray:
+        """Return (3, h, w) float32, the network's input, of an image or (H, W) floats in 0..1."""
+        pixels = image.pixels if isinstance(image, Image) else np.asarray(image)
+        return self.normalize(self.resize(pixels))
 
     def resize(self, pixels: np.ndarray) -> np.ndarray:
         """Return (h, w) float32 in 0..1 from (H, W) floats in 0..1.
@@ -96,46 +94,30 @@ class Preprocessing:
 
     def normalize(self, pixels: np.ndarray) -> np.ndarray:
         """Return (..., 3, h, w) float32 from resized (..., h, w) floats in 0..1."""
-        # (..., 1, h, w)
         scaled = pixels.astype(np.float32)[..., None, :, :] * np.float32(_SCALES[self.kind])
         mean = np.array(IMAGENET_MEAN, np.float32)[:, None, None]
         std = np.array(IMAGENET_STD, np.float32)[:, None, None]
         return (scaled - mean) / std
 
     def affine(self) -> tuple[np.ndarray, np.ndarray]:
-        """Return (scale, offset), each (3,) float32: channel c of `normalize` is x * scale[c] +
-        offset[c].
+        """Return (scale, offset), each (3,) float32: `normalize` is x * scale + offset, rounded.
 
-        For the training device, where one fused step is cheaper. It equals `normalize` up to
-        rounding."""
+        For the training device, where one fused step is cheaper."""
         std = np.array(IMAGENET_STD)
-        return (_SCALES[self.kind] / std).astype(np.float32), (
-            -np.array(IMAGENET_MEAN) / std
-        ).astype(np.float32)
+        scale, offset = _SCALES[self.kind] / std, -np.array(IMAGENET_MEAN) / std
+        return scale.astype(np.float32), offset.astype(np.float32)
 
-    def to_dict(self) -> dict:
+    def to_dict(self) -> dict[str, Any]:
         """Return plain values for a checkpoint or a YAML file."""
         return {"kind": self.kind, "size": list(self.size)}
 
     @classmethod
-    def from_dict(cls, values: Mapping) -> "Preprocessing":
-        """Undo `to_dict`; a missing or unknown key is a ValueError, since a guess would give wrong
-        masks silently.
+    def from_dict(cls, values: Mapping[str, Any]) -> "Preprocessing":
+        """Undo `to_dict`.
+
+        A missing or unknown key is a ValueError: a guess would silently give wrong masks.
         """
         if not isinstance(values, Mapping) or set(values) != {"kind", "size"}:
             keys = sorted(map(str, values)) if isinstance(values, Mapping) else repr(values)
             raise ValueError(f"preprocessing: keys {keys}, but exactly kind and size are needed")
         return cls(values["kind"], values["size"])
-
-
-def _checked_size(size: Sequence[int]) -> tuple[int, int]:
-    whole = (
-        isinstance(size, Sequence)
-        and len(size) == 2
-        and all(type(n) is int and n > 0 for n in size)
-    )
-    if not whole:
-        raise ValueError(
-            f"preprocessing size {size!r}: two positive whole numbers (height, width) are needed"
-        )
-    return tuple(size)

@@ -8,7 +8,7 @@ The one place for intensity handling. Content decides the format, never the suff
   its maximum (255, 1023, 4095, 16383).
 - An image of one value shows nothing and is refused.
 - Color becomes gray by Pillow's "L" weights (ITU-R 601-2); a transparency channel is ignored.
-- The EXIF orientation is applied. DICOM: see `paxray_lib.dicom`.
+- The EXIF orientation is applied. DICOM: see `paxray_lib.images.dicom`.
 - The spacing of pixels comes from DICOM, or from a PNG of `write_png` that still has its size;
   never from a resolution in dots per inch, which says nothing about the patient.
 - View and case come from the file stem, `<case>frontal` or `<case>lateral` in any case of letters.
@@ -18,40 +18,25 @@ import contextlib
 import io
 import os
 import re
-import struct
-import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
 import numpy as np
+from PIL import ExifTags, ImageOps, JpegImagePlugin, PngImagePlugin
 from PIL import Image as PillowImage
-from PIL import JpegImagePlugin, PngImagePlugin
 
 from paxray_lib.images.views import view_of
 from paxray_lib.utils.files import atomic_write
 
+FORMATS = "PNG, JPEG or DICOM"
 # Pillow's own limit, against decompression bombs; an X-ray film has about 10 million
 MAX_PIXELS = 89_478_485
-_PNG, _JPEG = b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff"
-_EXIF_ORIENTATION = 0x0112
+_PNG = b"\x89PNG\r\n\x1a\n"
+_RASTER = (_PNG, b"\xff\xd8\xff")  # PNG, JPEG
 _SPACING_KEY = "paxray:pixel_mm"
-_SPACING = re.compile(r"(\d+\.\d+) at (\d+) x (\d+)")
-_FORMATS = "PNG, JPEG or DICOM"
 _DEPTHS = (8, 10, 12, 14)  # bits of detectors and of the DICOM files that they write
-# What Pillow raises for broken data, by reading its decoders.
-_BROKEN = (
-    OSError,
-    SyntaxError,
-    ValueError,
-    TypeError,
-    IndexError,
-    KeyError,
-    EOFError,
-    struct.error,
-    zlib.error,
-)
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,10 +74,16 @@ def read_image(path: str | os.PathLike) -> Image:
         If there is no such file.
     ValueError
         If the file is empty, cut short, damaged, of another format, has more than `MAX_PIXELS` or
-        one value alone, or is no X-ray by its DICOM header; the file is named.
+        only one value, or is no X-ray by its DICOM header; the file is named.
     """
     path = Path(path)
-    image = _decode(path, _read_bytes(path))
+    data = _read_bytes(path)
+    if data.startswith(_RASTER):
+        image = _read_raster(data, path)
+    else:
+        from paxray_lib.images.dicom import read_dicom  # only where needed: it takes 0.3 s
+
+        image = read_dicom(data, path)
     if image.pixels.min() == image.pixels.max():
         raise ValueError(
             f"{path}: every pixel has one value; fetch or export it again, or leave it out"
@@ -100,32 +91,25 @@ def read_image(path: str | os.PathLike) -> Image:
     return image
 
 
-def _decode(path: Path, data: bytes) -> Image:
-    if data.startswith((_PNG, _JPEG)):
-        return Image(*_read_raster(path, data), view=view_of(path))
-
-    from paxray_lib.images import dicom
-
-    if not dicom.looks_like_dicom(data):
-        raise ValueError(
-            f"{path}: not a {_FORMATS} image by its content; convert it to one of these, or remove it"
-        )
-    pixels, spacing_mm, view = dicom.decode(data, path, MAX_PIXELS)
-    return Image(_to_unit(pixels), spacing_mm, view or view_of(path))
-
-
 def read_view(path: str | os.PathLike) -> str | None:
-    """Return the view of an image file as `read_image` finds it, without decoding pixels; errors
-    name the file.
-    """
+    """Return the view of an image file as `read_image` finds it, without decoding its pixels."""
     path = Path(path)
     data = _read_bytes(path)
-    if data.startswith((_PNG, _JPEG)):
+    if data.startswith(_RASTER):
         return view_of(path)
 
     from paxray_lib.images import dicom
 
-    return dicom.view_in_header(data, path) or view_of(path)
+    return dicom.read_view(data, path)
+
+
+def write_png(path: str | os.PathLike, pixels: np.ndarray, pixel_mm: float) -> None:
+    """Write (H, W) uint8 pixels; `read_image` finds their distance `pixel_mm` again."""
+    info = PngImagePlugin.PngInfo()
+    # with the size: tools that resize an image keep such texts
+    info.add_text(_SPACING_KEY, f"{pixel_mm:.6f} at {pixels.shape[0]} x {pixels.shape[1]}")
+    with atomic_write(path) as temporary:
+        PillowImage.fromarray(pixels).save(temporary, format="PNG", pnginfo=info)
 
 
 def _read_bytes(path: Path) -> bytes:
@@ -140,64 +124,38 @@ def _read_bytes(path: Path) -> bytes:
     return data
 
 
-def write_png(path: str | os.PathLike, pixels: np.ndarray, pixel_mm: float) -> None:
-    """Write (H, W) uint8 pixels with the distance of their centers in mm, which `read_image` finds
-    again.
-    """
-    info = PngImagePlugin.PngInfo()
-    # with the size: tools that resize an image keep such texts
-    info.add_text(_SPACING_KEY, f"{pixel_mm:.6f} at {pixels.shape[0]} x {pixels.shape[1]}")
-    with atomic_write(path) as temporary:
-        PillowImage.fromarray(pixels).save(temporary, format="PNG", pnginfo=info)
-
-
-def _spacing_of(image: PillowImage.Image) -> tuple[float, float] | None:
-    match = _SPACING.fullmatch(str(image.info.get(_SPACING_KEY, "")))
-    if (
-        not match
-        or (int(match[2]), int(match[3])) != (image.height, image.width)
-        or not float(match[1])
-    ):
-        return None
-    return float(match[1]), float(match[1])
-
-
-def _read_raster(path: Path, data: bytes) -> tuple[np.ndarray, tuple[float, float] | None]:
+def _read_raster(data: bytes, path: Path) -> Image:
     kind = "PNG" if data.startswith(_PNG) else "JPEG"
-    # The plugins, not Image.open: that one tries other formats and prints a warning for a large
-    # header.
+    # The plugins, not Image.open: it tries other formats and warns of large headers.
     plugin = PngImagePlugin.PngImageFile if kind == "PNG" else JpegImagePlugin.JpegImageFile
-    with _naming(path, kind):
+    with naming_errors(path, f"damaged or cut short {kind}"):
         image = plugin(io.BytesIO(data))
     if image.width * image.height > MAX_PIXELS:  # before memory is spent on it
-        size = f"{image.height} x {image.width} pixels"
         raise ValueError(
-            f"{path}: {size}, more than the limit of {MAX_PIXELS}; make the image smaller"
+            f"{path}: {image.height} x {image.width} pixels, more than the limit of {MAX_PIXELS}; "
+            "make the image smaller"
         )
-    with _naming(path, kind):
+    with naming_errors(path, f"damaged or cut short {kind}"):
         image.load()
-        orientation = image.getexif().get(_EXIF_ORIENTATION, 1)
-        wide = kind == "PNG" and data[24] == 16
-        pixels = wide_to_unit(_wide_array(data)) if wide else _to_unit(_byte_array(image))
-    return _orient(pixels, orientation), _spacing_of(image)
+        is_wide = kind == "PNG" and data[24] == 16  # the bit depth in the header
+        pixels = wide_to_unit(_wide_array(data)) if is_wide else to_unit(_byte_array(image))
+        return Image(_upright(pixels, image), _spacing_of(image), view_of(path))
 
 
 @contextlib.contextmanager
-def _naming(path: Path, kind: str) -> Iterator[None]:
-    """Turn any decoding error into one that names the file."""
+def naming_errors(path: Path, problem: str) -> Iterator[None]:
+    """Turn what decoders raise for broken data into a ValueError that names the file."""
     try:
         yield
-    except _BROKEN as error:
-        raise ValueError(
-            f"{path}: damaged or cut short {kind} ({error}); fetch or export it again"
-        ) from error
+    except Exception as error:
+        reason = " ".join(str(error).split())
+        raise ValueError(f"{path}: {problem} ({reason}); fetch or export it again") from error
 
 
 def _byte_array(image: PillowImage.Image) -> np.ndarray:
-    if image.mode in ("1", "L", "LA"):  # 2 and 4 bit arrive as L, stretched to 0..255
-        return np.asarray(image.convert("L") if image.mode == "1" else image.getchannel("L"))
     image.info.pop("transparency", None)  # ignored, like an alpha channel; Pillow would warn
-    return np.asarray(image.convert("RGB").convert("L"))
+    # by RGB: of a palette Pillow rounds otherwise
+    return np.asarray(image if image.mode == "L" else image.convert("RGB").convert("L"))
 
 
 def _wide_array(data: bytes) -> np.ndarray:
@@ -209,9 +167,7 @@ def _wide_array(data: bytes) -> np.ndarray:
 
 
 def _to_gray(array: np.ndarray) -> np.ndarray:
-    """Return (H, W) of the same unsigned type from (H, W) or R, G, B (H, W, 3), as Pillow's "L"
-    does, to the digit.
-    """
+    """Return (H, W) from unsigned (H, W) or R, G, B (H, W, 3), to the digit as Pillow's "L"."""
     if array.ndim == 2:
         return array
     red, green, blue = np.moveaxis(array.astype(np.uint32), -1, 0)
@@ -219,14 +175,9 @@ def _to_gray(array: np.ndarray) -> np.ndarray:
     return ((red * 19595 + green * 38470 + blue * 7471 + 0x8000) >> 16).astype(array.dtype)
 
 
-def _to_unit(array: np.ndarray) -> np.ndarray:
-    """Return (H, W) float32 in 0..1 from unsigned integers of their full range, gray or RGB; float
-    passes.
-    """
-    gray = _to_gray(array)
-    if gray.dtype.kind == "f":
-        return np.ascontiguousarray(gray, dtype=np.float32)
-    return gray.astype(np.float32) / np.float32(np.iinfo(gray.dtype).max)
+def to_unit(array: np.ndarray) -> np.ndarray:
+    """Return (H, W) float32 in 0..1 from unsigned integers of their full range, gray or RGB."""
+    return _to_gray(array).astype(np.float32) / np.float32(np.iinfo(array.dtype).max)
 
 
 def wide_to_unit(array: np.ndarray) -> np.ndarray:
@@ -234,17 +185,20 @@ def wide_to_unit(array: np.ndarray) -> np.ndarray:
 
     The divisor is 255, 1023, 4095 or 16383 if that holds the maximum, else 65535.
     """
-    gray = _to_gray(array)
     bits = next((depth for depth in _DEPTHS if array.max() < 2**depth), 16)
-    return gray.astype(np.float32) / np.float32(2**bits - 1)
+    return _to_gray(array).astype(np.float32) / np.float32(2**bits - 1)
 
 
-def _orient(pixels: np.ndarray, orientation: int) -> np.ndarray:
-    """Apply the EXIF orientation, 1 to 8; any other value means 1."""
-    if orientation in (5, 6, 7, 8):
-        pixels = pixels.T
-    if orientation in (2, 3, 6, 7):
-        pixels = pixels[:, ::-1]
-    if orientation in (3, 4, 7, 8):
-        pixels = pixels[::-1]
-    return np.ascontiguousarray(pixels)
+def _upright(pixels: np.ndarray, image: PillowImage.Image) -> np.ndarray:
+    """Apply the EXIF orientation of the file that (H, W) float32 pixels come from."""
+    orientation = ExifTags.Base.Orientation
+    frame = PillowImage.fromarray(pixels)  # Pillow has no 16-bit color to turn
+    frame.getexif()[orientation] = image.getexif().get(orientation, 1)
+    return np.array(ImageOps.exif_transpose(frame))
+
+
+def _spacing_of(image: PillowImage.Image) -> tuple[float, float] | None:
+    text = str(image.info.get(_SPACING_KEY, ""))
+    match = re.fullmatch(rf"(\d+\.\d+) at {image.height} x {image.width}", text)
+    spacing = float(match[1]) if match else 0.0
+    return (spacing, spacing) if spacing else None

@@ -175,6 +175,26 @@ def test_exif_orientation(tmp_path, suffix, orientation):
     np.testing.assert_allclose(pixels * 255, upright, atol=2)
 
 
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_exif_orientation_of_16_bit(tmp_path, rng, orientation):
+    array = rng.integers(0, 65536, (30, 42), dtype=np.uint16)
+    small = PillowImage.fromarray((array >> 8).astype(np.uint8))
+    exif = PillowImage.Exif()
+    exif[0x0112] = orientation
+    small.save(tmp_path / "small.png", exif=exif)
+    body = exif.tobytes().removeprefix(b"Exif\0\0")
+    chunk = b"eXIf" + body
+    chunk = struct.pack(">I", len(body)) + chunk + struct.pack(">I", zlib.crc32(chunk))
+    (tmp_path / "wide.png").write_bytes(png_bytes(array, 0, 16, chunk))
+    wide = read_image(tmp_path / "wide.png").pixels
+    assert wide.flags.c_contiguous
+    assert wide.flags.writeable
+    np.testing.assert_array_equal(
+        np.round(wide * 65535).astype(int) >> 8,
+        np.round(read_image(tmp_path / "small.png").pixels * 255),
+    )
+
+
 @pytest.mark.parametrize("orientation", [0, 9, 77])
 def test_invalid_exif_orientation_is_ignored(tmp_path, orientation):
     array = np.arange(6, dtype=np.uint8).reshape(2, 3)

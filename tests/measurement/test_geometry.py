@@ -303,7 +303,7 @@ class TestPredictions:
             == "frontal"
         )
         for wrong in ("frntal", {str(hidden): "frntal"}):
-            with pytest.raises(ValueError, match="unknown view 'frntal'; did you mean 'frontal'"):
+            with pytest.raises(ValueError, match="view 'frntal': .*did you mean 'frontal'"):
                 measure_predictions(out, report, wrong)
 
     def test_the_ratio_beside_that_of_the_reference_masks(self, tiny):

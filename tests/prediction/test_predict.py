@@ -232,7 +232,7 @@ def test_a_view_that_no_file_says_is_for_mirroring(folder, tmp_path):
     assert set(predict(Threshold(), folder, tmp_path / "plain", view="lateral")["status"]) == {
         "skipped"
     }
-    with pytest.raises(ValueError, match="unknown view 'frontl'; did you mean 'frontal'"):
+    with pytest.raises(ValueError, match="view 'frontl': .*did you mean 'frontal'"):
         predict(Threshold(), folder, tmp_path / "plain", view="frontl")
 
 
@@ -534,7 +534,7 @@ def test_the_command_says_what_has_no_widths_for_want_of_a_view(folder, tmp_path
     assert table["heart_width_px"].notna().all()
     wrong = CliRunner().invoke(app, [*arguments, "--view", "oblique"])
     assert wrong.exit_code == 2
-    assert "unknown view 'oblique' (one of frontal, lateral)" in wrong.stderr
+    assert "view 'oblique': unknown (one of frontal, lateral)" in wrong.stderr
 
 
 def test_what_a_newcomer_puts_into_a_folder_gets_a_row_with_a_reason(tmp_path):
