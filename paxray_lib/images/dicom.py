@@ -21,7 +21,7 @@ import pydicom
 from pydicom import uid
 from pydicom.pixels import apply_modality_lut, apply_voi
 
-from paxray_lib.images.read import FORMATS, MAX_PIXELS, Image, naming_errors, to_unit
+from paxray_lib.images.image import FORMATS, MAX_PIXELS, Image, naming_errors, to_unit
 from paxray_lib.images.views import view_of
 
 _POSITIONS = {"PA": "frontal", "AP": "frontal"} | dict.fromkeys(("LL", "RL", "LATERAL"), "lateral")

@@ -5,7 +5,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from paxray_lib.images.read import FORMATS
+from paxray_lib.images.image import FORMATS
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".dcm", ".dicom")
 OTHER_SUFFIXES = (

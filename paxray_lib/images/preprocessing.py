@@ -7,7 +7,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from paxray_lib.images.read import Image
+from paxray_lib.images.image import Image
 from paxray_lib.utils.errors import check_choice
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)  # of red, green and blue in 0..1, as torchvision has them

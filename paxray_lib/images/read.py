@@ -14,12 +14,9 @@ The one place for intensity handling. Content decides the format, never the suff
 - View and case come from the file stem, `<case>frontal` or `<case>lateral` in any case of letters.
 """
 
-import contextlib
 import io
 import os
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
@@ -27,32 +24,14 @@ import numpy as np
 from PIL import ExifTags, ImageOps, JpegImagePlugin, PngImagePlugin
 from PIL import Image as PillowImage
 
+from paxray_lib.images.image import MAX_PIXELS, Image, naming_errors, to_gray, to_unit
 from paxray_lib.images.views import view_of
 from paxray_lib.utils.files import atomic_write
 
-FORMATS = "PNG, JPEG or DICOM"
-# Pillow's own limit, against decompression bombs; an X-ray film has about 10 million
-MAX_PIXELS = 89_478_485
 _PNG = b"\x89PNG\r\n\x1a\n"
 _RASTER = (_PNG, b"\xff\xd8\xff")  # PNG, JPEG
 _SPACING_KEY = "paxray:pixel_mm"
 _DEPTHS = (8, 10, 12, 14)  # bits of detectors and of the DICOM files that they write
-
-
-@dataclass(frozen=True, eq=False)
-class Image:
-    """A grayscale image as it should be looked at: upright, high values bright.
-
-    Attributes
-    ----------
-    pixels : (H, W) float32 array in 0..1
-    spacing_mm : (row, column) distance of pixel centers in millimeters, or None
-    view : "frontal", "lateral" or None if unknown
-    """
-
-    pixels: np.ndarray
-    spacing_mm: tuple[float, float] | None = None
-    view: str | None = None
 
 
 def read_image(path: str | os.PathLike) -> Image:
@@ -142,16 +121,6 @@ def _read_raster(data: bytes, path: Path) -> Image:
         return Image(_upright(pixels, image), _spacing_of(image), view_of(path))
 
 
-@contextlib.contextmanager
-def naming_errors(path: Path, problem: str) -> Iterator[None]:
-    """Turn what decoders raise for broken data into a ValueError that names the file."""
-    try:
-        yield
-    except Exception as error:
-        reason = " ".join(str(error).split())
-        raise ValueError(f"{path}: {problem} ({reason}); fetch or export it again") from error
-
-
 def _byte_array(image: PillowImage.Image) -> np.ndarray:
     image.info.pop("transparency", None)  # ignored, like an alpha channel; Pillow would warn
     # by RGB: of a palette Pillow rounds otherwise
@@ -166,27 +135,13 @@ def _wide_array(data: bytes) -> np.ndarray:
     return array if array.ndim == 2 else array[..., 2::-1]  # B, G, R(, A) -> R, G, B
 
 
-def _to_gray(array: np.ndarray) -> np.ndarray:
-    """Return (H, W) from unsigned (H, W) or R, G, B (H, W, 3), to the digit as Pillow's "L"."""
-    if array.ndim == 2:
-        return array
-    red, green, blue = np.moveaxis(array.astype(np.uint32), -1, 0)
-    # The weights sum to 65536: 16-bit values stay below 2**32.
-    return ((red * 19595 + green * 38470 + blue * 7471 + 0x8000) >> 16).astype(array.dtype)
-
-
-def to_unit(array: np.ndarray) -> np.ndarray:
-    """Return (H, W) float32 in 0..1 from unsigned integers of their full range, gray or RGB."""
-    return _to_gray(array).astype(np.float32) / np.float32(np.iinfo(array.dtype).max)
-
-
 def wide_to_unit(array: np.ndarray) -> np.ndarray:
     """Return (H, W) float32 in 0..1 from uint16, gray or RGB, whose values may have fewer bits.
 
     The divisor is 255, 1023, 4095 or 16383 if that holds the maximum, else 65535.
     """
     bits = next((depth for depth in _DEPTHS if array.max() < 2**depth), 16)
-    return _to_gray(array).astype(np.float32) / np.float32(2**bits - 1)
+    return to_gray(array).astype(np.float32) / np.float32(2**bits - 1)
 
 
 def _upright(pixels: np.ndarray, image: PillowImage.Image) -> np.ndarray:

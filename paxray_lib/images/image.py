@@ -1,0 +1,52 @@
+"""An image as `read_image` returns it, and what its decoders share."""
+
+import contextlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+FORMATS = "PNG, JPEG or DICOM"
+# Pillow's own limit, against decompression bombs; an X-ray film has about 10 million
+MAX_PIXELS = 89_478_485
+
+
+@dataclass(frozen=True, eq=False)
+class Image:
+    """A grayscale image as it should be looked at: upright, high values bright.
+
+    Attributes
+    ----------
+    pixels : (H, W) float32 array in 0..1
+    spacing_mm : (row, column) distance of pixel centers in millimeters, or None
+    view : "frontal", "lateral" or None if unknown
+    """
+
+    pixels: np.ndarray
+    spacing_mm: tuple[float, float] | None = None
+    view: str | None = None
+
+
+@contextlib.contextmanager
+def naming_errors(path: Path, problem: str) -> Iterator[None]:
+    """Turn what decoders raise for broken data into a ValueError that names the file."""
+    try:
+        yield
+    except Exception as error:
+        reason = " ".join(str(error).split())
+        raise ValueError(f"{path}: {problem} ({reason}); fetch or export it again") from error
+
+
+def to_gray(array: np.ndarray) -> np.ndarray:
+    """Return (H, W) from unsigned (H, W) or R, G, B (H, W, 3), to the digit as Pillow's "L"."""
+    if array.ndim == 2:
+        return array
+    red, green, blue = np.moveaxis(array.astype(np.uint32), -1, 0)
+    # The weights sum to 65536: 16-bit values stay below 2**32.
+    return ((red * 19595 + green * 38470 + blue * 7471 + 0x8000) >> 16).astype(array.dtype)
+
+
+def to_unit(array: np.ndarray) -> np.ndarray:
+    """Return (H, W) float32 in 0..1 from unsigned integers of their full range, gray or RGB."""
+    return to_gray(array).astype(np.float32) / np.float32(np.iinfo(array.dtype).max)
