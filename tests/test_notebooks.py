@@ -1,8 +1,7 @@
-"""The notebooks: their form by the rules of the project, and that all run, headless and in
-nbval.
-"""
+"""The notebooks: their form by the rules of the project; that all run, headless and in nbval."""
 
 import ast
+import itertools
 import json
 import re
 import shutil
@@ -11,9 +10,12 @@ import sys
 import uuid
 from pathlib import Path
 
+import nbformat
 import pytest
 import torch
+import yaml
 from helpers.sampledata import write_tiny
+from nbclient import NotebookClient
 
 from paxray_lib.data.dataset import SPLITS
 from paxray_lib.images.preprocessing import Preprocessing
@@ -36,13 +38,23 @@ def source(cell):
     return "".join(cell["source"])
 
 
-def test_there_is_one_for_each_step():
-    assert NAMES[:5] == [
+def imported(path):
+    """Return the modules that a notebook imports, by their dotted names."""
+    statements = [node for cell in cells(path) for node in ast.walk(ast.parse(source(cell)))]
+    names = [node.module for node in statements if isinstance(node, ast.ImportFrom)]
+    imports = [node for node in statements if isinstance(node, ast.Import)]
+    return names + [alias.name for node in imports for alias in node.names]
+
+
+def test_there_is_one_for_each_step_in_order():
+    assert NAMES == [
         "01_explore_dataset",
         "02_train",
         "03_evaluate",
         "04_predict",
         "05_visualize_labels",
+        "06_project_ct",
+        "07_diagnose",
     ]
 
 
@@ -60,22 +72,44 @@ class TestForm:
             assert isinstance(statement, ast.Assign)
             ast.literal_eval(statement.value)
 
-    def test_imports_are_in_one_cell(self, path):
+    def test_imports_are_in_one_cell_and_from_few_rooms(self, path):
         importing = [
             cell
             for cell in cells(path)
             if re.search(r"^(import|from) ", source(cell), re.MULTILINE)
         ]
         assert len(importing) == 1
+        rooms = {name.split(".")[1] for name in imported(path) if name.startswith("paxray_lib.")}
+        assert len(rooms) <= 5
 
     def test_what_is_synthetic_is_said_at_the_top(self, path):
         assert "synthetic" in source(cells(path, "markdown")[0])
 
-    def test_it_checks_something(self, path):
-        assert any("assert " in source(cell) for cell in cells(path))
+    def test_the_reader_is_invited_to_try_two_or_three_changes(self, path):
+        (prompts,) = [
+            text for text in map(source, cells(path, "markdown")) if text.startswith("## Try it")
+        ]
+        assert prompts.count("\n- ") in (2, 3)
+
+    def test_what_is_checked_stands_in_the_last_cell(self, path):
+        *lesson, checks = [source(cell) for cell in cells(path)]
+        assert "assert " in checks
+        assert not [text for text in lesson if "assert " in text]
+
+    def test_every_widget_has_a_figure_beside_it(self, path):
+        sources = [source(cell) for cell in cells(path)]
+        widgets = set(
+            re.findall(r"^(\w+) = (?:LabelViewer|pick_labels)\b", "\n".join(sources), re.M)
+        )
+        for text, following in itertools.pairwise(sources):
+            if (shown := text.splitlines()[-1]) in widgets:
+                assert following in (f"{shown}.figure()", f"{shown}.picture()")
+                widgets.remove(shown)
+        assert widgets == set()
 
     def test_committed_outputs_have_no_counts_paths_or_errors(self, path):
         text = path.read_text()
+        assert len(text) < 1_500_000
         assert str(ROOT) not in text
         for cell in cells(path):
             assert cell["execution_count"] is None
@@ -84,6 +118,10 @@ class TestForm:
 
     def test_it_was_committed_with_the_results_of_a_run(self, path):
         assert any(cell["outputs"] for cell in cells(path))
+
+
+def test_the_evaluation_is_short():
+    assert len(json.loads((ROOT / "notebooks/03_evaluate.ipynb").read_text())["cells"]) <= 20
 
 
 @pytest.fixture(scope="module")
@@ -169,7 +207,7 @@ def outputs(path):
 @pytest.mark.parametrize("datafile", ["paxray.json", "test_only.json"])
 def test_data_of_other_labels_and_splits_go_through_all_but_the_training(foreign, datafile):
     profile, out = foreign / "profile.yaml", foreign / datafile.removesuffix(".json")
-    names = ", ".join(NAMES[i] for i in (0, 2, 3, 4))
+    names = ", ".join(NAMES[i] for i in (0, 2, 3, 4, 6))
     profile.write_text(f"notebooks: [{names}]\ndevice: cpu\nthreshold: 0.05\n")
     overrides = [
         f"data_root={foreign / 'data'}",
@@ -177,17 +215,42 @@ def test_data_of_other_labels_and_splits_go_through_all_but_the_training(foreign
         f"weights={foreign / 'model.ckpt'}",
     ]
     assert run(profile, overrides, out, notebooks_dir=ROOT / "notebooks", config_types={}) == 0
-    explored, evaluated = (
-        outputs(out / "notebooks" / f"{name}.ipynb") for name in (NAMES[0], NAMES[2])
+    explored, evaluated, diagnosed = (
+        outputs(out / "notebooks" / f"{NAMES[i]}.ipynb") for i in (0, 2, 6)
     )
     assert "tumour (0)" in explored
-    for text in (
-        "no validation images: not measured",
-        "no training images: no mean mask to compare with",
-    ):
-        assert (text in evaluated) == (datafile == "test_only.json")
+    alone = datafile == "test_only.json"
+    assert ("no training images: no mean mask to compare with" in evaluated) == alone
+    assert ("no validation images: not measured" in diagnosed) == alone
     assert json.loads((out / "evaluation/summary.json").read_text())["threshold"] == 0.05
     assert json.loads((out / "predictions/settings.json").read_text())["threshold"] == 0.05
+
+
+@pytest.fixture(scope="module")
+def opened_by_hand(small_run, tmp_path_factory):
+    """Folder of a project in which `paxray run` has left one run, to open its notebooks in."""
+    project = tmp_path_factory.mktemp("project")
+    shutil.copytree(ROOT / "notebooks", project / "notebooks")
+    shutil.copy(ROOT / "pyproject.toml", project)
+    shutil.copytree(small_run, project / "runs/first")
+    data = yaml.safe_load((small_run / "config.yaml").read_text())["data_root"]
+    shutil.copytree(data, project / "data/sample")
+    return project
+
+
+@pytest.mark.parametrize("name", [NAMES[i] for i in (2, 3, 4, 6)])
+def test_opened_by_hand_it_takes_the_newest_run_and_says_which(opened_by_hand, name):
+    folder = opened_by_hand / "notebooks"
+    notebook = nbformat.read(folder / f"{name}.ipynb", as_version=4)
+    client = NotebookClient(
+        notebook, timeout=300, resources={"metadata": {"path": str(folder)}}, kernel_name="python3"
+    )
+    client.execute()
+    texts = [
+        output.get("text", "") for cell in notebook.cells for output in cell.get("outputs", [])
+    ]
+    assert any("runs/first" in text for text in texts)
+    assert [path.name for path in (opened_by_hand / "runs").iterdir()] == ["first"]
 
 
 def test_pages_need_no_network(small_run):
@@ -237,8 +300,6 @@ def test_plain_nbval_takes_notebooks_without_execution_counts(tmp_path):
     """The notebooks are committed with outputs but without counts, which nbval alone takes for
     never run.
     """
-    import nbformat
-
     cell = nbformat.v4.new_code_cell(
         "1 + 1", outputs=[nbformat.v4.new_output("execute_result", {"text/plain": "2"})]
     )

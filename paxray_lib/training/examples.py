@@ -22,7 +22,7 @@ def augment(sample: Sample, config: TrainConfig, seed: int = 0) -> Sample:
 
 
 def loss_of_masks(
-    guess: PackedMasks, truth: PackedMasks, kind: str = "present", certainty: float = 0.99
+    guess: PackedMasks, truth: PackedMasks, kind: str = "present", certainty: float = 0.9999
 ) -> dict[str, float]:
     """Return what the loss would be if a network were certain of the masks `guess`.
 
