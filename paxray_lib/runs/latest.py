@@ -1,9 +1,16 @@
-"""The run that a notebook takes if none is named: the newest one."""
+"""Where a notebook is at home, and the run that it takes if none is named: the newest one."""
 
 import os
 from pathlib import Path
 
+from paxray_lib.runs.plan import project_root
+
 _MAKERS = {"checkpoints": "02_train", "evaluation": "03_evaluate"}
+
+
+def enter_project_root() -> None:
+    """Make the project's root the working directory: relative paths mean the same everywhere."""
+    os.chdir(project_root())
 
 
 def newest_run(folder: str | os.PathLike = "runs", holding: str = "checkpoints/best.ckpt") -> Path:

@@ -22,7 +22,6 @@ from paxray_lib.runs.plan import (
     find_notebooks,
     make_plan,
     parameter_types,
-    project_root,
     read_settings,
     select_parameters,
     train_config_types,
@@ -119,13 +118,6 @@ def changed_since(step: Mapping[str, Any], notebook: Path) -> str | None:
     return (
         f"{notebook.name} was changed after it ran here: its results are those of the earlier code"
     )
-
-
-def enter_project_root() -> None:
-    """Make the project's root the working directory, so that a notebook's relative paths mean the
-    same everywhere.
-    """
-    os.chdir(project_root())
 
 
 def train_settings(profile: str | os.PathLike, overrides: Iterable[str] = ()) -> dict[str, Any]:

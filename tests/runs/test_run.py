@@ -16,7 +16,7 @@ import pytest
 import yaml
 from helpers.sampledata import ROOT
 
-from paxray_lib.runs import execute, provenance, report
+from paxray_lib.runs import enter_project_root, execute, provenance, report
 from paxray_lib.runs import plan as plan_module
 from paxray_lib.runs import run as run_module
 from paxray_lib.runs import status as status_module
@@ -490,7 +490,7 @@ def test_notebooks_find_the_project(project, monkeypatch):
     (project / "pyproject.toml").touch()
     write_notebook(project / "notebooks", "01_a")
     monkeypatch.chdir(project / "notebooks")
-    run_module.enter_project_root()
+    enter_project_root()
     assert Path.cwd() == project
     assert [path.name for path in plan_module.find_notebooks()] == ["01_a.ipynb"]
     monkeypatch.chdir(project.parent)
