@@ -277,8 +277,18 @@ def evaluate(
     from paxray_lib.evaluation.tables import score_lines
 
     with joined():
-        how = (device, threshold, mirror, close_tree, precision)
-        result = run_evaluation(weights, data_root, datafile, split, out, *how)
+        result = run_evaluation(
+            weights,
+            data_root,
+            datafile,
+            split=split,
+            out=out,
+            device=device,
+            threshold=threshold,
+            mirror=mirror,
+            close_tree=close_tree,
+            precision=precision,
+        )
         lines = score_lines(result.summary["overall"]) if is_first() else ()
     for line in lines:
         say(line)

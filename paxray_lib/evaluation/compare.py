@@ -1,42 +1,31 @@
-"""Compare two evaluations of the same images: differences of scores, with intervals for the
-differences.
+"""Compare two evaluations of the same images: differences of scores, with their intervals.
 
 Both are resampled with the same patients, so that what makes a patient easy or hard for both
 cancels: the interval of the difference is narrower than the two intervals of the scores would let
-one think."""
-
-from collections.abc import Iterator
+one think.
+"""
 
 import numpy as np
 import pandas as pd
 
-from paxray_lib.evaluation.evaluate import Evaluation
-from paxray_lib.evaluation.tables import columns_of, image_scores
-from paxray_lib.metrics.bootstrap import (
-    draw_weights,
-    interval,
-    mean_over_labels,
-    patients_scored,
-    resample_per_label,
-)
+from paxray_lib.evaluation.result import Evaluation
+from paxray_lib.evaluation.tables import list_parts, score_columns
+from paxray_lib.metrics.bootstrap import draw_weights, interval, resample_mean
 from paxray_lib.metrics.scores import mean_score
 from paxray_lib.utils.errors import did_you_mean
 
-_Place = tuple[str, str, np.ndarray, list[int]]
-
 
 def compare_evaluations(
-    first: Evaluation, second: Evaluation, score: str = "iou_present"
+    first: Evaluation, second: Evaluation, score: str = "iou_present", by_label: bool = True
 ) -> pd.DataFrame:
-    """Return how much higher a score of the second evaluation is than that of the first, overall
-    and in parts.
+    """Return how much higher a score of the second evaluation is than that of the first.
 
     Parameters
     ----------
     first, second : Evaluation of the same images and labels, for instance from `Evaluation.read`
-    score : a column of the tables: iou_present, iou_published, dice_present, dice_published,
-    precision_present,
+    score : iou_present, iou_published, dice_present, dice_published, precision_present,
         recall_present, or nsd_present where both have boundary scores
+    by_label : whether to have rows of single labels too
 
     Returns
     -------
@@ -44,29 +33,32 @@ def compare_evaluations(
         One row for all ("overall"), each view, each group and each label index. Columns: scope
         (overall, view, group or label), name, index (of a label, or -1), images (whose target has
         the label, or one of the labels), first, second, difference (second - first), low and high
-        (95 % interval of the difference, see `paxray_lib.bootstrap`; NaN from a single patient).
-        NaN for what has no score.
+        (95 % interval of the difference, see `metrics.bootstrap`; NaN from a single patient). NaN
+        for what has no score.
 
     Raises
     ------
     ValueError
         If images, labels or targets differ, or the score is unknown.
     """
-    check_comparable(first, second)
+    _check_comparable(first, second)
     (a, convention), (b, _) = (_column(evaluation, score) for evaluation in (first, second))
+    parts = list(list_parts(first.labels, first.images["view"]))
+    if by_label:
+        everywhere = parts[0][2]
+        parts += [("label", name, everywhere, [i]) for i, name in enumerate(first.labels)]
     cases = first.images["case"].to_numpy()
     weights = draw_weights(cases)
     present = (first.counts.tp + first.counts.fn) > 0  # (N, L)
     rows = []
-    for scope, name, images, labels in _places(first):
+    for scope, name, images, labels in parts:
         chosen = [values[images][:, labels] for values in (a, b)]
         means = [mean_score(values, convention) for values in chosen]
-        part = [
-            mean_over_labels(resample_per_label(values, weights[:, images], convention))
+        resampled = [
+            resample_mean(values, weights[:, images], convention, cases[images])
             for values in chosen
         ]
-        enough = min(patients_scored(values, cases[images], convention) for values in chosen) > 1
-        ends = interval(part[1] - part[0]) if enough else (np.nan, np.nan)
+        ends = interval(resampled[1] - resampled[0])
         index = labels[0] if scope == "label" else -1
         shown = int(present[images][:, labels].any(axis=1).sum())
         rows.append((scope, name, index, shown, *means, means[1] - means[0], *map(float, ends)))
@@ -84,15 +76,13 @@ def largest_changes(differences: pd.DataFrame, count: int = 4) -> tuple[str, pd.
 
     Returns
     -------
-    text : such as "12 labels gain, no label loses, 3 stay the same (2 of them at 0)"; without those
-    that have no score
+    text : such as "12 labels gain, no label loses, 3 stay the same (2 of them at 0)"; labels
+        without a score are left out
     table : by name, the largest loss first, the largest gain last: index, images, first, second,
-    difference, low, high"""
-    labels = (
-        differences[differences["scope"] == "label"]
-        .dropna(subset="difference")
-        .sort_values("difference")
-    )
+        difference, low, high
+    """
+    labels = differences[differences["scope"] == "label"]
+    labels = labels.dropna(subset="difference").sort_values("difference")
     sign = np.sign(labels["difference"])
     lose, same, gain = (labels[sign == wanted] for wanted in (-1, 0, 1))
     text = f"{_number(len(gain), 'gain')}, {_number(len(lose), 'lose')}"
@@ -108,28 +98,14 @@ def _number(labels: int, verb: str) -> str:
 
 
 def _column(evaluation: Evaluation, score: str) -> tuple[np.ndarray, str]:
-    columns = columns_of(image_scores(evaluation.counts, evaluation.surface))
+    columns = score_columns(evaluation.counts, evaluation.surface)
     if score not in columns:
-        raise ValueError(
-            f"no score {score!r}{did_you_mean(score, columns)} (there are {', '.join(columns)})"
-        )
+        near = did_you_mean(score, columns)
+        raise ValueError(f"no score {score!r}{near} (there are {', '.join(columns)})")
     return columns[score]
 
 
-def _places(evaluation: Evaluation) -> Iterator[_Place]:
-    """Yield scope, name, images (a boolean array) and labels (indices) of each row."""
-    labels, views = evaluation.labels, evaluation.images["view"].to_numpy()
-    everywhere, everything = np.full(len(views), True), list(range(len(labels)))
-    yield "overall", "overall", everywhere, everything
-    for view in sorted(set(views.tolist())):
-        yield "view", view, views == view, everything
-    for group in labels.groups:
-        yield "group", group, everywhere, [i for i in everything if labels.group[i] == group]
-    for i, name in enumerate(labels):
-        yield "label", name, everywhere, [i]
-
-
-def check_comparable(first: Evaluation, second: Evaluation) -> None:
+def _check_comparable(first: Evaluation, second: Evaluation) -> None:
     """Raise ValueError unless two evaluations are of the same images, labels and targets."""
     if first.labels != second.labels:
         raise ValueError(
@@ -142,10 +118,8 @@ def check_comparable(first: Evaluation, second: Evaluation) -> None:
         raise ValueError(
             f"evaluations of other images ({len(names[0])} and {len(names[1])}): {detail}"
         )
-    differ = ((first.counts.tp + first.counts.fn) != (second.counts.tp + second.counts.fn)).any(
-        axis=1
-    )
-    if differ.any():
-        raise ValueError(
-            f"{names[0][int(differ.argmax())]}: its masks are not the same in both evaluations"
-        )
+    targets = [evaluation.counts.tp + evaluation.counts.fn for evaluation in (first, second)]
+    differs = (targets[0] != targets[1]).any(axis=1)  # (N,)
+    if differs.any():
+        name = names[0][int(differs.argmax())]
+        raise ValueError(f"{name}: its masks are not the same in both evaluations")

@@ -1,8 +1,10 @@
-"""Tables of an evaluation: every score by label, group and view, from the counts alone, with
-confidence intervals.
+"""Tables of an evaluation: every score by label, group and view, with confidence intervals.
+
+All of them are made from the counts alone.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -11,9 +13,8 @@ from paxray_lib.labels.table import LabelSet
 from paxray_lib.metrics.bootstrap import (
     draw_weights,
     interval,
-    mean_over_labels,
-    patients_scored,
     patients_with,
+    resample_mean,
     resample_per_label,
 )
 from paxray_lib.metrics.counting import Counts
@@ -29,89 +30,91 @@ COLUMNS = (
     ("recall", "present"),
     ("nsd", "present"),
 )
-"""Scores with their convention; their column is called score_convention."""
+"""Scores with their convention, in the order of files; their column is called score_convention."""
 WITH_INTERVAL = ("iou_present", "dice_present", "nsd_present")
 """Columns that have an interval in the table of labels; in the summary all have one."""
 
 
-def image_scores(found: Counts, surface: Surface | None = None) -> dict[str, np.ndarray]:
-    """Return each score by image and label, (N, L) float64: iou, dice, precision, recall, and with
-    a surface nsd.
-    """
+Part = tuple[str, str, np.ndarray, list[int]]
+"""Scope ("overall", "view", "group"), name, images as (N,) bool, indices of labels."""
+
+
+def list_parts(labels: LabelSet, views: Iterable[str]) -> Iterator[Part]:
+    """Yield all images and labels, then each view, then each group of labels."""
+    views, everything = np.asarray(views), list(range(len(labels)))
+    everywhere = np.full(len(views), True)
+    yield "overall", "overall", everywhere, everything
+    for view in sorted(set(views.tolist())):
+        yield "view", view, views == view, everything
+    for group in labels.groups:
+        yield "group", group, everywhere, [i for i in everything if labels.group[i] == group]
+
+
+def score_columns(
+    counts: Counts, surface: Surface | None = None
+) -> dict[str, tuple[np.ndarray, str]]:
+    """Return {column: (scores by image and label, (N, L) float64; convention of their mean)}."""
     scores = {
-        "iou": iou(found),
-        "dice": dice(found),
-        "precision": precision(found),
-        "recall": recall(found),
+        "iou": iou(counts),
+        "dice": dice(counts),
+        "precision": precision(counts),
+        "recall": recall(counts),
     }
-    return scores if surface is None else {**scores, "nsd": surface.nsd}
-
-
-def columns_of(scores: Mapping[str, np.ndarray]) -> dict[str, tuple[np.ndarray, str]]:
-    """Return {column: (scores by image and label, convention)} of the scores at hand."""
-    return {
-        f"{name}_{convention}": (scores[name], convention)
-        for name, convention in COLUMNS
-        if name in scores
-    }
+    if surface is not None:
+        scores["nsd"] = surface.nsd
+    return {f"{name}_{kind}": (scores[name], kind) for name, kind in COLUMNS if name in scores}
 
 
 def per_label_table(
-    found: Counts,
+    counts: Counts,
     labels: LabelSet,
-    cases: Sequence[str] | None = None,
+    cases: Iterable[str] | None = None,
     surface: Surface | None = None,
 ) -> pd.DataFrame:
-    """Return one row a label index.
+    """Return one row per label index.
 
     Columns: index, label, group, side; images (whose target has the label), missed and invented
     (images where only the target, only the prediction has it), pixels (of the target in all
     images); iou_published, iou_present, dice_published, dice_present (means over images, see
-    `paxray_lib.metrics`), precision_present (mean over the images with the label in the
-    prediction), recall_present (in the target). With `surface`: nsd_present (mean over the images
-    with the label in either; tolerance 2 px), hd95_median (pixels, over the same images). With
-    `cases`: iou_present_low, iou_present_high and the same for dice and nsd, a 95 % interval (see
-    `paxray_lib.bootstrap`)."""
-    true, predicted = found.tp + found.fn > 0, found.tp + found.fp > 0
-    table = pd.DataFrame(
-        {
-            "index": range(len(labels)),
-            "label": labels.names,
-            "group": labels.group,
-            "side": labels.side,
-        }
-    )
-    table["images"], table["missed"] = true.sum(axis=0), (true & ~predicted).sum(axis=0)
-    table["invented"], table["pixels"] = (
-        (predicted & ~true).sum(axis=0),
-        (found.tp + found.fn).sum(axis=0),
-    )
-    columns = columns_of(image_scores(found, surface))
-    for column, (values, convention) in columns.items():
-        table[column] = per_label(values, convention)
+    `metrics.scores`), precision_present (mean over the images with the label in the prediction),
+    recall_present (in the target). With `surface`: nsd_present (mean over the images with the label
+    in either; tolerance 2 px), hd95_median (pixels, over the same images). With `cases`:
+    iou_present_low, iou_present_high and the same for dice and nsd, a 95 % interval (see
+    `metrics.bootstrap`).
+    """
+    true, predicted = counts.tp + counts.fn, counts.tp + counts.fp
+    columns: dict[str, Any] = {
+        "index": range(len(labels)),
+        "label": labels.names,
+        "group": labels.group,
+        "side": labels.side,
+        "images": (true > 0).sum(axis=0),
+        "missed": ((true > 0) & (predicted == 0)).sum(axis=0),
+        "invented": ((true == 0) & (predicted > 0)).sum(axis=0),
+        "pixels": true.sum(axis=0),
+    }
+    scores = score_columns(counts, surface)
+    columns |= {name: per_label(values, kind) for name, (values, kind) in scores.items()}
     if surface is not None:
-        table["hd95_median"] = [median(values) for values in surface.hd95.T]
+        columns["hd95_median"] = [_median(values) for values in surface.hd95.T]
     if cases is not None:
         weights = draw_weights(cases)
-        for column in [column for column in WITH_INTERVAL if column in columns]:
-            values, convention = columns[column]
-            enough = patients_with(values, cases) > 1
-            for end, numbers in zip(
-                ("low", "high"),
-                interval(resample_per_label(values, weights, convention)),
-                strict=True,
-            ):
-                table[f"{column}_{end}"] = np.where(enough, numbers, np.nan)
-    return table
+        for name in [name for name in WITH_INTERVAL if name in scores]:
+            values, kind = scores[name]
+            low, high = interval(resample_per_label(values, weights, kind))
+            several = patients_with(values, cases) > 1
+            columns[f"{name}_low"] = np.where(several, low, np.nan)
+            columns[f"{name}_high"] = np.where(several, high, np.nan)
+    return pd.DataFrame(columns)
 
 
 def summarize(
-    found: Counts,
+    counts: Counts,
     labels: LabelSet,
-    views: Sequence[str],
-    cases: Sequence[str],
+    views: Iterable[str],
+    cases: Iterable[str],
     surface: Surface | None = None,
-) -> dict:
+) -> dict[str, Any]:
     """Return {"overall": scores, "views": {view: scores}, "groups": {group: scores}}.
 
     Scores: images, patients, labels; labels_scored (those that are in the prediction or target of
@@ -124,140 +127,95 @@ def summarize(
     where it is in one of the two alone, which is an infinite distance. A score without any value is
     None. The median is None too where it is infinite, that is where that share is a half or more.
     """
-    views, cases = np.asarray(views), np.asarray(cases)
-    groups = {
-        group: [i for i, g in enumerate(labels.group) if g == group] for group in labels.groups
-    }
-    scores, weights = image_scores(found, surface), draw_weights(cases)
-    hd95 = None if surface is None else surface.hd95
-    resampled = _resampled(scores, weights)
-    everywhere = list(range(len(labels)))
-    all_images = np.full(len(views), True)
-    result: dict = {
-        "overall": _scores(scores, hd95, resampled, cases, all_images, everywhere),
-        "views": {},
-    }
-    for view in sorted(set(views.tolist())):
-        chosen = views == view
-        part = _resampled(
-            {name: values[chosen] for name, values in scores.items()}, weights[:, chosen]
-        )
-        result["views"][view] = _scores(scores, hd95, part, cases, chosen, everywhere)
-    result["groups"] = {
-        group: _scores(scores, hd95, resampled, cases, all_images, indices)
-        for group, indices in groups.items()
-    }
-    return result
-
-
-def _resampled(scores: Mapping[str, np.ndarray], weights: np.ndarray) -> dict[str, np.ndarray]:
-    """Return {column: (R, L) means over the images of each resample}."""
-    columns = columns_of(scores)
+    columns, cases = score_columns(counts, surface), np.asarray(cases)
+    weights = draw_weights(cases)
+    scores: dict[str, dict[str, Any]] = {"overall": {}, "view": {}, "group": {}}
+    for scope, name, images, indices in list_parts(labels, views):
+        part = {column: (v[images][:, indices], kind) for column, (v, kind) in columns.items()}
+        scores[scope][name] = _scores(part, weights[:, images], cases[images])
+        if surface is not None:
+            scores[scope][name] |= _distances(surface.hd95[images][:, indices])
     return {
-        column: resample_per_label(values, weights, convention)
-        for column, (values, convention) in columns.items()
+        "overall": scores["overall"]["overall"],
+        "views": scores["view"],
+        "groups": scores["group"],
     }
 
 
 def _scores(
-    scores, hd95, resampled, cases: np.ndarray, images: np.ndarray, labels: list[int]
-) -> dict:
-    """Return the scores of some images (a boolean array) and labels (indices)."""
-    result: dict = {
-        "images": int(images.sum()),
-        "patients": len(set(cases[images].tolist())),
-        "labels": len(labels),
+    columns: Mapping[str, tuple[np.ndarray, str]], weights: np.ndarray, cases: np.ndarray
+) -> dict[str, Any]:
+    """Return the scores of a part: `columns` (n, l), `weights` (R, n), `cases` (n,)."""
+    occurs = ~np.isnan(columns["iou_present"][0])
+    scores: dict[str, Any] = {
+        "images": len(cases),
+        "patients": len(set(cases.tolist())),
+        "labels": occurs.shape[1],
+        "labels_scored": int(occurs.any(axis=0).sum()),
     }
-    result["labels_scored"] = labels_scored(scores["iou"][images][:, labels], "present")
-    for column, (values, convention) in columns_of(scores).items():
-        chosen = values[images][:, labels]
-        result[column] = _plain(mean_score(chosen, convention))
-        enough = patients_scored(chosen, cases[images], convention) > 1
-        ends = (
-            interval(mean_over_labels(resampled[column][:, labels])) if enough else (np.nan, np.nan)
-        )
-        result[f"{column}_interval"] = [_plain(end) for end in ends]
-    if hd95 is not None:
-        distances = hd95[images][:, labels]
-        known = distances[~np.isnan(distances)]
-        result["hd95_median"] = _plain(median(distances))
-        result["hd95_infinite_share"] = float(np.isinf(known).mean()) if len(known) else None
-    return result
+    for name, (values, convention) in columns.items():
+        scores[name] = _json_number(mean_score(values, convention))
+        ends = interval(resample_mean(values, weights, convention, cases))
+        scores[f"{name}_interval"] = [_json_number(end) for end in ends]
+    return scores
 
 
-def labels_scored(values: np.ndarray, convention: str) -> int:
-    """Return how many labels have a mean, of (N, L) scores by image and label with NaN where both
-    sides are empty.
-    """
-    return int((~np.isnan(per_label(values, convention))).sum())
+def _distances(hd95: np.ndarray) -> dict[str, float | None]:
+    known = hd95[~np.isnan(hd95)]
+    share = float(np.isinf(known).mean()) if len(known) else None
+    return {"hd95_median": _json_number(_median(known)), "hd95_infinite_share": share}
 
 
-def _plain(value: float) -> float | None:
+def _json_number(value: float | np.ndarray) -> float | None:
     return float(value) if np.isfinite(value) else None  # JSON has no other
 
 
-def median(values: np.ndarray) -> float:
-    """Return the median of the values that are not NaN, among them infinite ones; NaN if there is
-    none.
+def _median(values: np.ndarray) -> float:
+    """Return the median of the values that are not NaN, among them infinite ones; NaN without any.
 
     Of an even number the upper one of the two in the middle is taken: the mean with an infinite one
-    is no distance."""
+    is no distance.
+    """
     known = np.sort(values[~np.isnan(values)])
     return float(known[len(known) // 2]) if len(known) else float("nan")
 
 
-def score_frame(scores: Mapping) -> pd.DataFrame:
-    """Return scores of `summarize` as a table for people: one row a score; value, low, high; NaN
-    for none.
+def score_frame(scores: Mapping[str, Any]) -> pd.DataFrame:
+    """Return scores of `summarize` as a table for people: one row per score; value, low, high.
 
-    A median distance that is infinite, for which a summary has None, is infinite here.
+    NaN for none. A median distance that is infinite, for which a summary has None, is infinite
+    here.
 
-    >>> score_frame({"images": 2, "iou_present": 0.5, "iou_present_interval": [0.25, 0.75], "nsd_present": None})
+    >>> scores = {"iou_present": 0.5, "iou_present_interval": [0.25, 0.75], "nsd_present": None}
+    >>> score_frame(scores)
                  value   low  high
     iou_present    0.5  0.25  0.75
     nsd_present    NaN   NaN   NaN
     """
-    rows = {
-        name: (
-            np.inf if _is_infinite(scores, name) else value,
-            *scores.get(f"{name}_interval", (None, None)),
-        )
-        for name, value in scores.items()
-        if not isinstance(value, (list, int))
-    }
-    return pd.DataFrame.from_dict(rows, orient="index", columns=["value", "low", "high"]).astype(
-        np.float64
-    )
-
-
-def score_lines(scores: Mapping) -> list[str]:
-    """Return lines of text for people from scores of `summarize`: a name, its value, and its
-    interval.
-
-    >>> score_lines({"images": 2, "iou_present": 0.5, "iou_present_interval": [0.25, 0.75], "nsd_present": None})
-    ['images              2', 'iou_present         0.5000 (95 % interval 0.2500 to 0.7500)', 'nsd_present         none']
-    >>> score_lines({"hd95_median": None, "hd95_infinite_share": 0.5})[0]
-    'hd95_median         infinite: half of the outlines or more are missed or invented'
-    """
-    lines = []
+    share = scores.get("hd95_infinite_share") or 0
+    rows = {}
     for name, value in scores.items():
-        if isinstance(value, list):
-            continue
-        low, high = scores.get(f"{name}_interval", (None, None))
-        ends = "" if low is None else f" (95 % interval {low:.4f} to {high:.4f})"
-        text = "none" if value is None else str(value) if isinstance(value, int) else f"{value:.4f}"
-        if _is_infinite(scores, name):
-            text = "infinite: half of the outlines or more are missed or invented"
+        if not isinstance(value, (list, int)):
+            infinite = name == "hd95_median" and value is None and share >= 0.5
+            ends = scores.get(f"{name}_interval", (None, None))
+            rows[name] = (np.inf if infinite else value, *ends)
+    columns = ["value", "low", "high"]
+    return pd.DataFrame.from_dict(rows, orient="index", columns=columns, dtype=np.float64)
+
+
+def score_lines(scores: Mapping[str, Any]) -> list[str]:
+    """Return lines of text for people from scores of `summarize`: name, value, interval.
+
+    >>> score_lines({"images": 2, "iou_present": 0.5, "iou_present_interval": [0.25, 0.75]})
+    ['images              2', 'iou_present         0.5000 (95 % interval 0.2500 to 0.7500)']
+    >>> score_lines({"hd95_median": None, "hd95_infinite_share": 0.5})[0]
+    'hd95_median         infinite: half of the outlines or more are missed or false positives'
+    """
+    lines = [f"{name:19} {value}" for name, value in scores.items() if isinstance(value, int)]
+    for name, value, low, high in score_frame(scores).itertuples():
+        text = "none" if np.isnan(value) else f"{value:.4f}"
+        if np.isinf(value):
+            text = "infinite: half of the outlines or more are missed or false positives"
+        ends = "" if np.isnan(low) else f" (95 % interval {low:.4f} to {high:.4f})"
         lines.append(f"{name:19} {text}{ends}")
     return lines
-
-
-def _is_infinite(scores: Mapping, name: str) -> bool:
-    """Say whether a score is the median distance, and None in the summary because it is
-    infinite.
-    """
-    return (
-        name == "hd95_median"
-        and scores[name] is None
-        and (scores.get("hd95_infinite_share") or 0) >= 0.5
-    )

@@ -1,9 +1,9 @@
-"""Are probabilities what they say? Of the pixels that a model gives 80 % for a label, 80 % should
-have it.
+"""Are probabilities what they say? Of the pixels given 80 % for a label, 80 % should have it.
 
 Probabilities are sorted into bins of equal width, separately for each label. Of each image a
 regular grid of about 64 x 64 pixels is looked at: neighbours say the same, and all pixels of all
-labels would cost more than the network."""
+labels would cost more than the network.
+"""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from paxray_lib.labels.table import LabelSet
+from paxray_lib.metrics.scores import ratio
 
 BINS = 20
 GRID = 64
@@ -38,9 +39,8 @@ class Reliability:
     @classmethod
     def total(cls, parts: Iterable["Reliability"]) -> "Reliability":
         """Return the sums over several images, added in their order."""
-        parts = list(parts)
-        names = ("pixels", "true", "probability")
-        return cls(*(np.sum([getattr(part, name) for part in parts], axis=0) for name in names))
+        columns = zip(*((part.pixels, part.true, part.probability) for part in parts), strict=True)
+        return cls(*(np.sum(column, axis=0) for column in columns))
 
 
 def bin_pixels(probabilities: np.ndarray, target: np.ndarray) -> Reliability:
@@ -57,46 +57,44 @@ def bin_pixels(probabilities: np.ndarray, target: np.ndarray) -> Reliability:
     """
     labels = len(probabilities)
     values = probabilities.reshape(labels, -1)
-    bins = (
-        np.minimum((values * BINS).astype(np.int64), BINS - 1) + BINS * np.arange(labels)[:, None]
+    bins = np.minimum((values * BINS).astype(np.int64), BINS - 1)
+    bins += BINS * np.arange(labels)[:, None]  # one histogram for all labels
+    size = labels * BINS
+    histograms = (
+        np.bincount(bins.ravel(), minlength=size),
+        np.bincount(bins[target.reshape(labels, -1)], minlength=size),
+        np.bincount(bins.ravel(), values.ravel().astype(np.float64), minlength=size),
     )
-    size, shape = labels * BINS, (labels, BINS)
-    return Reliability(
-        np.bincount(bins.ravel(), minlength=size).reshape(shape),
-        np.bincount(bins[target.reshape(labels, -1)], minlength=size).reshape(shape),
-        np.bincount(
-            bins.ravel(), weights=values.ravel().astype(np.float64), minlength=size
-        ).reshape(shape),
-    )
+    return Reliability(*(histogram.reshape(labels, BINS) for histogram in histograms))
 
 
-def calibration_error(bins: Reliability, labels: slice | list[int] = slice(None)) -> float:
-    """Return the expected calibration error of some labels together (Naeini et al. 2015); NaN
-    without pixels.
+def calibration_error(bins: Reliability) -> float:
+    """Return the expected calibration error (Naeini et al. 2015) of all labels; NaN without pixels.
 
     It is the mean over bins of |share of pixels with the label - mean probability|, weighted by
     pixels. Most pixels are far from most labels and easily right, so that it is small for any
-    model: compare models, and look at the curve."""
-    pixels, true, probability = (
-        getattr(bins, name)[labels].sum(0) for name in ("pixels", "true", "probability")
-    )
-    return float(np.abs(true - probability).sum() / pixels.sum()) if pixels.sum() else float("nan")
+    model: compare models, and look at the curve.
+    """
+    gaps = np.abs(bins.true.sum(0) - bins.probability.sum(0))  # (K,)
+    return float(ratio(gaps.sum(), bins.pixels.sum()))
 
 
 def reliability_table(bins: Reliability, labels: LabelSet) -> pd.DataFrame:
-    """Return one row a group of labels and bin: group, bin, pixels, probability (mean), fraction
-    (with the label).
+    """Return one row per group of labels and bin; the group "overall" is all labels.
 
-    The group "overall" is all labels. A bin without pixels has NaN for both.
+    Columns: group, bin, pixels, probability (their mean), fraction (of the pixels that have the
+    label). Both are NaN for a bin without pixels.
     """
     parts = []
     for group in ("overall", *labels.groups):
         chosen = [i for i, name in enumerate(labels.group) if group in ("overall", name)]
-        pixels = bins.pixels[chosen].sum(0)
-        columns = {"group": group, "bin": np.arange(BINS), "pixels": pixels}
-        for name, sums in (("probability", bins.probability), ("fraction", bins.true)):
-            columns[name] = np.divide(
-                sums[chosen].sum(0), pixels, out=np.full(BINS, np.nan), where=pixels > 0
-            )
+        pixels = bins.pixels[chosen].sum(0)  # (K,)
+        columns = {
+            "group": group,
+            "bin": np.arange(BINS),
+            "pixels": pixels,
+            "probability": ratio(bins.probability[chosen].sum(0), pixels),
+            "fraction": ratio(bins.true[chosen].sum(0), pixels),
+        }
         parts.append(pd.DataFrame(columns))
     return pd.concat(parts, ignore_index=True)

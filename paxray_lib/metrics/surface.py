@@ -13,15 +13,18 @@ Normalised surface Dice at a tolerance
 
 Where one of the masks is empty the surface Dice is 0 and the distance infinite; where both are,
 there is no score. Distances are in pixels of the image at its own size: PAXRay's images carry no
-spacing."""
+spacing.
+"""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
 
 from paxray_lib.masks.packed import PackedMasks
+from paxray_lib.metrics.scores import ratio
 
 TOLERANCE_PX = 2.0
 
@@ -49,14 +52,10 @@ class Surface:
 
     @property
     def nsd(self) -> np.ndarray:
-        """Normalised surface Dice, (N, L) float64; NaN where a label is absent from both, 0 where
-        from one.
-        """
-        return np.divide(
-            self.within, self.total, out=np.full(self.total.shape, np.nan), where=self.total > 0
-        )
+        """Normalised surface Dice, (N, L) float64; NaN and 0 as for `scores.iou`."""
+        return ratio(self.within, self.total)
 
-    def __getitem__(self, images) -> "Surface":
+    def __getitem__(self, images: Any) -> "Surface":
         """Return the boundaries of some images: a slice, a list of indices or a boolean array."""
         return Surface(self.within[images], self.total[images], self.hd95[images], self.tolerance)
 
@@ -64,11 +63,9 @@ class Surface:
     def concat(cls, parts: Iterable["Surface"]) -> "Surface":
         """Join the boundaries of several images, counted at one tolerance."""
         parts = list(parts)
-        arrays = (
-            np.concatenate([getattr(part, name) for part in parts])
-            for name in ("within", "total", "hd95")
-        )
-        return cls(*arrays, parts[0].tolerance)
+        columns = zip(*((part.within, part.total, part.hd95) for part in parts), strict=True)
+        within, total, hd95 = map(np.concatenate, columns)
+        return cls(within, total, hd95, parts[0].tolerance)
 
 
 def surface(pred: PackedMasks, target: PackedMasks, tolerance: float = TOLERANCE_PX) -> Surface:
@@ -94,44 +91,50 @@ def surface(pred: PackedMasks, target: PackedMasks, tolerance: float = TOLERANCE
         )
     if not tolerance >= 0:
         raise ValueError(f"tolerance {tolerance}: must be 0 or more pixels")
-    # (B, H, W)
     planes = [np.ascontiguousarray(masks.data.transpose(2, 0, 1)) for masks in (pred, target)]
     boxes = _boxes(pred.data | target.data)
     rows = [_compare(planes, i, boxes[i], tolerance) for i in range(len(pred.labels))]
     within, total, hd95 = (np.array(column)[None] for column in zip(*rows, strict=True))
-    return Surface(
-        within.astype(np.int64), total.astype(np.int64), hd95.astype(np.float64), tolerance
-    )
+    return Surface(within, total, hd95, tolerance)
 
 
 def _boxes(data: np.ndarray) -> list[tuple[slice, slice]]:
-    """Return for each bit the rows and columns of its bounding box, empty for one that is nowhere
-    set.
+    """Return the rows and columns of each bit's bounding box; empty for a bit that is nowhere set.
+
+    Parameters
+    ----------
+    data : (H, W, B) uint8 packed bits
     """
     spans = []
     for axis in (1, 0):
-        # (H or W, 8 B)
-        any_there = np.unpackbits(np.bitwise_or.reduce(data, axis=axis), axis=-1, bitorder="little")
-        first, after = any_there.argmax(0), len(any_there) - any_there[::-1].argmax(0)
-        after[~any_there.any(0)] = 0
+        lines = np.bitwise_or.reduce(data, axis=axis)
+        is_set = np.unpackbits(lines, axis=-1, bitorder="little")  # (H or W, 8 B)
+        first, after = is_set.argmax(0), len(is_set) - is_set[::-1].argmax(0)
+        after[~is_set.any(0)] = 0
         spans.append([slice(int(a), int(b)) for a, b in zip(first, after, strict=True)])
     return list(zip(*spans, strict=True))
 
 
 def _compare(
     planes: list[np.ndarray], label: int, box: tuple[slice, slice], tolerance: float
-) -> tuple:
-    """Return pixels within the tolerance, boundary pixels, and the 95 % Hausdorff distance of one
-    label.
+) -> tuple[int, int, float]:
+    """Return a label's boundary pixels within the tolerance, all of them, and its 95 % distance.
+
+    Parameters
+    ----------
+    planes : (B, H, W) uint8 of prediction and target
     """
     bit = np.uint8(1 << label % 8)
     edges = [_edges(plane[label // 8][box] & bit != 0) for plane in planes]
     sizes = [int(np.count_nonzero(edge)) for edge in edges]
     if not all(sizes):
         return 0, sum(sizes), np.inf if any(sizes) else np.nan
-    squares = [
-        _squared_distances(edge, other) for edge, other in zip(edges, reversed(edges), strict=True)
-    ]
+    squares = []
+    for edge, other in (edges, edges[::-1]):
+        outside = (~other).view(np.uint8)
+        distances = cv2.distanceTransform(outside, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
+        # squares of distances between pixels are whole numbers
+        squares.append(np.rint(np.square(distances[edge], dtype=np.float64)))
     within = sum(int(np.count_nonzero(square <= tolerance**2)) for square in squares)
     return within, sum(sizes), max(float(np.percentile(np.sqrt(square), 95)) for square in squares)
 
@@ -141,11 +144,3 @@ def _edges(mask: np.ndarray) -> np.ndarray:
     inside = np.pad(mask, 1)
     core = inside[:-2, 1:-1] & inside[2:, 1:-1] & inside[1:-1, :-2] & inside[1:-1, 2:]
     return mask & ~core
-
-
-def _squared_distances(places: np.ndarray, edges: np.ndarray) -> np.ndarray:
-    """Return the squared distance of each of some pixels to the nearest one of `edges`, which is a
-    whole number.
-    """
-    distances = cv2.distanceTransform((~edges).view(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
-    return np.rint(np.square(distances[places], dtype=np.float64))

@@ -29,7 +29,7 @@ from paxray_lib.compute.fabric import (
 )
 from paxray_lib.compute.launch import find_launch
 from paxray_lib.data.dataset import SPLITS, PaxrayDataset
-from paxray_lib.evaluation.count import count_dataset, gather_counts
+from paxray_lib.evaluation.count import count_dataset
 from paxray_lib.images.preprocessing import Preprocessing
 from paxray_lib.labels.table import LabelSet
 from paxray_lib.metrics.counting import Counts
@@ -388,10 +388,8 @@ class _Training:
     def _validate(self) -> dict[str, float]:
         self._check_weights()
         share_buffers(self.model)
-        share = {"rank": self.fabric.global_rank, "world": self.fabric.world_size}
-        found = gather_counts(
-            count_dataset(self.model, self.val_set, self.config.threshold, quiet=True, **share)
-        )
+        threshold = self.config.threshold
+        found = count_dataset(self.model, self.val_set, threshold=threshold, quiet=True)
         scores = validation_scores(found)
         if scores[self.config.best] > self.state.best:
             self.state.best = scores[self.config.best]

@@ -6,7 +6,7 @@ import pytest
 from helpers.sampledata import random_evaluation
 
 from paxray_lib.evaluation.compare import compare_evaluations, largest_changes
-from paxray_lib.evaluation.evaluate import Evaluation
+from paxray_lib.evaluation.result import Evaluation
 from paxray_lib.labels.table import LabelSet
 from paxray_lib.metrics.counting import Counts
 
@@ -145,8 +145,11 @@ def test_what_cannot_be_compared_is_refused(pair):
 
 def test_largest_changes_leave_out_what_does_not_change(pair):
     names = ["heart", "aorta", "spine", "t1", "t2", "c1"]
-    rows = [("label", name, i, 3, a, b, b - a, a, b) for i, (name, a, b) in enumerate(
-        zip(names, [0.5, 0.25, 0, 0.5, np.nan, 0.5], [0.75, 1, 0, 0.5, np.nan, 0.25], strict=True))]  # fmt: skip
+    first, second = [0.5, 0.25, 0, 0.5, np.nan, 0.5], [0.75, 1, 0, 0.5, np.nan, 0.25]
+    rows = [
+        ("label", name, i, 3, a, b, b - a, a, b)
+        for i, (name, a, b) in enumerate(zip(names, first, second, strict=True))
+    ]
     rows.insert(0, ("overall", "overall", -1, 3, 0.5, 0.25, -0.25, 0, 1))
     columns = ["scope", "name", "index", "images", "first", "second", "difference", "low", "high"]
     table = pd.DataFrame(rows, columns=columns)

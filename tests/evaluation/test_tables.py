@@ -19,7 +19,7 @@ from helpers.slowscores import (
     slow_score,
 )
 
-from paxray_lib.evaluation.evaluate import Evaluation
+from paxray_lib.evaluation.result import Evaluation
 from paxray_lib.evaluation.tables import score_frame, score_lines, summarize
 from paxray_lib.labels.table import LabelSet
 from paxray_lib.metrics import bootstrap

@@ -77,7 +77,7 @@ def random_evaluation(seed: int = 0, cases: int = 6):
     """
     import pandas as pd
 
-    from paxray_lib.evaluation.evaluate import Evaluation
+    from paxray_lib.evaluation.result import Evaluation
     from paxray_lib.metrics.calibration import Reliability
     from paxray_lib.metrics.counting import Counts
     from paxray_lib.metrics.surface import Surface

@@ -219,7 +219,10 @@ def test_counts_join_and_select_images():
         ),
         (lambda: counts(np.zeros((1, 1, 2, 2), bool), torch.zeros(1, 1, 2, 2) > 0), "one kind"),
         (lambda: counts(masks_of("heart"), masks_of("aorta")), "select the same labels"),
-        (lambda: counts(masks_of("heart"), np.zeros((1, 1, 2, 2), bool)), "PackedMasks for both"),
+        (
+            lambda: counts(masks_of("heart"), np.zeros((1, 1, 2, 2), bool)),
+            "PackedMasks with ndarray",
+        ),
         (lambda: counts([masks_of("heart")], []), "1 predictions for 0 targets"),
         (lambda: pack_decisions(torch.zeros(1, 1, 2, 2), 1.0), "threshold 1.0"),
         (lambda: pack_decisions(torch.zeros(1, 2, 2)), r"\(1, 2, 2\)"),

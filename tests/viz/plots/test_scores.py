@@ -5,7 +5,8 @@ from helpers.sampledata import random_evaluation
 
 from paxray_lib.data.dataset import PaxrayDataset
 from paxray_lib.evaluation.compare import compare_evaluations
-from paxray_lib.evaluation.evaluate import Evaluation, evaluate_constant
+from paxray_lib.evaluation.evaluate import evaluate_constant
+from paxray_lib.evaluation.result import Evaluation
 from paxray_lib.metrics.calibration import reliability_table
 from paxray_lib.metrics.counting import Counts
 from paxray_lib.viz.plots import (
