@@ -1,83 +1,23 @@
-"""The numbers of a sweep: what each member's folder holds, scores with intervals, paired
-differences to one member.
+"""The numbers of a sweep: what each member's folder holds, its scores, paired differences.
 
 Scores are computed from the members' counts (evaluation/counts.npz) alone. Intervals are those of
-`bootstrap`: patients are resampled, all members with the same draws, so that the difference of two
-members is taken within each resample."""
+`metrics.bootstrap`: patients are resampled, all members with the same draws, so that the difference
+of two members is taken within each resample.
+"""
 
 import dataclasses
-import zipfile
-import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 import yaml
 
 from paxray_lib.data.dataset import read_datafile
-from paxray_lib.evaluation.tables import labels_scored
-from paxray_lib.labels.table import LabelSet
-from paxray_lib.metrics.bootstrap import (
-    draw_weights,
-    interval,
-    mean_over_labels,
-    patients_scored,
-    resample_per_label,
-)
-from paxray_lib.metrics.counting import Counts
-from paxray_lib.metrics.scores import CONVENTIONS, dice, iou, mean_score
+from paxray_lib.evaluation.compare import compare_evaluations
+from paxray_lib.evaluation.result import Evaluation
 
-SCORES = {
-    f"{name}_{c}": (score, c)
-    for name, score in (("iou", iou), ("dice", dice))
-    for c in reversed(CONVENTIONS)
-}
-"""Column of a score: the function of counts, and the convention of its mean."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Scored:
-    """Counts of a member, with the names of their rows and columns.
-
-    Attributes
-    ----------
-    counts : Counts of (N, L)
-    labels : LabelSet
-    images, cases, views : (N,) text arrays
-    """
-
-    counts: Counts
-    labels: LabelSet
-    images: np.ndarray
-    cases: np.ndarray
-    views: np.ndarray
-
-    @classmethod
-    def read(cls, path: Path) -> "Scored":
-        """Read counts.npz; raises ValueError or OSError, naming the file, if it is damaged."""
-        try:
-            with open(path, "rb") as raw, np.load(raw, allow_pickle=False) as file:
-                found = Counts(file["tp"], file["fp"], file["fn"])
-                return cls(
-                    found,
-                    LabelSet(file["names"].tolist()),
-                    *(file[f"{k}s"] for k in ("image", "case", "view")),
-                )
-        except (KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-            raise ValueError(f"{path}: not readable: {error}") from error
-
-    def same_images(self, other: "Scored") -> bool:
-        """Say whether two members were tested on the same images, labels and masks, in the same
-        order.
-        """
-        pixels = [scored.counts.tp + scored.counts.fn for scored in (self, other)]
-        return (
-            self.labels == other.labels
-            and np.array_equal(self.images, other.images)
-            and np.array_equal(*pixels)
-        )
+SCORES = ("iou_present", "iou_published", "dice_present", "dice_published")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -94,7 +34,7 @@ class Member:
     train_images : number of training images in its data file, None if unknown
     synthetic : whether the data file says that its images are generated
     metrics : table of metrics.csv, empty without one
-    scored : its counts on the test images, None without any
+    evaluation : Evaluation of its test images, None without any
     trouble : why something above could not be read
     """
 
@@ -108,7 +48,7 @@ class Member:
     train_images: int | None
     synthetic: bool
     metrics: pd.DataFrame
-    scored: Scored | None
+    evaluation: Evaluation | None
     trouble: str
 
 
@@ -130,7 +70,8 @@ def read_member(
         troubles,
     )
     metrics = _read(folder / "metrics.csv", pd.read_csv, troubles)
-    scored = _read(folder / "evaluation" / "counts.npz", Scored.read, troubles)
+    counts = folder / "evaluation" / "counts.npz"
+    evaluation = _read(counts, lambda path: Evaluation.read(path.parent), troubles)
     images, synthetic = _describe_data(root, config or settings, troubles)
     return Member(
         name,
@@ -143,12 +84,12 @@ def read_member(
         images,
         synthetic,
         pd.DataFrame() if metrics is None else metrics,
-        scored,
+        evaluation,
         "; ".join(troubles),
     )
 
 
-def _read(path: Path, reader: Any, troubles: list[str]) -> Any:
+def _read(path: Path, reader: Callable[[Path], Any], troubles: list[str]) -> Any:
     if not path.is_file():
         return None
     try:
@@ -181,67 +122,46 @@ def _provenance(path: Path) -> dict[str, str]:
 
 
 def score_table(members: Sequence[Member]) -> pd.DataFrame:
-    """Return one row a member, part and score.
+    """Return one row per member, score and part; empty if no member has scores.
 
-    Columns: member; part ("overall", "frontal", "lateral", or a group of labels); score
-    (iou_present, iou_published, dice_present, dice_published); images, patients, labels;
-    labels_scored (those that the mean is over: of "present" the labels that occur, of "published"
-    all); value; low, high (95 % interval); difference, difference_low, difference_high (value less
-    that of the first member with scores, and the interval of that; NaN for that member itself, and
-    where images, labels or masks are not the same)."""
-    scored = [member for member in members if member.scored is not None]
-    if not scored:
-        return pd.DataFrame()
-    reference = scored[0].scored
-    base = _resampled_parts(reference)
-    rows: list[dict[str, Any]] = []
-    for member in scored:
-        parts = base if member is scored[0] else _resampled_parts(member.scored)
-        paired = member is not scored[0] and member.scored.same_images(reference)
-        for (part, score), (value, resampled, about) in parts.items():
-            row = {"member": member.name, "part": part, "score": score, **about, "value": value}
-            row |= dict(zip(("low", "high"), _interval(resampled), strict=True))
-            if paired:
-                row["difference"] = value - base[part, score][0]
-                ends = _interval(resampled - base[part, score][1])
-                row |= dict(zip(("difference_low", "difference_high"), ends, strict=True))
-            rows.append(row)
-    columns = ["difference", "difference_low", "difference_high"]
-    table = pd.DataFrame(rows)
-    return table.reindex(columns=[*(c for c in table if c not in columns), *columns])
-
-
-def _interval(resampled: np.ndarray) -> tuple[float, float]:
-    low, high = interval(resampled[:, None])
-    return float(low[0]), float(high[0])
-
-
-def _resampled_parts(
-    scored: Scored,
-) -> dict[tuple[str, str], tuple[float, np.ndarray, dict[str, int]]]:
-    """Return for each (part, score) its value, its values in the (R,) resamples, and what went in.
-
-    From the scores of one patient the resamples are NaN, since they say nothing.
+    Columns: member; part ("overall", "frontal", "lateral", or a group of labels); score, one of
+    `SCORES`; images, patients, labels; labels_scored (those that the mean is over: of "present" the
+    labels that occur, of "published" all); value; low, high (95 % interval); difference,
+    difference_low, difference_high (value less that of the first member with scores, and the
+    interval of that; NaN for that member itself, and where images, labels or masks differ).
     """
-    everywhere, every = np.full(len(scored.counts), True), np.arange(len(scored.labels))
-    parts = {"overall": (everywhere, every)}
-    parts |= {
-        str(view): (scored.views == view, every) for view in sorted(set(scored.views.tolist()))
-    }
-    groups = np.asarray(scored.labels.group)
-    parts |= {
-        group: (everywhere, np.flatnonzero(groups == group)) for group in scored.labels.groups
-    }
-    weights, found = draw_weights(scored.cases), {}
-    for score, (function, convention) in SCORES.items():
-        values = function(scored.counts)  # (N, L)
-        for part, (images, labels) in parts.items():
-            chosen = values[images][:, labels]
-            resampled = mean_over_labels(resample_per_label(chosen, weights[:, images], convention))
-            if patients_scored(chosen, scored.cases[images], convention) < 2:
-                resampled = np.full_like(resampled, np.nan)
-            patients = len(set(scored.cases[images].tolist()))
-            about = {"images": int(images.sum()), "patients": patients, "labels": len(labels)}
-            about["labels_scored"] = labels_scored(chosen, convention)
-            found[part, score] = (mean_score(chosen, convention), resampled, about)
-    return found
+    rows, reference = [], None
+    for member in members:
+        if member.evaluation is None:
+            continue
+        summary = member.evaluation.summary
+        parts = {"overall": summary["overall"], **summary["views"], **summary["groups"]}
+        differences = _differences(reference, member.evaluation)
+        reference = reference or member.evaluation
+        for score in SCORES:
+            for part, scores in parts.items():
+                about = [scores[key] for key in ("images", "patients", "labels")]
+                scored = scores["labels_scored" if score.endswith("present") else "labels"]
+                values = (scores[score], *scores[f"{score}_interval"])
+                difference = differences.get((part, score), (None, None, None))
+                rows.append((member.name, part, score, *about, scored, *values, *difference))
+    floats = ["value", "low", "high", "difference", "difference_low", "difference_high"]
+    columns = ["member", "part", "score", "images", "patients", "labels", "labels_scored", *floats]
+    return pd.DataFrame(rows, columns=columns).astype(dict.fromkeys(floats, float))
+
+
+def _differences(
+    reference: Evaluation | None, evaluation: Evaluation
+) -> dict[tuple[str, str], tuple[float, float, float]]:
+    """Return difference, low and high by part and score; none if the two cannot be compared."""
+    if reference is None:
+        return {}
+    differences = {}
+    for score in SCORES:
+        try:
+            table = compare_evaluations(reference, evaluation, score, by_label=False)
+        except ValueError:  # of other images, labels or masks
+            return {}
+        for row in table.itertuples():
+            differences[row.name, score] = (row.difference, row.low, row.high)
+    return differences

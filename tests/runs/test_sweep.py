@@ -23,6 +23,7 @@ from helpers.slowscores import (
     slow_score,
 )
 
+from paxray_lib.evaluation.result import Evaluation
 from paxray_lib.labels.table import LabelSet
 from paxray_lib.phantoms.sample_dataset import generate_sample
 from paxray_lib.runs import provenance, status, sweep_report, sweep_scores
@@ -360,13 +361,18 @@ def check_numbers(folder, names):
     assert set(shown) == known
 
 
+def write_counts(folder, data):
+    folder.mkdir()
+    np.savez(folder / "counts.npz", **data)
+
+
 def member(name, folder, **changes):
-    scored = sweep_scores.Scored.read(folder) if folder else None
+    evaluation = Evaluation.read(folder) if folder else None
     values = {
         "settings": {},
         "train_images": 8,
         "synthetic": False,
-        "scored": scored,
+        "evaluation": evaluation,
         "metrics": pd.DataFrame(),
     }
     values |= {
@@ -383,16 +389,15 @@ def member(name, folder, **changes):
 @pytest.fixture
 def counts(tmp_path):
     exec(EVALUATE, {"run_dir": str(tmp_path), "seed": 5})
-    return tmp_path / "evaluation/counts.npz"
+    return tmp_path / "evaluation"
 
 
 @pytest.mark.parametrize("what", ["images", "fn"])
 def test_differences_need_the_same_images_and_masks(counts, tmp_path, what):
-    other = load(counts)
-    other[what] = other[what][::-1]
-    np.savez(tmp_path / "other.npz", **other)
+    data = load(counts / "counts.npz")
+    write_counts(tmp_path / "other", data | {what: data[what][::-1]})
     table = sweep_scores.score_table(
-        [member("a", counts), member("b", tmp_path / "other.npz"), member("c", counts)]
+        [member("a", counts), member("b", tmp_path / "other"), member("c", counts)]
     )
     missing = table.set_index("member")["difference"].isna().groupby(level=0).all()
     assert missing.to_dict() == {"a": True, "b": True, "c": False}
@@ -401,10 +406,9 @@ def test_differences_need_the_same_images_and_masks(counts, tmp_path, what):
 
 
 def test_one_patient_has_no_interval(counts, tmp_path):
-    other = load(counts)
-    other["cases"] = np.array(["a"] * 6)
-    np.savez(tmp_path / "other.npz", **other)
-    table = sweep_scores.score_table([member("a", tmp_path / "other.npz")])
+    data = load(counts / "counts.npz")
+    write_counts(tmp_path / "other", data | {"cases": np.array(["a"] * 6)})
+    table = sweep_scores.score_table([member("a", tmp_path / "other")])
     assert table[["low", "high"]].isna().all(axis=None)
     assert "to nan" not in sweep_report._score_tables([], table)
 
@@ -418,7 +422,7 @@ def test_a_damaged_file_is_named_and_left_out(tmp_path):
     found = sweep_scores.read_member(
         "a", folder, tmp_path, {"state": "done"}, {"data_root": "nowhere"}
     )
-    assert found.scored is None
+    assert found.evaluation is None
     assert found.metrics.empty
     for word in ("counts.npz", "metrics.csv", "config.yaml", "nowhere"):
         assert word in found.trouble
