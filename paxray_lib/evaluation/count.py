@@ -125,9 +125,9 @@ def use_logits(
 
     def prepare(index: int) -> tuple[torch.Tensor, str | None, PackedMasks, str]:
         sample = dataset[index]
-        assert sample.masks is not None  # by check_targets
         view = sample.view if mirror else None
-        return torch.as_tensor(model.preprocess(sample.image)), view, sample.masks, sample.name
+        target: PackedMasks = sample.masks  # type: ignore[assignment]  # check_targets
+        return torch.as_tensor(model.preprocess(sample.image)), view, target, sample.name
 
     def use_finite(logits: torch.Tensor | None, target: PackedMasks, name: str) -> _T:
         if logits is None:

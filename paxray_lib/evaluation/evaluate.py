@@ -14,6 +14,7 @@ from paxray_lib.data.selection import thresholded_mean
 from paxray_lib.evaluation.count import measure_dataset
 from paxray_lib.evaluation.result import Evaluation, image_table
 from paxray_lib.labels.table import LabelSet
+from paxray_lib.masks.packed import PackedMasks
 from paxray_lib.metrics.counting import Counts, counts
 from paxray_lib.metrics.surface import Surface, surface
 from paxray_lib.models.checkpoints import load_model
@@ -114,8 +115,7 @@ def evaluate_constant(
     guesses = {view: thresholded_mean(train, view, size) for view in views}
     pixels, outlines = [], []
     for i, entry in enumerate(test.entries):
-        target = test.masks(i)
-        assert target is not None  # by check_targets
+        target: PackedMasks = test.masks(i)  # type: ignore[assignment]  # check_targets
         guess = guesses[test.datafile.view(entry) or views[0]].resize(*target.shape[1:])
         pixels.append(counts(guess, target))
         outlines.append(surface(guess, target))
