@@ -14,7 +14,6 @@ from paxray_lib.labels.table import LABELS, LabelSet
 from paxray_lib.masks.packed import PackedMasks
 from paxray_lib.metrics import scores as ratios
 from paxray_lib.metrics.counting import Counts, counts
-from paxray_lib.models.decisions import pack_decisions
 
 REFERENCE = json.loads((ROOT / "tests/reference" / "published_metric.json").read_text())
 
@@ -78,26 +77,6 @@ def test_counts_are_int64_and_ignore_bits_past_the_labels():
     found = counts(packed, packed, labels=3)
     assert found.tp.dtype == np.int64
     assert found.tp.tolist() == [[4, 4, 4]]
-
-
-@given(
-    st.integers(0, 2**32 - 1),
-    st.sampled_from([0.2, 0.5, 0.9]),
-    st.booleans(),
-    st.sampled_from(["float32", "bfloat16"]),
-)
-def test_logits_equal_thresholded_probabilities(seed, threshold, channels_last, dtype):
-    rng = np.random.default_rng(seed)
-    logits = torch.from_numpy(3 * rng.standard_normal((2, 11, 5, 4))).to(getattr(torch, dtype))
-    pred = (logits.double().sigmoid() > threshold).numpy()
-    if channels_last:
-        logits = logits.contiguous(memory_format=torch.channels_last)
-    np.testing.assert_array_equal(pack_decisions(logits, threshold).numpy(), pack(pred))
-
-
-def test_the_threshold_is_strict_and_nan_is_not_above():
-    logits = torch.tensor([0.0, 1e-6, float("nan"), -1e-6]).reshape(1, 4, 1, 1)
-    assert pack_decisions(logits).item() == 0b0010
 
 
 def test_published_numbers():
@@ -224,8 +203,6 @@ def test_counts_join_and_select_images():
             "PackedMasks with ndarray",
         ),
         (lambda: counts([masks_of("heart")], []), "1 predictions for 0 targets"),
-        (lambda: pack_decisions(torch.zeros(1, 1, 2, 2), 1.0), "threshold 1.0"),
-        (lambda: pack_decisions(torch.zeros(1, 2, 2)), r"\(1, 2, 2\)"),
         (lambda: Counts.concat([]), "no counts"),
         (lambda: Counts([[1]], [[1, 2]], [[1]]), "one shape"),
     ],
