@@ -1,4 +1,4 @@
-"""The published table of 166 labels, and ``LabelSet``: names, groups, sides, mirrors, parents, colours."""
+"""`LabelSet`: label names, groups, sides, mirrors, parents, colours; `LABELS`: the 166 of PAXRay."""
 
 from paxray_lib.labels.table import LABELS, LabelSet
 

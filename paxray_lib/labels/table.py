@@ -1,7 +1,7 @@
 """The label table of PAXRay: 166 anatomy labels with group, side, mirror label, parents and colour.
 
 The names and their order are those of the published `label_dict` (Seibold et al., BMVC 2022, arXiv
-2210.03416); everything else in `labels.csv` is added here. Parents are part-whole relations that
+2210.03416). Everything else in `labels.csv` is added here. Parents are part-whole relations that
 hold for every patient: a lobe lies in its lung, `rib_left_anterior_3` in `rib_left_3` and in
 `rib_anterior_3`. The aorta, the esophagus and the airways leave the mediastinum (through the
 diaphragm, the neck and the hila), so they have no parent."""
@@ -12,43 +12,16 @@ from collections.abc import Iterable, Mapping, Sequence
 from fnmatch import fnmatchcase
 from functools import cached_property
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any
 
 import numpy as np
 
 from paxray_lib.utils.errors import did_you_mean
 
-
-class _Row(NamedTuple):
-    group: str
-    side: str
-    mirror: str
-    parents: tuple[str, ...]
-    color: tuple[int, int, int]
-
-
-def _read_table() -> tuple[list[str], dict[str, _Row]]:
-    names, rows = [], {}
-    with Path(__file__).with_name("labels.csv").open(newline="", encoding="utf-8") as file:
-        for line in csv.DictReader(file):
-            name = line["name"]
-            color = tuple(bytes.fromhex(line["color"].removeprefix("#")))
-            names.append(name)
-            # the second `mediastinum_upper` is the same part; `colors` makes its own shade
-            rows.setdefault(
-                name,
-                _Row(
-                    line["group"],
-                    line["side"],
-                    line["mirror"],
-                    tuple(line["parents"].split()),
-                    color,
-                ),
-            )
-    return names, rows
-
-
-_NAMES, _ROWS = _read_table()
+with Path(__file__).with_name("labels.csv").open(newline="", encoding="utf-8") as _file:
+    _TABLE = list(csv.DictReader(_file))
+# the second `mediastinum_upper` is the same part; `LabelSet.colors` makes its own shade
+_ROWS = {row["name"]: row for row in reversed(_TABLE)}
 _OTHER_SIDE = {"left": "right", "Left": "Right", "LEFT": "RIGHT"}
 _OTHER_SIDE |= {right: left for left, right in _OTHER_SIDE.items()}
 # neither after nor before a letter
@@ -57,24 +30,24 @@ _SIDE_WORD = re.compile(rf"(?<![^\W\d_])({'|'.join(_OTHER_SIDE)})(?![^\W\d_])")
 
 def _side_of(name: str) -> str:
     if name in _ROWS:
-        return _ROWS[name].side
+        return _ROWS[name]["side"]
     words = {word.lower() for word in _SIDE_WORD.findall(name)}
     return words.pop() if len(words) == 1 else ""  # "left and right lung" has both sides
 
 
 def _mirror_of(name: str) -> str:
     if name in _ROWS:
-        return _ROWS[name].mirror
+        return _ROWS[name]["mirror"]
     return _SIDE_WORD.sub(lambda word: _OTHER_SIDE[word[0]], name) if _side_of(name) else name
 
 
-class LabelSet(Sequence):
+class LabelSet(Sequence[str]):
     """An ordered, immutable list of label names with what is known about each.
 
     Names of the published table get its group, side, mirror, parents and colour. Other names are
-    kept with group "other", no parent, and a colour made from their position; one with the word
+    kept with group "other", no parent, and a colour made from their position. One with the word
     "left" or "right" (also "Left" or "LEFT") has that side, and the name with the other word as
-    mirror, others no side and themselves as mirror.
+    mirror; others have no side and themselves as mirror.
 
     Parameters
     ----------
@@ -98,7 +71,8 @@ class LabelSet(Sequence):
     def __init__(self, names: Iterable[str]):
         if isinstance(names, str):
             raise ValueError(
-                f"label names must be a list of strings, got the string {names!r}; put it in brackets"
+                f"label names must be a list of strings, got the string {names!r}; "
+                "put it in brackets"
             )
         self.names: tuple[str, ...] = tuple(names)
         bad = [name for name in self.names if not isinstance(name, str) or not name]
@@ -109,9 +83,7 @@ class LabelSet(Sequence):
 
     @classmethod
     def from_label_dict(cls, label_dict: Mapping[str, str]) -> "LabelSet":
-        """Build from the `label_dict` of a `paxray.json`: keys "0".."L-1" (strings or integers),
-        values names.
-        """
+        """Build from the `label_dict` of a `paxray.json`: {"0": name, ...}, or integers as keys."""
         if not isinstance(label_dict, Mapping):
             raise ValueError(
                 f"label_dict must be an object of index: name, got {type(label_dict).__name__}"
@@ -120,7 +92,8 @@ class LabelSet(Sequence):
         missing = [str(i) for i in range(len(keyed)) if str(i) not in keyed]
         if missing:
             raise ValueError(
-                f"label_dict must have the keys 0..{len(keyed) - 1}, but {', '.join(missing[:5])} is missing"
+                f"label_dict must have the keys 0..{len(keyed) - 1}, "
+                f"but {', '.join(missing[:5])} is missing"
             )
         return cls(keyed[str(i)] for i in range(len(keyed)))
 
@@ -131,10 +104,10 @@ class LabelSet(Sequence):
     def __len__(self) -> int:
         return len(self.names)
 
-    def __getitem__(self, index):
+    def __getitem__(self, index: Any) -> Any:
         return self.names[index]
 
-    def __eq__(self, other) -> bool:
+    def __eq__(self, other: object) -> bool:
         return isinstance(other, LabelSet) and self.names == other.names
 
     def __hash__(self) -> int:
@@ -146,18 +119,18 @@ class LabelSet(Sequence):
 
     @cached_property
     def _indices(self) -> dict[str, list[int]]:
-        found: dict[str, list[int]] = {}
+        indices: dict[str, list[int]] = {}
         for i, name in enumerate(self.names):
-            found.setdefault(name, []).append(i)
-        return found
+            indices.setdefault(name, []).append(i)
+        return indices
 
     @cached_property
     def display_names(self) -> tuple[str, ...]:
         """Names for people to read and choose from, each unique.
 
         A name that occurs once stays as it is. One that occurs more often gets its index: the
-        published table calls two labels `mediastinum_upper`, at 12 and 16, and nobody could tell
-        "mediastinum_upper" from "mediastinum_upper" in a list.
+        published table calls two labels `mediastinum_upper`, at 12 and 16, which nobody could tell
+        apart in a list.
 
         >>> LABELS.display_names[11:13]
         ('mediastinum_lower', 'mediastinum_upper (12)')
@@ -169,9 +142,11 @@ class LabelSet(Sequence):
 
     @cached_property
     def group(self) -> tuple[str, ...]:
-        """Group of each label: lungs, mediastinum, heart, airways, esophagus, great_vessels, bones,
-        vertebrae, ribs, diaphragms, or other."""
-        return tuple(_ROWS[name].group if name in _ROWS else "other" for name in self.names)
+        """Group of each label.
+
+        One of lungs, mediastinum, heart, airways, esophagus, great_vessels, bones, vertebrae, ribs,
+        diaphragms, or other."""
+        return tuple(_ROWS[name]["group"] if name in _ROWS else "other" for name in self.names)
 
     @cached_property
     def groups(self) -> tuple[str, ...]:
@@ -180,8 +155,8 @@ class LabelSet(Sequence):
 
     @cached_property
     def side(self) -> tuple[str, ...]:
-        """ "left" or "right" (of the patient) for each label, or "" for what has no side."""
-        return tuple(_side_of(name) for name in self.names)
+        """Side of each label in the patient: "left", "right", or "" for what has no side."""
+        return tuple(map(_side_of, self.names))
 
     @cached_property
     def mirror(self) -> np.ndarray:
@@ -190,8 +165,8 @@ class LabelSet(Sequence):
         The right middle lobe has no counterpart and maps to itself. So does a label whose
         counterpart is not in the set; `PackedMasks.flip` refuses to mirror such a set."""
         mirror = np.arange(len(self))
-        for name, places in self._indices.items():
-            mirror[places] = self._counterparts(name) or places
+        for name, indices in self._indices.items():
+            mirror[indices] = self._counterparts(name) or indices
         return mirror
 
     @cached_property
@@ -200,64 +175,52 @@ class LabelSet(Sequence):
         return tuple(name for name in self._indices if not self._counterparts(name))
 
     def _counterparts(self, name: str) -> list[int]:
-        """Return the indices of a label's mirror label; none where it is not in the set, or not as
-        often.
-        """
+        """Return the indices of the mirror label, or none if it is not in the set as often."""
         other = _mirror_of(name)
-        found = self._indices.get(other, [])
-        # a name beside the table, lung_left_lobemiddle, say, may lead to one of the table that has
-        # no counterpart
-        return found if _mirror_of(other) == name and len(found) == len(self._indices[name]) else []
+        indices = self._indices.get(other, [])
+        # an unknown name, lung_left_lobemiddle, say, may lead to a known one without counterpart
+        is_pair = _mirror_of(other) == name and len(indices) == len(self._indices[name])
+        return indices if is_pair else []
 
     @cached_property
     def parents(self) -> tuple[tuple[int, ...], ...]:
-        """Direct wholes of each label, as indices; the nearest ones in the set where a direct one
-        is not in it.
-        """
+        """Direct wholes of each label, as indices; the nearest in the set for one that is not."""
         return tuple(tuple(sorted(self._nearest(name))) for name in self.names)
 
     def _nearest(self, name: str) -> set[int]:
-        found: set[int] = set()
-        for parent in _ROWS[name].parents if name in _ROWS else ():
-            found |= (
-                set(self._indices[parent]) if parent in self._indices else self._nearest(parent)
-            )
-        return found
+        parents = _ROWS[name]["parents"].split() if name in _ROWS else ()
+        return {i for p in parents for i in self._indices.get(p) or self._nearest(p)}
 
     @cached_property
     def children(self) -> tuple[tuple[int, ...], ...]:
         """Direct parts of each label, as indices: the inverse of `parents`."""
-        found: list[list[int]] = [[] for _ in self.names]
-        for child, parents in enumerate(self.parents):
-            for parent in parents:
-                found[parent].append(child)
-        return tuple(map(tuple, found))
+        return tuple(
+            tuple(child for child, parents in enumerate(self.parents) if parent in parents)
+            for parent in range(len(self))
+        )
 
     @cached_property
     def colors(self) -> np.ndarray:
         """(L, 3) uint8 RGB, the same for fill and outline, distinct within the published table."""
         colors = np.array([_color(name, i) for i, name in enumerate(self.names)], np.uint8)
-        for places in self._indices.values():
+        for indices in self._indices.values():
             # a repeated name: a neighbouring shade, so that none hides another
-            for k, i in enumerate(places[1:], 1):
+            for k, i in enumerate(indices[1:], 1):
                 colors[i] = np.clip(colors[i].astype(int) + 16 * k, 0, 255)
         return colors
 
     def tree(self) -> list[tuple[int, int]]:
         """Return (index, depth) of every label in display order, each below its first parent."""
-        first: list[list[int]] = [[] for _ in self.names]
-        for child, parents in enumerate(self.parents):
-            if parents:
-                first[parents[0]].append(child)
-        order: list[tuple[int, int]] = []
-        stack = [(i, 0) for i in reversed(range(len(self))) if not self.parents[i]]
-        while stack:
-            index, depth = stack.pop()
-            order.append((index, depth))
-            stack += [(child, depth + 1) for child in reversed(first[index])]
-        return order
 
-    def index(self, name: str) -> list[int]:
+        first = [parents[0] if parents else None for parents in self.parents]
+
+        def below(parent: int | None, depth: int) -> list[tuple[int, int]]:
+            children = [i for i, of in enumerate(first) if of == parent]
+            return [node for i in children for node in ((i, depth), *below(i, depth + 1))]
+
+        return below(None, 0)
+
+    def index(self, name: str) -> list[int]:  # type: ignore[override]  # a name may occur twice
         """Return all indices that bear `name`.
 
         Raises
@@ -270,44 +233,41 @@ class LabelSet(Sequence):
         return list(self._indices[name])
 
     def select(self, *wanted: str | Iterable[str]) -> list[int]:
-        """Return the indices of names, groups and shell-style patterns, ascending and without
-        repetition.
+        """Return the indices of names, groups and shell-style patterns, ascending, each once.
 
-        A group stands for all of its labels; where a label has a group's name (`ribs`) the group is
-        meant, and the pattern ``"rib[s]"`` or `index("ribs")` is the label alone.
+        A group stands for all of its labels. Where a label has a group's name (`ribs`) the group is
+        meant; the pattern ``"rib[s]"`` or `index("ribs")` is the label alone.
 
         Raises
         ------
         ValueError
             If one of them matches nothing, with near matches in the message, or is no text.
         """
-        found: set[int] = set()
+        selected: set[int] = set()
         for item in wanted:
             if not isinstance(item, str | Iterable):
                 raise ValueError(
                     f"label names, groups or patterns are needed, got {item!r}; see LabelSet.names"
                 )
-            found.update(self._select_one(item) if isinstance(item, str) else self.select(*item))
-        return sorted(found)
+            selected.update(self._select_one(item) if isinstance(item, str) else self.select(*item))
+        return sorted(selected)
 
     def _select_one(self, item: str) -> list[int]:
         item = item.strip()
-        hits = [i for i, group in enumerate(self.group) if group == item]
-        hits = (
-            hits
-            or self._indices.get(item, [])
-            or [i for i, n in enumerate(self.names) if fnmatchcase(n, item)]
+        matches = (
+            [i for i, group in enumerate(self.group) if group == item]
+            or self._indices.get(item)
+            or [i for i, name in enumerate(self.names) if fnmatchcase(name, item)]
         )
-        if not hits:
-            raise ValueError(
-                f"unknown label, group or pattern {item!r}{did_you_mean(item, self.names + self.groups)}"
-            )
-        return hits
+        if not matches:
+            near = did_you_mean(item, self.names + self.groups)
+            raise ValueError(f"unknown label, group or pattern {item!r}{near}")
+        return matches
 
 
-def _color(name: str, index: int) -> tuple[int, int, int]:
+def _color(name: str, index: int) -> tuple[int, ...]:
     if name in _ROWS:
-        return _ROWS[name].color
+        return tuple(bytes.fromhex(_ROWS[name]["color"].removeprefix("#")))
     hue = (index * 0.381966) % 1  # the golden section keeps neighbouring positions apart
     return tuple(
         int(95 + 160 * max(0.0, min(1.0, abs((6 * hue + shift) % 6 - 3) - 1)))
@@ -315,7 +275,7 @@ def _color(name: str, index: int) -> tuple[int, int, int]:
     )
 
 
-LABELS = LabelSet(_NAMES)
+LABELS = LabelSet(row["name"] for row in _TABLE)
 """The published table of 166 labels."""
 
 
