@@ -1,6 +1,4 @@
-"""What a run executes, checked before it starts: the ordered notebooks, the settings that each
-takes, the folder.
-"""
+"""What a run executes, checked before it starts: notebooks, the settings each takes, the folder."""
 
 import ast
 import dataclasses
@@ -8,19 +6,26 @@ import hashlib
 import json
 import os
 from collections.abc import Iterable, Mapping
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 from paxray_lib.runs.profiles import check_key, read_profile
-from paxray_lib.utils.settings import field_types
+from paxray_lib.utils.settings import cast, field_types
 
 # Settings of the runner itself. time_limit: seconds that one notebook may take, null for no limit;
 # notebooks: the names of those to run, in place of all.
 RUNNER_TYPES = {"run_dir": str, "time_limit": float | None, "notebooks": list[str]}
 
+# Parameters of notebooks that name a file or folder, and what to do where it is missing.
+INPUTS = {
+    "weights": "train, or fetch published weights: paxray fetch weights --which full",
+    **dict.fromkeys(("images", "ct", "segmentation", "names"), "correct the path"),
+    "compare_with": "run that evaluation first",
+}
+
 
 @dataclasses.dataclass(frozen=True)
-class Plan:
+class RunPlan:
     """What one run executes, checked, before anything happens.
 
     Attributes
@@ -39,6 +44,18 @@ class Plan:
     config: frozenset[str]
     settings: Mapping[str, Any]
 
+    def values_for(self, name: str) -> dict[str, Any]:
+        """Return the settings that the notebook `name` takes.
+
+        Fields of the training configuration that it does not name itself go into its dict
+        `options`, if it has one. What other notebooks name makes no difference.
+        """
+        types = self.parameters[name]
+        own = {key: value for key, value in self.settings.items() if key in types}
+        others = self.config - types.keys() - RUNNER_TYPES.keys()
+        options = {key: value for key, value in self.settings.items() if key in others}
+        return {**own, "options": options} if options and "options" in types else own
+
 
 def make_plan(
     profile: str | os.PathLike,
@@ -46,27 +63,31 @@ def make_plan(
     out: str | os.PathLike | None = None,
     notebooks_dir: str | os.PathLike | None = None,
     config_types: Mapping[str, Any] | None = None,
-) -> Plan:
-    """Check a profile and what belongs to it, as for `run`, and return what is to be executed;
-    nothing is written.
-    """
+) -> RunPlan:
+    """Check a profile and what belongs to it, as for `run`; nothing is written."""
+    raw = read_profile(profile, overrides)
     notebooks = find_notebooks(notebooks_dir)
     parameters = {path.stem: parameter_types(path) for path in notebooks}
+    runner = {
+        key: cast(raw.get(key), hint | None, f"{profile}: {key}")
+        for key, hint in RUNNER_TYPES.items()
+    }
+    chosen = _chosen(notebooks, runner["notebooks"], profile)
+    run_dir = Path(out or runner["run_dir"] or default_folder(profile)).resolve()
+    root = notebooks[0].parent.parent
+    # before the types of TrainConfig, which take seconds to import
+    for path in chosen:
+        _check_inputs(raw, parameters[path.stem], root, run_dir, profile)
     config_types = train_config_types() if config_types is None else config_types
     settings = read_settings(profile, overrides, parameters, config_types)
-    notebooks = _chosen(notebooks, settings.get("notebooks"), profile)
-    parameters = {path.stem: parameters[path.stem] for path in notebooks}
-    run_dir = Path(out or settings.get("run_dir") or default_folder(profile)).resolve()
-    root = notebooks[0].parent.parent
-    settings["run_dir"] = (
-        os.path.relpath(run_dir, root) if run_dir.is_relative_to(root) else str(run_dir)
-    )
-    return Plan(run_dir, root, notebooks, parameters, frozenset(config_types), settings)
+    inside = run_dir.is_relative_to(root)
+    settings["run_dir"] = os.path.relpath(run_dir, root) if inside else str(run_dir)
+    parameters = {path.stem: parameters[path.stem] for path in chosen}
+    return RunPlan(run_dir, root, chosen, parameters, frozenset(config_types), settings)
 
 
 def project_root() -> Path:
-    """Return the folder that holds `notebooks` and pyproject.toml, searched upward from the working
-    directory.
+    """Return the folder with `notebooks` and pyproject.toml, here or above.
 
     Raises
     ------
@@ -92,16 +113,24 @@ def find_notebooks(notebooks_dir: str | os.PathLike | None = None) -> list[Path]
 
 
 def parameter_types(notebook: Path) -> dict[str, Any]:
-    """Return the names that a notebook's parameters cell sets, with the types of their literals
-    (None: any).
-    """
-    from papermill import inspect_notebook
+    """Return the names that a notebook's cell tagged `parameters` sets, and their literals' types.
 
+    The type is None, which stands for any, where the value is None or no literal.
+    """
     try:
-        found = inspect_notebook(notebook)
-    except ValueError as error:  # such as a notebook that names no kernel
-        raise ValueError(f"{notebook}: {error}") from error
-    return {name: _literal_type(entry["default"]) for name, entry in found.items()}
+        source = next(
+            ("".join(cell["source"]) for cell in _cells(notebook) if "parameters" in _tags(cell)),
+            "",
+        )
+        assignments = [node for node in ast.parse(source).body if isinstance(node, ast.Assign)]
+    except (ValueError, SyntaxError) as error:
+        raise ValueError(f"{notebook}: parameters not readable: {error}") from error
+    return {
+        target.id: _literal_type(node.value)
+        for node in assignments
+        for target in node.targets
+        if isinstance(target, ast.Name)
+    }
 
 
 def read_settings(
@@ -118,22 +147,9 @@ def read_settings(
     return read_profile(profile, overrides, {**known, **config_types, **RUNNER_TYPES})
 
 
-def select_parameters(plan: Plan, name: str) -> dict[str, Any]:
-    """Return the settings that the notebook `name` takes.
-
-    Fields of the training configuration that it does not name itself go into its dict `options`, if
-    it has one; what other notebooks name makes no difference."""
-    types = plan.parameters[name]
-    own = {key: value for key, value in plan.settings.items() if key in types}
-    others = plan.config - types.keys() - RUNNER_TYPES.keys()
-    options = {key: value for key, value in plan.settings.items() if key in others}
-    return {**own, "options": options} if options and "options" in types else own
-
-
 def code_hash(notebook: Path) -> str:
     """Return the SHA-256 of a notebook's code cells; text and outputs do not count."""
-    cells = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
-    code = ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"]
+    code = ["".join(cell["source"]) for cell in _cells(notebook) if cell["cell_type"] == "code"]
     return hashlib.sha256(json.dumps(code).encode()).hexdigest()
 
 
@@ -149,18 +165,46 @@ def train_config_types() -> dict[str, Any]:
     return field_types(TrainConfig)
 
 
+def _cells(notebook: Path) -> list[dict[str, Any]]:
+    return json.loads(notebook.read_text(encoding="utf-8"))["cells"]
+
+
+def _tags(cell: Mapping[str, Any]) -> list[str]:
+    return cell["metadata"].get("tags", [])
+
+
+def _literal_type(node: ast.expr) -> type | None:
+    try:
+        value = ast.literal_eval(node)
+    except ValueError:
+        return None
+    return None if value is None else type(value)
+
+
 def _chosen(
     notebooks: list[Path], names: list[str] | None, profile: str | os.PathLike
 ) -> list[Path]:
-    known = [path.stem for path in notebooks]
     for name in names or ():
-        check_key(name, known, f"{profile}: notebooks")
+        check_key(name, [path.stem for path in notebooks], f"{profile}: notebooks")
     return [path for path in notebooks if not names or path.stem in names]
 
 
-def _literal_type(source: str) -> Any:
-    try:
-        value = ast.literal_eval(source)
-    except (ValueError, SyntaxError):
-        return None
-    return None if value is None else type(value)
+def _check_inputs(
+    settings: Mapping[str, Any],
+    parameters: Iterable[str],
+    root: Path,
+    run_dir: Path,
+    profile: str | os.PathLike,
+) -> None:
+    """Raise FileNotFoundError if a file or folder is missing that the run does not make itself."""
+    for key in INPUTS.keys() & settings.keys() & set(parameters):
+        value = settings[key]
+        # weights may also be given by a name, such as "open"
+        named = key == "weights" and PurePath(str(value)).stem == value
+        if value is None or named:
+            continue
+        path = root / str(value)
+        if not path.exists() and not path.resolve().is_relative_to(run_dir):
+            raise FileNotFoundError(
+                f"{profile}: {key}: {value} is not there; {INPUTS[key]}, or choose another"
+            )

@@ -1,35 +1,36 @@
 """Run the ordered notebooks without a browser, by papermill: `paxray run`.
 
-The notebooks run one after another in the project's root; each gets those settings of the profile
+The notebooks run one after another in the project's root. Each gets those settings of the profile
 that its cell tagged `parameters` names, and `run_dir`, the run's folder. What happened is read from
-exceptions, never from the notebooks' metadata, and kept in status.json (see runfolder.py)."""
+exceptions, never from the notebooks' metadata, and kept in status.json (see status.py).
+"""
 
 import contextlib
 import dataclasses
 import os
-import re
-import sys
-import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from paxray_lib.runs import provenance, status
+from paxray_lib.runs import provenance
 from paxray_lib.runs.plan import (
-    Plan,
+    RunPlan,
     code_hash,
     default_folder,
     find_notebooks,
     make_plan,
     parameter_types,
     read_settings,
-    select_parameters,
     train_config_types,
 )
 from paxray_lib.runs.profiles import read_profile
-from paxray_lib.runs.report import notebook_page, write_index
-from paxray_lib.utils import files, locks
-from paxray_lib.utils.progress import duration
+from paxray_lib.runs.status import Status, earlier_status
+from paxray_lib.utils.files import read_json, write_text
+from paxray_lib.utils.locks import lock
+from paxray_lib.utils.progress import duration, log
+
+if TYPE_CHECKING:
+    from paxray_lib.runs.execute import Outcome, Stop
 
 DONE, STOPPED = 0, 3
 
@@ -68,41 +69,31 @@ def run(
     Raises
     ------
     ValueError, OSError
-        Nothing was started: a wrong profile, a folder in use, other settings or data than those of
-        the run to be resumed.
+        Nothing was started: a wrong profile, missing files, a folder in use, other settings or data
+        than those of the run to be resumed.
     """
-    return run_plan(make_plan(profile, overrides, out, notebooks_dir, config_types), resume)
+    plan = make_plan(profile, overrides, out, notebooks_dir, config_types)
+    from paxray_lib.runs.execute import Stop
+
+    stop = Stop()
+    with stop.by_signals():
+        return run_plan(plan, stop, resume)
 
 
-def run_plan(plan: Plan, resume: bool = False, stop: Any = None) -> int:
-    """Execute a plan and return the exit status, as `run` does.
-
-    Parameters
-    ----------
-    stop : execute.Stop, optional
-        Through which someone else ends the run; by default SIGINT and SIGTERM do.
-    """
-    from paxray_lib.runs.execute import Stop, end_orphan, signals_stop
-
-    if stop is None:
-        stop = Stop()
-        with signals_stop(stop):
-            return run_plan(plan, resume, stop)
-    with locks.lock(plan.run_dir):
-        earlier = status.earlier_status(plan.run_dir, resume)
-        end_orphan(plan.run_dir)
+def run_plan(plan: RunPlan, stop: "Stop", resume: bool = False) -> int:
+    """Execute a plan, until `stop` ends it, and return the exit status, as `run` does."""
+    with lock(plan.run_dir):
+        earlier = earlier_status(plan.run_dir, resume)
         if earlier:
             check_resumable(plan, earlier)
         provenance.write_settings(plan.run_dir, plan.settings)
-        record = status.Status(plan.run_dir, plan.parameters, earlier)
-        state = _Run(plan, record, resumed=earlier is not None).run_all(stop)
+        status = Status(plan.run_dir, plan.parameters, earlier)
+        state = _Run(plan, status, stop, resumed=earlier is not None).run_all()
     return DONE if state == "done" else STOPPED
 
 
-def check_resumable(plan: Plan, earlier: Mapping[str, Any]) -> None:
-    """Raise ValueError if the run of which `earlier` is the status had other settings or data than
-    the plan.
-    """
+def check_resumable(plan: RunPlan, earlier: Mapping[str, Any]) -> None:
+    """Raise ValueError if the run whose status is `earlier` had other settings or data."""
     provenance.check_same_settings(plan.run_dir, plan.settings)
     provenance.check_same_data(
         plan.run_dir, earlier, provenance.describe_data(plan.root, plan.settings)
@@ -110,9 +101,7 @@ def check_resumable(plan: Plan, earlier: Mapping[str, Any]) -> None:
 
 
 def changed_since(step: Mapping[str, Any], notebook: Path) -> str | None:
-    """Say that a notebook is another one than the one that a finished step ran; None if it is the
-    same, or unknown.
-    """
+    """Say that a notebook is not the one that a finished step ran; None if it is, or unknown."""
     if step.get("code") in (None, code_hash(notebook)):
         return None
     return (
@@ -121,12 +110,12 @@ def changed_since(step: Mapping[str, Any], notebook: Path) -> str | None:
 
 
 def train_settings(profile: str | os.PathLike, overrides: Iterable[str] = ()) -> dict[str, Any]:
-    """Read a profile for training alone: fields of TrainConfig, and what the runner and the
-    notebooks know besides.
+    """Read a profile for training alone, which may hold settings of the notebooks and the runner.
 
     Without `run_dir` it is runs/ and the profile's name, as for `run`.
     """
-    types, parameters = train_config_types(), {}
+    types = train_config_types()
+    parameters: dict[str, Any] = {}
     if not read_profile(profile, overrides).keys() <= types.keys():
         with contextlib.suppress(FileNotFoundError):
             parameters = {path.stem: parameter_types(path) for path in find_notebooks()}
@@ -136,146 +125,125 @@ def train_settings(profile: str | os.PathLike, overrides: Iterable[str] = ()) ->
 
 @dataclasses.dataclass(frozen=True)
 class _Run:
-    """One run under way: what to execute, with which settings, and the status to keep.
+    """One run under way, in a folder that this process has locked.
 
     Attributes
     ----------
-    plan : plans.Plan
-    status : status.Status of the plan's folder, which this process has locked
     resumed : whether the folder holds an earlier part of the run
     """
 
-    plan: Plan
-    status: status.Status
+    plan: RunPlan
+    status: Status
+    stop: "Stop"
     resumed: bool
 
-    def run_all(self, stop: Any) -> str:
-        """Run the steps until one does not end well; return that one's state, or "done"."""
-        state = "failed"
-        with contextlib.ExitStack() as stack:
-            try:
-                stack.enter_context(provenance.reserve(self.plan.run_dir))
-                self.write_environment()
-                state = self.run_steps(stop)
-            except OSError as error:  # such as a full disk
-                say(f"{self.plan.run_dir}: {error}")
-                self.status.run.update(error=str(error))
-            finally:
-                closed = self.close(state)
-        return state if closed else "failed"
+    def run_all(self) -> str | None:
+        """Run the steps until one does not end well; return the run's state, see `carry_out`."""
+        from paxray_lib.runs.report import write_index
 
-    def run_steps(self, stop: Any) -> str:
+        folder = self.plan.run_dir
+        with contextlib.ExitStack() as stack:
+
+            def work() -> str:
+                stack.enter_context(provenance.reserve(folder))
+                self.write_environment()
+                return self.run_steps()
+
+            return self.status.carry_out(
+                work, lambda: write_index(folder, read_json(self.status.path))
+            )
+
+    def run_steps(self) -> str:
         """Run the steps in order; return the state of the first that is not done, or "done"."""
-        for number, (notebook, step) in enumerate(
-            zip(self.plan.notebooks, self.status.steps, strict=True), 1
-        ):
+        steps = zip(self.plan.notebooks, self.status.steps, strict=True)
+        for number, (notebook, step) in enumerate(steps, 1):
             label = f"[{number}/{len(self.plan.notebooks)}] {notebook.stem}"
             if step["state"] == "done":
-                say(f"{label} was done before")
-                self.note(step, changed_since(step, notebook))
-                continue
-            if stop.reason is not None:
-                say(f"{label} not started: {stop.reason}")
-                return stop.state
-            state = self.run_step(notebook, step, stop, label)
-            if state != "done":
+                log(f"{label} was done before")
+                note(step, changed_since(step, notebook))
+            elif self.stop.reason is not None:
+                log(f"{label} not started: {self.stop.reason}")
+                return "interrupted"
+            elif (state := self.run_step(notebook, step, label)) != "done":
                 return state
         return "done"
 
-    def run_step(self, notebook: Path, step: dict[str, Any], stop: Any, label: str) -> str:
+    def run_step(self, notebook: Path, step: dict[str, Any], label: str) -> str:
         """Execute one notebook, record how it ended and write its page; return its state."""
-        from paxray_lib.runs.execute import Outcome, execute, time_limit
+        from paxray_lib.runs.execute import execute
+        from paxray_lib.runs.report import notebook_page
 
-        say(label)
-        self.status.start(step)
-        code, start = code_hash(notebook), time.monotonic()  # now: it may be edited while it runs
-        outcome = Outcome("failed", "the runner itself failed")
+        log(label)
         output = self.plan.run_dir / "notebooks" / notebook.name
-        try:
-            with time_limit(stop, self.plan.settings.get("time_limit")):
-                outcome = execute(
-                    notebook, output, self.values_for(notebook.stem), self.plan.root, stop
-                )
-        finally:
-            seconds = time.monotonic() - start
-            self.status.end(step, outcome.state, seconds, code=code, **outcome.details())
+        with self.status.running(step) as result:
+            code = code_hash(notebook)  # now: it may be edited while it runs
+            outcome = execute(
+                notebook,
+                output,
+                self.values_for(notebook.stem),
+                folder=self.plan.root,
+                stop=self.stop,
+                time_limit=self.plan.settings.get("time_limit"),
+            )
+            result.update(state=outcome.state, code=code, **outcome.details())
         self.complete_environment()
         if output.is_file():
             notebook_page(output)
-        say(
-            f"{label} {outcome.state} {'in' if outcome.state == 'done' else 'after'} {duration(seconds)}"
-        )
+        preposition = "in" if outcome.state == "done" else "after"
+        log(f"{label} {outcome.state} {preposition} {duration(step['seconds'])}")
         if outcome.state != "done":
-            say(self.complaint(notebook, outcome))
+            log(self.complaint(notebook, outcome))
         return outcome.state
 
     def values_for(self, name: str) -> dict[str, Any]:
         """Return what is injected into a notebook."""
-        values = select_parameters(self.plan, name)
+        values = self.plan.values_for(name)
         if self.resumed and "resume" in self.plan.parameters[name]:
             values["resume"] = True
         return values
 
-    def complaint(self, notebook: Path, outcome: Any) -> str:
+    def complaint(self, notebook: Path, outcome: "Outcome") -> str:
         """Say in one message where and why the run stopped, and how to go on."""
         where = str(notebook.relative_to(self.plan.root))
         if outcome.cell_number is not None:
             first = (outcome.source or "").partition("\n")[0]
             where += f", cell In [{outcome.cell_number}] ({first})"
-        return f"{where}: {outcome.error}\nsee {self.plan.run_dir / 'index.html'}; --resume goes on from this notebook"
-
-    def note(self, part: dict[str, Any], text: str | None) -> None:
-        """Say on stderr, and in the status for the page, what is doubtful about a step or about the
-        run.
-        """
-        part.pop("note", None)
-        if text:
-            say(f"note: {text}")
-            part["note"] = text
+        page = self.plan.run_dir / "index.html"
+        return f"{where}: {outcome.error}\nsee {page}; --resume goes on from this notebook"
 
     def write_environment(self) -> None:
-        """Write environment.txt; a resumed run adds to it, since code or packages may have changed
-        meanwhile.
-        """
-        git = provenance.git_state(self.plan.root)
-        data = provenance.describe_data(self.plan.root, self.plan.settings)
+        """Write environment.txt; a resumed run adds to it what may have changed meanwhile."""
+        git, data = provenance.git_state(self.plan.root), self.describe_data()
         self.status.note_origin(git, data)
         first, *others = dict.fromkeys(self.status.run["git"])
-        changed = f"the code changed between parts of this run: first {first}; then {'; then '.join(others)}"
-        self.note(self.status.run, changed if others else None)
+        changed = f"first {first}; then {'; then '.join(others)}" if others else None
+        note(
+            self.status.run,
+            changed and f"the code changed between parts of this run: {changed}",
+        )
         text = provenance.describe_environment(git, data)
         path = self.plan.run_dir / "environment.txt"
         if self.resumed and path.is_file():
             text = f"{path.read_text(encoding='utf-8')}\nresumed\n{text}"
-        files.write_text(path, text)
+        write_text(path, text)
 
     def complete_environment(self) -> None:
         """Record the data's fingerprint if a notebook has only just made the data."""
-        if provenance.MISSING_DATA not in self.status.run.get("data", ""):
-            return
-        data = provenance.describe_data(self.plan.root, self.plan.settings)
-        path = self.plan.run_dir / "environment.txt"
-        if provenance.MISSING_DATA not in data:
-            self.status.run.update(data=data)
+        before = self.status.run["data"]
+        if provenance.MISSING_DATA in before and (data := self.describe_data()) != before:
+            self.status.run["data"] = data
+            path = self.plan.run_dir / "environment.txt"
             text = path.read_text(encoding="utf-8")
-            made = f"data, made by this run: {data}"
-            files.write_text(
-                path, re.sub(f"data: .*{provenance.MISSING_DATA}", lambda _: made, text)
-            )
+            write_text(path, text.replace(f"data: {before}", f"data, made by this run: {data}"))
 
-    def close(self, state: str) -> bool:
-        """Record the end and write index.html; say whether the disk took it."""
-        try:
-            self.status.close(state)
-            page = write_index(self.plan.run_dir, files.read_json(self.status.path))
-        except OSError as error:
-            say(f"{self.plan.run_dir}: status or index.html could not be written: {error}")
-            return False
-        say(f"{state}: {page}")
-        return True
+    def describe_data(self) -> str:
+        """Return the fingerprint of the data as it is now."""
+        return provenance.describe_data(self.plan.root, self.plan.settings)
 
 
-def say(text: str) -> None:
-    """Show a line of progress on stderr."""
-    sys.stderr.write(text + "\n")
-    sys.stderr.flush()
+def note(part: dict[str, Any], text: str | None) -> None:
+    """Say what is doubtful about a step or a run, and keep it in its status for the page."""
+    part.pop("note", None)
+    if text:
+        log(f"note: {text}")
+        part["note"] = text

@@ -1,39 +1,47 @@
-"""State of a run on disk."""
+"""State of a run or a sweep on disk: status.json, which stays true whatever ends the work.
 
+The process that works in a folder holds a lock on it, which the system releases when the process
+ends in any way. So a step that status.json calls running, in a folder that nobody has locked, was
+interrupted.
+"""
+
+import contextlib
 import json
 import os
 import platform
-from collections.abc import Iterable, Mapping
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from paxray_lib.runs.provenance import write_record
 from paxray_lib.utils.files import now, read_json
 from paxray_lib.utils.locks import is_locked
+from paxray_lib.utils.progress import log
+
+Step = dict[str, Any]
 
 
 def read_status(run_dir: str | os.PathLike) -> dict[str, Any]:
-    """Read status.json; what it calls running is interrupted if no process works in the folder any
-    more.
+    """Read status.json; what it calls running is interrupted if no process works in the folder.
 
     Raises
     ------
     FileNotFoundError
         The folder holds no run.
     """
-    path = Path(run_dir) / "status.json"
+    folder = Path(run_dir)
+    path = folder / "status.json"
     if not path.is_file():
         raise FileNotFoundError(f"{path}: not there; {run_dir} is not the folder of a run")
     # before the status is read: a run that ends in between is not called cut off
-    working = is_locked(Path(run_dir))
+    working = is_locked(folder)
     status = read_json(path)
-    if not (working or is_locked(Path(run_dir))):
+    if not (working or is_locked(folder)):
         for part in [status, *status["steps"]]:
             if part["state"] == "running":
-                part.update(
-                    state="interrupted",
-                    error="the process that ran it ended without a word (killed?)",
-                )
+                error = "the process that ran it ended without a word (killed?)"
+                part.update(state="interrupted", error=error)
     return status
 
 
@@ -52,58 +60,77 @@ class Status:
         self, run_dir: Path, names: Iterable[str], earlier: Mapping[str, Any] | None = None
     ):
         self.path = run_dir / "status.json"
-        done = {
-            step["name"]: step
-            for step in (earlier or {"steps": []})["steps"]
-            if step["state"] == "done"
+        earlier = earlier or {"steps": [], "start": now()}
+        done = {step["name"]: step for step in earlier["steps"] if step["state"] == "done"}
+        self.steps: list[Step] = [
+            done.get(name, {"name": name, "state": "pending"}) for name in names
+        ]
+        self.run: dict[str, Any] = {
+            "state": "running",
+            "pid": os.getpid(),
+            "host": platform.node(),
+            **{key: earlier[key] for key in ("start", "git", "data") if key in earlier},
         }
-        self.steps = [done.get(name, {"name": name, "state": "pending"}) for name in names]
-        start = earlier["start"] if earlier else now()
-        self.run = {"state": "running", "pid": os.getpid(), "host": platform.node(), "start": start}
-        self.run |= {key: earlier[key] for key in ("git", "data") if key in (earlier or {})}
-        self.write()
-
-    def start(self, step: dict[str, Any]) -> None:
-        """Record that a step begins."""
-        name = step["name"]
-        step.clear()
-        step.update(name=name, state="running", start=now())
         self.write()
 
     def note_origin(self, git: str, data: str) -> None:
-        """Record code and data: each state of the code that a part of the run had, in order, and
-        the latest data.
-        """
+        """Record each state of the code that a part of the run had, in order, and the data."""
         states = self.run.get("git", [])
         self.run.update(git=states if git in states[-1:] else [*states, git], data=data)
         self.write()
 
-    def end(self, step: dict[str, Any], state: str, seconds: float, **details: Any) -> None:
-        """Record how a step ended: "done", "failed" or "interrupted", with error and failing cell
-        as details.
-        """
-        step.update(state=state, end=now(), seconds=round(seconds, 1), **details)
-        if state != "done":
-            self.run.update(error=f"{step['name']}: {details['error']}")
-        self.write()
+    @contextlib.contextmanager
+    def running(self, step: Step) -> Iterator[Step]:
+        """Record that a step runs, and then what is put into the yielded result: at least a state.
 
-    def close(self, state: str) -> None:
-        """Record how the run ended."""
-        self.run.update(state=state, end=now())
+        The state is "done", "failed" or "interrupted"; the last two need an "error".
+        """
+        name, start = step["name"], time.monotonic()
+        step.clear()
+        step.update(name=name, state="running", start=now())
         self.write()
+        result: Step = {}
+        try:
+            yield result
+        finally:
+            step.update(result or {"state": "failed", "error": "the runner itself failed"})
+            step.update(end=now(), seconds=round(time.monotonic() - start, 1))
+            if step["state"] != "done":
+                self.run["error"] = f"{name}: {step['error']}"
+            self.write()
+
+    def carry_out(self, work: Callable[[], str], write_page: Callable[[], Path]) -> str | None:
+        """Do the work, which returns a state, record how it ended, and write the page.
+
+        Returns
+        -------
+        The state, or None if the work was ended by an error of the system such as a full disk.
+        """
+        folder = self.path.parent
+        state, sound = "failed", True
+        try:
+            state = work()
+        except OSError as error:
+            log(f"{folder}: {error}")
+            self.run["error"], sound = str(error), False
+        finally:
+            try:
+                self.run.update(state=state, end=now())
+                self.write()
+                log(f"{state}: {write_page()}")
+            except OSError as error:
+                log(f"{folder}: status or index.html could not be written: {error}")
+                sound = False
+        return state if sound else None
 
     def write(self) -> None:
         """Write status.json in one piece."""
-        write_record(
-            self.path.parent,
-            self.path.name,
-            json.dumps({**self.run, "steps": self.steps}, indent=1) + "\n",
-        )
+        text = json.dumps({**self.run, "steps": self.steps}, indent=1) + "\n"
+        write_record(self.path.parent, self.path.name, text)
 
 
 def earlier_status(run_dir: Path, resume: bool) -> dict[str, Any] | None:
-    """Return the status of the run to be resumed in a folder that this process has locked, or None
-    for a new run.
+    """Return the status of the run to be resumed in a locked folder, or None for a new run.
 
     What that status calls running was cut off. A run that was killed before its first status is
     new.
@@ -113,12 +140,12 @@ def earlier_status(run_dir: Path, resume: bool) -> dict[str, Any] | None:
     ValueError
         The folder holds other files, or a run and `resume` is not set.
     """
-    held = sorted(path.name for path in run_dir.iterdir() if not path.name.startswith("."))
-    if not held or (resume and held == ["config.yaml"]):
+    present = sorted(path.name for path in run_dir.iterdir() if not path.name.startswith("."))
+    if not present or (resume and present == ["config.yaml"]):
         return None
-    if "status.json" not in held:
+    if "status.json" not in present:
         raise ValueError(
-            f"{run_dir}: holds other files ({held[0]}, ...); choose an empty folder with --out"
+            f"{run_dir}: holds other files ({present[0]}, ...); choose an empty folder with --out"
         )
     if not resume:
         raise ValueError(

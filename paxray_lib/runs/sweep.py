@@ -10,17 +10,20 @@ A member that fails is listed, and the others still run.
 
 import dataclasses
 import os
-import time
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from paxray_lib.runs import status
-from paxray_lib.runs.plan import Plan, make_plan
-from paxray_lib.runs.run import DONE, STOPPED, changed_since, check_resumable, run_plan, say
-from paxray_lib.utils import files, locks
-from paxray_lib.utils.progress import duration
+from paxray_lib.runs.plan import RunPlan, make_plan
+from paxray_lib.runs.run import DONE, STOPPED, changed_since, check_resumable, note, run_plan
+from paxray_lib.runs.status import Status, Step, earlier_status, read_status
+from paxray_lib.utils.files import read_json
+from paxray_lib.utils.locks import lock
+from paxray_lib.utils.progress import duration, log
+
+if TYPE_CHECKING:
+    from paxray_lib.runs.execute import Stop
 
 SOME_FAILED = 1
 
@@ -39,7 +42,7 @@ def sweep(
     ----------
     profiles : paths of YAML profiles, of different names
         The first one that has scores is what the others are compared with.
-    overrides, notebooks_dir, config_types : as for `batch.run`, for all members
+    overrides, notebooks_dir, config_types : as for `run`, for all members
     out : folder of the sweep
         A `run_dir` in a profile does not count here.
     resume : bool
@@ -58,16 +61,15 @@ def sweep(
         Nothing was started: a wrong profile, two of one name, a folder in use, other settings or
         data than before.
     """
-    from paxray_lib.runs.execute import Stop, signals_stop
-
     folder, overrides = Path(out).resolve(), list(overrides)
     plans = plan_members(profiles, overrides, folder, notebooks_dir, config_types)
-    with locks.lock(folder):
-        earlier = status.earlier_status(folder, resume)
+    from paxray_lib.runs.execute import Stop
+
+    stop = Stop()
+    with lock(folder), stop.by_signals():
+        earlier = earlier_status(folder, resume)
         _check_members(folder, plans, earlier)
-        stop = Stop()
-        with signals_stop(stop):
-            return _Sweep(folder, plans, status.Status(folder, plans, earlier), stop).run_all()
+        return _Sweep(folder, plans, Status(folder, plans, earlier), stop).run_all()
 
 
 def plan_members(
@@ -76,10 +78,8 @@ def plan_members(
     folder: Path,
     notebooks_dir: str | os.PathLike | None = None,
     config_types: Mapping[str, Any] | None = None,
-) -> dict[str, Plan]:
-    """Return the checked plan of each member by its name; raises ValueError or OSError, and writes
-    nothing.
-    """
+) -> dict[str, RunPlan]:
+    """Return the checked plan of each member by its name, or raise ValueError or OSError."""
     paths = [Path(profile) for profile in profiles]
     if not paths:
         raise ValueError(
@@ -87,26 +87,26 @@ def plan_members(
         )
     if any(text.partition("=")[0].strip() == "run_dir" for text in overrides):
         raise ValueError(
-            "--set run_dir: the members of a sweep would share it; choose the sweep's folder with --out"
+            "--set run_dir: the members of a sweep would share it; "
+            "choose the sweep's folder with --out"
         )
-    same = [
-        name for name, count in Counter(path.stem.casefold() for path in paths).items() if count > 1
-    ]
-    if same:
-        both = ", ".join(str(path) for path in paths if path.stem.casefold() == same[0])
+    name, count = Counter(path.stem.casefold() for path in paths).most_common(1)[0]
+    if count > 1:
+        same = ", ".join(str(path) for path in paths if path.stem.casefold() == name)
         raise ValueError(
-            f"{both}: the same name, so the members would share the folder {folder / same[0]}; rename one"
+            f"{same}: the same name, so the members would share the folder {folder / name}; "
+            "rename one"
         )
-    plans = {
-        p.stem: make_plan(p, overrides, folder / p.stem, notebooks_dir, config_types) for p in paths
-    }
-    if config_types is None:
-        for path, plan in zip(paths, plans.values(), strict=True):
+    plans = {}
+    for path in paths:
+        plan = make_plan(path, overrides, folder / path.stem, notebooks_dir, config_types)
+        if config_types is None:
             _check_settings(path, plan)
+        plans[path.stem] = plan
     return plans
 
 
-def _check_settings(profile: Path, plan: Plan) -> None:
+def _check_settings(profile: Path, plan: RunPlan) -> None:
     """Raise now what a training or an evaluation would raise when it starts, which may be hours
     away.
     """
@@ -125,102 +125,76 @@ def _check_settings(profile: Path, plan: Plan) -> None:
 
 
 def _check_members(
-    folder: Path, plans: Mapping[str, Plan], earlier: Mapping[str, Any] | None
+    folder: Path, plans: Mapping[str, RunPlan], earlier: Mapping[str, Any] | None
 ) -> None:
     """Raise ValueError if a resumed sweep is not the one that was started, or only a part of it."""
-    missing = [
-        step["name"] for step in (earlier or {"steps": []})["steps"] if step["name"] not in plans
-    ]
-    if missing:
-        raise ValueError(
-            f"{folder}: was started with {missing[0]} too; name all of its profiles to resume it"
-        )
+    for step in earlier["steps"] if earlier else ():
+        if step["name"] not in plans:
+            raise ValueError(
+                f"{folder}: was started with {step['name']} too; name all of its profiles to resume"
+            )
     for plan in plans.values():
-        before = status.earlier_status(plan.run_dir, resume=True) if plan.run_dir.is_dir() else None
+        before = earlier_status(plan.run_dir, resume=True) if plan.run_dir.is_dir() else None
         if before:
             check_resumable(plan, before)
 
 
 @dataclasses.dataclass(frozen=True)
 class _Sweep:
-    """One sweep under way."""
+    """One sweep under way, in a folder that this process has locked."""
 
     folder: Path
-    plans: Mapping[str, Plan]
-    status: status.Status
-    stop: Any
+    plans: Mapping[str, RunPlan]
+    status: Status
+    stop: "Stop"
 
     def run_all(self) -> int:
         """Run the members that are not done; return the exit status."""
-        state = "failed"
-        try:
-            self.write_page()
-            state = self.run_members()
-        except OSError as error:  # such as a full disk; a member's own errors do not come this far
-            say(f"{self.folder}: {error}")
-            self.status.run.update(error=str(error))
-            return STOPPED
-        finally:
-            closed = self.close(state)
-        if not closed or state == "interrupted":
-            return STOPPED
-        return DONE if state == "done" else SOME_FAILED
+        state = self.status.carry_out(self.run_members, self.write_page)
+        for step in self.status.steps:
+            if step["state"] == "failed":
+                log(f"failed: {step['name']}: {step['error']}")
+        if state == "done":
+            return DONE
+        log("--resume goes on with what is not done")
+        return SOME_FAILED if state == "failed" else STOPPED
 
     def run_members(self) -> str:
         """Run the members in order; return "done", "failed" if some did, or "interrupted"."""
+        self.write_page()
         for number, step in enumerate(self.status.steps, 1):
             label = f"({number}/{len(self.plans)}) {step['name']}"
             plan = self.plans[step["name"]]
             if _is_done(plan):
-                say(f"{label} was done before")
-                _note_changes(plan, step)
-                # the sweep was killed between the member's end and its own note of it
-                if step["state"] != "done":
-                    self.status.end(step, "done", 0.0)
-                continue
-            if self.stop.reason is not None:
-                say(f"{label} not started: {self.stop.reason}")
+                log(f"{label} was done before")
+                note(step, _changes(plan))
+                if step["state"] != "done":  # killed between the member's end and its note of it
+                    with self.status.running(step) as result:
+                        result["state"] = "done"
+            elif self.stop.reason is not None:
+                log(f"{label} not started: {self.stop.reason}")
                 return "interrupted"
-            self.run_member(plan, step, label)
-            if step["state"] == "interrupted":
-                return "interrupted"
+            else:
+                self.run_member(plan, step, label)
+                if step["state"] == "interrupted":
+                    return "interrupted"
         return "done" if all(step["state"] == "done" for step in self.status.steps) else "failed"
 
-    def run_member(self, plan: Plan, step: dict[str, Any], label: str) -> None:
+    def run_member(self, plan: RunPlan, step: Step, label: str) -> None:
         """Run one member and record how it ended."""
-        say(label)
-        self.status.start(step)
-        start, error = time.monotonic(), None
-        try:
-            code = run_plan(plan, resume=True, stop=self.stop.part())
-        except (ValueError, OSError) as caught:
-            code, error = STOPPED, str(caught)
-        seconds = time.monotonic() - start
-        if code == DONE:
-            self.status.end(step, "done", seconds)
-        else:
-            state = "failed" if self.stop.reason is None else "interrupted"
-            error = error or status.read_status(plan.run_dir).get("error", "see its page")
-            self.status.end(step, state, seconds, error=error)
-        say(f"{label} {step['state']} after {duration(seconds)}")
+        log(label)
+        with self.status.running(step) as result:
+            try:
+                code, error = run_plan(plan, self.stop, resume=True), None
+            except (ValueError, OSError) as caught:
+                code, error = STOPPED, str(caught)
+            if code == DONE:
+                result["state"] = "done"
+            else:
+                result["state"] = "failed" if self.stop.reason is None else "interrupted"
+                result["error"] = error or read_status(plan.run_dir).get("error", "see its page")
+        log(f"{label} {step['state']} after {duration(step['seconds'])}")
         self.write_page()
-
-    def close(self, state: str) -> bool:
-        """Record the end and write the page; say whether the disk took it."""
-        try:
-            self.status.close(state)
-            page = self.write_page()
-        except OSError as error:
-            say(f"{self.folder}: status or index.html could not be written: {error}")
-            return False
-        for step in self.status.steps:
-            if step["state"] == "failed":
-                say(f"failed: {step['name']}: {step['error']}")
-        say(
-            f"{state}: {page}"
-            + ("" if state == "done" else "; --resume goes on with what is not done")
-        )
-        return True
 
     def write_page(self) -> Path:
         """Write index.html, sweep.json and scores.csv from what the members' folders hold."""
@@ -231,22 +205,17 @@ class _Sweep:
         for step in self.status.steps:
             plan = self.plans[step["name"]]
             members.append(read_member(step["name"], plan.run_dir, plan.root, step, plan.settings))
-        return write_comparison(self.folder, files.read_json(self.status.path), members)
+        return write_comparison(self.folder, read_json(self.status.path), members)
 
 
-def _note_changes(plan: Plan, step: dict[str, Any]) -> None:
-    """Say on stderr, and in a finished member's step for the page, which of its notebooks were
-    changed since.
-    """
-    ran = {ran["name"]: ran for ran in status.read_status(plan.run_dir)["steps"]}
+def _changes(plan: RunPlan) -> str | None:
+    """Say which notebooks of a finished member were changed since."""
+    ran = {step["name"]: step for step in read_status(plan.run_dir)["steps"]}
     changes = [changed_since(ran.get(path.stem, {}), path) for path in plan.notebooks]
-    step.pop("note", None)
-    if any(changes):
-        step["note"] = f"{step['name']}: {'; '.join(filter(None, changes))}"
-        say(f"note: {step['note']}")
+    text = "; ".join(filter(None, changes))
+    return f"{plan.run_dir.name}: {text}" if text else None
 
 
-def _is_done(plan: Plan) -> bool:
-    return (plan.run_dir / "status.json").is_file() and status.read_status(plan.run_dir)[
-        "state"
-    ] == "done"
+def _is_done(plan: RunPlan) -> bool:
+    path = plan.run_dir / "status.json"
+    return path.is_file() and read_status(plan.run_dir)["state"] == "done"

@@ -38,8 +38,7 @@ def _report(description: str, done: int, total: int | None, seconds: float) -> N
     text = f"{description}: {done}{f'/{total}' if total else ''} in {duration(seconds)}"
     if total:
         text += f", {duration(seconds / done * (total - done))} left"
-    sys.stderr.write(text + "\n")
-    sys.stderr.flush()
+    log(text)
 
 
 def duration(seconds: float) -> str:
@@ -58,6 +57,12 @@ def say(text: str) -> None:
     """Show a line at once: in a terminal, in a notebook, and in the log of a headless run."""
     sys.stdout.write(text + "\n")
     sys.stdout.flush()
+
+
+def log(text: str) -> None:
+    """Write a line to stderr at once: how the work goes, and what failed."""
+    sys.stderr.write(text + "\n")
+    sys.stderr.flush()
 
 
 def map_ahead(
