@@ -33,7 +33,7 @@ def make_data(folder: Path, count: int, size: int) -> None:
     import predict
     from step import make_batch
 
-    from paxray_lib.data.dataset import Entry, write_datafile
+    from paxray_lib.data.datafile import Entry, write_datafile
     from paxray_lib.labels.table import LABELS
     from paxray_lib.masks.packed import PackedMasks
 

@@ -53,7 +53,7 @@ def make_data(root: Path, images: int, size: int) -> None:
     """Generate the sample set with the published number of images in each split; a finished one is
     used again.
     """
-    from paxray_lib.data.dataset import read_datafile, write_datafile
+    from paxray_lib.data.datafile import read_datafile, write_datafile
     from paxray_lib.phantoms.sample_dataset import generate_sample
 
     generate_sample(root, images // 2, size, workers=os.cpu_count())

@@ -22,7 +22,8 @@ from PIL import Image
 from torch.utils.data import DataLoader, Dataset
 
 from paxray_lib.data.augmentation import AugmentConfig
-from paxray_lib.data.dataset import Entry, PaxrayDataset, write_datafile
+from paxray_lib.data.datafile import Entry, write_datafile
+from paxray_lib.data.dataset import PaxrayDataset
 from paxray_lib.images.preprocessing import Preprocessing
 from paxray_lib.labels.table import LABELS
 from paxray_lib.training.batches import TrainingBatches

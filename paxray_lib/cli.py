@@ -143,7 +143,7 @@ def pack(
     """Write a packed file (.pxm, about a thousandth of the size) beside every .npy target, and
     verify it.
     """
-    from paxray_lib.data.dataset import read_datafile
+    from paxray_lib.data.datafile import read_datafile
     from paxray_lib.data.packing import npy_targets, pack_dataset
 
     data = read_datafile(data_root, datafile)

@@ -17,7 +17,7 @@ import yaml
 from helpers.sampledata import write_tiny
 from nbclient import NotebookClient
 
-from paxray_lib.data.dataset import SPLITS
+from paxray_lib.data.datafile import SPLITS
 from paxray_lib.images.preprocessing import Preprocessing
 from paxray_lib.labels.table import LabelSet
 from paxray_lib.models.build import build_model

@@ -23,7 +23,7 @@ from paxray_lib.ct.project import CT_EXPOSURE, Projected, check_settings, projec
 from paxray_lib.ct.scan import Scan, read_scan
 from paxray_lib.ct.segmentation import names_file
 from paxray_lib.ct.value_names import read_names
-from paxray_lib.data.dataset import SPLITS, Datafile, Entry, read_datafile, write_datafile
+from paxray_lib.data.datafile import SPLITS, Datafile, Entry, read_datafile, write_datafile
 from paxray_lib.images.read import write_png
 from paxray_lib.images.views import VIEWS
 from paxray_lib.labels.table import LABELS

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from paxray_lib.data.dataset import Datafile
+from paxray_lib.data.datafile import Datafile
 from paxray_lib.labels.table import LabelSet
 from paxray_lib.masks.packed import PackedMasks
 from paxray_lib.utils.progress import map_ahead

@@ -5,7 +5,8 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from paxray_lib.data.dataset import SPLITS, PaxrayDataset, read_datafile
+from paxray_lib.data.datafile import SPLITS, read_datafile
+from paxray_lib.data.dataset import PaxrayDataset
 from paxray_lib.labels.table import LabelSet
 from paxray_lib.masks.packed import PackedMasks
 from paxray_lib.utils.progress import map_ahead, progress

@@ -1,4 +1,4 @@
-"""`LabelSet`: label names, groups, sides, mirrors, parents, colours; `LABELS`: the 166 of PAXRay."""
+"""`LabelSet`: names, groups, sides, mirrors, parents and colours; `LABELS`: the 166 of PAXRay."""
 
 from paxray_lib.labels.table import LABELS, LabelSet
 

@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from pathlib import PurePosixPath
 
-from paxray_lib.data.dataset import Datafile, read_datafile
+from paxray_lib.data.datafile import Datafile, read_datafile
 from paxray_lib.quality.label_audit import audit
 from paxray_lib.quality.survey import Finding, Survey, take_survey
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import pandas as pd
 
-from paxray_lib.data.dataset import Datafile, Entry
+from paxray_lib.data.datafile import Datafile, Entry
 from paxray_lib.images.read import read_image
 from paxray_lib.images.views import VIEWS
 from paxray_lib.labels.table import LabelSet, tree_pairs

@@ -110,7 +110,7 @@ def _check_settings(profile: Path, plan: RunPlan) -> None:
     """Raise now what a training or an evaluation would raise when it starts, which may be hours
     away.
     """
-    from paxray_lib.data.dataset import read_datafile
+    from paxray_lib.data.datafile import read_datafile
     from paxray_lib.runs.profiles import build_config
     from paxray_lib.training.config import TrainConfig
 

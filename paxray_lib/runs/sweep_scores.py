@@ -13,7 +13,7 @@ from typing import Any
 import pandas as pd
 import yaml
 
-from paxray_lib.data.dataset import read_datafile
+from paxray_lib.data.datafile import read_datafile
 from paxray_lib.evaluation.compare import compare_evaluations
 from paxray_lib.evaluation.result import Evaluation
 

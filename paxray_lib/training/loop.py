@@ -28,7 +28,8 @@ from paxray_lib.compute.fabric import (
     share_buffers,
 )
 from paxray_lib.compute.launch import find_launch
-from paxray_lib.data.dataset import SPLITS, PaxrayDataset
+from paxray_lib.data.datafile import SPLITS
+from paxray_lib.data.dataset import PaxrayDataset
 from paxray_lib.evaluation.count import count_dataset
 from paxray_lib.images.preprocessing import Preprocessing
 from paxray_lib.labels.table import LabelSet

@@ -14,7 +14,8 @@ from paxray_lib.ct.pairing import find_cases
 from paxray_lib.ct.project import FORMATIONS, check_sides, project_scan
 from paxray_lib.ct.scan import Scan, read_scan
 from paxray_lib.ct.structures import BUILT_IN, CODES
-from paxray_lib.data.dataset import PaxrayDataset, read_datafile
+from paxray_lib.data.datafile import read_datafile
+from paxray_lib.data.dataset import PaxrayDataset
 from paxray_lib.images.read import read_image
 from paxray_lib.labels.table import LABELS
 from paxray_lib.masks.packed import PackedMasks

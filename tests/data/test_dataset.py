@@ -5,13 +5,8 @@ from helpers.sampledata import write_tiny
 from hypothesis import given
 from hypothesis import strategies as st
 
-from paxray_lib.data.dataset import (
-    Entry,
-    EpochSampler,
-    PaxrayDataset,
-    read_datafile,
-    write_datafile,
-)
+from paxray_lib.data.datafile import Entry, read_datafile, write_datafile
+from paxray_lib.data.dataset import EpochSampler, PaxrayDataset
 from paxray_lib.labels.table import LABELS, LabelSet
 from paxray_lib.masks.packed import PackedMasks
 

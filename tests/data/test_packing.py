@@ -5,7 +5,8 @@ import pytest
 from helpers.sampledata import write_tiny
 
 from paxray_lib.data import packing
-from paxray_lib.data.dataset import PaxrayDataset, read_datafile
+from paxray_lib.data.datafile import read_datafile
+from paxray_lib.data.dataset import PaxrayDataset
 from paxray_lib.data.packing import npy_targets, pack_dataset, pack_target
 from paxray_lib.labels.table import LabelSet
 from paxray_lib.masks.packed import PackedMasks

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from paxray_lib.data.dataset import Entry, write_datafile
+from paxray_lib.data.datafile import Entry, write_datafile
 from paxray_lib.labels.table import LABELS
 from paxray_lib.masks.packed import PackedMasks
 from paxray_lib.phantoms.phantom import render

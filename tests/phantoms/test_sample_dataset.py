@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import ndimage
 
-from paxray_lib.data.dataset import PaxrayDataset, read_datafile
+from paxray_lib.data.datafile import read_datafile
+from paxray_lib.data.dataset import PaxrayDataset
 from paxray_lib.labels.table import LABELS
 from paxray_lib.phantoms.appearance import draw_look, lit, picture, window
 from paxray_lib.phantoms.body import draw_body

@@ -7,7 +7,7 @@ import pytest
 from helpers.phantoms import exchange, phantom, renamed, write_phantoms
 from helpers.sampledata import write_tiny
 
-from paxray_lib.data.dataset import read_datafile
+from paxray_lib.data.datafile import read_datafile
 from paxray_lib.labels.table import LABELS, LabelSet, tree_pairs
 from paxray_lib.masks.moments import moments
 from paxray_lib.masks.packed import PackedMasks

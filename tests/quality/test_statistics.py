@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from helpers.phantoms import write_phantoms
 
-from paxray_lib.data.dataset import SPLITS, PaxrayDataset, read_datafile
+from paxray_lib.data.datafile import SPLITS, read_datafile
+from paxray_lib.data.dataset import PaxrayDataset
 from paxray_lib.data.selection import choose_labels, mean_masks, open_splits, thresholded_mean
 from paxray_lib.labels.table import LabelSet
 from paxray_lib.masks.packed import PackedMasks

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy import ndimage
 
-from paxray_lib.data.dataset import PaxrayDataset, read_datafile
+from paxray_lib.data.datafile import read_datafile
+from paxray_lib.data.dataset import PaxrayDataset
 from paxray_lib.evaluation.result import image_table
 from paxray_lib.labels.table import LABELS, LabelSet, tree_pairs
 from paxray_lib.masks.moments import moments

@@ -3,7 +3,8 @@ import pytest
 from helpers.figures import drawn, legend_texts, overlaps
 from helpers.sampledata import write_tiny
 
-from paxray_lib.data.dataset import PaxrayDataset, read_datafile
+from paxray_lib.data.datafile import read_datafile
+from paxray_lib.data.dataset import PaxrayDataset
 from paxray_lib.data.selection import mean_masks
 from paxray_lib.images.views import VIEWS
 from paxray_lib.labels.table import LABELS, LabelSet

@@ -1,0 +1,199 @@
+"""The PAXRay layout on disk: `paxray.json`, its splits and their images.
+
+    {"label_dict": {"0": "lung_overall", ...},
+     "train": [{"image": "images/x.png", "target": "labels/x.npy"}, ...],
+     "val": [...], "test": [...]}
+
+Paths are relative to the data root. A target may be absent. An item may name its "view" and "case";
+otherwise both come from the file stem, `<case>frontal` or `<case>lateral`, or else the view from
+the header of a DICOM image. A packed file beside a `.npy` target, of the same stem, is read in its
+place. Other top-level keys are kept and ignored."""
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from paxray_lib.images.image import Image
+from paxray_lib.images.read import read_view
+from paxray_lib.images.views import VIEWS, case_of, view_of
+from paxray_lib.labels.table import LabelSet
+from paxray_lib.utils.errors import did_you_mean
+from paxray_lib.utils.files import write_text
+
+SPLITS = ("train", "val", "test")
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One image of a split: its paths relative to the data root, patient case, and view.
+
+    The view is "frontal", "lateral" or None, as far as the data file and the name say it;
+    `Datafile.view` asks the image too."""
+
+    image: str
+    target: str | None
+    case: str
+    view: str | None
+
+
+@dataclass(frozen=True)
+class Datafile:
+    """A parsed `paxray.json`.
+
+    Attributes
+    ----------
+    path, root : Path
+        The file itself, and the folder that its paths are relative to.
+    labels : LabelSet
+        From `label_dict`; their number and order are those of the masks.
+    splits : dict of str to tuple of Entry
+    extra : dict
+        Top-level keys that are neither `label_dict` nor a split.
+    """
+
+    path: Path
+    root: Path
+    labels: LabelSet
+    splits: dict[str, tuple[Entry, ...]]
+    extra: dict[str, Any] = field(default_factory=dict)
+
+    def split(self, name: str) -> tuple[Entry, ...]:
+        """Return the entries of a split; an unknown one is a ValueError with the existing names."""
+        if name not in self.splits:
+            near = did_you_mean(name, self.splits)
+            raise ValueError(
+                f"{self.path}: no split {name!r}; it has {', '.join(self.splits)}{near}"
+            )
+        return self.splits[name]
+
+    def target_path(self, entry: Entry) -> Path | None:
+        """Return the mask file of an entry, packed where there is one, or None without a target."""
+        if entry.target is None:
+            return None
+        listed = self.root / entry.target
+        packed = listed.with_suffix(".pxm")
+        return packed if packed.is_file() else listed
+
+    def view(self, entry: Entry, image: Image | None = None) -> str | None:
+        """Return the view, "frontal", "lateral" or None, of an entry, or else of its image file.
+
+        Parameters
+        ----------
+        entry : one of `splits`
+        image : its image, if it has been read; otherwise the file is asked, without decoding it
+        """
+        if entry.view is not None:
+            return entry.view
+        return read_view(self.root / entry.image) if image is None else image.view
+
+
+def read_datafile(
+    data_root: str | os.PathLike, datafile: str | os.PathLike = "paxray.json"
+) -> Datafile:
+    """Read and check the structure of a data file.
+
+    Parameters
+    ----------
+    data_root : path
+        Folder that the paths in the file are relative to.
+    datafile : path
+        Absolute, or relative to `data_root`, or else to the working directory.
+
+    Raises
+    ------
+    FileNotFoundError
+        If the folder or the file is missing.
+    ValueError
+        If the file is not JSON of the layout above; the message names the split and the item.
+    """
+    root = Path(data_root)
+    if not root.is_dir():
+        raise FileNotFoundError(f"{root}: no such data folder; {_remedy(root)}")
+    path = next((p for p in (root / datafile, Path(datafile)) if p.is_file()), None)
+    if path is None:
+        raise FileNotFoundError(f"{root / datafile}: no such data file; {_listing(root)}")
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{path}: not a JSON file ({error})") from error
+    try:
+        return _parse(path, root, content)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
+
+
+def _parse(path: Path, root: Path, content: Any) -> Datafile:
+    if not isinstance(content, dict) or "label_dict" not in content:
+        raise ValueError("no 'label_dict'; a PAXRay data file has label_dict, train, val and test")
+    extra = dict(content)
+    labels = LabelSet.from_label_dict(extra.pop("label_dict"))
+    names = [name for name, items in extra.items() if _is_split(name, items)]
+    splits = {name: _entries(name, extra.pop(name)) for name in names}
+    if not splits:
+        raise ValueError("no split; a PAXRay data file has train, val and test")
+    return Datafile(path, root, labels, splits, extra)
+
+
+def write_datafile(
+    path: str | os.PathLike,
+    labels: LabelSet,
+    splits: Mapping[str, Sequence[Entry]],
+    extra: Mapping | None = None,
+) -> None:
+    """Write a `paxray.json` atomically; `extra` adds top-level keys (name, license, ...).
+
+    An item gets a case or a view where its file stem says another one, so that `read_datafile`
+    finds the same entries."""
+    items = {name: [_item(entry) for entry in entries] for name, entries in splits.items()}
+    content = {"label_dict": labels.to_label_dict(), **(extra or {}), **items}
+    write_text(Path(path), json.dumps(content, indent=1))
+
+
+def _item(entry: Entry) -> dict[str, str | None]:
+    item = {"image": entry.image, "target": entry.target}
+    if entry.case != case_of(entry.image):
+        item["case"] = entry.case
+    if entry.view != view_of(entry.image):
+        item["view"] = entry.view
+    return item
+
+
+def _listing(root: Path) -> str:
+    names = ", ".join(sorted(path.name for path in root.glob("*.json")))
+    return f"the folder has {names or 'no .json file at all; ' + _remedy(root)}"
+
+
+def _remedy(root: Path) -> str:
+    # a hint at the sample elsewhere would have phantoms trained in the place of patients
+    if "sample" in root.name.lower():
+        return f"'paxray sample {root}' makes the sample data set there"
+    return f"check the path; the PAXRay data set comes by 'paxray fetch dataset --to {root}'"
+
+
+def _is_split(name: str, items: Any) -> bool:
+    # other keys may hold lists too, authors, say
+    first = items[0] if isinstance(items, list) and items else None
+    return name in SPLITS or (isinstance(first, dict) and "image" in first)
+
+
+def _entries(split: str, items: Any) -> tuple[Entry, ...]:
+    if not isinstance(items, list):
+        raise ValueError(f"split {split!r} must be a list of items, got {type(items).__name__}")
+    return tuple(_entry(f"{split}[{i}]", item) for i, item in enumerate(items))
+
+
+def _entry(place: str, item: Any) -> Entry:
+    if not isinstance(item, dict) or not isinstance(item.get("image"), str):
+        raise ValueError(
+            f"{place} must be an object with 'image' and 'target', got {str(item)[:80]}"
+        )
+    image, target, case = item["image"], item.get("target"), item.get("case")
+    view = item.get("view", view_of(image))
+    if not isinstance(target, str | None):
+        raise ValueError(f"{place} has the target {str(target)[:80]}; it must be a path or null")
+    if view not in (*VIEWS, None):
+        raise ValueError(f"{place} has the view {view!r}; it must be 'frontal' or 'lateral'")
+    return Entry(image, target, case_of(image) if case is None else str(case), view)
