@@ -19,7 +19,7 @@ from paxray_lib.viz.overlay import ALPHA, compare, render
 from paxray_lib.viz.selection import first_selection, search_labels
 
 _ALL_GROUPS = "all groups"
-_WIDE, _HALF = {"width": "98%"}, {"width": "48%"}
+_FULL, _WIDE, _HALF = {"width": "100%"}, {"width": "98%"}, {"width": "48%"}
 _INDENT = 3 * "\N{NO-BREAK SPACE}"
 
 
@@ -122,7 +122,7 @@ class LabelPicker(widgets.HBox):
     def _make_controls(self) -> None:
         self._search = widgets.Text(placeholder="search names and groups", layout=_WIDE)
         self._group = widgets.Dropdown(options=[_ALL_GROUPS, *self._labels.groups], layout=_WIDE)
-        self._list = widgets.Box(layout=_WIDE)
+        self._box, self._lists = widgets.Box(layout=_WIDE), dict[tuple, widgets.SelectMultiple]()
         self._all = widgets.Button(description="add all listed", layout=_HALF)
         self._none = widgets.Button(description="clear", layout=_HALF)
         slider = {"layout": _WIDE, "style": {"description_width": "72px"}}
@@ -136,7 +136,7 @@ class LabelPicker(widgets.HBox):
         self._controls = [
             self._search,
             self._group,
-            self._list,
+            self._box,
             widgets.Label("Ctrl or Shift + click chooses several."),
             widgets.HBox([self._all, self._none]),
             self._opacity,
@@ -149,19 +149,15 @@ class LabelPicker(widgets.HBox):
             control.observe(lambda _: self._list_labels(), "value")
         for control in (self._opacity, self._outline):
             control.observe(lambda _: self._redraw(), "value")
-        self._all.on_click(lambda _: self._choose_all())
+        self._all.on_click(self._choose_all)
         self._none.on_click(lambda _: self._choose(()))
 
-    def _choose_all(self) -> None:
-        (listed,) = self._list.children
-        self._choose([*self._selected, *(name for _, name in listed.options)])
-
     def _list_labels(self) -> None:
-        """Show a list of the labels that fit the search and the group, as the tree has them.
+        """Show the list of the labels that fit the search and the group, as the tree has them.
 
-        It is a new list each time. A click that is under way belongs to the old one: with new
-        options in the old list it would choose another label, and the front end fails where there
-        are fewer of them.
+        Other labels are another list, not new options of the same one. A click that is under way
+        belongs to the list that was seen: with new options it would choose another label, and the
+        front end fails where there are fewer of them.
         """
         found = set(search_labels(self._labels, self._search.value))
         texts: dict[str, str] = {}
@@ -169,16 +165,13 @@ class LabelPicker(widgets.HBox):
             if i in found and self._group.value in (_ALL_GROUPS, self._labels.group[i]):
                 name = self._labels.names[i]
                 texts.setdefault(name, _INDENT * depth + self._text(name))
-        names = widgets.SelectMultiple(
-            options=[(text, name) for name, text in texts.items()],
-            value=[name for name in texts if name in self._selected],
-            rows=16,
-            layout={"width": "100%"},
-        )
-        names.observe(self._choose_listed, "value")
-        old, self._list.children = self._list.children, [names]
-        for widget in old:
-            widget.close()
+        names = tuple(texts)
+        if names not in self._lists:
+            options = [(text, name) for name, text in texts.items()]
+            self._lists[names] = widgets.SelectMultiple(options=options, rows=16, layout=_FULL)
+            self._lists[names].observe(self._choose_listed, "value")
+        self._box.children = [self._lists[names]]
+        self._mark()
 
     def _text(self, name: str) -> str:
         """Return a name as it is listed: with the indices, if it is that of several labels."""
@@ -186,18 +179,25 @@ class LabelPicker(widgets.HBox):
         return name if len(indices) == 1 else f"{name} ({', '.join(map(str, indices))})"
 
     def _choose_listed(self, change: Bunch) -> None:
-        """Take over what was chosen in the list; labels that it does not have stay chosen."""
+        """Take over what was chosen in a list; labels that it does not have stay chosen."""
         listed = {name for _, name in change.owner.options}
         self._choose([*(name for name in self._selected if name not in listed), *change.new])
 
+    def _choose_all(self, _: widgets.Button) -> None:
+        (listed,) = self._box.children
+        self._choose([*self._selected, *(name for _, name in listed.options)])
+
     def _choose(self, names: Iterable[str]) -> None:
         selected = self._in_order(names)
-        if selected == self._selected:
-            return
-        self._selected = selected
-        (listed,) = self._list.children
-        listed.value = [name for _, name in listed.options if name in selected]
-        self._redraw()
+        if selected != self._selected:
+            self._selected = selected
+            self._mark()
+            self._redraw()
+
+    def _mark(self) -> None:
+        """Mark the chosen names in the list."""
+        (listed,) = self._box.children
+        listed.value = [name for _, name in listed.options if name in self._selected]
 
     def _in_order(self, names: Iterable[str]) -> list[str]:
         """Return names in the order of the labels, each once."""

@@ -1,5 +1,15 @@
-"""Chromium for the browser tests: each page must print no error and ask no other machine."""
+"""For all browser tests: one Chromium whose pages are watched, and one JupyterLab."""
 
+import os
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from pathlib import Path
+from typing import NamedTuple
+
+import nbformat
 import pytest
 
 LOCAL = (
@@ -50,3 +60,80 @@ def open_page(browser):
     for context in contexts:
         context.close()
     assert [line for watch in watches for line in watch.trouble] == []
+
+
+class Lab(NamedTuple):
+    """A running JupyterLab: the folder that it shows, its address, its environment variables."""
+
+    folder: Path
+    address: str
+    environment: dict[str, str]
+
+    def write(self, name: str, cells: list[str]) -> None:
+        """Write a notebook of code cells."""
+        notebook = nbformat.v4.new_notebook()
+        notebook.metadata.kernelspec = {
+            "name": "python3",
+            "display_name": "Python 3",
+            "language": "python",
+        }
+        notebook.cells = [nbformat.v4.new_code_cell(cell.strip()) for cell in cells]
+        nbformat.write(notebook, self.folder / f"{name}.ipynb")
+
+    def open(self, page, name: str) -> None:
+        """Open a notebook and wait for its kernel."""
+        page.set_default_timeout(120_000)
+        page.goto(f"{self.address}/lab/workspaces/{name}/tree/{name}.ipynb")
+        page.locator(".jp-Cell").first.wait_for()
+        page.get_by_text("| Idle").wait_for()
+
+    def run(self, page, number: int) -> None:
+        """Run a cell, without waiting for its end."""
+        page.locator(".jp-Cell").nth(number).locator(".jp-InputArea-prompt").click()
+        page.keyboard.press("Control+Enter")
+
+
+@pytest.fixture(scope="session")
+def lab(tmp_path_factory):
+    """A JupyterLab for all tests of the session, with settings of its own."""
+    folder, settings = tmp_path_factory.mktemp("lab"), tmp_path_factory.mktemp("settings")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    own = {
+        "JUPYTER_CONFIG_DIR": str(settings / "config"),
+        "JUPYTER_DATA_DIR": str(settings / "data"),
+        "JUPYTER_RUNTIME_DIR": str(settings / "runtime"),
+        "JUPYTERLAB_SETTINGS_DIR": str(settings / "lab"),
+        "JUPYTERLAB_WORKSPACES_DIR": str(settings / "work"),
+    }
+    command = [sys.executable, "-m", "jupyterlab", "--no-browser", f"--port={port}", "--allow-root"]
+    command += [
+        "--ServerApp.token=",
+        "--LabApp.news_url=",
+        "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
+    ]
+    log = settings / "log"
+    environment = {**os.environ, **own}
+    with log.open("w") as file:
+        server = subprocess.Popen(command, cwd=folder, env=environment, stdout=file, stderr=file)
+        try:
+            address = f"http://127.0.0.1:{port}"
+            wait_for(f"{address}/api", server, log)
+            yield Lab(folder, address, environment)
+        finally:
+            server.terminate()
+            server.wait(20)
+
+
+def wait_for(address, server, log):
+    for _ in range(600):
+        try:
+            with urllib.request.urlopen(address, timeout=2) as answer:
+                if answer.status == 200:
+                    return
+        except OSError:
+            time.sleep(0.25)
+        if server.poll() is not None:
+            break
+    pytest.fail(f"JupyterLab did not start: {log.read_text()[-2000:]}")

@@ -52,7 +52,7 @@ def test_selected_may_be_set_to_names_groups_and_patterns(scene):
 
 def names_of(picker):
     """The list of names that is shown now."""
-    (names,) = picker._list.children
+    (names,) = picker._box.children
     return names
 
 
@@ -71,9 +71,8 @@ def test_search_and_group_filter_the_list_and_keep_the_selection(scene):
     picker = pick_labels(*scene[:2])
     before = picker.selected
     picker._search.value = "RIB_left 12"
-    parts = ["rib_left_anterior_12", "rib_left_posterior_12", "rib_left_12"]
-    assert set(listed(picker)) <= set(parts)
-    assert "rib_left_12" in listed(picker)
+    parts = {"rib_left_12", "rib_left_anterior_12", "rib_left_posterior_12"}
+    assert set(listed(picker)) == parts
     assert picker.selected == before
     names_of(picker).value = ["rib_left_12"]
     assert picker.selected == [*before, "rib_left_12"]

@@ -28,8 +28,11 @@ class Viewer {
 
   find(id) { return this.root.querySelector(`[data-testid="${id}"]`); }
 
-  readLabels({ names, groups, colors, tree }) {
-    const labels = { names, colors, groupNames: [...new Set(groups)], members: {}, depth: {}, ids: [], ofName: new Map() };
+  readLabels({ names, texts, groups, colors, tree }) {
+    const labels = {
+      names, texts, colors, groupNames: [...new Set(groups)],
+      members: {}, depth: {}, ids: [], ofName: new Map(),
+    };
     for (const group of labels.groupNames) labels.members[group] = [];
     for (const [index, depth] of tree) {
       labels.members[groups[index]].push(index);
@@ -179,7 +182,8 @@ class Viewer {
   readout(pixel) {
     const box = this.find("readout");
     if (!pixel || !this.scene) {
-      box.replaceChildren(element("p", "", (this.scene?.meta.note ?? "") + HINT));
+      const shared = sharedNames(this.labels).map(text => ` ${text}`).join("");
+      box.replaceChildren(element("p", "", (this.scene?.meta.note ?? "") + HINT + shared));
       return;
     }
     const { meta, planes } = this.scene, total = meta.width * meta.height, found = this.labelsAt(pixel);
@@ -191,7 +195,7 @@ class Viewer {
       const [down, across] = meta.spacing ?? [];
       const size = meta.spacing ? `${(area * down * across / 100).toFixed(1)} cm²` : areaText(area, total);
       const text = element("span", "", verdict ? `${size}, ${verdict}` : size);
-      chip.append(square(this.labels.colors[label]), this.labels.names[label] + " ", text);
+      chip.append(square(this.labels.colors[label]), this.labels.texts[label] + " ", text);
       return chip;
     });
     box.replaceChildren(line, ...chips);

@@ -88,6 +88,17 @@ const areaText = (area, total) => area ? percentOf(area / total) : "–";
 const percentOf = part => part < 0.00095 ? "<0.1%" : `${(100 * part).toFixed(part < 0.0995 ? 1 : 0)}%`;
 const scoreText = score => Number.isNaN(score) ? "–" : score.toFixed(2);
 
+/** Text as the search compares it: search_labels in selection.py has the same rule. */
+const asSearched = text => text.toLowerCase().replaceAll("_", " ");
+
+/** Why a name has indices behind it. */
+function sharedName({ ofName }, name) {
+  return `Labels ${ofName.get(name).join(" and ")} share the name ${name} and are selected together.`;
+}
+
+const sharedNames = labels =>
+  [...labels.ofName].filter(([, same]) => same.length > 1).map(([name]) => sharedName(labels, name));
+
 /** What the views of one model share: the images that have arrived, still compressed. */
 class Store {
   constructor(model) {
@@ -153,12 +164,13 @@ class Tree {
   }
 
   addLabel(index, group, depth) {
-    const { names, colors } = this.labels, id = this.labels.ids[index];
+    const { names, texts, colors, ofName } = this.labels, id = this.labels.ids[index];
+    const title = ofName.get(names[index]).length > 1 ? sharedName(this.labels, names[index]) : texts[index];
     const node = element("div", "paxray-row", undefined,
-      { role: "treeitem", "aria-level": depth + 1, "data-testid": `label-${id}`, title: names[index] });
+      { role: "treeitem", "aria-level": depth + 1, "data-testid": `label-${id}`, title });
     const name = element("span", "paxray-name"), indent = element("span");
     indent.style.cssText = `flex: none; width: ${depth ? 16 + 10 * depth : 16}px`;
-    name.append(indent, element("span", "paxray-box"), square(colors[index]), element("span", "paxray-text", names[index]));
+    name.append(indent, element("span", "paxray-box"), square(colors[index]), element("span", "paxray-text", texts[index]));
     const only = element("button", "paxray-only", "only", { tabindex: -1, "data-testid": `only-${id}`, title: "Only this (Enter)" });
     const numbers = [element("b"), element("b")];
     node.append(name, ...numbers, only);
@@ -175,10 +187,10 @@ class Tree {
   listed() { return this.rows.filter(row => row.index !== undefined && row.fits).map(row => row.index); }
 
   filter(present) {
-    const { names } = this.labels, words = this.word.toLowerCase().split(/\s+/).filter(Boolean);
+    const { names } = this.labels, words = asSearched(this.word).split(/\s+/).filter(Boolean);
     for (const row of this.rows)
       if (row.index !== undefined) {
-        const text = `${names[row.index]} ${row.group}`.toLowerCase();
+        const text = asSearched(`${names[row.index]} ${row.group}`);
         row.fits = words.every(word => text.includes(word)) && (!this.presentOnly || present[row.index]);
         row.node.classList.toggle("absent", !present[row.index]);
       }
