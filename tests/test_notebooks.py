@@ -3,17 +3,16 @@
 import ast
 import itertools
 import json
+import os
 import re
 import shutil
 import subprocess
 import sys
-import uuid
 from pathlib import Path
 
 import nbformat
 import pytest
 import torch
-import yaml
 from helpers.sampledata import write_tiny
 from nbclient import NotebookClient
 
@@ -125,34 +124,35 @@ def test_the_evaluation_is_short():
 
 
 @pytest.fixture(scope="module")
-def small_run(tmp_path_factory):
-    """Folder of all notebooks executed by `paxray run` with the profile of the tests; inside the
-    project, for nbval.
-    """
-    sample = tmp_path_factory.mktemp("sample")
-    generate_sample(sample, cases=8, size=64, show_progress=False)
-    out = ROOT / "runs" / f"test-{uuid.uuid4().hex[:8]}"
-    command = [
-        "run",
-        "--profile",
-        "notebooks/profiles/test.yaml",
-        "--set",
-        f"data_root={sample}",
-        "--out",
-        str(out),
-    ]
-    done = subprocess.run(
-        [sys.executable, "-m", "paxray_lib", *command],
-        cwd=ROOT,
+def project(tmp_path_factory):
+    """Folder of a project with the notebooks and a small sample data set."""
+    project = tmp_path_factory.mktemp("project")
+    shutil.copytree(ROOT / "notebooks", project / "notebooks")
+    shutil.copy(ROOT / "pyproject.toml", project)
+    generate_sample(project / "data/sample", cases=8, size=64, show_progress=False)
+    return project
+
+
+@pytest.fixture(scope="module")
+def small_run(project):
+    """Folder of all notebooks executed by `paxray run` with the profile of the tests."""
+    command = ["run", "--profile", "notebooks/profiles/test.yaml", "--set", "data_root=data/sample"]
+    done = python(project, "paxray_lib", *command, "--out", "runs/first")
+    assert done.returncode == 0, done.stdout + done.stderr
+    return project / "runs/first"
+
+
+def python(folder, *arguments):
+    """Run a module in a process of its own, with this copy of the library."""
+    paths = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
+    return subprocess.run(
+        [sys.executable, "-m", *arguments],
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)},
         capture_output=True,
         text=True,
-        timeout=600,
+        timeout=900,
     )
-    try:
-        assert done.returncode == 0, done.stdout + done.stderr
-        yield out
-    finally:
-        shutil.rmtree(out, ignore_errors=True)
 
 
 def test_all_run_by_one_command_and_leave_the_run_folder(small_run):
@@ -204,6 +204,7 @@ def outputs(path):
     return json.dumps([cell["outputs"] for cell in cells(path)])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("datafile", ["paxray.json", "test_only.json"])
 def test_data_of_other_labels_and_splits_go_through_all_but_the_training(foreign, datafile):
     profile, out = foreign / "profile.yaml", foreign / datafile.removesuffix(".json")
@@ -226,21 +227,11 @@ def test_data_of_other_labels_and_splits_go_through_all_but_the_training(foreign
     assert json.loads((out / "predictions/settings.json").read_text())["threshold"] == 0.05
 
 
-@pytest.fixture(scope="module")
-def opened_by_hand(small_run, tmp_path_factory):
-    """Folder of a project in which `paxray run` has left one run, to open its notebooks in."""
-    project = tmp_path_factory.mktemp("project")
-    shutil.copytree(ROOT / "notebooks", project / "notebooks")
-    shutil.copy(ROOT / "pyproject.toml", project)
-    shutil.copytree(small_run, project / "runs/first")
-    data = yaml.safe_load((small_run / "config.yaml").read_text())["data_root"]
-    shutil.copytree(data, project / "data/sample")
-    return project
-
-
-@pytest.mark.parametrize("name", [NAMES[i] for i in (2, 3, 4, 6)])
-def test_opened_by_hand_it_takes_the_newest_run_and_says_which(opened_by_hand, name):
-    folder = opened_by_hand / "notebooks"
+@pytest.mark.parametrize(
+    "name", [NAMES[4], *(pytest.param(NAMES[i], marks=pytest.mark.slow) for i in (2, 3, 6))]
+)
+def test_opened_by_hand_it_takes_the_newest_run_and_says_which(project, small_run, name):
+    folder = project / "notebooks"
     notebook = nbformat.read(folder / f"{name}.ipynb", as_version=4)
     client = NotebookClient(
         notebook, timeout=300, resources={"metadata": {"path": str(folder)}}, kernel_name="python3"
@@ -250,7 +241,7 @@ def test_opened_by_hand_it_takes_the_newest_run_and_says_which(opened_by_hand, n
         output.get("text", "") for cell in notebook.cells for output in cell.get("outputs", [])
     ]
     assert any("runs/first" in text for text in texts)
-    assert [path.name for path in (opened_by_hand / "runs").iterdir()] == ["first"]
+    assert [path.name for path in (project / "runs").iterdir()] == ["first"]
 
 
 def test_pages_need_no_network(small_run):
@@ -261,27 +252,12 @@ def test_pages_need_no_network(small_run):
         assert loaded == [], page.name
 
 
-def test_nbval_runs_them_again_with_the_same_tables(small_run):
-    """nbval compares the cells that are marked for it with the first run; no other cell may
-    fail.
-    """
+@pytest.mark.slow
+def test_nbval_runs_them_again_with_the_same_tables(project, small_run):
+    """nbval compares the marked cells with the first run; no other cell may fail."""
     executed = [small_run / "notebooks" / path.name for path in NOTEBOOKS]
-    command = [
-        "-m",
-        "pytest",
-        "-q",
-        "--nbval-lax",
-        "--nbval-cell-timeout=300",
-        "-p",
-        "no:cacheprovider",
-    ]
-    done = subprocess.run(
-        [sys.executable, *command, *map(str, executed)],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=900,
-    )
+    options = ["-q", "--nbval-lax", "--nbval-cell-timeout=300", "-p", "no:cacheprovider"]
+    done = python(project, "pytest", *options, *map(str, executed))
     assert done.returncode == 0, done.stdout[-3000:]
     assert f"{sum(len(cells(path)) for path in executed)} passed" in done.stdout
 
@@ -305,15 +281,5 @@ def test_plain_nbval_takes_notebooks_without_execution_counts(tmp_path):
     )
     nbformat.write(nbformat.v4.new_notebook(cells=[cell]), tmp_path / "01_a.ipynb")
     shutil.copy(ROOT / "notebooks/conftest.py", tmp_path)
-    command = [
-        sys.executable,
-        "-m",
-        "pytest",
-        "-q",
-        "--nbval",
-        "-p",
-        "no:cacheprovider",
-        "01_a.ipynb",
-    ]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    done = python(tmp_path, "pytest", "-q", "--nbval", "-p", "no:cacheprovider", "01_a.ipynb")
     assert done.returncode == 0, done.stdout
