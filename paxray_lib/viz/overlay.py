@@ -39,6 +39,11 @@ from paxray_lib.viz.compose import label_entries, legend_page, side_by_side, tit
 ALPHA = 96
 """Default opacity of fills, 0..255; chosen by eye."""
 TRUE_POSITIVE, FALSE_POSITIVE, FALSE_NEGATIVE = (0, 158, 115), (230, 159, 0), (86, 180, 233)
+DIFFERENCE_COLORS = {
+    "true positive": TRUE_POSITIVE,
+    "false positive": FALSE_POSITIVE,
+    "false negative": FALSE_NEGATIVE,
+}
 MODES = ("target", "prediction", "both", "difference")
 _MAX_OUTLINE = 64  # pixels
 
@@ -264,9 +269,6 @@ def visualize_comparison(
         drawn = compare(pixels, target, prediction, indices, mode=mode, **style)
         parts.append(titled(drawn, "ground truth" if mode == "target" else mode))
     if legend:
-        entries = label_entries(target.labels, indices)
-        entries["true positive"] = TRUE_POSITIVE
-        entries["false positive"] = FALSE_POSITIVE
-        entries["false negative"] = FALSE_NEGATIVE
+        entries = label_entries(target.labels, indices) | DIFFERENCE_COLORS
         parts.append(legend_page(entries, len(parts[0])))
     return side_by_side(parts)

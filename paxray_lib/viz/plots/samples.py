@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 
 from paxray_lib.data.dataset import Sample
 from paxray_lib.masks.packed import PackedMasks
-from paxray_lib.viz.overlay import FALSE_NEGATIVE, FALSE_POSITIVE, TRUE_POSITIVE, compare, render
+from paxray_lib.viz.overlay import DIFFERENCE_COLORS, compare, render
 from paxray_lib.viz.plots.style import (
     as_bytes,
     color_patches,
@@ -73,9 +73,8 @@ def plot_comparison(
         ]
         rows.append([(sample.name, pixels), *drawn])
     figure = show_images(rows, width=11.0, height=2.9 * len(samples) + 0.4)
-    colors = {"in both": TRUE_POSITIVE, "predicted only": FALSE_POSITIVE, "missed": FALSE_NEGATIVE}
     style: dict[str, Any] = {"ncols": 3, "frameon": False, "title": "difference"}
-    figure.legend(handles=color_patches(colors), loc="outside lower right", **style)
+    figure.legend(handles=color_patches(DIFFERENCE_COLORS), loc="outside lower right", **style)
     return figure
 
 

@@ -26,7 +26,16 @@ from paxray_lib.labels.table import LabelSet
 from paxray_lib.utils.errors import check_choice, did_you_mean
 from paxray_lib.viz.coerce import ImageLike, MasksLike
 from paxray_lib.viz.compose import label_entries, legend_page, side_by_side
-from paxray_lib.viz.overlay import ALPHA, MODES, Style, compare, render, window_table, windowed
+from paxray_lib.viz.overlay import (
+    ALPHA,
+    DIFFERENCE_COLORS,
+    MODES,
+    Style,
+    compare,
+    render,
+    window_table,
+    windowed,
+)
 from paxray_lib.viz.selection import first_selection
 from paxray_lib.viz.viewer.offline_page import offline_page
 from paxray_lib.viz.viewer.sources import (
@@ -202,7 +211,10 @@ class LabelViewer(anywidget.AnyWidget):
 
     def figure(self) -> PilImage.Image:
         """Return the whole image as it is drawn, with a legend: a static figure of the viewer."""
-        pixels, entries = self._draw(), label_entries(self._source.labels, self._indices())
+        pixels, scene = self._draw(), self._load(self.position)
+        entries = label_entries(self._source.labels, self._indices())
+        if self.mode == "difference" and scene.target and scene.prediction:
+            entries = DIFFERENCE_COLORS
         return side_by_side([pixels, legend_page(entries, len(pixels))])
 
     def _indices(self) -> list[int]:

@@ -33,6 +33,6 @@ def test_comparison_and_predictions_can_be_drawn(train):
     sample = train[0]
     figure = plot_comparison([sample], [sample.masks], ["heart"])
     assert drawn(figure) == ["case000frontal", "ground truth", "prediction", "difference"]
-    assert legend_texts(figure) == ["in both", "predicted only", "missed"]
+    assert legend_texts(figure) == ["true positive", "false positive", "false negative"]
     figure = plot_predictions([sample.image], [sample.masks], ["x.png"], ["heart"])
     assert drawn(figure) == ["x.png"]

@@ -11,7 +11,7 @@ from paxray_lib.data.dataset import PaxrayDataset, Sample
 from paxray_lib.images.read import Image
 from paxray_lib.labels.table import LABELS, LabelSet
 from paxray_lib.masks.packed import PackedMasks
-from paxray_lib.viz.overlay import compare, render
+from paxray_lib.viz.overlay import DIFFERENCE_COLORS, compare, render
 from paxray_lib.viz.viewer.widget import LabelViewer
 
 
@@ -82,6 +82,9 @@ def test_picture_is_that_of_the_overlay(sample, shifted, pixels):
     viewer.visible = [3, 5, 20, 10]
     np.testing.assert_array_equal(np.asarray(viewer.to_image()), expected[3:23, 5:15])
     assert viewer.figure().height >= 48
+    colors = {color for _, color in viewer.figure().getcolors(2**16)}
+    assert set(DIFFERENCE_COLORS.values()) <= colors  # in the legend, and none of the labels
+    assert not {tuple(color) for color in LABELS.colors[indices].tolist()} & colors
 
 
 def test_spacing_and_name_come_from_the_image(sample, tiny):
