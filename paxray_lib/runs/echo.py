@@ -11,13 +11,14 @@ _SILENCE_S = 15.0  # after which a sign of life is due
 
 
 class Echo:
-    """A file for papermill's stdout_file and stderr_file; a context manager.
+    """A file for papermill's stderr_file, with `stdout` for its stdout_file; a context manager.
 
     Whole lines are passed on to stderr, indented. Of a line that was rewritten with carriage
     returns the last state counts. While the notebook is silent, the time it has taken is shown.
     """
 
     def __init__(self) -> None:
+        self.stdout = _SingleLines(self)
         self._terminal = sys.stderr.isatty()
         self._line = self._rest = ""
         self._start = self._shown = time.monotonic()
@@ -74,3 +75,15 @@ class Echo:
         width = shutil.get_terminal_size().columns - 5
         sys.stderr.write(f"\r    {text[:width]:<{width}}" if text else f"\r{'':{width + 4}}\r")
         sys.stderr.flush()
+
+
+class _SingleLines:
+    """Passes on single lines, such as an epoch's; what is printed at length is for the page."""
+
+    def __init__(self, echo: Echo):
+        self._echo = echo
+        self.flush = echo.flush
+
+    def write(self, text: str) -> None:
+        if "\n" not in text.rstrip("\n"):
+            self._echo.write(text)

@@ -182,7 +182,7 @@ class _Engine(NBClientEngine):
             kernel_name=kernel_name,
             timeout=None,
             startup_timeout=60,
-            stdout_file=echo,
+            stdout_file=echo.stdout,
             stderr_file=echo,
             coalesce_streams=True,
             extra_arguments=["--log-level=40", f"--IPKernelApp.exec_lines={FIRST_LINE}"],
