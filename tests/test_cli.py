@@ -1,7 +1,6 @@
-"""The command line as a user meets it: in a process of its own, by output and exit code."""
+"""The command line as a user meets it: by output and exit code."""
 
 import json
-import os
 import subprocess
 import sys
 
@@ -11,23 +10,22 @@ import pytest
 from helpers.sampledata import small_training, write_tiny
 from PIL import Image
 from typer.main import get_command
+from typer.testing import CliRunner
 
+import paxray_lib
 from paxray_lib.cli import app
 from paxray_lib.data.dataset import PaxrayDataset
+from paxray_lib.labels.table import LABELS
 from paxray_lib.masks.packed import PackedMasks
 from paxray_lib.viz.overlay import visualize_certain_labels
 
 COMMANDS = tuple(get_command(app).commands)
 
 
-def paxray(*arguments, code=0, **options):
-    environment = {**os.environ, "COLUMNS": "100", "TERM": "dumb", "NO_COLOR": "1"}
-    command = [sys.executable, "-W", "error::UserWarning", "-m", "paxray_lib", *map(str, arguments)]
-    done = subprocess.run(
-        command, capture_output=True, text=True, env=environment, timeout=300, **options
-    )
-    assert done.returncode == code, done.stdout + done.stderr
-    return done
+def paxray(*arguments, code=0):
+    result = CliRunner(env={"COLUMNS": "100"}).invoke(app, list(map(str, arguments)))
+    assert result.exit_code == code, result.output
+    return result
 
 
 def read_picture(path):
@@ -35,17 +33,48 @@ def read_picture(path):
         return np.asarray(picture)
 
 
-def test_help_names_every_command_and_explains_each():
+def test_the_package_is_the_command_in_a_process_of_its_own(tmp_path):
+    command = [sys.executable, "-W", "error::UserWarning", "-m", "paxray_lib"]
+    done = subprocess.run([*command, "--version"], capture_output=True, text=True)
+    assert done.stdout == f"paxray {paxray_lib.__version__}\n"
+    done = subprocess.run([*command, "labels", "hart"], capture_output=True, text=True)
+    assert done.returncode == 2
+    assert done.stderr.startswith("paxray: ")
+    assert "'heart'" in done.stderr
+
+
+def test_help_names_every_command():
     text = paxray("--help").stdout
     for command in COMMANDS:
         assert f" {command} " in text
 
 
+def test_labels_are_listed_for_people_and_programs():
+    lines = paxray("labels").stdout.splitlines()
+    assert len(lines) == 1 + len(LABELS)
+    assert max(map(len, lines)) <= 100
+    rows = json.loads(paxray("labels", "--json").stdout)
+    assert [row["name"] for row in rows] == list(LABELS)
+    assert [row["mirror"] for row in rows] == LABELS.mirror.tolist()
+    assert [tuple(row["parents"]) for row in rows] == list(LABELS.parents)
+    few = paxray("labels", "heart", "mediastinum_upper").stdout.splitlines()[1:]
+    assert [line.split()[0] for line in few] == ["12", "16", "17"]
+    (vessel,) = json.loads(paxray("labels", "lung_left_vessel", "--json").stdout)
+    assert vessel == {
+        "index": 9,
+        "name": "lung_left_vessel",
+        "group": "lungs",
+        "side": "left",
+        "mirror": 8,
+        "parents": [2],
+    }
+
+
 @pytest.mark.parametrize("command", COMMANDS)
 def test_every_option_has_a_help_text(command):
-    found = get_command(app).commands[command]
-    assert found.help
-    for parameter in found.params:
+    known = get_command(app).commands[command]
+    assert known.help
+    for parameter in known.params:
         assert parameter.name == "help" or getattr(parameter, "help", None), parameter.name
 
 
@@ -119,19 +148,20 @@ def test_check_exits_with_1_when_something_is_wrong(tmp_path):
         (("evaluate", "--weights", "no.ckpt", "--data-root", "."), "no.ckpt"),
         (("train", "--profile", "no.yaml"), "no.yaml: no such profile"),
         (("run", "--profile", "no.yaml"), "no.yaml"),
-        (("fetch", "everything"), "'dataset' or 'weights'"),
+        (("fetch", "everything"), "dataset, weights"),
         (("fetch", "dataset", "--archive", "no.zip", "--to", "d"), "no.zip: no such file"),
         (("sample", "out", "--format", "nyp"), "npy"),
     ],
 )
-def test_what_cannot_start_is_one_line_and_exit_code_2(tmp_path, arguments, message):
+def test_what_cannot_start_is_one_line_and_exit_code_2(tmp_path, monkeypatch, arguments, message):
+    monkeypatch.chdir(tmp_path)
     (tmp_path / "empty").mkdir()
     (tmp_path / "notebooks").mkdir()
     (tmp_path / "pyproject.toml").touch()
     (tmp_path / "notebooks/01_a.ipynb").write_text(
         '{"cells": [], "metadata": {}, "nbformat": 4, "nbformat_minor": 5}'
     )
-    error = paxray(*arguments, code=2, cwd=tmp_path).stderr
+    error = paxray(*arguments, code=2).stderr
     assert message in error
     assert error.startswith("paxray: ")
     assert error.count("\n") == 1

@@ -1,0 +1,157 @@
+"""Commands on data: sample, labels, check, pack, fetch, project."""
+
+import os
+from collections import Counter
+from pathlib import Path
+from typing import Annotated
+
+from paxray_lib.cli.command import (
+    DONE,
+    SOME_FAILED,
+    DataFile,
+    DataRoot,
+    argument,
+    command,
+    option,
+)
+from paxray_lib.utils.errors import check_choice, did_you_mean
+from paxray_lib.utils.progress import log, progress, say
+
+
+@command
+def sample(
+    out: Annotated[Path, argument("Folder to write; an interrupted run is continued.")],
+    cases: Annotated[int, option("Patients; each has a frontal and a lateral image.", min=1)] = 96,
+    size: Annotated[int, option("Height and width of the images in pixels.", min=32)] = 256,
+    seed: Annotated[int, option("The same seed gives the same files, bit for bit.")] = 0,
+    format: Annotated[str, option("Masks as 'packed' (.pxm) or 'npy', as published.")] = "packed",
+    varied: Annotated[
+        bool, option("Also patients in bed, haze, faint pictures, wires.", "--varied")
+    ] = False,
+) -> None:
+    """Generate the sample data set: random thorax phantoms in the PAXRay layout, no patients."""
+    from paxray_lib.phantoms.sample_dataset import generate_sample
+
+    path = generate_sample(out, cases=cases, size=size, seed=seed, format=format, varied=varied)
+    say(f"{path}: {2 * cases} images")
+
+
+@command
+def labels(
+    patterns: Annotated[list[str], argument("Names, groups or patterns; all by default.")] = [],  # noqa: B006 - typer reads the default, nobody changes it
+    as_json: Annotated[bool, option("As JSON, with indices for names.", "--json")] = False,
+) -> None:
+    """List the labels: index, name, group, side, mirror label and the wholes it is a part of."""
+    from paxray_lib.labels.listing import label_json, label_lines
+    from paxray_lib.labels.table import LABELS
+
+    indices = LABELS.select(patterns) if patterns else list(range(len(LABELS)))
+    say(label_json(LABELS, indices) if as_json else "\n".join(label_lines(LABELS, indices)))
+
+
+@command
+def check(data_root: DataRoot, datafile: DataFile = Path("paxray.json")) -> int:
+    """List every finding in a data set; exit code 1 if one of them is an error."""
+    from paxray_lib.quality.check import check_dataset
+
+    findings = check_dataset(data_root, datafile)
+    for finding in findings:
+        say(f"{finding.severity:8} {finding.where}: {finding.message}")
+    counts = Counter(finding.severity for finding in findings)
+    warnings = len(findings) - counts["error"]
+    say(f"{counts['error']} errors, {warnings} warnings in {datafile} with data in {data_root}")
+    return SOME_FAILED if counts["error"] else DONE
+
+
+@command
+def pack(
+    data_root: DataRoot,
+    datafile: DataFile = Path("paxray.json"),
+    workers: Annotated[int, option("Files at a time; 0 takes as many as there are cores.")] = 0,
+    remove_npy: Annotated[
+        bool, option("Delete a .npy once its packed file was read back.", "--remove-npy")
+    ] = False,
+) -> int:
+    """Write a verified packed file (.pxm, a thousandth of the size) beside every .npy target."""
+    from paxray_lib.data.datafile import read_datafile
+    from paxray_lib.data.packing import npy_targets, pack_dataset
+
+    data = read_datafile(data_root, datafile)
+    total = len(npy_targets(data))
+    items = []
+    packing = pack_dataset(data, workers or os.cpu_count() or 1, remove_npy)
+    for item in progress(packing, "packing", total):
+        items.append(item)
+        if item.reason:
+            log(f"failed: {item.reason}")
+    counts = Counter(item.status for item in items)
+    say(
+        f"{counts['packed']} packed, {counts['skipped']} already packed, "
+        f"{counts['failed']} failed of {total} .npy targets"
+    )
+    if remove_npy:
+        say(f"{sum(item.removed for item in items)} .npy files deleted")
+    return SOME_FAILED if counts["failed"] else DONE
+
+
+@command
+def fetch(
+    what: Annotated[str, argument("dataset or weights, as published by the authors of PAXRay.")],
+    which: Annotated[str, option("Weights of the full, half or quarter training split.")] = "full",
+    to: Annotated[Path | None, option("Target: by default data/paxray or weights.")] = None,
+    archive: Annotated[Path | None, option("A file fetched by hand, for a download.")] = None,
+) -> int | None:
+    """Download the published data set or weights (or take a local file), verify and unpack them."""
+    from paxray_lib.data.fetch import fetch_dataset, fetch_weights
+
+    check_choice(what, ("dataset", "weights"), "fetch")
+    if what == "dataset":
+        return check(fetch_dataset(to or Path("data/paxray"), archive), Path("paxray.json"))
+    say(f"done: {fetch_weights(which, to or Path('weights'), archive)}")
+    return DONE
+
+
+@command
+def project(
+    ct: Annotated[Path, option("CT in Hounsfield units (.nii, .nii.gz), or a folder of them.")],
+    segmentation: Annotated[
+        Path, option("Its label volume, folder of masks, or a folder of these.")
+    ],
+    out: Annotated[Path, option("Data set to make or to add to.")],
+    names: Annotated[
+        Path | None, option("Table of value and name, if not TotalSegmentator's.")
+    ] = None,
+    size: Annotated[int, option("Height and width of the images in pixels.")] = 512,
+    formation: Annotated[
+        str, option("attenuation, or published: PAXRay's recipe.")
+    ] = "attenuation",
+    split: Annotated[
+        str | None, option("train, val or test; by default as before, or test.")
+    ] = None,
+) -> int:
+    """Project CTs with TotalSegmentator segmentations to frontal and lateral images with masks.
+
+    Two folders are paired by file name, without .nii.gz and without _ct or _0000, and _seg,
+    _segmentation, _totalseg or _labels; or by folder: CASE/ct.nii.gz, CASE/segmentations. What a
+    scan shows more than 60 mm above or 120 mm below the lungs is left out. The same command again
+    skips what is done; another CT of the same name is refused. Exit code 1 if some could not be
+    done or paired.
+    """
+    from paxray_lib.ct.dataset import project_cases
+    from paxray_lib.ct.pairing import find_cases
+    from paxray_lib.ct.structures import CODES
+
+    cases, unmatched = find_cases(ct, segmentation)
+    outcomes = project_cases(cases, out, names=names, size=size, formation=formation, split=split)
+    counts = Counter(outcome.status for outcome in outcomes)
+    failed = [f"{one.case}: {one.reason}" for one in outcomes if one.status == "failed"]
+    for line in failed + unmatched:
+        log(f"failed: {line}")
+    for outcome in outcomes:
+        if outcome.moved_from:
+            say(f"moved: {outcome.case} from {outcome.moved_from} to {split}")
+    for name in sorted({name for outcome in outcomes for name in outcome.names_not_used}):
+        say(f"not used, an unknown name: {name!r}{did_you_mean(name, CODES)}")
+    numbers = f"{counts['ok']} projected, {counts['skipped']} skipped, {len(failed)} failed"
+    say(f"{numbers}, {len(unmatched)} without counterpart; {out / 'paxray.json'}")
+    return SOME_FAILED if failed or unmatched else DONE

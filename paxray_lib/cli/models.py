@@ -1,0 +1,201 @@
+"""Commands on models: train, evaluate, predict, overlay, run, sweep."""
+
+from collections import Counter
+from pathlib import Path
+from typing import Annotated
+
+from paxray_lib.cli.command import (
+    DONE,
+    SOME_FAILED,
+    CloseTree,
+    DataFile,
+    DataRoot,
+    Device,
+    Labels,
+    Mirror,
+    Precision,
+    Profile,
+    Settings,
+    Threshold,
+    Weights,
+    argument,
+    command,
+    option,
+    split_names,
+)
+from paxray_lib.compute.launch import find_launch
+from paxray_lib.utils.progress import log, say
+
+
+@command
+def train(
+    profile: Profile,
+    settings: Settings = [],  # noqa: B006
+    resume: Annotated[bool, option("Go on from the last checkpoint.", "--resume")] = False,
+) -> None:
+    """Train a model; checkpoints and logs go to run_dir, else to runs/ and the profile's name.
+
+    On several GPUs: torchrun --nproc-per-node 4 -m paxray_lib train --profile P.yaml
+    """
+    from paxray_lib.runs.profiles import build_config
+    from paxray_lib.runs.run import train_settings
+    from paxray_lib.training.config import TrainConfig
+    from paxray_lib.training.loop import fit
+
+    folder = fit(build_config(TrainConfig, train_settings(profile, settings)), resume=resume)
+    if find_launch().rank == 0:
+        say(f"done: {folder}")
+
+
+@command
+def evaluate(
+    weights: Weights,
+    data_root: DataRoot,
+    datafile: DataFile = Path("paxray.json"),
+    split: Annotated[str, option("train, val or test.")] = "test",
+    out: Annotated[Path | None, option("Folder for tables, counts and summary.")] = None,
+    device: Device = "auto",
+    threshold: Threshold = 0.5,
+    mirror: Mirror = False,
+    close_tree: CloseTree = False,
+    precision: Precision = "float32",
+) -> None:
+    """Evaluate a model on a split: IoU and Dice by label, group and view, in both conventions."""
+    from paxray_lib.compute.collectives import is_first, joined
+    from paxray_lib.evaluation.evaluate import evaluate as run_evaluation
+    from paxray_lib.evaluation.tables import score_lines
+
+    with joined():
+        result = run_evaluation(
+            weights,
+            data_root,
+            datafile,
+            split=split,
+            out=out,
+            device=device,
+            threshold=threshold,
+            mirror=mirror,
+            close_tree=close_tree,
+            precision=precision,
+        )
+        if is_first():
+            say("\n".join(score_lines(result.summary["overall"])))
+
+
+@command
+def predict(
+    images: Annotated[Path, option("An image, or a folder with everything below it.")],
+    out: Annotated[Path, option("Folder for the outputs and report.csv.")],
+    weights: Weights,
+    format: Annotated[str, option("packed, npy, coco, or dicom-seg for DICOM images.")] = "packed",
+    threshold: Threshold = 0.5,
+    labels: Labels = "",
+    mirror: Mirror = False,
+    close_tree: CloseTree = False,
+    measure: Annotated[
+        bool, option("Cardiothoracic ratio, ... to measurements.csv.", "--measure")
+    ] = False,
+    view: Annotated[
+        str | None, option("frontal or lateral: of images that do not say theirs.")
+    ] = None,
+    overwrite: Annotated[bool, option("Make existing outputs again.", "--overwrite")] = False,
+    batch_size: Annotated[
+        int | None, option("Images at once; by default 1, on a GPU 8.", min=1)
+    ] = None,
+    precision: Precision = "float32",
+    device: Device = "auto",
+) -> int:
+    """Write masks for X-rays (PNG, JPEG, DICOM), each of its image's size.
+
+    The same command again goes on where a stopped one was, and tries again what failed. Exit code 1
+    if some could not be done.
+    """
+    from paxray_lib.compute.collectives import is_first, joined, local_device
+    from paxray_lib.measurement.tables import check_measurable, measure_predictions, without_view
+    from paxray_lib.models.checkpoints import load_model
+    from paxray_lib.prediction.predict import predict as run_prediction
+
+    if measure:
+        check_measurable(format)
+    model = load_model(weights, local_device(device))
+    with joined():
+        report = run_prediction(
+            model,
+            images,
+            out,
+            format=format,
+            threshold=threshold,
+            labels=split_names(labels) or None,
+            batch_size=batch_size,
+            mirror=mirror,
+            overwrite=overwrite,
+            precision=precision,
+            close_tree=close_tree,
+            view=view,
+        )
+        counts = Counter(report["status"])
+        if is_first():
+            for reason in report.loc[report["status"] == "failed", "reason"]:
+                log(f"failed: {reason}")
+            numbers = (f"{counts[status]} {status}" for status in ("ok", "skipped", "failed"))
+            say(f"{', '.join(numbers)}; {out}/report.csv")
+            if measure and (unknown := without_view(measure_predictions(out, report, view))):
+                remedy = "no widths measured; say --view frontal or --view lateral"
+                say(f"{unknown} images of unknown view: {remedy}")
+    return SOME_FAILED if counts["failed"] else DONE
+
+
+@command
+def overlay(
+    image: Annotated[Path, option("PNG, JPEG or DICOM.")],
+    masks: Annotated[Path, option("Its masks: .pxm, .npy or .json (COCO RLE).")],
+    out: Annotated[Path, option("PNG file to write.")],
+    labels: Labels = "",
+    legend: Annotated[bool, option("List the labels and their colours beside it.")] = True,
+    concat: Annotated[bool, option("Put the plain image beside the overlay.")] = False,
+) -> None:
+    """Draw labels over an image; without --labels all that are present."""
+    from paxray_lib.utils.files import atomic_write
+    from paxray_lib.viz.overlay import visualize_certain_labels, visualize_label
+
+    if out.suffix.lower() != ".png":
+        raise ValueError(f"{out}: overlays are written as PNG; end the name with .png")
+    if names := split_names(labels):
+        drawn = visualize_certain_labels(names, image, masks, concat=concat, legend=legend)
+    else:
+        drawn = visualize_label(masks, image, concat=concat, legend=legend)
+    with atomic_write(out) as temporary:
+        drawn.save(temporary, format="PNG")
+    say(f"{out}: {drawn.width} x {drawn.height}")
+
+
+@command
+def run(
+    profile: Profile,
+    settings: Settings = [],  # noqa: B006
+    out: Annotated[
+        Path | None, option("By default the profile's run_dir, or runs/ and its name.")
+    ] = None,
+    resume: Annotated[bool, option("Start at the first notebook not done.", "--resume")] = False,
+) -> int:
+    """Execute all notebooks in order without a browser, and leave a report in the run's folder."""
+    from paxray_lib.runs.run import run as run_notebooks
+
+    return run_notebooks(profile, settings, out, resume)
+
+
+@command
+def sweep(
+    profiles: Annotated[list[Path], argument("YAML files; members are named after them.")],
+    settings: Settings = [],  # noqa: B006
+    out: Annotated[Path, option("With a folder for each member.")] = Path("runs/sweep"),
+    resume: Annotated[bool, option("Go on with members that are not done.", "--resume")] = False,
+) -> int:
+    """Run several profiles one after another and compare them on one page, index.html.
+
+    Exit code 1 if a member failed (the others still run), 3 if the sweep was stopped; --resume goes
+    on either way.
+    """
+    from paxray_lib.runs.sweep import sweep as run_sweep
+
+    return run_sweep(profiles, settings, out, resume)
