@@ -1,1 +1,5 @@
-"""``paxray.json`` and what is in it: samples, augmentation, packing, fetching."""
+"""The PAXRay data set: its data file, its samples, and how it comes onto the disk.
+
+datafile: paxray.json; dataset: samples; augmentation: random crops, turns and noise; selection:
+choices among labels and mean masks; packing: .npy to packed files; fetch: downloads.
+"""

@@ -1,22 +1,23 @@
-"""Get the published data set and weights: from Google Drive, or from a file that was fetched by
-hand.
+"""Get the published data set and weights: from Google Drive, or from a file fetched by hand.
 
 Downloads go on where they stopped. An archive is unpacked into a hidden folder beside its target,
 which is renamed when all is there: no path outside of it, no links, sizes bounded and checked. What
 came from where is recorded with its SHA-256 in `fetched.json`."""
 
+import glob
 import hashlib
 import json
 import lzma
 import os
 import shutil
 import stat
-import time
 import zipfile
+import zlib
 from pathlib import Path, PurePosixPath
 
 from paxray_lib.utils.drive import download_from_drive, drive_url, only_file
-from paxray_lib.utils.files import _blocks, atomic_write, sha256
+from paxray_lib.utils.errors import check_choice
+from paxray_lib.utils.files import atomic_write, now, sha256, write_text
 from paxray_lib.utils.progress import progress, say
 
 DATASET_FOLDER = "1rzlsZ0bfByRMBoywOPWZW08GNgIwCU9P"
@@ -25,6 +26,7 @@ DATASET_ARCHIVE = "paxray_dataset.zip"
 WHICH = {"full": ("full", "100"), "half": ("half", "50"), "quarter": ("quarter", "25")}
 MAX_BYTES = 200 << 30  # unpacked; the data set with .npy targets takes 37 GB
 MAX_FILES = 100_000
+_DAMAGED = (zipfile.BadZipFile, EOFError, zlib.error, lzma.LZMAError, NotImplementedError)
 
 
 def fetch_dataset(to: str | os.PathLike, archive: str | os.PathLike | None = None) -> Path:
@@ -54,12 +56,13 @@ def fetch_dataset(to: str | os.PathLike, archive: str | os.PathLike | None = Non
         )
     source = str(archive) if archive is not None else drive_url(DATASET_FOLDER)
     if archive is None:
-        archive = download_from_drive(
-            DATASET_FOLDER,
-            lambda names: only_file(names, DATASET_ARCHIVE),
-            to.parent / DATASET_ARCHIVE,
+        archive = to.parent / DATASET_ARCHIVE
+        download_from_drive(
+            DATASET_FOLDER, lambda names: only_file(names, DATASET_ARCHIVE), archive
         )
-    archive = _existing(archive)
+    archive = Path(archive)
+    if not archive.is_file():
+        raise FileNotFoundError(f"{archive}: no such file")
     digest = sha256(archive)
     root = unpack(archive, to)
     _record(root / "fetched.json", archive, digest, source)
@@ -86,8 +89,7 @@ def fetch_weights(
     """
     from paxray_lib.models.checkpoints import load_model
 
-    if which not in WHICH:
-        raise ValueError(f"which is {which!r}, not one of {', '.join(WHICH)}")
+    check_choice(which, WHICH, "weights")
     target = Path(to) / f"paxray_{which}.pth"
     source = str(archive) if archive is not None else drive_url(WEIGHTS_FOLDER)
     if archive is None:
@@ -104,39 +106,32 @@ def fetch_weights(
 
 
 def _weights_name(names: list[str], which: str) -> str:
+    """Return the file of weights for a part of the training images, by the words in its name."""
     files = [name for name in names if name.lower().endswith((".pth", ".pt", ".ckpt"))]
-    of_part = {
-        part: [n for n in files if any(word in n.lower() for word in words)]
-        for part, words in WHICH.items()
+    parts = {
+        name: [part for part, words in WHICH.items() if any(word in name.lower() for word in words)]
+        for name in files
     }
-    other = [name for name in files if not any(name in found for found in of_part.values())]
-    found = of_part[which] or (other if which == "full" else [])
-    if len(found) != 1:
+    matches = [name for name in files if which in parts[name]]
+    if not matches and which == "full":
+        matches = [name for name in files if not parts[name]]
+    if len(matches) != 1:
         raise ValueError(
             f"cannot tell which file is {which!r} among {', '.join(names) or 'no files'}"
         )
-    return found[0]
-
-
-def _existing(path: str | os.PathLike) -> Path:
-    path = Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(f"{path}: no such file")
-    return path
+    return matches[0]
 
 
 def _record(path: Path, file: Path, digest: str, source: str) -> None:
     entry = {"file": file.name, "bytes": file.stat().st_size, "sha256": digest, "source": source}
-    entry["fetched"] = time.strftime("%Y-%m-%dT%H:%M:%S%z")
-    with atomic_write(path) as temporary:
-        temporary.write_text(json.dumps(entry, indent=1), encoding="utf-8")
+    write_text(path, json.dumps({**entry, "fetched": now()}, indent=1))
 
 
 def unpack(archive: str | os.PathLike, to: str | os.PathLike) -> Path:
     """Unpack a zip file with a PAXRay data set so that `to` holds its paxray.json.
 
-    Everything goes to a hidden folder beside `to` first; an interrupted call is continued by the
-    next one with the same archive, and what another archive left there is removed.
+    Everything goes to a hidden folder beside `to` first. The next call with the same archive goes
+    on where an interrupted one stopped; what another archive left there is removed.
 
     Raises
     ------
@@ -149,23 +144,20 @@ def unpack(archive: str | os.PathLike, to: str | os.PathLike) -> Path:
         with zipfile.ZipFile(archive) as file:
             members = _checked_members(archive, file)
             partial = _partial_folder(to, members)
-            _check_space(archive, members, partial)
-            for member in progress(members, f"unpacking {archive.name}"):
-                _extract(archive, file, member, partial)
-    except (
-        zipfile.BadZipFile,
-        EOFError,
-        zipfile.zlib.error,
-        lzma.LZMAError,
-        NotImplementedError,
-    ) as error:
+            missing = [member for member in members if not _is_extracted(member, partial)]
+            _check_space(archive, missing, partial)
+            for member in progress(missing, f"unpacking {archive.name}"):
+                file.extract(member, partial)  # no more than the claimed size; checks the CRC
+    except _DAMAGED as error:
         raise ValueError(
             f"{archive}: damaged or cut short ({error}); remove it and fetch it again"
         ) from error
-    root = _data_root(archive, partial)
+    roots = [path.parent for path in partial.glob("**/paxray.json")]
+    if not roots:
+        raise ValueError(f"{archive}: holds no paxray.json; is it {DATASET_ARCHIVE}?")
     if to.is_dir():
         to.rmdir()  # empty, or this fails
-    os.replace(root, to)
+    os.replace(min(roots, key=lambda root: len(root.parts)), to)
     shutil.rmtree(partial, ignore_errors=True)
     return to
 
@@ -175,12 +167,14 @@ def _checked_members(archive: Path, file: zipfile.ZipFile) -> list[zipfile.ZipIn
     total = sum(member.file_size for member in members)
     if len(members) > MAX_FILES or total > MAX_BYTES:
         raise ValueError(
-            f"{archive}: claims {len(members)} files of {total >> 30} GiB, more than any PAXRay data set"
+            f"{archive}: claims {len(members)} files of {total >> 30} GiB, "
+            "more than any PAXRay data set"
         )
     for member in members:
         if not _stays_inside(member):
             raise ValueError(
-                f"{archive}: {member.filename!r} leads outside or is no plain file; do not use this archive"
+                f"{archive}: {member.filename!r} leads outside or is no plain file; "
+                "do not use this archive"
             )
         if member.flag_bits & 1:
             raise ValueError(
@@ -191,78 +185,32 @@ def _checked_members(archive: Path, file: zipfile.ZipFile) -> list[zipfile.ZipIn
 
 def _stays_inside(member: zipfile.ZipInfo) -> bool:
     path = PurePosixPath(member.filename.replace("\\", "/"))
-    plain = stat.S_IFMT(member.external_attr >> 16) in (0, stat.S_IFREG)
-    return (
-        plain
-        and bool(path.parts)
-        and not path.is_absolute()
-        and ".." not in path.parts
-        and ":" not in path.parts[0]
-    )
+    is_file = stat.S_IFMT(member.external_attr >> 16) in (0, stat.S_IFREG)
+    is_relative = bool(path.parts) and not path.is_absolute() and ":" not in path.parts[0]
+    return is_file and is_relative and ".." not in path.parts
 
 
 def _partial_folder(to: Path, members: list[zipfile.ZipInfo]) -> Path:
-    """Return the hidden folder for these members, and remove those that other archives have
-    left.
-    """
+    """Return the hidden folder for these members; remove those that other archives left."""
     content = repr([(member.filename, member.file_size, member.CRC) for member in members])
     digest = hashlib.sha256(content.encode("utf-8", "surrogatepass")).hexdigest()[:12]
     partial = to.with_name(f".{to.name}.{digest}.unpacking")
-    for other in to.parent.iterdir() if to.parent.is_dir() else ():
-        if (
-            other != partial
-            and other.name.startswith(f".{to.name}.")
-            and other.name.endswith(".unpacking")
-        ):
+    for other in to.parent.glob(f".{glob.escape(to.name)}.*.unpacking"):
+        if other != partial:
             shutil.rmtree(other)
+    partial.mkdir(parents=True, exist_ok=True)
     return partial
 
 
-def _check_space(archive: Path, members: list[zipfile.ZipInfo], partial: Path) -> None:
-    needed = sum(member.file_size for member in members if not _is_extracted(member, partial))
-    where = _nearest_folder(partial.parent)
-    free = shutil.disk_usage(where).free
-    if needed > free:
-        raise ValueError(
-            f"{archive}: needs {needed >> 20} MiB, but {where} has {free >> 20} MiB free"
-        )
-
-
 def _is_extracted(member: zipfile.ZipInfo, folder: Path) -> bool:
-    # whole, since it was renamed into place
+    # a file that was cut short, or whose checksum is wrong, lacks its last block
     target = folder / member.filename
     return target.is_file() and target.stat().st_size == member.file_size
 
 
-def _nearest_folder(path: Path) -> Path:
-    return next(p for p in (path.absolute(), *path.absolute().parents) if p.is_dir())
-
-
-def _extract(archive: Path, file: zipfile.ZipFile, member: zipfile.ZipInfo, folder: Path) -> None:
-    if _is_extracted(member, folder):
-        return
-    target = folder / member.filename
-    with (
-        file.open(member) as source,
-        atomic_write(target) as temporary,
-        temporary.open("wb") as out,
-    ):
-        written = 0
-        for block in _blocks(source):
-            written += len(block)
-            if written > member.file_size:
-                raise ValueError(
-                    f"{archive}: {member.filename} is larger than it claims; do not use this archive"
-                )
-            out.write(block)
-
-
-def _data_root(archive: Path, folder: Path) -> Path:
-    found = (
-        sorted(folder.glob("**/paxray.json"), key=lambda path: len(path.parts))
-        if folder.is_dir()
-        else []
-    )
-    if not found:
-        raise ValueError(f"{archive}: holds no paxray.json; is it {DATASET_ARCHIVE}?")
-    return found[0].parent
+def _check_space(archive: Path, members: list[zipfile.ZipInfo], folder: Path) -> None:
+    needed, free = sum(m.file_size for m in members), shutil.disk_usage(folder).free
+    if needed > free:
+        raise ValueError(
+            f"{archive}: needs {needed >> 20} MiB, but {folder.parent} has {free >> 20} MiB free"
+        )

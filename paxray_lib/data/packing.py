@@ -27,7 +27,7 @@ class Packed:
     removed : bool
         Whether the `.npy` was there and is deleted now.
     reason : str
-        What went wrong, naming the file; empty if nothing did.
+        What went wrong, naming the file, or empty.
     """
 
     path: Path
@@ -38,27 +38,22 @@ class Packed:
 
 def npy_targets(datafile: Datafile) -> list[Path]:
     """Return the `.npy` targets of all splits, each once, in order."""
-    paths = (
-        datafile.root / e.target
-        for entries in datafile.splits.values()
-        for e in entries
-        if e.target
-    )
-    return list(dict.fromkeys(path for path in paths if path.suffix.lower() == ".npy"))
+    entries = [entry for split in datafile.splits.values() for entry in split]
+    paths = dict.fromkeys(datafile.root / entry.target for entry in entries if entry.target)
+    return [path for path in paths if path.suffix.lower() == ".npy"]
 
 
 def pack_dataset(datafile: Datafile, workers: int, remove_npy: bool = False) -> Iterator[Packed]:
-    """Pack the `.npy` targets of all splits, several at a time, and yield what became of each, in
-    order.
+    """Pack the `.npy` targets of all splits, several at a time, and yield a result for each.
 
-    A target that cannot be packed is left as it is and yielded as "failed"; the others go on.
+    Results come in order. A target that cannot be packed is left as it is and yielded as "failed";
+    the others go on.
 
     Parameters
     ----------
     datafile : Datafile
     workers : int
-        Threads. Two are half again as fast as one; then reading 43.5 MB a file is what takes the
-        time.
+        Threads. Two are half again as fast as one; then reading 43.5 MB per file takes the time.
     remove_npy : bool
         Delete each `.npy` once its packed file has been read back and equals it.
 
@@ -88,19 +83,21 @@ def pack_target(path: Path, labels: LabelSet, remove_npy: bool = False) -> Packe
     Raises ValueError or OSError, naming the file, if the target is unreadable or the copy differs;
     then both stay."""
     packed = path.with_suffix(".pxm")
-    if found := _is_packed(path, packed, labels):
-        if not (remove_npy and path.is_file()):
-            return Packed(path, "skipped")
+    status = "skipped" if _is_packed(path, packed, labels) else "packed"
+    if status == "packed":
+        _write_verified(path, packed, labels)
+    elif remove_npy and path.is_file():
         if PackedMasks.read(packed, labels) != PackedMasks.read(path, labels):
             raise ValueError(
                 f"{packed}: differs from {path.name}, so neither is deleted; delete the wrong one"
             )
     else:
-        _write_verified(path, packed, labels)
+        return Packed(path, status)
     if remove_npy:
-        _settle(packed)
+        with open(packed, "rb") as file:
+            os.fsync(file.fileno())  # on the disk, not just in memory, before its source goes
         path.unlink()
-    return Packed(path, "skipped" if found else "packed", remove_npy)
+    return Packed(path, status, remove_npy)
 
 
 def _is_packed(path: Path, packed: Path, labels: LabelSet) -> bool:
@@ -121,11 +118,3 @@ def _write_verified(path: Path, packed: Path, labels: LabelSet) -> None:
     if PackedMasks.read(packed, labels) != masks:
         packed.unlink()
         raise ValueError(f"{packed}: differs from {path.name} after writing; is the disk sound?")
-
-
-def _settle(packed: Path) -> None:
-    """Have a file on the disk, not just in the system's memory, before what it was made from is
-    deleted.
-    """
-    with open(packed, "rb") as file:
-        os.fsync(file.fileno())

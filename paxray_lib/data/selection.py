@@ -22,16 +22,17 @@ def open_splits(
     ValueError
         If no split has images.
     """
-    found = read_datafile(data_root, datafile)
-    filled = [name for name in dict.fromkeys((*SPLITS, *found.splits)) if found.splits.get(name)]
+    data = read_datafile(data_root, datafile)
+    filled = [name for name in dict.fromkeys((*SPLITS, *data.splits)) if data.splits.get(name)]
     if not filled:
-        raise ValueError(f"{found.path}: no split has an image; list some in train, val or test")
+        raise ValueError(f"{data.path}: no split has an image; list some in train, val or test")
     return {name: PaxrayDataset(data_root, datafile, name) for name in filled}
 
 
 def choose_labels(wanted: Iterable[str], masks: Sequence[PackedMasks], count: int = 4) -> list[str]:
-    """Return those of the wanted labels that there are, or else the names of the largest ones, so
-    that figures made for one set of labels show something with any other.
+    """Return those of the wanted labels that there are, or else the names of the largest ones.
+
+    Figures made for one set of labels thus show something with any other.
 
     Parameters
     ----------
@@ -59,23 +60,17 @@ def _is_known(labels: LabelSet, name: str) -> bool:
         return False
 
 
-# -- mean masks
-
-
 def mean_masks(dataset: PaxrayDataset, view: str, size: int) -> np.ndarray:
-    """Return the mean of a view's masks, resized to (size, size): (L, size, size) float32 in
-    0..1.
-    """
+    """Return the mean of a view's resized masks, (L, size, size) float32 in 0..1."""
     entries, view_of = dataset.entries, dataset.datafile.view
     indices = [i for i, entry in enumerate(entries) if entry.target and view_of(entry) == view]
     total = np.zeros((len(dataset.labels), size, size), np.float32)
     for masks in progress(map_ahead(dataset.masks, indices), f"mean {view} masks", len(indices)):
-        total += masks.resize(size, size).unpack()
+        if masks is not None:
+            total += masks.resize(size, size).unpack()
     return total / max(1, len(indices))
 
 
 def thresholded_mean(dataset: PaxrayDataset, view: str, size: int) -> PackedMasks:
-    """Return the pixels that each label covers in more than half of a view's images: the best
-    constant guess.
-    """
+    """Return what each label covers in more than half of a view's images: the best constant."""
     return PackedMasks.pack(mean_masks(dataset, view, size) > 0.5, dataset.labels)

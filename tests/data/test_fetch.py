@@ -162,20 +162,25 @@ def test_other_compressions_are_checked_too(tmp_path):
         unpack(tmp_path / "x.zip", tmp_path / "paxray")
 
 
+def stop_unpacking_after(count, monkeypatch):
+    """Have the process interrupted, as by Ctrl-C, once `count` files have been extracted."""
+    extract, done = zipfile.ZipFile.extract, []
+
+    def stops(*arguments):
+        if len(done) == count:
+            raise KeyboardInterrupt
+        done.append(arguments)
+        return extract(*arguments)
+
+    monkeypatch.setattr(zipfile.ZipFile, "extract", stops)
+
+
 def test_nothing_of_another_archive_stays(archive, tmp_path, monkeypatch):
     with zipfile.ZipFile(tmp_path / "other.zip", "w") as other:
         other.writestr("paxray_dataset/stray.txt", "x")
         other.writestr("b.txt", "x")
-    extract = fetch._extract
-    stop = {"b.txt"}
-
-    def stops(path, file, member, folder):
-        if member.filename in stop:
-            raise KeyboardInterrupt
-        extract(path, file, member, folder)
-
-    monkeypatch.setattr(fetch, "_extract", stops)
-    with pytest.raises(KeyboardInterrupt):
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        stop_unpacking_after(1, patch)
         unpack(tmp_path / "other.zip", tmp_path / "paxray")
     root = unpack(archive, tmp_path / "paxray")
     assert not list(root.rglob("stray.txt"))
@@ -199,24 +204,42 @@ def test_another_archive_is_refused(tmp_path):
 
 
 def test_interrupted_unpacking_goes_on(archive, tmp_path, monkeypatch):
-    extract, done = fetch._extract, []
-
-    def stops(*arguments):
-        if len(done) == 5:
-            raise KeyboardInterrupt
-        done.append(arguments)
-        extract(*arguments)
-
-    monkeypatch.setattr(fetch, "_extract", stops)
-    with pytest.raises(KeyboardInterrupt):
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        stop_unpacking_after(5, patch)
         unpack(archive, tmp_path / "paxray")
     assert not (tmp_path / "paxray").exists()
-    first = next(next(tmp_path.glob(".paxray.*.unpacking")).rglob("*.png"))
+    partial = next(tmp_path.glob(".paxray.*.unpacking"))
+    first, second = sorted(partial.rglob("*.png"))[:2]
     stamp = first.stat().st_mtime_ns
-    monkeypatch.setattr(fetch, "_extract", extract)
+    second.write_bytes(second.read_bytes()[:-1])  # cut short by the interruption
     root = unpack(archive, tmp_path / "paxray")
     assert check_dataset(root) == []
     assert next(root.rglob(first.name)).stat().st_mtime_ns == stamp
+
+
+@pytest.mark.parametrize("compression", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])
+def test_a_file_of_wrong_content_does_not_count_as_extracted(tmp_path, compression):
+    with zipfile.ZipFile(tmp_path / "x.zip", "w", compression) as archive:
+        archive.writestr("paxray.json", "{}" * 100_000)
+        archive.writestr("big.bin", bytes(range(256)) * 2000)
+    content = bytearray((tmp_path / "x.zip").read_bytes())
+    content[60] ^= 1
+    (tmp_path / "x.zip").write_bytes(content)
+    for _ in range(2):  # the second call goes on where the first one stopped
+        with pytest.raises(ValueError, match="damaged or cut short"):
+            unpack(tmp_path / "x.zip", tmp_path / "paxray")
+
+
+def test_a_file_larger_than_it_claims_is_refused(tmp_path):
+    with zipfile.ZipFile(tmp_path / "x.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("paxray.json", "{}" * 100_000)
+    content = bytearray((tmp_path / "x.zip").read_bytes())
+    size = (200_000).to_bytes(4, "little")
+    assert content.count(size) == 2  # in the member's header and in the directory at the end
+    (tmp_path / "x.zip").write_bytes(content.replace(size, (1000).to_bytes(4, "little")))
+    with pytest.raises(ValueError, match="damaged or cut short"):
+        unpack(tmp_path / "x.zip", tmp_path / "paxray")
+    assert all(path.stat().st_size <= 1000 for path in tmp_path.rglob("paxray.json"))
 
 
 def test_download_goes_on_where_it_stopped(serve, tmp_path):
@@ -277,13 +300,26 @@ def test_drive_listing_leads_to_the_archive(archive, serve, tmp_path, monkeypatc
         (["unet_100.pth", "unet_50.pth", "unet_25.pth"], "quarter", "unet_25.pth"),
     ],
 )
-def test_weights_are_chosen_by_name(names, which, expected):
-    assert fetch._weights_name([*names, "readme.txt"], which) == expected
+def test_weights_are_chosen_by_name(tmp_path, monkeypatch, names, which, expected):
+    listed = [Listed(name, name) for name in [*names, "readme.txt"]]
+    asked = []
+
+    def refused(url, *_, **__):
+        asked.append(url)
+        raise OSError("enough")
+
+    monkeypatch.setattr("gdown.download_folder", lambda **_: listed)
+    monkeypatch.setattr("gdown.download", refused)
+    with pytest.raises(OSError, match="enough"):
+        fetch_weights(which, tmp_path)
+    assert asked == [f"https://drive.google.com/uc?id={expected}"]
 
 
-def test_ambiguous_weights_list_what_is_there():
-    with pytest.raises(ValueError, match=r"a\.pth, b\.pth"):
-        fetch._weights_name(["a.pth", "b.pth"], "full")
+def test_ambiguous_weights_list_what_is_there(tmp_path, monkeypatch):
+    listed = [Listed("a.pth", "1"), Listed("b.pth", "2")]
+    monkeypatch.setattr("gdown.download_folder", lambda **_: listed)
+    with pytest.raises(OSError, match=r"a\.pth, b\.pth"):
+        fetch_weights("full", tmp_path)
 
 
 def test_weights_that_do_not_load_are_refused(tmp_path):

@@ -1,10 +1,10 @@
 import os
+from pathlib import Path
 
 import numpy as np
 import pytest
 from helpers.sampledata import write_tiny
 
-from paxray_lib.data import packing
 from paxray_lib.data.datafile import read_datafile
 from paxray_lib.data.dataset import PaxrayDataset
 from paxray_lib.data.packing import npy_targets, pack_dataset, pack_target
@@ -91,16 +91,18 @@ def test_removed_stacks_leave_a_data_set_that_reads_and_checks_as_before(data):
 
 
 def test_a_run_that_was_killed_goes_on(data, monkeypatch):
-    def killed(packed):
-        if packed.stem == "case001lateral":
-            raise KeyboardInterrupt
+    unlink = Path.unlink
 
-    monkeypatch.setattr(packing, "_settle", killed)
-    with pytest.raises(KeyboardInterrupt):
+    def killed(path, **options):
+        if path.name == "case001lateral.npy":
+            raise KeyboardInterrupt
+        unlink(path, **options)
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(Path, "unlink", killed)
         pack(data, remove_npy=True)
     assert (data.root / "labels" / "case001lateral.npy").is_file()
     assert not (data.root / "labels" / "case000frontal.npy").exists()
-    monkeypatch.undo()
     done = pack(data, remove_npy=True)
     assert {item.status for item in done} == {"packed", "skipped"}
     assert not list(data.root.rglob("*.npy"))
