@@ -162,8 +162,8 @@ def test_other_compressions_are_checked_too(tmp_path):
         unpack(tmp_path / "x.zip", tmp_path / "paxray")
 
 
-def stop_unpacking_after(count, monkeypatch):
-    """Have the process interrupted, as by Ctrl-C, once `count` files have been extracted."""
+def unpack_and_stop(archive, to, count):
+    """Interrupt unpacking, as by Ctrl-C, once `count` files have been extracted."""
     extract, done = zipfile.ZipFile.extract, []
 
     def stops(*arguments):
@@ -172,16 +172,17 @@ def stop_unpacking_after(count, monkeypatch):
         done.append(arguments)
         return extract(*arguments)
 
-    monkeypatch.setattr(zipfile.ZipFile, "extract", stops)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(zipfile.ZipFile, "extract", stops)
+        with pytest.raises(KeyboardInterrupt):
+            unpack(archive, to)
 
 
-def test_nothing_of_another_archive_stays(archive, tmp_path, monkeypatch):
+def test_nothing_of_another_archive_stays(archive, tmp_path):
     with zipfile.ZipFile(tmp_path / "other.zip", "w") as other:
         other.writestr("paxray_dataset/stray.txt", "x")
         other.writestr("b.txt", "x")
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        stop_unpacking_after(1, patch)
-        unpack(tmp_path / "other.zip", tmp_path / "paxray")
+    unpack_and_stop(tmp_path / "other.zip", tmp_path / "paxray", 1)
     root = unpack(archive, tmp_path / "paxray")
     assert not list(root.rglob("stray.txt"))
     assert sorted(path.name for path in tmp_path.iterdir()) == ["other.zip", "paxray"]
@@ -203,10 +204,8 @@ def test_another_archive_is_refused(tmp_path):
         unpack(tmp_path / "no.zip", tmp_path / "paxray")
 
 
-def test_interrupted_unpacking_goes_on(archive, tmp_path, monkeypatch):
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        stop_unpacking_after(5, patch)
-        unpack(archive, tmp_path / "paxray")
+def test_interrupted_unpacking_goes_on(archive, tmp_path):
+    unpack_and_stop(archive, tmp_path / "paxray", 5)
     assert not (tmp_path / "paxray").exists()
     partial = next(tmp_path.glob(".paxray.*.unpacking"))
     first, second = sorted(partial.rglob("*.png"))[:2]

@@ -98,9 +98,10 @@ def test_a_run_that_was_killed_goes_on(data, monkeypatch):
             raise KeyboardInterrupt
         unlink(path, **options)
 
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+    with monkeypatch.context() as patch:
         patch.setattr(Path, "unlink", killed)
-        pack(data, remove_npy=True)
+        with pytest.raises(KeyboardInterrupt):
+            pack(data, remove_npy=True)
     assert (data.root / "labels" / "case001lateral.npy").is_file()
     assert not (data.root / "labels" / "case000frontal.npy").exists()
     done = pack(data, remove_npy=True)

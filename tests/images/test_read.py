@@ -1,11 +1,8 @@
-"""Reading PNG and JPEG, finding files, and names. DICOM: test_dicom.py; resizing:
-test_preprocessing.py.
-"""
+"""Reading PNG and JPEG. DICOM: test_dicom.py."""
 
 import shutil
 import struct
 import zlib
-from pathlib import Path
 
 import cv2
 import numpy as np
@@ -16,10 +13,10 @@ from hypothesis import strategies as st
 from PIL import Image as PillowImage
 from PIL.PngImagePlugin import PngInfo
 
-from paxray_lib.images.files import IMAGE_SUFFIXES, OTHER_SUFFIXES, find_images
+from paxray_lib.images.files import find_images
+from paxray_lib.images.image import MAX_PIXELS
 from paxray_lib.images.preprocessing import resize_pixels
-from paxray_lib.images.read import MAX_PIXELS, read_image, write_png
-from paxray_lib.images.views import case_of, view_of
+from paxray_lib.images.read import read_image, write_png
 
 
 @pytest.fixture
@@ -291,7 +288,7 @@ def test_damaged_bytes_give_an_image_or_one_clear_error(tmp_path_factory, data):
     assert str(folder / name) in message
 
 
-# ---------------------------------------------------------------- names and folders
+# ---------------------------------------------------------------- content, name and spacing
 
 
 def test_content_over_suffix(tmp_path, rng):
@@ -302,72 +299,9 @@ def test_content_over_suffix(tmp_path, rng):
         same(read_image(tmp_path / name).pixels, array, 255)
 
 
-@pytest.mark.parametrize(
-    ("path", "case", "view"),
-    [
-        ("images/RibFrac12frontal.png", "RibFrac12", "frontal"),
-        ("labels/RibFrac12lateral.npy", "RibFrac12", "lateral"),
-        ("a/p_1_Frontal.PNG", "p_1", "frontal"),
-        ("p-1-LATERAL.dcm", "p-1", "lateral"),
-        ("plain.png", "plain", None),
-        ("frontal_of_p1.png", "frontal_of_p1", None),
-        ("frontal/p1.png", "p1", None),
-        ("frontal.png", "frontal", "frontal"),
-        ("_frontal.png", "_frontal", "frontal"),
-    ],
-)
-def test_case_and_view(path, case, view):
-    assert (case_of(path), view_of(path), case_of(Path(path))) == (case, view, case)
-
-
 def test_view_reaches_the_image(tmp_path):
     PillowImage.linear_gradient("L").save(tmp_path / "c1lateral.png")
     assert read_image(tmp_path / "c1lateral.png").view == "lateral"
-
-
-def test_find_images_in_a_tree(tmp_path):
-    dicom = bytes(128) + b"DICM"
-    files = {
-        "IMG.PNG": b"", "b/photo.jpeg": b"", "b/a.JPG": b"", "b/c/x.dcm": b"", "b/c/y.DICOM": b"",
-        "uid/1.2.840.99": dicom, "uid/noname": dicom, "uid/slice.IMA": dicom, "uid/any.thing": dicom,
-        "uid/DICOMDIR": dicom, "uid/other": b"text", "uid/3.14": b"",
-        "notes.txt": b"text", "m.npy": b"", "t.csv": b"", "m.pxm": b"", "t.csv.gz": b"",
-        ".hidden.png": b"", ".cache/z.png": b"", "b/._a.JPG": b"",
-    }  # fmt: skip
-    for name, content in files.items():
-        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / name).write_bytes(content)
-    found = [path.relative_to(tmp_path).as_posix() for path in find_images(tmp_path)]
-    assert found == [
-        "IMG.PNG", "b/a.JPG", "b/c/x.dcm", "b/c/y.DICOM", "b/photo.jpeg",
-        "uid/1.2.840.99", "uid/any.thing", "uid/noname", "uid/slice.IMA",
-    ]  # fmt: skip
-    assert {Path(name).suffix.lower() for name in found[:5]} == set(IMAGE_SUFFIXES)
-
-
-@pytest.mark.parametrize("suffix", OTHER_SUFFIXES)
-def test_images_of_other_formats_are_found_and_refused_with_a_reason(tmp_path, suffix):
-    path = tmp_path / f"X{suffix.upper()}"
-    path.write_bytes(b"II*\0" + bytes(500))
-    assert find_images(tmp_path) == [path]
-    with pytest.raises(
-        ValueError, match="not a PNG, JPEG or DICOM image by its content; convert it"
-    ):
-        read_image(path)
-
-
-def test_find_images_of_one_file_takes_it_whatever_its_name(tmp_path):
-    (tmp_path / "scan.bin").write_bytes(b"x")
-    assert find_images(str(tmp_path / "scan.bin")) == [tmp_path / "scan.bin"]
-
-
-def test_find_images_follows_links_once(tmp_path):
-    (tmp_path / "real").mkdir()
-    (tmp_path / "root").mkdir()
-    (tmp_path / "real" / "a.png").touch()
-    (tmp_path / "root" / "link").symlink_to(tmp_path / "real")
-    (tmp_path / "real" / "loop").symlink_to(tmp_path / "root")
-    assert find_images(tmp_path / "root") == [tmp_path / "root" / "link" / "a.png"]
 
 
 def test_spacing_of_a_written_png(tmp_path):
@@ -387,13 +321,6 @@ def test_spacing_is_not_taken_from_dots_per_inch_or_from_a_png_that_was_resized(
     image = PillowImage.fromarray(np.arange(12, dtype=np.uint8).reshape(3, 4))
     image.save(tmp_path / "a.png", dpi=(72, 72), pnginfo=info)
     assert read_image(tmp_path / "a.png").spacing_mm is None
-
-
-def test_find_images_without_any(tmp_path):
-    with pytest.raises(FileNotFoundError, match="no PNG, JPEG or DICOM image"):
-        find_images(tmp_path)
-    with pytest.raises(FileNotFoundError, match="nowhere: no such file or folder"):
-        find_images(tmp_path / "nowhere")
 
 
 # ---------------------------------------------------------------- real X-rays

@@ -5,8 +5,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from paxray_lib.labels.table import LABELS, LabelSet
-from paxray_lib.masks import bits
-from paxray_lib.masks.bits import nearest_indices, swap_sides
 from paxray_lib.masks.packed import PackedMasks
 
 SIDED = LabelSet(
@@ -159,11 +157,6 @@ def test_resize_is_nearest_in_exact_integers(stack, height, width):
     np.testing.assert_array_equal(resized.unpack(), expected)
 
 
-@given(st.integers(1, 10**6), st.integers(1, 3000))
-def test_nearest_indices(source, target):
-    assert nearest_indices(source, target).tolist() == [i * source // target for i in range(target)]
-
-
 @given(stacks(), st.data())
 def test_crop(stack, data):
     _, rows, columns = stack.shape
@@ -219,26 +212,6 @@ def test_flip_swaps_sides_in_frontal_images_only(labels, data):
         )
     np.testing.assert_array_equal(masks.flip("lateral").unpack(), stack[:, :, ::-1])
     assert masks.flip("frontal").flip("frontal") == masks
-    np.testing.assert_array_equal(
-        swap_sides(masks.data, labels), masks.flip("frontal").flip("lateral").data
-    )
-
-
-@given(st.sampled_from([LABELS, SIDED]), st.integers(0, 99), st.integers(1, 40), st.booleans())
-def test_swapped_sides_are_the_mirror_labels_in_runs_and_in_noise(
-    labels, seed, longest, columns_first
-):
-    rng = np.random.default_rng(seed)
-    pixels = rng.random((60, len(labels))) < rng.choice([0.02, 0.5])
-    stack = (
-        np.repeat(pixels, rng.integers(1, longest + 1, 60), axis=0)[:60]
-        .reshape(6, 10, -1)
-        .transpose(2, 0, 1)
-    )
-    data = pack(stack, labels).data
-    data = data.transpose(1, 0, 2) if columns_first else data  # not contiguous
-    swapped = PackedMasks(swap_sides(data, labels), labels).unpack()
-    np.testing.assert_array_equal(swapped, PackedMasks(data, labels).unpack()[labels.mirror])
 
 
 @pytest.mark.parametrize("view", [None, "Frontal", ""])
@@ -254,9 +227,3 @@ def test_flip_needs_both_sides():
     with pytest.raises(ValueError, match="counterpart of rib_left_1 is not among"):
         masks.flip("frontal")
     assert masks.flip("lateral") == masks
-
-
-@given(st.sets(st.integers(0, 63)))
-def test_byte_mask(indices):
-    found = np.flatnonzero(np.unpackbits(bits.byte_mask(indices, 8), bitorder="little"))
-    assert set(found.tolist()) == indices
