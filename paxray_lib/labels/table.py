@@ -232,6 +232,10 @@ class LabelSet(Sequence[str]):
             raise ValueError(f"unknown label {name!r}{did_you_mean(name, self.names)}")
         return list(self._indices[name])
 
+    def find(self, name: str) -> list[int]:
+        """Return all indices that bear `name`; an empty list if no label does."""
+        return list(self._indices.get(name, ()))
+
     def select(self, *wanted: str | Iterable[str]) -> list[int]:
         """Return the indices of names, groups and shell-style patterns, ascending, each once.
 

@@ -10,7 +10,9 @@ from paxray_lib.data.datafile import Datafile, read_datafile
 from paxray_lib.quality.label_audit import audit
 from paxray_lib.quality.survey import Finding, Survey, take_survey
 
-MANY = {"error": 10, "warning": 3}  # findings of one cause that are still listed one by one
+# findings of one cause that are still listed one by one, and the files that are named of more;
+# chosen by eye
+LISTED = {"error": 10, "warning": 3}
 _EXAMPLES = 3
 
 
@@ -26,9 +28,8 @@ def check_dataset(
     masks are all empty, labels that never occur, a packed file older than its `.npy`, a label
     partly out of its parent, the same pixels twice in a split.
 
-    What many files have for the same cause is one finding, at the first of them, with their number
-    and examples: more than `MANY` of a severity. `Survey.findings` of `take_survey` lists the files
-    one by one.
+    What more than `LISTED` files have for the same cause is one finding, at the first of them, with
+    their number and examples. `Survey.findings` of `take_survey` lists the files one by one.
 
     Raises
     ------
@@ -40,51 +41,44 @@ def check_dataset(
 
 
 def check_survey(data: Datafile, survey: Survey) -> list[Finding]:
-    """Return the same from a survey of the data that was taken before."""
-    findings = _gather(data, [*survey.findings, *_check_splits(data), *audit(survey)])
+    """Return the findings of `check_dataset` from a survey of the data that was taken before."""
+    findings = _group_by_cause(data, [*survey.findings, *_check_splits(data), *audit(survey)])
     return sorted(findings, key=lambda finding: finding.severity != "error")
 
 
-def _gather(data: Datafile, findings: Iterable[Finding]) -> Iterator[Finding]:
-    """Yield findings, many of one cause about files or cases as one; those about labels stay, each
-    in its place.
-    """
+def _group_by_cause(data: Datafile, findings: Iterable[Finding]) -> Iterator[Finding]:
+    """Yield one finding for many of one cause about files or cases; those about labels stay."""
     entries = [entry for split in data.splits.values() for entry in split]
-    files = {place for entry in entries for place in (entry.image, entry.target, entry.case)}
-    groups = defaultdict(list)
+    files = {name for entry in entries for name in (entry.image, entry.target, entry.case)}
+    groups: dict[object, list[Finding]] = defaultdict(list)
     for finding in findings:
         groups[_cause(finding) if finding.where in files else finding].append(finding)
     for group in groups.values():
-        first, *others = group
-        if len(group) <= MANY[first.severity]:
+        first = group[0]
+        if len(group) <= LISTED[first.severity]:
             yield from group
-            continue
-        also = ", ".join(finding.where for finding in others[: _EXAMPLES - 1])
-        yield Finding(
-            first.severity, first.where, f"{first.message} ({len(group)} such, also {also}, ...)"
-        )
+        else:
+            also = ", ".join(finding.where for finding in group[1:_EXAMPLES])
+            message = f"{first.message} ({len(group)} such, also {also}, ...)"
+            yield Finding(first.severity, first.where, message)
 
 
 def _cause(finding: Finding) -> tuple[str, str]:
-    """Return the severity and the message without what differs from file to file: its own name, and
-    numbers.
-    """
+    """Return severity and message without what differs from file to file: its name and numbers."""
     message = finding.message.replace(PurePosixPath(finding.where).stem, "")
     return finding.severity, re.sub(r"\d+(\.\d+)?", "#", message)
 
 
 def _check_splits(data: Datafile) -> Iterator[Finding]:
-    splits_of, places = defaultdict(list), defaultdict(list)
+    cases, images = defaultdict(list), defaultdict(list)
     for split, entries in data.splits.items():
         for entry in entries:
-            places[entry.image].append(split)
-            if split not in splits_of[entry.case]:
-                splits_of[entry.case].append(split)
-    for case, splits in splits_of.items():
-        if len(splits) > 1:
-            yield Finding(
-                "error", case, f"the case is in the splits {' and '.join(splits)}; split by case"
-            )
-    for image, splits in places.items():
+            cases[entry.case].append(split)
+            images[entry.image].append(split)
+    for case, splits in cases.items():
+        if len(set(splits)) > 1:
+            names = " and ".join(dict.fromkeys(splits))
+            yield Finding("error", case, f"the case is in the splits {names}; split by case")
+    for image, splits in images.items():
         if len(splits) > 1:
             yield Finding("error", image, f"listed {len(splits)} times ({', '.join(splits)})")

@@ -1,14 +1,9 @@
-"""One look at every image and mask of a data set: what the tables of `explore` and the rules of
-`audit` are made from.
-
-In a stack of 166 labels few combinations of labels occur, in long runs along the rows. So the
-pixels are first gathered into runs, then into combinations; areas, centroids, brightness and the
-overlaps of all pairs of labels follow by one small product of matrices, without unpacking a mask.
-"""
+"""One look at every image and mask of a data set, from which tables and findings are made."""
 
 import hashlib
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -21,11 +16,20 @@ from paxray_lib.masks.moments import Moments, moments
 from paxray_lib.masks.packed import PackedMasks
 from paxray_lib.utils.progress import map_ahead, progress
 
+# of the columns of `Survey.images`; pixel values, chosen by eye
+_BLACK, _WHITE = 0.02, 0.98
+_T = TypeVar("_T")
+
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing to know about a data set: severity "error" or "warning", the file or label, and a
-    message.
+    """One thing to know about a data set.
+
+    Attributes
+    ----------
+    severity : "error" or "warning"
+    where : the file or label
+    message : what is wrong with it
     """
 
     severity: str
@@ -46,9 +50,9 @@ class Survey:
         mask_hash (None if empty).
     areas : (N, L) int64, in pixels; zero without masks
     rows, columns, brightness : (N, L) float32, see `Moments`
-    outside : (N, P) int64, pixels of the child that are not in the parent, for each of `tree_pairs`
-    shared : dict of view ("frontal", "lateral", "unknown") to (L, L) int64, see `Moments`, added
-    over the images
+    outside : (N, P) int64, pixels of the child that are not in the parent, per pair of `tree_pairs`
+    shared : dict of view ("frontal", "lateral", "unknown") to (L, L) int64, see `Moments`, summed
+        over the images
     findings : list of Finding, about files that cannot be read or do not fit
     """
 
@@ -62,145 +66,129 @@ class Survey:
     shared: dict[str, np.ndarray]
     findings: list[Finding]
 
+    @property
+    def titles(self) -> np.ndarray:
+        """The (L,) labels for people, as `heart (17)`: a name may occur twice."""
+        return np.array([f"{name} ({i})" for i, name in enumerate(self.labels.names)], object)
+
     def of_view(self, view: str) -> np.ndarray:
         """Return a (N,) bool array: images of a view whose masks could be read."""
         return ((self.images["view"] == view) & self.images["masks"]).to_numpy()
 
 
-@dataclass
-class _Item:
-    """What one entry contributes."""
-
-    row: dict
-    findings: list[Finding] = field(default_factory=list)
-    moments: Moments | None = None
-
-    def found(self, severity: str, where: str, message: str) -> None:
-        self.findings.append(Finding(severity, where, message))
-
-
 def take_survey(data: Datafile) -> Survey:
-    """Look at every image and mask file of a data file once, in threads; what cannot be read
-    becomes a finding.
+    """Read every image and mask file of a data file once, in threads.
+
+    What cannot be read becomes a finding.
     """
     entries = [(split, entry) for split, items in data.splits.items() for entry in items]
-    pairs = np.array(tree_pairs(data.labels), int).reshape(-1, 2)
-    shared = {view: np.zeros((len(data.labels),) * 2, np.int64) for view in (*VIEWS, "unknown")}
-    found = _Columns(len(entries), len(data.labels), len(pairs))
+    child, parent = np.array(tree_pairs(data.labels), int).reshape(-1, 2).T
+    size = (len(entries), len(data.labels))
+    areas = np.zeros(size, np.int64)
+    centre_rows, columns, brightness = means = np.full((3, *size), np.nan, np.float32)
+    outside = np.zeros((len(entries), len(child)), np.int64)
+    shared = {view: np.zeros(size[1:] * 2, np.int64) for view in (*VIEWS, "unknown")}
     rows, findings = [], []
-    for n, item in enumerate(progress(_look_ahead(data, entries), "looking", len(entries))):
-        rows.append(item.row)
-        findings += item.findings
-        if item.moments is not None:
-            found.add(n, item.moments, pairs)
-            shared[item.row["view"] or "unknown"] += item.moments.shared
+    looks = map_ahead(lambda item: _Look(data, *item), entries)
+    for i, look in enumerate(progress(looks, "looking", len(entries))):
+        rows.append(look.row)
+        findings += look.findings
+        if look.moments is not None:
+            areas[i] = look.moments.areas
+            means[:, i] = look.moments.rows, look.moments.columns, look.moments.brightness
+            outside[i] = look.moments.areas[child] - look.moments.shared[child, parent]
+            shared[look.row["view"] or "unknown"] += look.moments.shared
+    table = pd.DataFrame(rows, columns=_COLUMNS)
     return Survey(
-        data.labels,
-        pd.DataFrame(rows, columns=_ROW),
-        **vars(found),
-        shared=shared,
-        findings=findings,
+        data.labels, table, areas, centre_rows, columns, brightness, outside, shared, findings
     )
 
 
-_ROW = (
-    "split image target case view masks height width mean spread black white image_hash mask_hash".split()  # noqa: SIM905
-)
+# of Survey.images
+_COLUMNS = ["split", "image", "target", "case", "view", "masks", "height", "width", "mean"]
+_COLUMNS += ["spread", "black", "white", "image_hash", "mask_hash"]
 
 
-class _Columns:
-    """The arrays of a survey while it is taken."""
+class _Look:
+    """What one entry contributes: a row of `Survey.images`, findings, moments of its masks."""
 
-    def __init__(self, images: int, labels: int, pairs: int):
-        self.areas = np.zeros((images, labels), np.int64)
-        self.rows, self.columns, self.brightness = np.full((3, images, labels), np.nan, np.float32)
-        self.outside = np.zeros((images, pairs), np.int64)
+    def __init__(self, data: Datafile, split: str, entry: Entry):
+        self.row: dict[str, Any] = {
+            "split": split,
+            "image": entry.image,
+            "target": entry.target,
+            "case": entry.case,
+            "view": entry.view,
+            "masks": False,
+            "image_hash": None,
+            "mask_hash": None,
+        }
+        self.findings: list[Finding] = []
+        self.moments: Moments | None = None
+        pixels = self._look_at_image(data, entry)
+        if self.row["view"] is None:
+            self._find(
+                "warning",
+                entry.image,
+                "unknown view: no 'view' in the data file or a DICOM header, no 'frontal' or "
+                "'lateral' ending the name; never flipped",
+            )
+        if entry.target is None:
+            self._find("warning", entry.image, f"no target in split {split!r}")
+        else:
+            self._look_at_masks(data, entry, entry.target, pixels)
 
-    def add(self, n: int, found: Moments, pairs: np.ndarray) -> None:
-        child, parent = pairs.T
-        self.areas[n], self.rows[n], self.columns[n], self.brightness[n] = (
-            found.areas, found.rows, found.columns, found.brightness,
-        )  # fmt: skip
-        self.outside[n] = found.areas[child] - found.shared[child, parent]
+    def _find(self, severity: str, where: str, message: str) -> None:
+        self.findings.append(Finding(severity, where, message))
 
+    def _try(self, read: Callable[[], _T], name: str) -> _T | None:
+        try:
+            return read()
+        except (ValueError, OSError) as error:  # the finding names the file already
+            self._find("error", name, str(error).split(f"{name}: ", 1)[-1])
+            return None
 
-def _look_ahead(data: Datafile, entries: list[tuple[str, Entry]]) -> Iterator[_Item]:
-    return map_ahead(lambda place: _look(data, *place), entries)
+    def _look_at_image(self, data: Datafile, entry: Entry) -> np.ndarray | None:
+        image = self._try(lambda: read_image(data.root / entry.image), entry.image)
+        if image is None:
+            return None
+        pixels = image.pixels
+        self.row |= {
+            "view": data.view(entry, image),
+            "height": pixels.shape[0],
+            "width": pixels.shape[1],
+            "mean": pixels.mean(),
+            "spread": pixels.std(),
+            "black": (pixels < _BLACK).mean(),
+            "white": (pixels > _WHITE).mean(),
+            "image_hash": _digest(pixels),
+        }
+        return pixels
 
-
-def _look(data: Datafile, split: str, entry: Entry) -> _Item:
-    row = {
-        "split": split,
-        "image": entry.image,
-        "target": entry.target,
-        "case": entry.case,
-        "view": entry.view,
-    }
-    item = _Item({**row, "masks": False, "image_hash": None, "mask_hash": None})
-    pixels = _look_at_image(data, entry, item)
-    if item.row["view"] is None:
-        found = "unknown view: no 'view' in the data file or a DICOM header, no 'frontal' or 'lateral' ending the name"
-        item.found("warning", entry.image, f"{found}; never flipped")
-    masks = _read_masks(data, split, entry, item)
-    if masks is None:
-        return item
-    fits = pixels is None or masks.shape[1:] == pixels.shape
-    if not fits:
-        found = f"masks of {masks.shape[1:]} do not fit the image of {pixels.shape}"
-        item.found("error", entry.target, found)
-    item.moments = moments(masks, pixels if fits else None)
-    item.row["masks"] = True
-    if item.moments.areas.any():
-        item.row["mask_hash"] = _digest(masks.data)
-    else:
-        item.found("warning", entry.target, "every mask is empty")
-    return item
-
-
-def _look_at_image(data: Datafile, entry: Entry, item: _Item) -> np.ndarray | None:
-    try:
-        image = read_image(data.root / entry.image)
-    except (ValueError, OSError) as error:
-        item.found("error", entry.image, _reason(error, entry.image))
-        return None
-    item.row["view"], pixels = data.view(entry, image), image.pixels
-    names = ("height", "width", "mean", "spread", "black", "white", "image_hash")
-    values = (
-        *pixels.shape,
-        pixels.mean(),
-        pixels.std(),
-        (pixels < 0.02).mean(),
-        (pixels > 0.98).mean(),
-    )
-    item.row.update(zip(names, (*values, _digest(pixels)), strict=True))
-    return pixels
-
-
-def _read_masks(data: Datafile, split: str, entry: Entry, item: _Item) -> PackedMasks | None:
-    path = data.target_path(entry)
-    if path is None:
-        item.found("warning", entry.image, f"no target in split {split!r}")
-        return None
-    try:
-        masks = PackedMasks.read(path, data.labels)
-    except (ValueError, OSError) as error:
-        item.found("error", entry.target, _reason(error, entry.target))
-        return None
-    listed = data.root / entry.target
-    if path != listed and listed.is_file() and listed.stat().st_mtime > path.stat().st_mtime:
-        found = f"newer than its packed file {path.name}, which is read; run 'paxray pack'"
-        item.found("warning", entry.target, found)
-    return masks
+    def _look_at_masks(
+        self, data: Datafile, entry: Entry, target: str, pixels: np.ndarray | None
+    ) -> None:
+        listed = data.root / target
+        path = data.target_path(entry) or listed
+        masks = self._try(lambda: PackedMasks.read(path, data.labels), target)
+        if masks is None:
+            return
+        if path != listed and listed.is_file() and listed.stat().st_mtime > path.stat().st_mtime:
+            stale = f"newer than its packed file {path.name}, which is read; run 'paxray pack'"
+            self._find("warning", target, stale)
+        size = masks.shape[1:]
+        if pixels is not None and size != pixels.shape:
+            self._find("error", target, f"masks of {size} do not fit the image of {pixels.shape}")
+            pixels = None
+        self.moments = moments(masks, pixels)
+        self.row["masks"] = True
+        if self.moments.areas.any():
+            self.row["mask_hash"] = _digest(masks.data)
+        else:
+            self._find("warning", target, "every mask is empty")
 
 
 def _digest(array: np.ndarray) -> str:
     """Return a fingerprint of shape and values."""
-    return hashlib.blake2b(
-        np.ascontiguousarray(array), digest_size=16, key=str(array.shape).encode()
-    ).hexdigest()
-
-
-def _reason(error: Exception, name: str) -> str:
-    text = str(error)
-    _, found, rest = text.partition(f"{name}: ")
-    return rest if found else text
+    key = str(array.shape).encode()
+    return hashlib.blake2b(array.tobytes(), digest_size=16, key=key).hexdigest()
