@@ -6,6 +6,7 @@ import os
 import time
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -15,21 +16,22 @@ from paxray_lib.images.read import read_image, read_view
 from paxray_lib.images.views import check_view
 from paxray_lib.labels.table import LabelSet
 from paxray_lib.masks.packed import PackedMasks
-from paxray_lib.measurement.geometry import COUNTS, HEIGHTS, MEASUREMENTS, WIDTHS, measure
+from paxray_lib.measurement.geometry import COUNTS, HEIGHTS, WIDTHS, measure
 from paxray_lib.utils.files import atomic_write
 from paxray_lib.utils.progress import map_ahead, progress
 
+MEASUREMENTS = "measurements.csv"
 _WRITE_EVERY_S = 5.0
 
 
 def format_measurements(values: Mapping[str, float]) -> list[str]:
-    """Return one line of text for each measurement that is there, in mm where the spacing is
-    known.
+    """Return one line of text per measurement that is not NaN, in mm where the spacing is known.
+
+    Parameters
+    ----------
+    values : from `measure`
     """
-    lines = [
-        f"{name} {values[name]:.{digits}f}"
-        for name, digits in (("ctr", 2), *((n, 0) for n in COUNTS))
-    ]
+    lines = [f"ctr {values['ctr']:.2f}", *(f"{name} {values[name]:.0f}" for name in COUNTS)]
     for name in (*WIDTHS, *HEIGHTS):
         unit = "px" if math.isnan(values[f"{name}_mm"]) else "mm"
         lines.append(f"{name} {values[f'{name}_{unit}']:z.0f} {unit}")
@@ -50,23 +52,21 @@ def check_measurable(format: str) -> None:
 def measure_predictions(
     out: str | os.PathLike, report: pd.DataFrame, view: str | Mapping[str, str | None] | None = None
 ) -> pd.DataFrame:
-    """Measure the outputs of `predict`, and write `measurements.csv` into their folder, one row an
-    input.
+    """Measure the outputs of `predict`, and write `measurements.csv` into their folder.
 
     Parameters
     ----------
     out : folder of the predictions
     report : what `predict` returned
-    view : "frontal" or "lateral" for the images that do not say theirs by header or name; or {file:
-    view} of what is
-        known better than that, as of the entries of a data set
+    view : "frontal" or "lateral" for the images that do not say theirs by header or name; or
+        {file: view} of what is known better than that, as of the entries of a data set
 
     Returns
     -------
     DataFrame
-        file, output, view, and the columns of `measure`; all of them empty for an input without an
-        output. Rows of an earlier call are kept where their output is older than the table and the
-        view is the same.
+        One row per input: file, output, view, and the columns of `measure`; all of them empty for
+        an input without an output. Rows of an earlier call are kept where their output is older
+        than the table and the view is the same.
 
     Raises
     ------
@@ -76,27 +76,30 @@ def measure_predictions(
     """
     views = view if isinstance(view, Mapping) else {}
     default = None if isinstance(view, Mapping) else view
-    for name in {*views.values(), default} - {None}:
-        check_view(name)
+    for name in {*views.values(), default}:
+        if name is not None:
+            check_view(name)
     out = Path(out)
     settings = json.loads((out / "settings.json").read_text(encoding="utf-8"))
     check_measurable(settings["format"])
     labels = LabelSet(settings["labels"])
-    known = _known_rows(out)
-    rows = []
-    written = time.monotonic()
+    earlier = _earlier_rows(out)
 
-    def row_of(place: tuple[str, str]) -> dict:
-        file, output = place
+    def row_of(item: tuple[str, str]) -> dict[str, Any]:
+        file, output = item
         if not output:
             return {"file": file}
-        seen = views.get(file) or read_view(file) or default
-        row = known.get(place)
-        return row if row and row["view"] == seen else _measured(out, labels, file, output, seen)
+        view = views.get(file) or read_view(file) or default
+        row = earlier.get(item)
+        if row and row["view"] == view:
+            return row
+        masks, spacing = PackedMasks.read(out / output, labels), read_image(file).spacing_mm
+        return {"file": file, "output": output, "view": view, **measure(masks, view, spacing)}
 
-    places = [(row.file, row.output) for row in report.itertuples()]
-    work = map_ahead(row_of, places)
-    for row in progress(work, "measuring", len(places)):
+    items = list(zip(report["file"], report["output"], strict=True))
+    rows = []
+    written = time.monotonic()
+    for row in progress(map_ahead(row_of, items), "measuring", len(items)):
         rows.append(row)
         if time.monotonic() - written > _WRITE_EVERY_S:
             _write(out, rows)
@@ -104,35 +107,23 @@ def measure_predictions(
     return _write(out, rows)
 
 
-def _known_rows(out: Path) -> dict[tuple[str, str], dict]:
+def _earlier_rows(out: Path) -> dict[tuple[str, str], dict[str, Any]]:
     """Return the rows of an earlier table that are newer than their output, by file and output."""
     path = out / MEASUREMENTS
     if not path.is_file():
         return {}
-    table, made = pd.read_csv(path, keep_default_na=False, na_values=[""]), path.stat().st_mtime_ns
-    rows = table[table["output"].notna()].to_dict("records")
-    for row in rows:
-        row["view"] = None if pd.isna(row["view"]) else row["view"]
-    return {
-        (row["file"], row["output"]): row for row in rows if _is_older(out / row["output"], made)
-    }
+    made = path.stat().st_mtime_ns
+    table = pd.read_csv(path, keep_default_na=False, na_values=[""])
+    rows = {}
+    for row in table[table["output"].notna()].to_dict("records"):
+        output = out / row["output"]
+        if output.is_file() and output.stat().st_mtime_ns < made:
+            row["view"] = None if pd.isna(row["view"]) else row["view"]
+            rows[row["file"], row["output"]] = row
+    return rows
 
 
-def _is_older(path: Path, than_ns: int) -> bool:
-    return path.is_file() and path.stat().st_mtime_ns < than_ns
-
-
-def _measured(out: Path, labels: LabelSet, file: str, output: str, view: str | None) -> dict:
-    masks = PackedMasks.read(out / output, labels)
-    return {
-        "file": file,
-        "output": output,
-        "view": view,
-        **measure(masks, view, read_image(file).spacing_mm),
-    }
-
-
-def _write(out: Path, rows: list[dict]) -> pd.DataFrame:
+def _write(out: Path, rows: list[dict[str, Any]]) -> pd.DataFrame:
     empty = PackedMasks(np.zeros((1, 1, 1), np.uint8), LabelSet(["heart"]))
     table = pd.DataFrame(rows, columns=["file", "output", "view", *measure(empty, None)])
     with atomic_write(out / MEASUREMENTS) as path:
@@ -141,9 +132,7 @@ def _write(out: Path, rows: list[dict]) -> pd.DataFrame:
 
 
 def without_view(table: pd.DataFrame) -> int:
-    """Return how many outputs in a table of `measure_predictions` have no known view, and so no
-    widths.
-    """
+    """Return how many outputs in a table of `measure_predictions` have no view, hence no widths."""
     return int((table["output"].notna() & table["view"].isna()).sum())
 
 
@@ -151,7 +140,7 @@ def without_view(table: pd.DataFrame) -> int:
 
 
 def ctr_pairs(measured: pd.DataFrame, dataset: PaxrayDataset) -> pd.DataFrame:
-    """Return the cardiothoracic ratio in predicted masks beside that in a data set's own masks.
+    """Return the cardiothoracic ratio in predicted masks and in a data set's own masks.
 
     Parameters
     ----------
@@ -161,24 +150,29 @@ def ctr_pairs(measured: pd.DataFrame, dataset: PaxrayDataset) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        One row for each measured frontal image of the split with masks: image (its name), true,
+        One row per measured frontal image of the split with masks: image (its name), true,
         predicted, error (predicted less true); NaN where there is no heart or lung. Empty for
         images that are not of the split.
     """
     done = measured[measured["output"].notna()]
-    found = dict(zip(done["file"], done["ctr"], strict=True))
+    predicted = dict(zip(done["file"], done["ctr"], strict=True))
     rows = []
     for i, entry in enumerate(dataset.entries):
         file = str(dataset.image_path(i))
-        if file in found and entry.target and dataset.datafile.view(entry) == "frontal":
-            true, predicted = measure(dataset.masks(i), "frontal")["ctr"], found[file]
-            rows.append((Path(file).name, true, predicted, predicted - true))
-    return pd.DataFrame(rows, columns=["image", "true", "predicted", "error"])
+        if file not in predicted or dataset.datafile.view(entry) != "frontal":
+            continue
+        masks = dataset.masks(i)
+        if masks is not None:
+            rows.append((Path(file).name, measure(masks, "frontal")["ctr"], predicted[file]))
+    table = pd.DataFrame(rows, columns=["image", "true", "predicted"])
+    return table.assign(error=table["predicted"] - table["true"])
 
 
 def agreement(pairs: pd.DataFrame) -> dict[str, float]:
-    """Return images (with both values), bias (mean error) and mean_absolute_error of pairs from
-    `ctr_pairs`.
+    """Return images (with both values), bias and mean_absolute_error of pairs from `ctr_pairs`.
+
+    The bias is the mean error, as Bland and Altman define it (Statistical methods for assessing
+    agreement between two methods of clinical measurement, Lancet 327, 307, 1986).
 
     >>> agreement(pd.DataFrame({"error": [0.25, -0.5, math.nan]}))
     {'images': 2, 'bias': -0.125, 'mean_absolute_error': 0.375}
