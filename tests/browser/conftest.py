@@ -10,7 +10,14 @@ from pathlib import Path
 from typing import NamedTuple
 
 import nbformat
+import numpy as np
+import pandas as pd
 import pytest
+from helpers.viewer_page import ready, write_page
+
+from paxray_lib.data.dataset import PaxrayDataset
+from paxray_lib.masks.packed import PackedMasks
+from paxray_lib.viz.viewer.widget import LabelViewer
 
 LOCAL = (
     "file:",
@@ -60,6 +67,33 @@ def open_page(browser):
     for context in contexts:
         context.close()
     assert [line for watch in watches for line in watch.trouble] == []
+
+
+@pytest.fixture(scope="session")
+def viewer(tiny):
+    """A viewer of eight images with predictions and scores; no test may leave it changed."""
+    dataset = PaxrayDataset(tiny)
+    images = [entry.image for entry in dataset.entries]
+    values = [0.5, 0.2, 0.9, 0.4, 0.8, 0.3, 0.7, 0.6]
+    scores = pd.DataFrame({"image": images, "iou_present": values})
+
+    def shift(sample):
+        return PackedMasks(np.roll(sample.masks.data, 3, 1), sample.masks.labels)
+
+    return LabelViewer.browse(dataset, shift, scores=scores)
+
+
+@pytest.fixture(scope="session")
+def address(viewer, tmp_path_factory):
+    return write_page(viewer, tmp_path_factory.mktemp("page"))
+
+
+@pytest.fixture
+def page(open_page, address):
+    page = open_page()
+    page.goto(address)
+    ready(page)
+    return page
 
 
 class Lab(NamedTuple):

@@ -8,6 +8,7 @@ import time
 import nbformat
 import numpy as np
 import pytest
+from helpers.viewer_page import element, ready, shows
 from nbclient import NotebookClient
 from PIL import Image
 from playwright.sync_api import expect
@@ -39,17 +40,11 @@ print('saved', viewer.selected, viewer.position, viewer.visible)
     "viewer",
     "print('asked for', asked)",
 ]
-DRAWN = "Number(document.querySelector('[data-testid=viewer]')?.dataset.drawn) > 1"
-SHOWS = "name => [...document.querySelectorAll('canvas')].every(canvas => canvas.parentNode.ariaLabel.startsWith(name))"  # noqa: E501
 TWO_VIEWS = "document.querySelectorAll('[data-testid=viewer][data-first-ms]').length === 2"
 
 
 def cells(root):
     return [cell.replace("{root!r}", repr(str(root))) for cell in CELLS]
-
-
-def element(page, name):
-    return page.locator(f'[data-testid="{name}"]')
 
 
 def is_checked(page, label, checked):
@@ -61,7 +56,7 @@ def test_viewer_in_jupyterlab(lab, tiny, open_page):
     page = open_page(viewport={"width": 1400, "height": 1000})
     lab.open(page, "viewer")
     lab.run(page, 0)
-    page.wait_for_function(DRAWN)
+    ready(page)
     is_checked(page, "heart", "true")
 
     lab.run(page, 1)  # Python sets the selection, the page follows
@@ -80,7 +75,7 @@ def test_viewer_in_jupyterlab(lab, tiny, open_page):
     lab.run(page, 4)  # a second view shares what the first one has received
     page.wait_for_function(TWO_VIEWS)
     element(page, "next").nth(1).click()
-    page.wait_for_function(SHOWS, arg="case001frontal")
+    shows(page, "case001frontal")
     lab.run(page, 5)
     page.get_by_text("asked for [").wait_for()
     asked = json.loads(page.get_by_text("asked for [").inner_text().removeprefix("asked for "))
@@ -94,7 +89,7 @@ def it_answers_while_the_kernel_is_busy(lab, page):
     drawn = int(element(page, "viewer").get_attribute("data-drawn"))
     element(page, "label-heart").click()
     element(page, "next").click()  # sent ahead of time
-    page.wait_for_function(SHOWS, arg="case000lateral")
+    shows(page, "case000lateral")
     assert int(element(page, "viewer").get_attribute("data-drawn")) > drawn
     element(page, "jump").select_option("6")
     page.get_by_text("Waiting for the kernel").wait_for()
@@ -133,7 +128,7 @@ def test_an_executed_notebook_shows_the_viewer_once_it_is_trusted(lab, tiny, ope
     subprocess.run(command, env=lab.environment, check=True, capture_output=True)
     page = open_page(viewport={"width": 1400, "height": 1000})
     lab.open(page, "executed")  # its new kernel does not know the widget
-    page.wait_for_function(DRAWN)
+    ready(page)
     page.wait_for_timeout(1000)
     is_checked(page, "aorta", "true")  # as the second cell left it
     element(page, "label-heart").click()

@@ -1,0 +1,74 @@
+"""The LabelViewer's page in Chromium: finding its elements, reading what it shows."""
+
+import base64
+import io
+import json
+
+import numpy as np
+from PIL import Image
+
+DRAWN = "Number(document.querySelector('[data-testid=viewer]')?.dataset.drawn) > 1"
+SHOWS = """name => [...document.querySelectorAll('canvas')].every(
+    canvas => canvas.parentNode.ariaLabel.startsWith(name))"""
+
+# Chromium holds back a tenth download within seconds, so the link that the button makes is read,
+# not followed.
+EXPORT = """async () => {
+    const follow = HTMLAnchorElement.prototype.click;
+    const address = await new Promise(resolve => {
+        HTMLAnchorElement.prototype.click = function () { resolve(this.href); };
+        document.querySelector("[data-testid=export]").click();
+    });
+    HTMLAnchorElement.prototype.click = follow;
+    const bytes = new Uint8Array(await (await fetch(address)).arrayBuffer());
+    return btoa(Array.from(bytes, byte => String.fromCharCode(byte)).join(""));
+}"""
+
+
+def write_page(viewer, folder):
+    """Write a page with a viewer and return its address."""
+    page = folder / "page.html"
+    html = viewer._repr_mimebundle_()[0]["text/html"]
+    page.write_text(f"<!doctype html><meta charset=utf-8><body>{html}</body>", encoding="utf-8")
+    return page.as_uri()
+
+
+def element(page, name):
+    return page.locator(f'[data-testid="{name}"]')
+
+
+def checked(page, name):
+    return element(page, name).get_attribute("aria-checked")
+
+
+def ready(page):
+    """Wait until the viewer has drawn its first image and the scores."""
+    page.wait_for_function(DRAWN)
+
+
+def shows(page, name):
+    """Wait for an image."""
+    page.wait_for_function(SHOWS, arg=name)
+
+
+def copied(page):
+    """Return the selection, as the page copies it."""
+    element(page, "copy").click()
+    return json.loads(element(page, "copied").input_value())
+
+
+def exported(page):
+    """Return the pixels that the PNG button saves."""
+    data = base64.b64decode(page.evaluate(EXPORT))
+    return np.asarray(Image.open(io.BytesIO(data)).convert("RGB"))
+
+
+def check_pixels(viewer, page, **traits):
+    """Assert that the exported image is what Python draws with these traits."""
+    before = {name: getattr(viewer, name) for name in traits}
+    for name, value in traits.items():
+        setattr(viewer, name, value)
+    expected = np.asarray(viewer.to_image())
+    for name, value in before.items():
+        setattr(viewer, name, value)
+    np.testing.assert_array_equal(exported(page), expected)
