@@ -33,28 +33,21 @@ def body_mask(hu: np.ndarray, spacing: Spacing) -> np.ndarray:
     ValueError
         If nothing exceeds -200 HU.
     """
-    tissue = (hu > TISSUE).view(np.uint8)
     kernel = disk(_THIN_MM, spacing)
-    pieces, count = ndimage.label(np.stack([opened(plane, kernel) for plane in tissue]))
+    pieces, count = ndimage.label(np.stack([opened(plane, kernel) for plane in hu > TISSUE]))
     if not count:
         raise ValueError(f"nothing in the volume is above {TISSUE} HU; are these Hounsfield units?")
     body = pieces == 1 + np.bincount(pieces.ravel())[1:].argmax()
-    for plane in body:
-        plane |= _holes(plane)
+    for plane in body:  # twenty times as fast as ndimage.binary_fill_holes
+        outside = np.pad(plane, 1).view(np.uint8)
+        cv2.floodFill(outside, None, (0, 0), 2)
+        plane |= outside[1:-1, 1:-1] == 0
     return body
 
 
-def _holes(plane: np.ndarray) -> np.ndarray:
-    # twenty times as fast as ndimage.binary_fill_holes
-    outside = np.pad(plane, 1).view(np.uint8)
-    cv2.floodFill(outside, None, (0, 0), 2)
-    return outside[1:-1, 1:-1] == 0
-
-
 def opened(plane: np.ndarray, kernel: np.ndarray) -> np.ndarray:
-    """Return the morphological opening of a (Y, X) bool or 0/1 plane, as a bool array."""
-    opening = cv2.morphologyEx(plane.view(np.uint8), cv2.MORPH_OPEN, kernel, borderValue=0)
-    return opening.view(bool)
+    """Return the morphological opening of a (Y, X) bool plane."""
+    return cv2.morphologyEx(plane.view(np.uint8), cv2.MORPH_OPEN, kernel, borderValue=0).view(bool)
 
 
 def disk(radius_mm: float, spacing: Spacing) -> np.ndarray:
@@ -76,10 +69,9 @@ def limit_contrast(
     bones_known = all(
         is_in(structures, codes_named(pattern)).any() for pattern in ("rib_*", "vertebrae_*")
     )
-    hard = is_in(structures, codes_of("bone", "cartilage"))
     kernel = disk(_NEAR_MM, spacing)
     limited = np.full(hu.shape, AIR, np.int16)
-    for z, bone in enumerate(hard):
+    for z, bone in enumerate(is_in(structures, codes_of("bone", "cartilage"))):
         near = structures[z] == 0
         if bones_known:
             near &= cv2.dilate(bone.view(np.uint8), kernel, borderValue=0).view(bool)

@@ -8,7 +8,6 @@ from paxray_lib.ct.structures import (
     STRUCTURES,
     codes_of,
     count_values,
-    is_in,
     mean_index,
 )
 from paxray_lib.labels.table import LABELS
@@ -61,27 +60,19 @@ def _remove_loose_pieces(structures: np.ndarray) -> None:
 
 def _remove_wrong_sides(structures: np.ndarray, spacing: Spacing) -> dict[str, str]:
     counts = count_values(structures)
-    strays: dict[int, int] = {}  # their numbers of voxels by code
+    absent: dict[str, str] = {}
     for name, left in CODES.items():
-        right = CODES.get(name.replace("left", "right"), left)
-        if left == right or not (counts[left] and counts[right]) or not STRUCTURES[left - 1].label:
+        right, label = CODES.get(name.replace("left", "right"), left), STRUCTURES[left - 1].label
+        if left == right or not (counts[left] and counts[right]) or not label:
             continue
         small, large = sorted((left, right), key=lambda code: counts[code])
-        few = max(_STRAY_PART * counts[large], _STRAY_MM3 / np.prod(spacing))
-        if counts[small] < few and _mean_x(structures, left) <= _mean_x(structures, right):
-            strays[small] = counts[small]
-    structures[is_in(structures, list(strays))] = 0
-    return {
-        part: f"only {count} voxels on the wrong side"
-        for code, count in strays.items()
-        for part in _with_parts(STRUCTURES[code - 1].label)
-    }
-
-
-def _mean_x(structures: np.ndarray, code: int) -> float:
-    return mean_index(structures == code, 2)
-
-
-def _with_parts(label: str) -> list[str]:
-    parts = [part for i in LABELS.index(label) for part in LABELS.children[i]]
-    return [label, *(LABELS.names[part] for part in parts)]
+        if counts[small] >= max(_STRAY_PART * counts[large], _STRAY_MM3 / np.prod(spacing)):
+            continue
+        left_x, right_x = (mean_index(structures == code, 2) for code in (left, right))
+        if left_x <= right_x:
+            structures[structures == small] = 0
+            label = STRUCTURES[small - 1].label
+            parts = [LABELS.names[part] for i in LABELS.index(label) for part in LABELS.children[i]]
+            reason = f"only {counts[small]} voxels on the wrong side"
+            absent |= dict.fromkeys([label, *parts], reason)
+    return absent

@@ -21,8 +21,7 @@ from paxray_lib.ct.nifti import nifti_files
 from paxray_lib.ct.pairing import Case
 from paxray_lib.ct.project import CT_EXPOSURE, Projected, check_settings, project_scan
 from paxray_lib.ct.scan import Scan, read_scan
-from paxray_lib.ct.segmentation import names_file
-from paxray_lib.ct.value_names import read_names
+from paxray_lib.ct.segmentation import names_file, read_names
 from paxray_lib.data.datafile import SPLITS, Datafile, Entry, read_datafile, write_datafile
 from paxray_lib.images.read import write_png
 from paxray_lib.images.views import VIEWS
@@ -123,8 +122,12 @@ def _project_case(
             _list_case(out, data, after, entries)
     except (ValueError, OSError, MemoryError) as error:
         return Outcome(case.name, "failed", str(error) or "not enough memory")
-    moved_from = before if before != after else ""
-    return Outcome(case.name, "skipped" if done else "ok", "", moved_from, tuple(unknown))
+    return Outcome(
+        case.name,
+        "skipped" if done else "ok",
+        moved_from=before if before != after else "",
+        names_not_used=tuple(unknown),
+    )
 
 
 def _entries(case: str) -> list[Entry]:

@@ -24,7 +24,7 @@ from paxray_lib.ct.division import divide_aorta, divide_ribs
 from paxray_lib.ct.mediastinum import REGIONS, find_regions
 from paxray_lib.ct.prerequisites import missing_prerequisites
 from paxray_lib.ct.scan import Scan
-from paxray_lib.ct.structures import STRUCTURES, Segmented, count_values, is_in, lung_codes
+from paxray_lib.ct.structures import STRUCTURES, Segmented, codes_named, count_values, is_in
 from paxray_lib.labels.table import LABELS
 from paxray_lib.masks.hierarchy import close_tree
 from paxray_lib.masks.packed import PackedMasks
@@ -101,7 +101,7 @@ def _lung_vessels(
     volume = np.zeros(structures.shape, np.uint8)
     kernel = disk(_PLEURA_MM, spacing)
     for value, side in ((1, "left"), (2, "right")):
-        lung = is_in(structures, lung_codes(side))
+        lung = is_in(structures, codes_named(f"lung_*_{side}"))
         planes = [cv2.erode(plane.view(np.uint8), kernel, borderValue=0) for plane in lung]
         inner = np.stack(planes).view(bool)
         for step in range(1, 1 + round(_PLEURA_MM / spacing[0])):

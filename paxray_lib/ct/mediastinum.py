@@ -20,16 +20,14 @@ import numpy as np
 from scipy import ndimage
 
 from paxray_lib.ct.body import disk, opened
-from paxray_lib.ct.convex import ROUND, convex
 from paxray_lib.ct.division import ANTERIOR_RIBS, AORTA
 from paxray_lib.ct.structures import (
     CODES,
+    STRUCTURES,
     Segmented,
     codes_named,
     codes_of,
-    codes_with_label,
     is_in,
-    lung_codes,
     mean_index,
 )
 from paxray_lib.projection.rays import Spacing
@@ -40,6 +38,7 @@ _SHEET_MM = 45.0  # diaphragm and fat between a lung and the organs under it; ab
 _THIN_MM = 3.0  # half of it: what is thinner between the lungs is roughness of their edges
 _WALL_MM = 6.0  # half of it: what is thinner between lung and outline is chest wall
 _DISC_MM = 12.0  # more than a disc is high
+_ROUND = 1e-6  # of a voxel: rounding must not depend on the side
 
 REGIONS: dict[int, tuple[str, ...]] = {
     1: ("mediastinum_overall",),
@@ -62,8 +61,8 @@ def find_regions(segmented: Segmented, absent: dict[str, str]) -> np.ndarray:
     Reasons are added to `absent`.
     """
     codes, spacing = segmented.codes, segmented.spacing
-    right, left = (is_in(codes, lung_codes(side)) for side in ("right", "left"))
-    lung, heart = right | left, is_in(codes, codes_with_label("heart"))
+    right, left = (is_in(codes, codes_named(f"lung_*_{side}")) for side in ("right", "left"))
+    lung, heart = right | left, is_in(codes, [s.code for s in STRUCTURES if s.label == "heart"])
     abdomen = is_in(codes, codes_of("abdomen"))
     hard = is_in(codes, [*codes_of("bone", "cartilage", "back"), *ANTERIOR_RIBS.values()])
     chest = lung | heart
@@ -128,7 +127,7 @@ def _front_of_spine(codes: np.ndarray, spacing: Spacing) -> np.ndarray:
     """Return (Z,) int: the first row of the vertebrae in the slices within 12 mm, or else in the
     nearest ones; a row behind the scan where there is no vertebra at all.
     """
-    rows = is_in(codes, codes_named("vertebrae_*")).any(axis=2)  # (Z, Y)
+    rows = np.any(is_in(codes, codes_named("vertebrae_*")), axis=2)  # (Z, Y)
     first = np.where(rows.any(axis=1), rows.argmax(axis=1), rows.shape[1])
     # at the height of a disc there may be a spinous process alone
     first = ndimage.minimum_filter1d(first, 2 * round(_DISC_MM / spacing[0]) + 1)
@@ -146,7 +145,7 @@ def _between(right: np.ndarray, left: np.ndarray) -> np.ndarray:
     x, y = np.arange(right.shape[1]), np.arange(len(right))
     edges = len(x) - 1 - right[rows[0], ::-1].argmax(axis=1), left[rows[1]].argmax(axis=1)
     low, high = (np.interp(y, at, edge)[:, None] for at, edge in zip(rows, edges, strict=True))
-    return (x > low + ROUND) & (x < high - ROUND)
+    return (x > low + _ROUND) & (x < high - _ROUND)
 
 
 def _divide_mediastinum(regions: np.ndarray, segmented: Segmented, absent: dict[str, str]) -> None:
@@ -161,7 +160,7 @@ def _divide_mediastinum(regions: np.ndarray, segmented: Segmented, absent: dict[
     mediastinum = regions == _WHOLE
     regions[:split][mediastinum[:split]] = _UPPER
     core = is_in(segmented.codes, [*codes_of("pericardium"), AORTA["aorta_ascending"]])
-    with_core = core.any(axis=(1, 2))
+    with_core = np.any(core, axis=(1, 2))
     levels = [z for z in range(split, len(regions)) if with_core[z] and mediastinum[z].any()]
     if not levels:
         for name in parts:
@@ -189,3 +188,34 @@ def _centre_of_vertebra(segmented: Segmented, level: str) -> float | None:
     box = segmented.boxes[code]
     vertebra = segmented.codes[box] == code
     return box[0].start + mean_index(vertebra[:, : -(-vertebra.shape[1] // 2)], 0)
+
+
+def convex(plane: np.ndarray) -> np.ndarray:
+    """Return the convex outline of a (Y, X) bool plane, filled.
+
+    A mirrored plane has exactly the mirrored outline, other than by scipy's ConvexHull.
+    """
+    filled, rows = np.zeros_like(plane), np.flatnonzero(plane.any(axis=1))
+    if not len(rows):
+        return filled
+    last = plane.shape[1] - 1
+    y = np.arange(rows[0], rows[-1] + 1)
+    low = _hull_side(rows, plane[rows].argmax(axis=1), y)
+    high = last - _hull_side(rows, plane[rows, ::-1].argmax(axis=1), y)
+    x = np.arange(plane.shape[1])
+    filled[y] = (x >= low[:, None] - _ROUND) & (x <= high[:, None] + _ROUND)
+    return filled
+
+
+def _hull_side(rows: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """Return the lower convex envelope of x over rows, at each y (Andrew's monotone chain)."""
+    chain: list[tuple[int, int]] = []
+    for point in zip(rows.tolist(), x.tolist(), strict=True):
+        while len(chain) > 1 and _turns_inward(chain[-2], chain[-1], point):
+            chain.pop()
+        chain.append(point)
+    return np.interp(y, *np.array(chain, float).T)
+
+
+def _turns_inward(a: tuple[int, int], b: tuple[int, int], c: tuple[int, int]) -> bool:
+    return (b[1] - a[1]) * (c[0] - a[0]) >= (c[1] - a[1]) * (b[0] - a[0])

@@ -2,21 +2,13 @@
 
 import math
 from pathlib import Path
-from typing import NamedTuple
 
 import nibabel
 import numpy as np
 from nibabel.affines import voxel_sizes
 from nibabel.nifti1 import Nifti1Image
-from nibabel.orientations import (
-    apply_orientation,
-    axcodes2ornt,
-    inv_ornt_aff,
-    io_orientation,
-    ornt_transform,
-)
-
-from paxray_lib.projection.rays import Spacing
+from nibabel.orientations import axcodes2ornt, io_orientation, ornt_transform
+from nibabel.spatialimages import SpatialImage
 
 SUFFIXES = (".nii.gz", ".nii")
 MAX_VOXELS = 2**30  # 2 GiB of Hounsfield units; a damaged header may claim any number
@@ -25,47 +17,15 @@ MAX_OBLIQUE = 12.0
 _AXES = ("I", "P", "L")  # of projection.rays: to the feet, to the back, to the left
 
 
-class Grid(NamedTuple):
-    """Where the voxels of a volume are, as stored and as turned to the axes of `projection.rays`.
-
-    Attributes
-    ----------
-    stored_shape, stored_affine : as in the file
-    turn : (3, 2) array
-        From one to the other, for `nibabel.orientations.apply_orientation`.
-    shape : (z, y, x)
-    affine : (4, 4) array
-    """
-
-    stored_shape: tuple[int, ...]
-    stored_affine: np.ndarray
-    turn: np.ndarray
-    shape: tuple[int, ...]
-    affine: np.ndarray
-
-    @classmethod
-    def of(cls, shape: tuple[int, ...], affine: np.ndarray) -> "Grid":
-        """Return the grid of a volume that is stored with this shape and affine."""
-        turn = ornt_transform(io_orientation(affine), axcodes2ornt(_AXES))
-        turned_shape = tuple(shape[axis] for axis in np.argsort(turn[:, 0]))
-        return cls(shape, affine, turn, turned_shape, affine @ inv_ornt_aff(turn, shape))
-
-    @property
-    def spacing(self) -> Spacing:
-        """Voxel size (z, y, x) in mm."""
-        z, y, x = voxel_sizes(self.affine).tolist()
-        return z, y, x
-
-
 def stem_of(path: Path) -> str:
     """Return the name of a file without .nii or .nii.gz."""
     suffix = next((suffix for suffix in SUFFIXES if path.name.lower().endswith(suffix)), "")
     return path.name[: len(path.name) - len(suffix)]
 
 
-def nifti_files(folder: Path) -> list[Path]:
+def nifti_files(folder: Path, pattern: str = "*") -> list[Path]:
     """Return the NIfTI files of a folder, sorted by name."""
-    return sorted(path for path in folder.iterdir() if path.name.lower().endswith(SUFFIXES))
+    return sorted(path for path in folder.glob(pattern) if path.name.lower().endswith(SUFFIXES))
 
 
 def open_nifti(path: Path) -> Nifti1Image:
@@ -106,8 +66,8 @@ def _one_line(error: Exception) -> str:
     return " ".join(str(error).split())
 
 
-def read_voxels(image: Nifti1Image, grid: Grid, path: Path) -> np.ndarray:
-    """Return a contiguous (Z, Y, X) array: integers as stored, all else as float32."""
+def read_volume(image: Nifti1Image, affine: np.ndarray, path: Path) -> SpatialImage:
+    """Return an image turned to (Z, Y, X): integers as stored, all else as float32."""
     stored = image.dataobj  # the header's own slope and intercept are cleared when a file is read
     scaled = (getattr(stored, "slope", 1), getattr(stored, "inter", 0)) != (1, 0)
     try:
@@ -119,7 +79,8 @@ def read_voxels(image: Nifti1Image, grid: Grid, path: Path) -> np.ndarray:
         raise
     except Exception as error:
         raise ValueError(f"{path}: damaged or cut short ({_one_line(error)})") from error
-    return np.ascontiguousarray(apply_orientation(values, grid.turn))
+    turn = ornt_transform(io_orientation(affine), axcodes2ornt(_AXES))
+    return SpatialImage(values, affine).as_reoriented(turn)
 
 
 def has_affine(image: Nifti1Image) -> bool:
@@ -127,8 +88,8 @@ def has_affine(image: Nifti1Image) -> bool:
     return bool(image.header["sform_code"] or image.header["qform_code"])
 
 
-def ct_grid(image: Nifti1Image, path: Path) -> tuple[Grid, float]:
-    """Return the grid of a CT, and the angle in degrees between its axes and the patient's.
+def obliqueness(image: Nifti1Image, path: Path) -> float:
+    """Return the angle in degrees between a CT's axes and the patient's.
 
     Raises
     ------
@@ -140,45 +101,53 @@ def ct_grid(image: Nifti1Image, path: Path) -> tuple[Grid, float]:
             f"{path}: the header has no affine (sform and qform codes are 0), so that left and "
             "right are unknown; convert the CT again from DICOM, for instance by dcm2niix"
         )
-    affine = np.asarray(image.affine, float)
-    _check_spans(affine, path, "convert the CT again from DICOM")
-    directions = affine[:3, :3] / np.linalg.norm(affine[:3, :3], axis=0)
+    _check_spans(image.affine, path, "convert the CT again from DICOM")
+    directions = image.affine[:3, :3] / voxel_sizes(image.affine)
     angle = float(np.degrees(np.arccos(np.clip(np.abs(directions).max(axis=0).min(), 0, 1))))
     if angle > MAX_OBLIQUE:
         raise ValueError(
             f"{path}: the volume is {angle:.0f} degrees oblique to the patient, more than "
             f"{MAX_OBLIQUE:.0f}; resample CT and segmentation to straight axes first"
         )
-    return Grid.of(image.shape, affine), angle
+    return angle
 
 
-def segmentation_grid(image: Nifti1Image, path: Path, ct_grid: Grid, ct: Path) -> Grid:
-    """Return the grid of a segmentation, which puts its voxels where those of the CT are.
+def read_aligned(
+    path: Path, ct_image: Nifti1Image, ct: SpatialImage
+) -> tuple[Nifti1Image, np.ndarray]:
+    """Open a segmentation, and return it with its (Z, Y, X) values, which lie on those of the CT.
 
     A header without an affine stands for that of the CT.
+
+    Parameters
+    ----------
+    path : Path
+    ct_image, ct : the CT as stored, and as `read_volume` returns it
 
     Raises
     ------
     ValueError
         If the grids are not the same.
     """
-    affine = np.asarray(image.affine if has_affine(image) else ct_grid.stored_affine, float)
+    image = open_nifti(path)
+    name = Path(ct_image.get_filename() or "the CT").name
+    affine = image.affine if has_affine(image) else ct_image.affine
     _check_spans(affine, path, "segment this very CT")
-    grid = Grid.of(image.shape, affine)
-    if grid.shape != ct_grid.shape:
+    volume = read_volume(image, affine, path)
+    if volume.shape != ct.shape:
         raise ValueError(
-            f"{path}: shape {image.shape}, but {ct.name} has {ct_grid.stored_shape}; segment this "
-            "very CT, or resample"
+            f"{path}: shape {image.shape}, but {name} has {ct_image.shape}; segment this very CT, "
+            "or resample"
         )
     corners = np.array([[*corner, 1] for corner in np.ndindex(2, 2, 2)], float)
-    corners[:, :3] *= np.array(grid.shape) - 1
-    apart = np.abs(corners @ (grid.affine - ct_grid.affine).T).max()
-    if not apart <= 0.5 * min(ct_grid.spacing):
+    corners[:, :3] *= np.array(ct.shape) - 1
+    apart = np.abs(corners @ (volume.affine - ct.affine).T).max()
+    if not apart <= 0.5 * min(voxel_sizes(ct.affine)):
         raise ValueError(
-            f"{path}: its affine puts voxels up to {apart:.1f} mm from where that of {ct.name} "
+            f"{path}: its affine puts voxels up to {apart:.1f} mm from where that of {name} "
             "does; segment this very CT, or resample the segmentation to its grid"
         )
-    return grid
+    return image, np.ascontiguousarray(volume.dataobj)
 
 
 def _check_spans(affine: np.ndarray, path: Path, remedy: str) -> None:

@@ -89,8 +89,7 @@ def _list_cts(folder: Path, shared: bool) -> Iterable[tuple[str, Path]]:
     for path in nifti_files(folder):
         if not _is_segmentation(path, shared):
             yield _case_name(path, _CT_ENDINGS), path
-    for case in _subfolders(folder):
-        yield from ((case.name, path) for path in nifti_files(case) if _is_ct(path))
+    yield from ((p.parent.name, p) for p in nifti_files(folder, "*/*") if _is_ct(p))
 
 
 def _list_segmentations(folder: Path, shared: bool) -> Iterable[tuple[str, Path]]:
@@ -99,7 +98,7 @@ def _list_segmentations(folder: Path, shared: bool) -> Iterable[tuple[str, Path]
         ambiguous = not shared and not stem_of(path).lower().endswith("_ct")
         if ambiguous or _is_segmentation(path, shared):
             yield _case_name(path, _SEGMENTATION_ENDINGS), path
-    for case in _subfolders(folder):
+    for case in sorted(path for path in folder.iterdir() if path.is_dir()):
         inner = _inner_segmentation(case)
         if inner.is_file() or any(not _is_ct(path) for path in nifti_files(inner)):
             yield _case_name(case, _SEGMENTATION_ENDINGS), inner
@@ -123,13 +122,10 @@ def _is_ct(path: Path) -> bool:
     return stem_of(path).lower() == "ct"
 
 
-def _subfolders(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.iterdir() if path.is_dir())
-
-
 def _is_segmentation(path: Path, shared: bool) -> bool:
     """Tell by its name whether a file is a segmentation; `shared`: by its neighbours, too."""
     stem = stem_of(path)
     cts = (path.with_name(stem + ending + suffix) for ending in _CT_ENDINGS for suffix in SUFFIXES)
-    named = stem.lower().endswith(_SEGMENTATION_ENDINGS)
-    return named or (shared and any(neighbour.exists() for neighbour in cts))
+    return stem.lower().endswith(_SEGMENTATION_ENDINGS) or (
+        shared and any(ct.exists() for ct in cts)
+    )

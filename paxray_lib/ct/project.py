@@ -133,8 +133,10 @@ def _form_images(
         levels = {view: equalized(hounsfield_sums(hu, geometry, view)) for view in VIEWS}
     else:
         hu = limit_contrast(scan.hu, scan.structures, body, scan.spacing)
-        depths = {view: line_integrals(hu, geometry, view, exposure.bone) for view in VIEWS}
-        levels = {view: radiograph(depth, exposure) for view, depth in depths.items()}
+        levels = {
+            view: radiograph(line_integrals(hu, geometry, view, exposure.bone), exposure)
+            for view in VIEWS
+        }
     return {view: np.rint(level * 255).astype(np.uint8) for view, level in levels.items()}
 
 

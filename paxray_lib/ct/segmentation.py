@@ -1,32 +1,31 @@
-"""A segmentation of a CT: one label volume, or a folder of one mask per structure."""
+"""A segmentation of a CT: one label volume, or a folder of one mask per structure.
 
+What the values of a label volume stand for is in its header, in a table, or built in.
+"""
+
+import json
 import os
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from nibabel.nifti1 import Nifti1Image
+from nibabel.nifti1 import Nifti1Extension, Nifti1Image
+from nibabel.spatialimages import SpatialImage
 
-from paxray_lib.ct.nifti import (
-    Grid,
-    nifti_files,
-    open_nifti,
-    read_voxels,
-    segmentation_grid,
-    stem_of,
-)
+from paxray_lib.ct.nifti import nifti_files, read_aligned, stem_of
 from paxray_lib.ct.structures import BUILT_IN, CODES, count_values
-from paxray_lib.ct.value_names import header_names, read_names
+from paxray_lib.utils.errors import did_you_mean
 
-Names = str | os.PathLike | Mapping[int, str] | None
+Names = str | os.PathLike | None  # a table of names
 _ROUND = 0.01  # of a float's rounding, in files that store labels as scaled integers
 # of the left lung at least, by eye; values 15 to 17 of v2, such as the trachea, have less
 _RIGHT_LUNG_PART = 0.3
 
 
 def read_label_volume(
-    path: Path, ct_grid: Grid, ct: Path, names: Names
+    path: Path, ct_image: Nifti1Image, ct: SpatialImage, names: Names
 ) -> tuple[np.ndarray, dict[str, Any]]:
     """Read a volume with one value per structure.
 
@@ -37,7 +36,7 @@ def read_label_volume(
         For the record of provenance: where the names are from, values without a name, names that
         are not in totalseg.csv.
     """
-    image, values = _read_whole_numbers(path, ct_grid, ct)
+    image, values = _read_whole_numbers(path, ct_image, ct)
     low, high = int(values.min()), int(values.max())
     if low < 0 or high > 65535:
         raise ValueError(f"{path}: values from {low} to {high}; a label volume holds 0 to 65535")
@@ -61,21 +60,18 @@ def read_label_volume(
         )
     table = np.array([CODES.get(known.get(value, ""), 0) for value in range(high + 1)], np.uint8)
     used = {known[value] for value in present if value in known}
-    return table[values], _facts(source, unnamed, used - CODES.keys())
-
-
-def _facts(source: str, unnamed: list[int], unknown: set[str]) -> dict[str, Any]:
-    return {
+    return table[values], {
         "names": source,
         "values_without_name": unnamed,
-        "names_not_used": sorted(unknown),
+        "names_not_used": sorted(used - CODES.keys()),
     }
 
 
-def _read_whole_numbers(path: Path, ct_grid: Grid, ct: Path) -> tuple[Nifti1Image, np.ndarray]:
+def _read_whole_numbers(
+    path: Path, ct_image: Nifti1Image, ct: SpatialImage
+) -> tuple[Nifti1Image, np.ndarray]:
     """Return the opened file, and its values as a (Z, Y, X) integer array."""
-    image = open_nifti(path)
-    values = read_voxels(image, segmentation_grid(image, path, ct_grid, ct), path)
+    image, values = read_aligned(path, ct_image, ct)
     if values.dtype.kind != "f":
         return image, values
     whole = np.rint(values)
@@ -101,13 +97,11 @@ def names_file(segmentation: Path) -> Path:
     return segmentation.with_name(f"{stem_of(segmentation)}_labels.tsv")
 
 
-def _names_of(path: Path, image: Nifti1Image, names: Names) -> tuple[Mapping[int, str], str]:
+def _names_of(path: Path, image: Nifti1Image, names: Names) -> tuple[dict[int, str], str]:
     """Return the names of the values, and where they are from."""
-    if isinstance(names, Mapping):
-        return names, "the caller's names"
     if names is not None:
         return read_names(names), Path(names).name
-    in_header = header_names(image.header.extensions)
+    in_header = _header_names(image.header.extensions)
     if in_header:
         return in_header, "header"
     if names_file(path).is_file():
@@ -115,7 +109,9 @@ def _names_of(path: Path, image: Nifti1Image, names: Names) -> tuple[Mapping[int
     return BUILT_IN, "TotalSegmentator v2, task total"
 
 
-def read_mask_folder(folder: Path, ct_grid: Grid, ct: Path) -> tuple[np.ndarray, dict[str, Any]]:
+def read_mask_folder(
+    folder: Path, ct_image: Nifti1Image, ct: SpatialImage
+) -> tuple[np.ndarray, dict[str, Any]]:
     """Read a folder of one binary volume per structure; returns as `read_label_volume` does.
 
     Where files overlap, the one in the first row of totalseg.csv counts: the bronchi in a lobe, as
@@ -129,9 +125,9 @@ def read_mask_folder(folder: Path, ct_grid: Grid, ct: Path) -> tuple[np.ndarray,
             f"{folder}: no file has the name of a structure of TotalSegmentator, such as "
             f"heart.nii.gz; it has {first}"
         )
-    structures = np.zeros(ct_grid.shape, np.uint8)
+    structures = np.zeros(ct.shape, np.uint8)
     for path in sorted(known, key=lambda path: -CODES[stem_of(path)]):
-        _, mask = _read_whole_numbers(path, ct_grid, ct)
+        _, mask = _read_whole_numbers(path, ct_image, ct)
         if mask.min() < 0 or mask.max() > 1:
             raise ValueError(
                 f"{path}: values from {mask.min()} to {mask.max()}; a folder holds one mask of 0 "
@@ -141,5 +137,72 @@ def read_mask_folder(folder: Path, ct_grid: Grid, ct: Path) -> tuple[np.ndarray,
     if not structures.any():
         raise ValueError(f"{folder}: the segmentation is empty, all masks are 0")
     unknown = {stem_of(path) for path in files} - CODES.keys()
-    unknown = {name for name in unknown if name.lower() != "ct"}
-    return structures, _facts("file names", [], unknown)
+    return structures, {
+        "names": "file names",
+        "values_without_name": [],
+        "names_not_used": sorted(name for name in unknown if name.lower() != "ct"),
+    }
+
+
+def read_names(path: str | os.PathLike) -> dict[int, str]:
+    """Read the names of a label volume's values.
+
+    Parameters
+    ----------
+    path : path
+        A table of value, tab or comma, name, with or without a header; or a `dataset.json` of
+        nnU-Net (`labels`).
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    ValueError
+        If it is neither, or none of its names is in the table; near matches are listed.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: no such table of names")
+    try:
+        names = _json_names(path) if path.suffix.lower() == ".json" else _table_names(path)
+    except Exception as error:
+        raise ValueError(
+            f"{path}: not a table of value and name ({error}); write lines such as 51<tab>heart"
+        ) from error
+    names = {value: name for value, name in names.items() if value > 0}
+    if not set(names.values()) & CODES.keys():
+        first = next(iter(names.values()), "")
+        raise ValueError(
+            f"{path}: no name is one of TotalSegmentator's, the first is {first!r}"
+            f"{did_you_mean(first, CODES)}; see paxray_lib/ct/totalseg.csv"
+        )
+    return names
+
+
+def _table_names(path: Path) -> dict[int, str]:
+    lines = [line for line in path.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
+    rows = [[part.strip() for part in re.split(r"[\t,;]", line)] for line in lines]
+    if rows and not rows[0][0].isdigit():
+        rows = rows[1:]
+    wrong = [row for row in rows if len(row) < 2 or not row[0].isdigit() or not row[1]]
+    if wrong or not rows:
+        raise ValueError(f"line {wrong[0]!r}" if wrong else "it is empty")
+    return {int(row[0]): row[1] for row in rows}
+
+
+def _json_names(path: Path) -> dict[int, str]:
+    labels = json.loads(path.read_text(encoding="utf-8"))["labels"]
+    if all(str(key).isdigit() for key in labels):  # nnU-Net v1 has them the other way round
+        return {int(key): str(name) for key, name in labels.items()}
+    return {int(value): name for name, value in labels.items() if not isinstance(value, list)}
+
+
+def _header_names(extensions: Iterable[Nifti1Extension]) -> dict[int, str]:
+    """Return the names that TotalSegmentator writes into a NIfTI header; none: an empty dict."""
+    for extension in extensions:
+        content = extension.get_content()
+        text = content.decode("utf-8", "replace") if isinstance(content, bytes) else str(content)
+        pairs = re.findall(r'<Label Key="(\d+)"[^>]*>(?:<!\[CDATA\[)?([^<\]]+)', text)
+        if pairs:
+            return {int(value): name.strip() for value, name in pairs if int(value) > 0}
+    return {}

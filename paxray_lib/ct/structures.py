@@ -64,18 +64,8 @@ def codes_of(*kinds: str) -> list[int]:
 
 
 def codes_named(pattern: str) -> list[int]:
-    """Return the codes of the structures whose names match a pattern such as "vertebrae_*"."""
+    """Return the codes of the structures whose names match a pattern such as "lung_*_left"."""
     return [code for name, code in CODES.items() if fnmatchcase(name, pattern)]
-
-
-def codes_with_label(label: str) -> list[int]:
-    """Return the codes of the structures that are a label of ours, or a part of it."""
-    return [structure.code for structure in STRUCTURES if structure.label == label]
-
-
-def lung_codes(side: str) -> list[int]:
-    """Return the codes of the lobes of a side, "left" or "right"."""
-    return codes_named(f"lung_*_lobe_{side}")
 
 
 class Segmented(NamedTuple):

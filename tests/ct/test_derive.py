@@ -8,8 +8,8 @@ from helpers.chestdata import SPACING, make_chest, mirrored
 from hypothesis import given
 from hypothesis import strategies as st
 
-from paxray_lib.ct.convex import convex
 from paxray_lib.ct.derive import derive
+from paxray_lib.ct.mediastinum import convex
 from paxray_lib.ct.scan import Scan
 from paxray_lib.ct.structures import CODES
 from paxray_lib.labels.table import LABELS

@@ -12,8 +12,8 @@ import pytest
 from helpers.chestdata import SHAPE, SPACING, all_orders, make_chest, stored, values_of, write_case
 
 from paxray_lib.ct.scan import Scan, read_scan
+from paxray_lib.ct.segmentation import read_names
 from paxray_lib.ct.structures import BUILT_IN, CODES, STRUCTURES
-from paxray_lib.ct.value_names import read_names
 
 
 @pytest.fixture(scope="module")
