@@ -129,7 +129,7 @@ def project(tmp_path_factory):
     project = tmp_path_factory.mktemp("project")
     shutil.copytree(ROOT / "notebooks", project / "notebooks")
     shutil.copy(ROOT / "pyproject.toml", project)
-    generate_sample(project / "data/sample", cases=8, size=64, show_progress=False)
+    generate_sample(project / "data/sample", cases=8, size=64)
     return project
 
 

@@ -1,8 +1,9 @@
-"""How the sample's pictures differ: exposure, sharpness, noise, window on the body, haze, markers
-and wires.
+"""How the sample's images differ: exposure, sharpness, noise, window, haze, markers and wires.
 
 A phantom is always the same; its looks in the two views are drawn apart from it. All lengths are
-shares of the image or mm, so that a look does not depend on the size in pixels."""
+shares of the image or mm, so that a look does not depend on the size in pixels. All ranges are
+chosen by eye beside real X-rays.
+"""
 
 from dataclasses import dataclass
 
@@ -27,10 +28,10 @@ class Look:
     blur : float
         Of the detector, in mm.
     zoom, down, right : float
-        The window: size of the whole field relative to it, at least 1; and its place, 0 (upper
-        left) to 1.
+        The window: size of the whole field relative to it, at least 1; and its position, 0
+        (upper left) to 1.
     collimation : share of the image that is cut at top, bottom, left, right
-    black, white : gray levels that the picture is squeezed between
+    black, white : gray levels that the image is squeezed between
     texture : float
         Relative unevenness of soft tissue.
     haze : float
@@ -60,9 +61,7 @@ class Look:
 
 
 def draw_look(rng: np.random.Generator, varied: bool = False) -> Look:
-    """Draw how an image is exposed, by several machines; if varied, also with what is met on the
-    wards.
-    """
+    """Draw how an image is exposed, by several machines; varied: also as met on the wards."""
     cut = rng.uniform(0, 0.08, 4) * (rng.random(4) < 0.6) * (rng.random() < 0.4)
     exposure = Exposure(
         bone=rng.uniform(0.95, 1.6),
@@ -96,23 +95,21 @@ def draw_look(rng: np.random.Generator, varied: bool = False) -> Look:
 
 
 def window(look: Look, size: int) -> tuple[int, int, int]:
-    """Return the pixels of the whole field, and top and left of the window of `size` pixels in
-    it.
-    """
+    """Return the pixels of the whole field, and top and left of the window in it."""
     whole = round(size * look.zoom)
     return whole, round(look.down * (whole - size)), round(look.right * (whole - size))
 
 
-def lit(look: Look, size: int) -> tuple[slice, slice]:
+def opening(look: Look, size: int) -> tuple[slice, slice]:
     """Return rows and columns of an image of `size` pixels that the collimator leaves open."""
     top, bottom, left, right = (round(share * size) for share in look.collimation)
     return slice(top, size - bottom), slice(left, size - right)
 
 
-def picture(
+def form_image(
     depth: np.ndarray, lung: np.ndarray, look: Look, pixel_mm: float, rng: np.random.Generator
 ) -> np.ndarray:
-    """Turn line integrals into an 8-bit picture.
+    """Turn line integrals into an 8-bit image.
 
     Parameters
     ----------
@@ -138,22 +135,23 @@ def picture(
     noise = look.noise * np.exp(0.25 * depth) * rng.standard_normal(depth.shape)
     level = radiograph(np.maximum(depth + noise * (depth > 0.05), 0), look.exposure)
     level = look.black + (look.white - look.black) * level
-    level = np.maximum(level, _things(level.shape, look, rng))
-    image, opening = np.zeros(level.shape, np.uint8), lit(look, len(level))
-    image[opening] = np.rint(level[opening] * 255)
+    level = np.maximum(level, _markers_and_wires(level.shape, look, rng))
+    image, lit = np.zeros(level.shape, np.uint8), opening(look, len(level))
+    image[lit] = np.rint(level[lit] * 255)
     return image
 
 
 def _clouds(rng: np.random.Generator, shape: tuple[int, int], coarse: float) -> np.ndarray:
-    """Return a smooth random field (H, W) of standard deviation 1; `coarse` is its grain in 1/48 of
-    the image.
+    """Return a smooth random (H, W) field of standard deviation 1.
+
+    `coarse` is its grain in 1/48 of the image.
     """
     field = ndimage.gaussian_filter(rng.standard_normal((_COARSE, _COARSE)), coarse, mode="wrap")
-    field = Image.fromarray((field / field.std()).astype(np.float32))
-    return np.asarray(field.resize(shape[::-1], Image.Resampling.BICUBIC), np.float64)
+    image = Image.fromarray((field / field.std()).astype(np.float32))
+    return np.asarray(image.resize(shape[::-1], Image.Resampling.BICUBIC), np.float64)
 
 
-def _things(shape: tuple[int, int], look: Look, rng: np.random.Generator) -> np.ndarray:
+def _markers_and_wires(shape: tuple[int, int], look: Look, rng: np.random.Generator) -> np.ndarray:
     """Return (H, W) gray levels of letters and wires on black."""
     height, width = shape
     canvas = Image.new("L", (width, height))

@@ -1,6 +1,4 @@
-"""A phantom as a CT with a segmentation, so that it can pass through the same code as a real
-one.
-"""
+"""A phantom as a CT with a segmentation, so that it passes through the same code as a real one."""
 
 import os
 from pathlib import Path
@@ -11,46 +9,42 @@ import numpy as np
 from paxray_lib.ct.scan import Scan
 from paxray_lib.ct.structures import CODES, STRUCTURES
 from paxray_lib.phantoms.phantom import Phantom, make_phantom
-from paxray_lib.utils.files import atomic_write
+from paxray_lib.utils.files import atomic_write, write_text
 
 # all that is under the phantom's domes
 _STAND_INS = {"hemidiaphragm_right": "liver", "hemidiaphragm_left": "stomach"}
 
 
 def phantom_scan(phantom: Phantom) -> Scan:
-    """Return the volume of a phantom, arms raised, with the structures that TotalSegmentator would
-    find in such a CT.
+    """Return the volume of a phantom, arms raised, with structures as of TotalSegmentator.
 
-    What is under the diaphragm is liver on the right and stomach on the left. Structures that
-    overlap: the later volume of the phantom wins, where the value of a CT's segmentation can be one
-    alone."""
+    What is under the diaphragm is liver on the right and stomach on the left. Where structures
+    overlap, the later volume of the phantom wins: a voxel of a CT's segmentation has one value.
+    """
     hu = phantom.hu["lateral"]
     structures = np.zeros(hu.shape, np.uint8)
     for volume, names in phantom.volumes:
         table = np.zeros(256, np.uint8)
-        for value, name in names.items():
-            table[value] = CODES.get(_structure(name[0]), 0)
+        for value, labels in names.items():
+            table[value] = CODES.get(_structure(labels[0]), 0)
         codes = table[volume]
         np.copyto(structures, codes, where=codes > 0)
     return Scan(hu, structures, phantom.spacing, {})
 
 
 def _structure(label: str) -> str:
+    """Return the name of the structure that a label is, or is a part of, or an empty string."""
     if label.startswith("aorta_"):
         return "aorta"
-    if label.startswith("rib_"):
-        return label.replace("_anterior", "").replace("_posterior", "")
-    named = (
-        structure.name for structure in STRUCTURES if structure.label == label and label != "bones"
-    )
+    whole = label.replace("_anterior", "").replace("_posterior", "")
+    named = (structure.name for structure in STRUCTURES if structure.label == whole)
     return _STAND_INS.get(label) or next(named, "")
 
 
 def write_phantom_ct(
     out: str | os.PathLike, seed: int = 0, case: int = 0, size: int = 256
 ) -> tuple[Path, Path]:
-    """Write a phantom as `phantom_ct.nii` and `phantom_seg.nii`, with the names of its values
-    beside it.
+    """Write a phantom as `phantom_ct.nii` and `phantom_seg.nii`, with a table of names.
 
     Returns
     -------
@@ -64,8 +58,6 @@ def write_phantom_ct(
     for name, volume in (("ct", scan.hu), ("seg", scan.structures)):
         with atomic_write(out / f"phantom_{name}.nii") as temporary:
             nibabel.save(nibabel.Nifti1Image(volume.transpose(2, 1, 0), affine), temporary)
-    with atomic_write(out / "phantom_seg_labels.tsv") as temporary:
-        temporary.write_text(
-            "".join(f"{code}\t{name}\n" for name, code in CODES.items()), encoding="utf-8"
-        )
+    names = "".join(f"{code}\t{name}\n" for name, code in CODES.items())
+    write_text(out / "phantom_seg_labels.tsv", names)
     return out / "phantom_ct.nii", out / "phantom_seg.nii"

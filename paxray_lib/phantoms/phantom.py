@@ -1,4 +1,4 @@
-"""One random thorax: its volume, its pictures and masks."""
+"""One random thorax: its volume, its images and masks."""
 
 from dataclasses import dataclass
 
@@ -6,31 +6,32 @@ import numpy as np
 
 from paxray_lib.images.views import VIEWS
 from paxray_lib.masks.packed import PackedMasks
-from paxray_lib.phantoms import organs, skeleton
-from paxray_lib.phantoms.appearance import draw_look, lit, picture, window
+from paxray_lib.phantoms import chest, skeleton, tubes
+from paxray_lib.phantoms.appearance import draw_look, form_image, opening, window
 from paxray_lib.phantoms.body import Body, Frame, draw_body
-from paxray_lib.phantoms.voxels import Canvas
+from paxray_lib.phantoms.voxels import ORGAN_LABELS, REGION_LABELS, Canvas
 from paxray_lib.projection.radiograph import line_integrals
-from paxray_lib.projection.rays import Geometry, LabelVolume, cast_shadows, project_masks
+from paxray_lib.projection.rays import (
+    Geometry,
+    LabelVolume,
+    Spacing,
+    cast_shadows,
+    project_masks,
+)
 
-_FINEST, _COARSEST = 0.8, 2.0  # mm, voxels; finer images are interpolated
-_EXTRA = {
-    "name": "PAXRay workbench sample: generated thorax phantoms",
-    "license": "CC0-1.0, generated phantoms",
-    "synthetic": True,
-}
+_FINEST, _COARSEST = 0.8, 2.0  # mm, voxels, by eye; finer images are interpolated
 
 
 @dataclass(frozen=True)
 class Phantom:
-    """The volumes of one phantom, in the orientation of projection.py.
+    """The volumes of one phantom, in the orientation of `projection.rays`.
 
     Attributes
     ----------
     hu : dict of view to (Z, Y, X) int16 array of Hounsfield units
         The two differ in the arms only: a patient raises them for the lateral view.
     volumes : list of (volume, names)
-        Label volumes for `projection.project_masks`.
+        Label volumes for `projection.rays.cast_shadows`.
     spacing : (z, y, x) voxel size in mm
     body : Body
         The numbers it was built from.
@@ -38,13 +39,14 @@ class Phantom:
 
     hu: dict[str, np.ndarray]
     volumes: list[LabelVolume]
-    spacing: tuple[float, float, float]
+    spacing: Spacing
     body: Body
 
 
 def make_phantom(seed: int, case: int, size: int = 256, varied: bool = False) -> Phantom:
-    """Build the volumes of a phantom, with voxels fit for images of `size` pixels; `varied` as in
-    `generate_sample`.
+    """Build the volumes of a phantom, with voxels fit for images of `size` pixels.
+
+    `varied` as in `generate_sample`.
     """
     rng = np.random.default_rng([seed, case, 0])
     body = draw_body(rng, varied)
@@ -54,19 +56,19 @@ def make_phantom(seed: int, case: int, size: int = 256, varied: bool = False) ->
     front = -(100 * body.deep + body.muscle + 1.3 * body.fat + 0.4 * body.breast + 25)
     back = 95 * body.deep + body.muscle + body.fat + 45
     canvas = Canvas((body.top, front, -half), (body.top + body.field, back, half), voxel)
-    organs.paint_body(canvas, frame)
-    organs.paint_chest(canvas, frame)
-    organs.paint_abdomen(canvas, frame, rng)
-    organs.paint_vessels(canvas, frame, rng)
-    organs.paint_tubes(canvas, frame, rng)
+    chest.paint_body(canvas, frame)
+    chest.paint_chest(canvas, frame)
+    chest.paint_abdomen(canvas, frame, rng)
+    tubes.paint_vessels(canvas, frame, rng)
+    tubes.paint_tubes(canvas, frame, rng)
     skeleton.paint_girdle(canvas, frame, rng)
     skeleton.paint_ribs(canvas, frame)
     skeleton.paint_spine(canvas, frame)
-    plain = canvas.hu.copy()
+    without_arms = canvas.hu.copy()
     skeleton.paint_arms(canvas, frame, body.arms)
-    frontal, canvas.hu = canvas.hu, plain
+    frontal, canvas.hu = canvas.hu, without_arms
     skeleton.paint_arms(canvas, frame, "none" if body.arms == "none" else "forward")
-    volumes = [(canvas.regions, organs.REGION_LABELS), (canvas.organs, organs.ORGAN_LABELS)]
+    volumes: list[LabelVolume] = [(canvas.regions, REGION_LABELS), (canvas.organs, ORGAN_LABELS)]
     for volume in (frontal, canvas.regions, canvas.organs):
         _turn(volume, body.turn, front / voxel)
     return Phantom({"frontal": frontal, "lateral": canvas.hu}, volumes, (voxel,) * 3, body)
@@ -94,15 +96,12 @@ def render(
         geometry = Geometry(hu.shape, phantom.spacing, whole, pixel_mm)
         depth = line_integrals(hu, geometry, view, look.exposure.bone)
         masks = project_masks(shadows, geometry, view)
-        masks = _only(masks.crop(top, left, size, size), lit(look, size))
-        depth = depth[top : top + size, left : left + size]
+        masks = masks.crop(top, left, size, size)
+        lit = opening(look, size)
+        data = np.zeros_like(masks.data)  # what the collimator hides has no label
+        data[lit] = masks.data[lit]
+        masks = PackedMasks(data, masks.labels)
         airy = masks.union("lung_overall") & ~masks.union("diaphragm")
-        views[view] = picture(depth, airy, look, pixel_mm, rng), masks
+        depth = depth[top : top + size, left : left + size]
+        views[view] = form_image(depth, airy, look, pixel_mm, rng), masks
     return views
-
-
-def _only(masks: PackedMasks, opening: tuple[slice, slice]) -> PackedMasks:
-    # what the collimator hides has no label, as nothing outside a CT has one
-    data = np.zeros_like(masks.data)
-    data[opening] = masks.data[opening]
-    return PackedMasks(data, masks.labels)

@@ -1,15 +1,15 @@
-"""The sample data set: random thorax phantoms, projected to X-ray-like images with masks of all
-labels.
+"""The sample data set: random thorax phantoms, projected to X-ray-like images with all masks.
 
 A phantom is a function of (seed, case) alone; its size in pixels changes the resolution and not the
-anatomy. The volumes pass through `projection.py`, as a real CT does."""
+anatomy. The volumes pass through `projection`, as a real CT does.
+"""
 
 import contextlib
 import functools
 import json
 import os
 from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -19,15 +19,20 @@ from PIL import Image
 from paxray_lib.data.datafile import Entry, write_datafile
 from paxray_lib.images.views import VIEWS
 from paxray_lib.labels.table import LABELS
-from paxray_lib.phantoms.phantom import _EXTRA, render
-from paxray_lib.utils.files import atomic_write
+from paxray_lib.phantoms.phantom import render
+from paxray_lib.utils.errors import check_choice
+from paxray_lib.utils.files import atomic_write, read_json, write_text
 from paxray_lib.utils.progress import progress
 
 MIN_SIZE, MAX_SIZE = 32, 2048
-_SETTINGS = "sample.json"
 _VERSION = 2  # raise it when the same seed gives other phantoms
 _SUFFIX = {"packed": ".pxm", "npy": ".npy"}
 _THREADS = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
+_EXTRA = {
+    "name": "PAXRay workbench sample: generated thorax phantoms",
+    "license": "CC0-1.0, generated phantoms",
+    "synthetic": True,
+}
 
 
 def generate_sample(
@@ -38,10 +43,10 @@ def generate_sample(
     format: str = "packed",
     varied: bool = False,
     workers: int | None = None,
-    show_progress: bool = True,
 ) -> Path:
-    """Write a sample data set in the PAXRay layout; a second call goes on where the first was
-    stopped.
+    """Write a sample data set in the PAXRay layout.
+
+    A second call goes on where the first was stopped.
 
     Parameters
     ----------
@@ -58,12 +63,11 @@ def generate_sample(
     format : "packed" or "npy"
         Masks as packed files or as (166, size, size) bool stacks, as PAXRay ships them.
     varied : bool
-        False: patients who stand and have breathed in, in clean pictures. True: as varied as on the
-        wards, with patients in bed, high domes, haze, faint pictures, tight fields and wires:
-        harder to learn from, and what carries over to real X-rays.
+        False: patients who stand and have breathed in, in clean images. True: as varied as on the
+        wards, with patients in bed, high domes, haze, faint images, tight fields and wires: harder
+        to learn from, and what carries over to real X-rays.
     workers : int, optional
-        Processes; by default one a processor, at most four.
-    show_progress : bool
+        Processes; by default one per processor, at most four.
 
     Returns
     -------
@@ -77,83 +81,50 @@ def generate_sample(
         sample.
     """
     out = Path(out)
-    _check_arguments(cases, size, seed, format)
-    settings = {
-        "version": _VERSION,
-        "cases": cases,
-        "size": size,
-        "seed": seed,
-        "format": format,
-        "varied": varied,
-    }
-    _claim(out, settings)
-    todo = [
-        case
-        for case in range(cases)
-        if not all(path.is_file() for path in _case_files(out, case, format))
-    ]
+    if cases < 1 or seed < 0:
+        raise ValueError(f"cases must be at least 1 and seed at least 0, got {cases} and {seed}")
+    if not MIN_SIZE <= size <= MAX_SIZE:
+        raise ValueError(f"size must be {MIN_SIZE} to {MAX_SIZE} pixels, got {size}")
+    check_choice(format, _SUFFIX, "format")
+    settings = {"cases": cases, "size": size, "seed": seed, "format": format, "varied": varied}
+    _claim(out, {"version": _VERSION, **settings})
+    todo = [case for case in range(cases) if not _is_written(out, case, format)]
     workers = workers or max(1, min(4, os.cpu_count() or 1, len(todo)))
     write = functools.partial(_write_case, out, size=size, seed=seed, format=format, varied=varied)
-    finished = _write_all(write, todo, workers)
-    for _ in (
-        progress(finished, f"phantoms {size} x {size}", len(todo)) if show_progress else finished
-    ):
+    for _ in progress(_write_all(write, todo, workers), f"phantoms {size} x {size}", len(todo)):
         pass
     return _write_datafiles(out, cases, seed, format)
 
 
-def _check_arguments(cases: int, size: int, seed: int, format: str) -> None:
-    if cases < 1:
-        raise ValueError(f"cases must be at least 1, got {cases}")
-    if not MIN_SIZE <= size <= MAX_SIZE:
-        raise ValueError(f"size must be {MIN_SIZE} to {MAX_SIZE} pixels, got {size}")
-    if seed < 0:
-        raise ValueError(f"seed must not be negative, got {seed}")
-    if format not in _SUFFIX:
-        raise ValueError(f"format must be one of {', '.join(_SUFFIX)}, got {format!r}")
-
-
 def _claim(out: Path, settings: dict) -> None:
-    path = out / _SETTINGS
-    if path.is_file():
-        try:
-            found = json.loads(path.read_text(encoding="utf-8"))
-        except ValueError as error:
-            raise ValueError(
-                f"{path}: not readable ({error}); choose another folder or remove this one"
-            ) from error
-        if found != settings:
-            raise ValueError(
-                f"{out} holds a sample of other settings ({_words(found)}) than asked for ({_words(settings)}); "
-                "choose another folder or remove this one"
-            )
-    elif any((out / name).exists() for name in ("paxray.json", "images", "labels")):
+    path = out / "sample.json"
+    try:
+        existing = read_json(path)
+    except ValueError as error:
         raise ValueError(
-            f"{out} already holds a data set that is not a sample; choose another folder"
+            f"{path}: not readable ({error}); choose another folder or remove this one"
+        ) from error
+    if not path.is_file():
+        if any((out / name).exists() for name in ("paxray.json", "images", "labels")):
+            raise ValueError(
+                f"{out} already holds a data set that is not a sample; choose another folder"
+            )
+        write_text(path, json.dumps(settings))
+    elif existing != settings:
+        raise ValueError(
+            f"{out} holds a sample of other settings, {existing}, than asked for, {settings}; "
+            "choose another folder or remove this one"
         )
-    else:
-        with atomic_write(path) as temporary:
-            temporary.write_text(json.dumps(settings), encoding="utf-8")
 
 
-def _words(settings) -> str:
-    return (
-        ", ".join(f"{k} {v}" for k, v in settings.items())
-        if isinstance(settings, dict)
-        else str(settings)[:80]
-    )
-
-
-def _entry(case: int, view: str, format: str) -> Entry:
+def _outputs(case: int, view: str, format: str) -> tuple[str, str]:
+    """Return the names of image and masks."""
     stem = f"case{case:04d}{view}"
-    return Entry(f"images/{stem}.png", f"labels/{stem}{_SUFFIX[format]}", f"case{case:04d}", view)
+    return f"images/{stem}.png", f"labels/{stem}{_SUFFIX[format]}"
 
 
-def _case_files(out: Path, case: int, format: str) -> Iterator[Path]:
-    for view in VIEWS:
-        entry = _entry(case, view, format)
-        yield out / entry.image
-        yield out / entry.target
+def _is_written(out: Path, case: int, format: str) -> bool:
+    return all((out / name).is_file() for view in VIEWS for name in _outputs(case, view, format))
 
 
 def _write_all(write: Callable[[int], int], todo: list[int], workers: int) -> Iterator[int]:
@@ -163,40 +134,36 @@ def _write_all(write: Callable[[int], int], todo: list[int], workers: int) -> It
     # spawn: a fork of a process with threads (a notebook, torch) can hang
     with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
         with _single_threaded_children():
-            jobs = [pool.submit(write, case) for case in todo]
-        try:
-            yield from (job.result() for job in as_completed(jobs))
-        except BaseException:
-            pool.shutdown(wait=True, cancel_futures=True)
-            raise
+            written = pool.map(write, todo)
+        yield from written  # cancels the rest if one fails
 
 
 @contextlib.contextmanager
 def _single_threaded_children() -> Iterator[None]:
-    # each process would start a BLAS thread for every processor, and they would wait for each other
-    saved = dict(os.environ)
-    os.environ.update(dict.fromkeys(_THREADS, "1"))
+    # each process would start a BLAS thread per processor, and they would wait for each other
+    saved = {name: os.environ.pop(name) for name in _THREADS if name in os.environ}
+    os.environ |= dict.fromkeys(_THREADS, "1")
     try:
         yield
     finally:
         for name in _THREADS:
-            os.environ.pop(name)
-            if name in saved:
-                os.environ[name] = saved[name]
+            del os.environ[name]
+        os.environ |= saved
 
 
 def _write_case(out: Path, case: int, size: int, seed: int, format: str, varied: bool) -> int:
     for view, (image, masks) in render(seed, case, size, varied).items():
-        entry = _entry(case, view, format)
-        with atomic_write(out / entry.image) as temporary:
+        image_name, mask_name = _outputs(case, view, format)
+        with atomic_write(out / image_name) as temporary:
             Image.fromarray(image).save(temporary)
-        masks.write(out / entry.target)
+        masks.write(out / mask_name)
     return case
 
 
 def split_cases(cases: int, seed: int) -> dict[str, list[int]]:
-    """Return {"train", "val", "test": case numbers}: about 70, 10 and 20 %, at least one each from
-    three cases on.
+    """Return {"train", "val", "test": case numbers}: about 70, 10 and 20 %.
+
+    From three cases on, each has at least one.
 
     >>> {name: len(numbers) for name, numbers in split_cases(96, seed=0).items()}
     {'train': 67, 'val': 10, 'test': 19}
@@ -208,12 +175,16 @@ def split_cases(cases: int, seed: int) -> dict[str, list[int]]:
 
 def _write_datafiles(out: Path, cases: int, seed: int, format: str) -> Path:
     split = split_cases(cases, seed)
+    train = split["train"]
     for name, share in (("paxray_quarter.json", 4), ("paxray_half.json", 2), ("paxray.json", 1)):
-        # nested: a shorter head of the same list
-        kept = {**split, "train": split["train"][: -(-len(split["train"]) // share)]}
+        split["train"] = train[: -(-len(train) // share)]  # nested: a shorter head of one list
         entries = {
-            part: [_entry(case, view, format) for case in sorted(kept[part]) for view in VIEWS]
-            for part in kept
+            part: [
+                Entry(*_outputs(case, view, format), f"case{case:04d}", view)
+                for case in sorted(numbers)
+                for view in VIEWS
+            ]
+            for part, numbers in split.items()
         }
         write_datafile(out / name, LABELS, entries, _EXTRA)
     return out / "paxray.json"

@@ -1,18 +1,24 @@
-"""Paint the bones of one body: spine and ribs with labels; sternum, clavicles, scapulae and arms
-without.
+"""Paint the bones of one body: spine and ribs with labels, girdle and arms without.
 
-Bright cortex surrounds darker marrow. Coordinates as in canvas.py.
+Bright cortex surrounds darker marrow. Coordinates as in `voxels`; sizes, in mm, are chosen by eye,
+as in `body`.
 """
 
 import numpy as np
 
 from paxray_lib.phantoms.body import Body, Frame
-from paxray_lib.phantoms.organs import FAT, MUSCLE, ORGAN_VALUES
-from paxray_lib.phantoms.voxels import Canvas, smooth_curve
+from paxray_lib.phantoms.voxels import FAT, MUSCLE, VALUES, Canvas
 
+Mesh = tuple[np.ndarray, np.ndarray, np.ndarray]
 _SPREAD = {"c": 23, "t": 31, "l": 38}  # mm, half the span of the transverse processes
 # mm, length of the spinous process; its slope downwards
 _SPINOUS = {"c": (22, 0.3), "t": (25, 0.9), "l": (28, 0.15)}
+# half-widths and half-depths in mm of the vertebral bodies of some numbers
+_BODIES = {
+    "c": ((1, 7), (12.0, 12.0), (9.0, 9.0)),
+    "t": ((1, 4, 12), (16.5, 15.0, 21.5), (10.0, 11.5, 15.5)),
+    "l": ((1, 5), (21.0, 25.5), (16.5, 16.5)),
+}
 _NOT_HERE = 9.0  # any value above 1
 
 
@@ -27,7 +33,7 @@ def paint_spine(canvas: Canvas, frame: Frame) -> None:
 
 def _paint_vertebra(canvas: Canvas, frame: Frame, name: str, zc: float, height: float) -> None:
     body = frame.body
-    yc, xc = (float(v) for v in frame.spine(np.array(zc)))
+    yc, xc = (float(v) for v in frame.spine(zc))
     box = canvas.box((zc - height, yc - 32, xc - 48), (zc + height + 22, yc + 62, xc + 48))
     z, y, x = (c - np.float32(o) for c, o in zip(canvas.axes(box), (zc, yc, xc), strict=True))
     if 0 in (len(z), y.shape[1], x.shape[2]):
@@ -39,45 +45,36 @@ def _paint_vertebra(canvas: Canvas, frame: Frame, name: str, zc: float, height: 
         + np.float32((ys[1] - ys[0]) / 16) * np.clip(y, -25, 25)
         + np.float32((xs[1] - xs[0]) / 16) * x
     )
-    wide, deep = _vertebra_size(name, body)
-    main = _vertebral_body(z, y, x, wide, deep, height)
-    process = _processes(z, y, x, deep, height, name[0], body)
-    inside = np.minimum(main, process) < 1
+    at, widths, depths = _BODIES[name[0]]
+    wide = float(np.interp(int(name[1:]), at, widths)) * body.wide
+    deep = float(np.interp(int(name[1:]), at, depths)) * body.deep**0.5
+    main = _vertebral_body((z, y, x), wide, deep, height)
+    process = _processes((z, y, x), deep, height, name[0], body.wide)
     hu = np.where(main > 1 - 3.6 / wide, np.int16(body.cortex * 0.5), np.int16(body.marrow))
     hu = np.where(main >= 1, np.int16(body.cortex * 0.25), hu)
+    inside = np.minimum(main, process) < 1
     np.copyto(canvas.hu[box], hu, where=inside)
-    np.copyto(canvas.organs[box], ORGAN_VALUES[name], where=inside)
+    np.copyto(canvas.organs[box], VALUES[name], where=inside)
 
 
-def _vertebra_size(name: str, body: Body) -> tuple[float, float]:
-    """Return half-width and half-depth of the vertebral body in mm."""
-    number, depth_scale = int(name[1:]), body.deep**0.5
-    if name[0] == "c":
-        return 12.0 * body.wide, 9.0 * depth_scale
-    if name[0] == "t":
-        wide = np.interp(number, [1, 4, 12], [16.5, 15, 21.5])
-        return float(wide) * body.wide, float(np.interp(number, [1, 12], [10, 15.5])) * depth_scale
-    return float(np.interp(number, [1, 5], [21, 25.5])) * body.wide, 16.5 * depth_scale
-
-
-def _vertebral_body(z, y, x, wide: float, deep: float, height: float) -> np.ndarray:
-    """Return q of a cylinder with a waist, below 1 inside; z, y, x are an open mesh around its
-    centre.
-    """
+def _vertebral_body(mesh: Mesh, wide: float, deep: float, height: float) -> np.ndarray:
+    """Return q of a cylinder with a waist, below 1 inside; the open mesh is around its centre."""
+    z, y, x = mesh
     radial = (np.abs(x / wide) ** 2.6 + np.abs((y + 1) / deep) ** 2.6) ** (1 / 2.6)
     end = np.abs(z) / np.float32(height * 0.41)
     waist = 0.06 * (1 - np.clip(end, 0, 1) ** 2)
     return np.maximum(radial * (1 - waist) + waist, end)
 
 
-def _processes(z, y, x, deep: float, height: float, region: str, body: Body) -> np.ndarray:
+def _processes(mesh: Mesh, deep: float, height: float, region: str, wide: float) -> np.ndarray:
     """Return q of arch, transverse processes and spinous process together, below 1 inside."""
+    z, y, x = mesh
     scale = np.float32(height / 22)
     ring = np.hypot(x / 13, (y - deep - 8) / 11)
     arch = np.maximum(np.abs(ring - 1) / 0.3, np.abs(z - 1) / (8 * scale))
     arch = np.where(y > deep - 6, arch, _NOT_HERE)
     bar = np.hypot((y - deep - 6 - 0.22 * np.abs(x)) / 4.2, (z + 1) / (4.2 * scale))
-    transverse = np.maximum(bar, np.abs(x) / (_SPREAD[region] * body.wide))
+    transverse = np.maximum(bar, np.abs(x) / (_SPREAD[region] * wide))
     transverse = np.where(np.abs(x) > 9, transverse, _NOT_HERE)
     length, slope = _SPINOUS[region]
     back = y - deep - 15
@@ -90,14 +87,15 @@ def _processes(z, y, x, deep: float, height: float, region: str, body: Body) -> 
 
 def _paint_sacrum(canvas: Canvas, frame: Frame, zc: float, height: float) -> None:
     body = frame.body
-    yc, xc = (float(v) for v in frame.spine(np.array(zc)))
+    yc, xc = (float(v) for v in frame.spine(zc))
     lean = np.array([0.85, 0.53, 0.0])
     axes = np.stack([lean, np.array([0, 0, 1.0]), np.cross(lean, [0, 0, 1.0])])
     box, q = canvas.ellipsoid(
         (zc, yc + 12, xc), (height * 0.52, 52 * body.wide, 16), axes, power=2.4
     )
-    canvas.paint(box, q < 1, hu=body.cortex * 0.6, organ=ORGAN_VALUES["sacrum"])
-    canvas.paint(box, q < 0.75, hu=body.marrow)
+    hu = np.where(q < 0.75, np.int16(body.marrow), np.int16(body.cortex * 0.6))
+    np.copyto(canvas.hu[box], hu, where=q < 1)
+    np.copyto(canvas.organs[box], VALUES["sacrum"], where=q < 1)
 
 
 def paint_ribs(canvas: Canvas, frame: Frame) -> None:
@@ -110,7 +108,7 @@ def paint_ribs(canvas: Canvas, frame: Frame) -> None:
 def _paint_rib(canvas: Canvas, frame: Frame, number: int, side: int, word: str) -> None:
     body = frame.body
     control, cut = frame.rib(number, side)
-    points = smooth_curve(control, 0.7 * canvas.voxel)
+    points = canvas.curve(control)
     u = np.linspace(0, 1, len(points))
     _, middle, _ = frame.cage(points[:, 0])
     outward = np.stack([0 * u, points[:, 1] - middle, points[:, 2] - frame.axis(points[:, 0])], 1)
@@ -118,21 +116,17 @@ def _paint_rib(canvas: Canvas, frame: Frame, number: int, side: int, word: str) 
         outward = np.cross(outward, np.gradient(points, axis=0))  # the first rib lies flat
     size = 1.0 if 3 <= number <= 10 else 0.88
     thick = 3.6 * size * (1 - 0.15 * u)
-    high = (
-        body.rib_height
-        * 6.6
-        * size
-        * np.interp(u, [0, 0.08, 0.2, 0.8, 1], [0.65, 0.7, 0.95, 1, 1.1])
-    )
+    profile = np.interp(u, [0, 0.08, 0.2, 0.8, 1], [0.65, 0.7, 0.95, 1, 1.1])
+    high = body.rib_height * 6.6 * size * profile
     flat, q, station = canvas.tube(points, thick, high, outward)
     along = station / len(points)
-    values = [ORGAN_VALUES[f"rib_{word}_{part}_{number}"] for part in ("posterior", "anterior")]
+    values = [VALUES[f"rib_{word}_{part}_{number}"] for part in ("posterior", "anterior")]
     organ = np.where(along < cut, *values)
     # head and neck are softer
     hard = body.cortex * np.interp(along, [0, 0.06, 0.16], [0.35, 0.5, 1])
     shell = q > 0.62
-    canvas.paint_flat(flat[shell], hard[shell].astype(np.int16), organ[shell])
-    canvas.paint_flat(flat[~shell], body.marrow + 60, organ[~shell])
+    canvas.paint(flat[shell], hard[shell].astype(np.int16), organ[shell])
+    canvas.paint(flat[~shell], body.marrow + 60, organ[~shell])
 
 
 def paint_girdle(canvas: Canvas, frame: Frame, rng: np.random.Generator) -> None:
@@ -147,12 +141,12 @@ def paint_girdle(canvas: Canvas, frame: Frame, rng: np.random.Generator) -> None
 def _paint_sternum(canvas: Canvas, frame: Frame) -> None:
     z = np.array([26, 60, 110, 165]) * frame.body.tall
     _, middle, deep = frame.cage(z, margin=2)
-    points = smooth_curve(np.stack([z, middle - deep - 1, frame.axis(z)], 1), 0.7 * canvas.voxel)
+    points = canvas.curve(np.stack([z, middle - deep - 1, frame.axis(z)], 1))
     u = np.linspace(0, 1, len(points))
     wide = np.interp(u, [0, 0.25, 0.35, 0.8, 1], [24, 16, 12, 17, 8])
     forward = np.tile([0, -1.0, 0], (len(u), 1))
     flat, q, _ = canvas.tube(points, np.full(len(u), 5.5), wide, forward)
-    canvas.paint_flat(flat, _bone_hu(frame.body, q > 0.8, 0.45, 0.6))
+    canvas.paint(flat, _bone_hu(frame.body, q > 0.8, 0.45, 0.6))
 
 
 def _bone_hu(body: Body, shell: np.ndarray, cortex: float = 1.0, marrow: float = 1.0) -> np.ndarray:
@@ -161,7 +155,7 @@ def _bone_hu(body: Body, shell: np.ndarray, cortex: float = 1.0, marrow: float =
 
 def _paint_clavicle(canvas: Canvas, frame: Frame, side: int, lift: float) -> None:
     t, w = frame.body.tall, frame.body.wide
-    _, middle, deep = (float(v) for v in frame.cage(np.array(26 * t)))
+    _, middle, deep = frame.cage_at(26 * t)
     front, axis = middle - deep, float(frame.axis(26 * t))
     control = [
         (26 * t, front - 6, axis + side * 14),
@@ -169,16 +163,14 @@ def _paint_clavicle(canvas: Canvas, frame: Frame, side: int, lift: float) -> Non
         (10 * t - 0.7 * lift, front + 26, axis + side * 95 * w),
         (6 * t - lift, front + 52, axis + side * 138 * w),
     ]
-    points = smooth_curve(control, 0.7 * canvas.voxel)
-    radius = np.interp(np.linspace(0, 1, len(points)), [0, 0.2, 0.8, 1], [8, 5.5, 5.5, 7])
-    flat, q, _ = canvas.tube(points, radius)
-    canvas.paint_flat(flat, _bone_hu(frame.body, q > 0.6))
+    flat, q = canvas.rod(control, (8, 5.5, 5.5, 7), at=(0, 0.2, 0.8, 1))
+    canvas.paint(flat, _bone_hu(frame.body, q > 0.6))
 
 
 def _paint_scapula(canvas: Canvas, frame: Frame, side: int, lift: float) -> None:
     """Paint a thin curved triangle with thick edges, and its spine."""
     body, t, w = frame.body, frame.body.tall, frame.body.wide
-    _, middle, deep = (float(v) for v in frame.cage(np.array(90.0)))
+    _, middle, deep = frame.cage_at(90.0)
     back, spread = middle + deep + 16, 12 if body.arms == "up" else 0
     joint = np.array((34 * t - lift, back - 42, side * (140 + spread) * w))
     upper = np.array((22 * t - lift, back - 18, side * (76 + spread) * w))
@@ -188,7 +180,7 @@ def _paint_scapula(canvas: Canvas, frame: Frame, side: int, lift: float) -> None
     a, b = a[a + b <= 1, None], b[a + b <= 1, None]
     plate = joint + a * (upper - joint) + b * (tip - joint)
     plate[:, 1] += 10 * np.sin(np.pi * np.clip(a + b, 0, 1))[:, 0]
-    canvas.paint_flat(canvas.flat_index(*plate.T)[0], int(0.55 * body.cortex))
+    canvas.paint(canvas.flat_index(*plate.T)[0], int(0.55 * body.cortex))
     acromion, root = joint + np.array((-22, 12, side * 6)), upper + np.array((22, 4, 0))
     edges = [
         (joint, tip, 4, 4.5),
@@ -197,9 +189,8 @@ def _paint_scapula(canvas: Canvas, frame: Frame, side: int, lift: float) -> None
         (root, acromion, 16, 4.5),
     ]
     for start, end, bow, radius in edges:
-        points = smooth_curve([start, (start + end) / 2 + (0, bow, 0), end], 0.7 * canvas.voxel)
-        flat, q, _ = canvas.tube(points, np.full(len(points), radius))
-        canvas.paint_flat(flat, _bone_hu(body, q > 0.5, 0.85))
+        flat, q = canvas.rod([start, (start + end) / 2 + (0, bow, 0), end], (radius,))
+        canvas.paint(flat, _bone_hu(body, q > 0.5, 0.85))
 
 
 # way in z; y and x per z
@@ -207,8 +198,9 @@ _ARM_SLOPES = {"up": (-1, 0.1, -0.15), "forward": (-1, 0.9, 0.0), "down": (1, 0.
 
 
 def paint_arms(canvas: Canvas, frame: Frame, arms: str) -> None:
-    """Paint both upper arms: "up" beside the head, "forward" as for a lateral view, "down", or
-    "none".
+    """Paint both upper arms.
+
+    They are "up" beside the head, "forward" as for a lateral view, "down", or "none".
     """
     if arms == "none":
         return
@@ -222,7 +214,7 @@ def _paint_arm(
     canvas: Canvas, frame: Frame, side: int, way: int, forward: float, aside: float
 ) -> None:
     body, w = frame.body, frame.body.wide
-    _, middle, deep = (float(v) for v in frame.cage(np.array(90.0)))
+    _, middle, deep = frame.cage_at(90.0)
     joint = np.array((26 * body.tall - body.shoulder, middle + 0.45 * deep, side * 152 * w))
     skin = w * (41 + 0.5 * body.fat)
     length = abs(canvas.z[-1 if way > 0 else 0, 0, 0] - joint[0])

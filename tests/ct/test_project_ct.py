@@ -279,7 +279,7 @@ def test_bad_cases_are_listed_and_the_others_done(tmp_path, chest):
 
 def test_appends_to_a_data_set_and_leaves_the_rest(tmp_path, chest):
     out = tmp_path / "sample"
-    generate_sample(out, cases=2, size=32, workers=1, show_progress=False)
+    generate_sample(out, cases=2, size=32, workers=1)
     before = read_datafile(out)
     run(
         "--ct",
@@ -295,8 +295,8 @@ def test_appends_to_a_data_set_and_leaves_the_rest(tmp_path, chest):
     assert after.split("test")[:2] == before.split("test")
     assert len(after.split("test")) == len(before.split("test")) + 2
     write_case(tmp_path / "in", chest, "case0000")
-    code, text = run("--ct", tmp_path / "in/case0000_ct.nii.gz",
-                     "--segmentation", tmp_path / "in/case0000_seg.nii.gz", "--out", out)  # fmt: skip
+    ct, segmentation = (tmp_path / "in" / f"case0000_{kind}.nii.gz" for kind in ("ct", "seg"))
+    code, text = run("--ct", ct, "--segmentation", segmentation, "--out", out)
     assert code == 1
     assert "belongs to another case" in text
     assert read_image(out / "images" / "case0000frontal.png").pixels.shape == (32, 32)

@@ -492,7 +492,7 @@ def test_the_sweep_of_the_sample_data_is_killed_and_resumed(tmp_path):
     """The real notebooks and profiles, small: killed in the second training, it goes on from its
     checkpoint.
     """
-    generate_sample(tmp_path / "sample", cases=12, size=64, show_progress=False)
+    generate_sample(tmp_path / "sample", cases=12, size=64)
     out = tmp_path / "sweep"
     profiles = [f"notebooks/profiles/sweep_{part}.yaml" for part in ("full", "half", "quarter")]
     command = [sys.executable, "-m", "paxray_lib", "sweep", *profiles, "--out", str(out)]
