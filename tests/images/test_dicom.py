@@ -1,6 +1,4 @@
-"""Reading DICOM through `read_image`: transfer syntaxes, intensity rules, spacing, view, and what
-is refused.
-"""
+"""DICOM through `read_image`: transfer syntaxes, intensities, spacing, view, what is refused."""
 
 import io
 from pathlib import Path
@@ -176,10 +174,9 @@ def window_oracle(x, center, width, function):
 def test_window_after_rescale(tmp_path, function, center, width, photometric):
     array = stored_values(12)
     tags = {"VOILUTFunction": function} if function else {}
-    path = write(
-        tmp_path / "x.dcm", array, photometric, 12,
-        RescaleSlope=2, RescaleIntercept=-100, RescaleType="US", WindowCenter=center, WindowWidth=width, **tags,
-    )  # fmt: skip
+    tags |= {"RescaleSlope": 2, "RescaleIntercept": -100, "RescaleType": "US"}
+    tags |= {"WindowCenter": center, "WindowWidth": width}
+    path = write(tmp_path / "x.dcm", array, photometric, 12, **tags)
     wanted = np.vectorize(window_oracle, otypes=[float])(array * 2.0 - 100, center, width, function)
     close(read_image(path).pixels, 1 - wanted if photometric == "MONOCHROME1" else wanted)
 
@@ -191,8 +188,15 @@ def test_first_of_several_windows(tmp_path):
     close(read_image(two).pixels, read_image(one).pixels)
 
 
-@pytest.mark.parametrize("window", [{"WindowCenter": 5}, {"WindowCenter": 5, "WindowWidth": 0}, {"WindowWidth": 9},
-                                    {"WindowCenter": None, "WindowWidth": None}])  # fmt: skip
+@pytest.mark.parametrize(
+    "window",
+    [
+        {"WindowCenter": 5},
+        {"WindowCenter": 5, "WindowWidth": 0},
+        {"WindowWidth": 9},
+        {"WindowCenter": None, "WindowWidth": None},
+    ],
+)
 def test_unusable_window_gives_the_own_range(tmp_path, window):
     array = stored_values(12)
     close(read_image(write(tmp_path / "x.dcm", array, bits=12, **window)).pixels, unit(array))

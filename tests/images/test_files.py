@@ -10,7 +10,8 @@ def test_find_images_in_a_tree(tmp_path):
     dicom = bytes(128) + b"DICM"
     files = {
         "IMG.PNG": b"", "b/photo.jpeg": b"", "b/a.JPG": b"", "b/c/x.dcm": b"", "b/c/y.DICOM": b"",
-        "uid/1.2.840.99": dicom, "uid/noname": dicom, "uid/slice.IMA": dicom, "uid/any.thing": dicom,
+        "uid/1.2.840.99": dicom, "uid/noname": dicom, "uid/slice.IMA": dicom,
+        "uid/any.thing": dicom,
         "uid/DICOMDIR": dicom, "uid/other": b"text", "uid/3.14": b"",
         "notes.txt": b"text", "m.npy": b"", "t.csv": b"", "m.pxm": b"", "t.csv.gz": b"",
         ".hidden.png": b"", ".cache/z.png": b"", "b/._a.JPG": b"",

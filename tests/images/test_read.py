@@ -119,9 +119,11 @@ def test_png_16_of_every_color_type_keeps_all_bits(tmp_path, rng, color_type, ch
 
 @pytest.mark.parametrize(
     ("highest", "full"),
-    [(1, 255), (255, 255), (256, 1023), (1023, 1023), (1024, 4095), (4095, 4095), (4096, 16383), (16383, 16383),
-     (16384, 65535), (65535, 65535)],
-)  # fmt: skip
+    [
+        *((1, 255), (255, 255), (256, 1023), (1023, 1023), (1024, 4095), (4095, 4095)),
+        *((4096, 16383), (16383, 16383), (16384, 65535), (65535, 65535)),
+    ],
+)
 @pytest.mark.parametrize("channels", [1, 3])
 def test_fewer_bits_in_16_bit_are_spread_over_the_range(tmp_path, rng, highest, full, channels):
     array = rng.integers(0, highest + 1, (30, 42, 1), dtype=np.uint16)
@@ -209,8 +211,14 @@ def test_invalid_exif_orientation_is_ignored(tmp_path, orientation):
 def test_cut_short_names_the_file(tmp_path, rng, name, kept):
     array = rng.integers(0, 256, (60, 80, 3), dtype=np.uint8)
     path = tmp_path / name
-    cv2.imwrite(str(path), {"gray.png": array[..., 0], "wide.png": array[..., 0].astype(np.uint16) * 257,
-                            "rgb16.png": array.astype(np.uint16) * 257, "x.jpg": array}[name])  # fmt: skip
+    wide = array.astype(np.uint16) * 257
+    images = {
+        "gray.png": array[..., 0],
+        "wide.png": wide[..., 0],
+        "rgb16.png": wide,
+        "x.jpg": array,
+    }
+    cv2.imwrite(str(path), images[name])
     data = path.read_bytes()
     path.write_bytes(data[: max(20, int(len(data) * kept))])
     with pytest.raises(ValueError, match=rf"{name}: damaged or cut short (PNG|JPEG)"):
