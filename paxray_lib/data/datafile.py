@@ -153,12 +153,9 @@ def write_datafile(
 
 
 def _item(entry: Entry) -> dict[str, str | None]:
-    item = {"image": entry.image, "target": entry.target}
-    if entry.case != case_of(entry.image):
-        item["case"] = entry.case
-    if entry.view != view_of(entry.image):
-        item["view"] = entry.view
-    return item
+    said = {"case": case_of(entry.image), "view": view_of(entry.image)}
+    other = {key: getattr(entry, key) for key in said if getattr(entry, key) != said[key]}
+    return {"image": entry.image, "target": entry.target, **other}
 
 
 def _listing(root: Path) -> str:

@@ -83,21 +83,23 @@ def pack_target(path: Path, labels: LabelSet, remove_npy: bool = False) -> Packe
     Raises ValueError or OSError, naming the file, if the target is unreadable or the copy differs;
     then both stay."""
     packed = path.with_suffix(".pxm")
-    status = "skipped" if _is_packed(path, packed, labels) else "packed"
-    if status == "packed":
-        _write_verified(path, packed, labels)
-    elif remove_npy and path.is_file():
-        if PackedMasks.read(packed, labels) != PackedMasks.read(path, labels):
-            raise ValueError(
-                f"{packed}: differs from {path.name}, so neither is deleted; delete the wrong one"
-            )
-    else:
-        return Packed(path, status)
+    was_packed = _is_packed(path, packed, labels)
+    if was_packed and not (remove_npy and path.is_file()):
+        return Packed(path, "skipped")
+    masks = PackedMasks.read(path, labels)
+    if not was_packed:
+        masks.write(packed)
+    if PackedMasks.read(packed, labels) != masks:
+        hint = "so neither is deleted; delete the wrong one"
+        if not was_packed:
+            packed.unlink()
+            hint = "after writing; is the disk sound?"
+        raise ValueError(f"{packed}: differs from {path.name}, {hint}")
     if remove_npy:
         with open(packed, "rb") as file:
             os.fsync(file.fileno())  # on the disk, not just in memory, before its source goes
         path.unlink()
-    return Packed(path, status, remove_npy)
+    return Packed(path, "skipped" if was_packed else "packed", remove_npy)
 
 
 def _is_packed(path: Path, packed: Path, labels: LabelSet) -> bool:
@@ -110,11 +112,3 @@ def _is_packed(path: Path, packed: Path, labels: LabelSet) -> bool:
             return False
         raise
     return True
-
-
-def _write_verified(path: Path, packed: Path, labels: LabelSet) -> None:
-    masks = PackedMasks.read(path, labels)
-    masks.write(packed)
-    if PackedMasks.read(packed, labels) != masks:
-        packed.unlink()
-        raise ValueError(f"{packed}: differs from {path.name} after writing; is the disk sound?")

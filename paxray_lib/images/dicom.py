@@ -174,10 +174,10 @@ def _windowed(values: np.ndarray, dataset: pydicom.Dataset, padding: np.ndarray)
 
 
 def _first_window(dataset: pydicom.Dataset) -> tuple[float, float] | None:
-    center, width = (dataset.get(name) for name in ("WindowCenter", "WindowWidth"))
-    if center is None or width is None or "" in (center, width):
+    values = [dataset.get(name) for name in ("WindowCenter", "WindowWidth")]
+    if None in values or "" in values:
         return None
-    center, width = (float(np.atleast_1d(value)[0]) for value in (center, width))
+    center, width = (float(np.atleast_1d(value)[0]) for value in values)
     return (center, width) if np.isfinite(center) and width > 0 else None
 
 
