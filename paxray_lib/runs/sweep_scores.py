@@ -16,6 +16,7 @@ import yaml
 from paxray_lib.data.datafile import read_datafile
 from paxray_lib.evaluation.compare import compare_evaluations
 from paxray_lib.evaluation.result import Evaluation
+from paxray_lib.runs.pages import read_environment
 
 SCORES = ("iou_present", "iou_published", "dice_present", "dice_published")
 
@@ -80,7 +81,7 @@ def read_member(
         step.get("error"),
         step.get("seconds"),
         config or settings,
-        _provenance(folder / "environment.txt"),
+        read_environment(folder),
         images,
         synthetic,
         pd.DataFrame() if metrics is None else metrics,
@@ -111,14 +112,6 @@ def _describe_data(
         troubles.append(str(error))
         return None, False
     return len(data.splits.get("train", ())), bool(data.extra.get("synthetic"))
-
-
-def _provenance(path: Path) -> dict[str, str]:
-    """Return git state and data of environment.txt; of a resumed run the latest."""
-    lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
-    known = {"git": "git", "data": "data", "data, made by this run": "data"}
-    pairs = [line.split(": ", 1) for line in lines if ": " in line]
-    return {known[key]: value for key, value in pairs if key in known}
 
 
 def score_table(members: Sequence[Member]) -> pd.DataFrame:

@@ -6,7 +6,9 @@ import os
 import re
 from urllib.parse import unquote_to_bytes
 
+import nbformat
 import numpy as np
+import pandas as pd
 import pytest
 from helpers.sampledata import random_evaluation
 from helpers.slowscores import (
@@ -30,6 +32,10 @@ LABELS = RANDOM.labels
 SCORES = [f"{name}_{convention}" for name, convention in COLUMNS]
 
 
+def status(state="done"):
+    return {"state": state, "start": files.now(), "steps": []}
+
+
 @pytest.fixture
 def run_dir(tmp_path):
     """Folder of a run with an evaluation."""
@@ -40,20 +46,20 @@ def run_dir(tmp_path):
 def table_after(heading, page):
     """Return the table below a heading as {first cell: {column: (text, small text)}}."""
     text = page.partition(f"<h2>{heading}</h2>")[2].partition("</table>")[0]
-    columns = [html.unescape(name) for name in re.findall(r"<th[^>]*>(.*?)</th>", text)]
+    columns = [html.unescape(name) for name in re.findall(r"<th(?: [^>]*)?>(.*?)</th>", text)]
     rows = {}
-    for row in re.findall(r"<tr><td>(.*?)</tr>", text):
-        name, *cells = re.split(r"</td>(?:<td[^>]*>)?", row)
-        texts = [
-            re.match(r"(.*?)(?:<br><small>(.*)</small>)?$", cell).groups() for cell in cells if cell
-        ]
-        rows[name] = dict(zip(columns[1:], texts, strict=True))
+    for row in re.findall(r"<tr>(<td.*?)</tr>", text, re.DOTALL):
+        cells = re.findall(r"<td[^>]*>(.*?)(?:<br><small>(.*?)</small>)?</td>", row)
+        rows[cells[0][0]] = dict(zip(columns, cells, strict=True))
     return rows
 
 
+def words(score):
+    return score.replace("_", " ").replace("iou", "IoU").replace("dice", "Dice")
+
+
 def test_every_score_and_interval_is_that_of_the_counts(run_dir):
-    status = {"state": "done", "start": files.now(), "steps": []}
-    rows = table_after("Scores", report.write_index(run_dir, status).read_text())
+    rows = table_after("Scores", report.write_index(run_dir, status()).read_text())
     groups = {f"groups · {group.replace('_', ' ')}": group for group in LABELS.groups}
     assert list(rows) == ["overall", "views · frontal", "views · lateral", *groups]
     with np.load(run_dir / "evaluation/counts.npz") as file:
@@ -63,34 +69,65 @@ def test_every_score_and_interval_is_that_of_the_counts(run_dir):
         view = name.removeprefix("views · ") if name.startswith("views") else None
         images = [i for i in range(12) if view in (None, counts["views"][i])]
         labels = [k for k in range(6) if groups.get(name) in (None, LABELS.group[k])]
-        about = len(images), len({counts["cases"][i] for i in images}), len(labels)
+        patients = len({counts["cases"][i] for i in images})
         scored = slow_labels_scored(counts, images, labels, "iou_present")
-        assert cells["labels"][1] == f"{scored} scored"
-        assert tuple(int(cells.pop(key)[0]) for key in ("images", "patients", "labels")) == about
+        about = (len(images), patients, scored, len(labels))
+        assert tuple(map(int, re.findall(r"\d+", cells.pop("")[1]))) == about
         upper, share = slow_distances(counts, images, labels)
         assert cells.pop("hd95 median") == (
             f"{upper:.3f}" if np.isfinite(upper) else "infinite",
-            f"{share:.0%} infinite",
+            f"{100 * share:.0f} % infinite",
         )
         for score in SCORES:
-            text, small = cells.pop(
-                score.replace("_", " ").replace("iou", "IoU").replace("dice", "Dice")
-            )
+            text, small = cells.pop(words(score))
             assert text == f"{slow_score(counts, images, labels, score):.3f}"
             low, high = slow_interval(slow_resamples(counts, draws, images, labels, score))
             if low is None:
-                assert small is None
+                assert small == ""
             else:
-                assert [float(number) for number in small.split("–")] == pytest.approx(
-                    [low, high], abs=0.00051
-                )
+                ends = [float(number) for number in small.split("–")]
+                assert ends == pytest.approx([low, high], abs=0.00051)
         assert cells == {}  # nothing is left unchecked
 
 
+def test_the_headline_is_the_score_and_whether_the_data_are_synthetic(run_dir):
+    path = run_dir / "evaluation/summary.json"
+    summary = json.loads(path.read_text())
+    for synthetic, said in ((None, ""), (True, "Synthetic data"), (False, "Not synthetic")):
+        path.write_text(json.dumps({**summary, "synthetic": synthetic} if said else summary))
+        page = report.write_index(run_dir, status()).read_text()
+        headline = page.partition('class="headline"')[2].partition("</section>")[0]
+        scores = re.findall(r"<strong>(0\.\d{3})</strong> mean IoU, <em>(\w+)</em>", headline)
+        assert scores == [
+            (f"{summary['overall'][f'iou_{kind}']:.3f}", kind) for kind in ("present", "published")
+        ]
+        assert [text for text in ("Synthetic data", "Not synthetic") if text in headline] == (
+            [said] if said else []
+        )
+
+
+def test_curve_and_tagged_figures_come_before_the_table(run_dir):
+    (run_dir / "metrics.csv").write_text("epoch,train_loss,val_iou_present\n1,0.9,\n2,0.5,0.4\n")
+    output = nbformat.v4.new_output("display_data", {"image/png": "aGVsbG8="})
+    cells = [
+        nbformat.v4.new_markdown_cell("# 3. Scores & <b>more</b>"),
+        nbformat.v4.new_code_cell("plot()", outputs=[output], metadata={"tags": ["report"]}),
+        nbformat.v4.new_code_cell("other()", outputs=[output]),
+    ]
+    (run_dir / "notebooks").mkdir()
+    nbformat.write(nbformat.v4.new_notebook(cells=cells), run_dir / "notebooks/03_scores.ipynb")
+    page = report.write_index(run_dir, status()).read_text()
+    assert page.count("data:image/png;base64,aGVsbG8=") == 1
+    assert "03 · Scores &amp; &lt;b&gt;more&lt;/b&gt;" in page
+    marks = ("headline", "svg+xml", "aGVsbG8=", "<h2>Scores", "<h2>Notebooks", "<h2>Settings")
+    places = [page.index(mark, page.index("<body>")) for mark in marks]
+    assert places == sorted(places)
+    (run_dir / "metrics.csv").write_text("")
+    assert "svg+xml" not in report.write_index(run_dir, status()).read_text()
+
+
 def test_the_calibration_error_is_that_of_the_bins(run_dir):
-    page = report.write_index(
-        run_dir, {"state": "done", "start": files.now(), "steps": []}
-    ).read_text()
+    page = report.write_index(run_dir, status()).read_text()
     with np.load(run_dir / "evaluation/counts.npz") as file:
         pixels, true, given = (
             file[f"bins_{name}"].sum(axis=0) for name in ("pixels", "true", "probability")
@@ -101,9 +138,7 @@ def test_the_calibration_error_is_that_of_the_bins(run_dir):
 
 
 def test_paper_is_white_also_for_those_who_read_in_the_dark(run_dir):
-    text = report.write_index(
-        run_dir, {"state": "done", "start": files.now(), "steps": []}
-    ).read_text()
+    text = report.write_index(run_dir, status()).read_text()
     assert "@media screen and (prefers-color-scheme: dark)" in text
     assert text.count("prefers-color-scheme") == 1
     assert "@media print" in text
@@ -113,9 +148,7 @@ def test_files_may_have_names_that_are_no_utf_8(run_dir):
     (run_dir / "overlays").mkdir()
     for name in (b"M\xfcller #1 100%.png", "M\u00fcller.png".encode()):
         (run_dir / "overlays" / os.fsdecode(name)).write_bytes(b"")
-    text = report.write_index(
-        run_dir, {"state": "done", "start": files.now(), "steps": []}
-    ).read_text()
+    text = report.write_index(run_dir, status()).read_text()
     assert "<figcaption>M\\udcfcller #1 100%</figcaption>" in text
     links = re.findall(r'href="(overlays/[^"]+png)"', text)
     assert len(links) == 4
@@ -125,9 +158,7 @@ def test_files_may_have_names_that_are_no_utf_8(run_dir):
 
 
 def test_a_page_written_while_running_says_when(run_dir):
-    text = report.write_index(
-        run_dir, {"state": "running", "start": files.now(), "steps": []}
-    ).read_text()
+    text = report.write_index(run_dir, status("running")).read_text()
     assert re.search(
         r"<h1>.*running when this page was written, \d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC</span></h1>",
         text,
@@ -155,9 +186,6 @@ CUT = """[...document.querySelectorAll("body, body *")].filter(element => {
 
 @pytest.mark.browser
 def test_nothing_is_cut_on_paper(run_dir, paper):
-    import nbformat
-    import pandas as pd
-
     code = nbformat.v4.new_code_cell("x = " + " + ".join(WIDE))
     table = {"text/html": pd.DataFrame(WIDE).to_html(), "text/plain": ""}
     code.outputs = [
@@ -176,7 +204,7 @@ def test_nothing_is_cut_on_paper(run_dir, paper):
         part |= {"nsd_present": 0.5, "nsd_present_interval": [0.4, 0.6]}
         part |= {"hd95_median": None, "hd95_infinite_share": 0.625}
     (run_dir / "evaluation/summary.json").write_text(json.dumps(summary))
-    index = report.write_index(run_dir, {"state": "done", "start": files.now(), "steps": []})
+    index = report.write_index(run_dir, status())
     for path in (index, page):
         paper.goto(path.as_uri())
         assert paper.evaluate(CUT) == [], path.name

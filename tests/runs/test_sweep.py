@@ -408,9 +408,13 @@ def test_differences_need_the_same_images_and_masks(counts, tmp_path, what):
 def test_one_patient_has_no_interval(counts, tmp_path):
     data = load(counts / "counts.npz")
     write_counts(tmp_path / "other", data | {"cases": np.array(["a"] * 6)})
-    table = sweep_scores.score_table([member("a", tmp_path / "other")])
+    one = member("a", tmp_path / "other")
+    table = sweep_scores.score_table([one])
     assert table[["low", "high"]].isna().all(axis=None)
-    assert "to nan" not in sweep_report._score_tables([], table)
+    state = {"state": "done", "start": files.now(), "steps": []}
+    text = sweep_report.write_comparison(tmp_path, state, [one]).read_text()
+    assert f"{table['value'][0]:.3f}</td>" in text
+    assert "nan" not in re.sub("<[^>]*>", "", text.partition("<body>")[2])
 
 
 def test_a_damaged_file_is_named_and_left_out(tmp_path):
