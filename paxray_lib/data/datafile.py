@@ -182,15 +182,15 @@ def _entries(split: str, items: Any) -> tuple[Entry, ...]:
     return tuple(_entry(f"{split}[{i}]", item) for i, item in enumerate(items))
 
 
-def _entry(place: str, item: Any) -> Entry:
+def _entry(where: str, item: Any) -> Entry:
     if not isinstance(item, dict) or not isinstance(item.get("image"), str):
         raise ValueError(
-            f"{place} must be an object with 'image' and 'target', got {str(item)[:80]}"
+            f"{where} must be an object with 'image' and 'target', got {str(item)[:80]}"
         )
     image, target, case = item["image"], item.get("target"), item.get("case")
     view = item.get("view", view_of(image))
     if not isinstance(target, str | None):
-        raise ValueError(f"{place} has the target {str(target)[:80]}; it must be a path or null")
+        raise ValueError(f"{where} has the target {str(target)[:80]}; it must be a path or null")
     if view not in (*VIEWS, None):
-        raise ValueError(f"{place} has the view {view!r}; it must be 'frontal' or 'lateral'")
+        raise ValueError(f"{where} has the view {view!r}; it must be 'frontal' or 'lateral'")
     return Entry(image, target, case_of(image) if case is None else str(case), view)

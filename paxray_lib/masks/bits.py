@@ -213,8 +213,8 @@ def _swap_runs(data: np.ndarray, labels: LabelSet) -> Any:
     if np.count_nonzero(changes) > len(items):
         return _swap(items, labels).reshape(data.shape)
     # neighbours mostly have the same labels: only the first pixel of a run is worked on
-    places = np.flatnonzero(changes) // width + 1
-    starts = np.append(0, places[np.diff(places, prepend=0) > 0])
+    pixels = np.flatnonzero(changes) // width + 1
+    starts = np.append(0, pixels[np.diff(pixels, prepend=0) > 0])
     swapped = as_items(_swap(items[starts], labels))
     return np.repeat(swapped, np.diff(starts, append=len(items))).view(np.uint8).reshape(data.shape)
 
@@ -239,9 +239,9 @@ def _swap_plan(labels: LabelSet) -> list[tuple[int, int, int, int]]:
     list of (source word, target word, shift to the left, mask of the bits in the target word)
     """
     if labels.without_mirror:
-        lonely = ", ".join(labels.without_mirror[:3])
+        unpaired = ", ".join(labels.without_mirror[:3])
         raise ValueError(
-            f"cannot mirror these masks: the counterpart of {lonely} is not among the labels; "
+            f"cannot mirror these masks: the counterpart of {unpaired} is not among the labels; "
             "add it"
         )
     plan: dict[tuple[int, int, int], int] = {}

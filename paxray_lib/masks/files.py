@@ -63,13 +63,13 @@ def _by_suffix(path: Path, functions: dict[str, Callable]) -> Callable:
     return functions[path.suffix.lower()]
 
 
-def _checked_labels(path: Path, found: LabelSet, labels: LabelSet | None) -> LabelSet:
-    if labels is None or labels == found:
-        return labels or found
-    _check_count(path, len(found), labels)
-    first = next(i for i, (a, b) in enumerate(zip(labels, found, strict=True)) if a != b)
+def _checked_labels(path: Path, own: LabelSet, labels: LabelSet | None) -> LabelSet:
+    if labels is None or labels == own:
+        return labels or own
+    _check_count(path, len(own), labels)
+    first = next(i for i, (a, b) in enumerate(zip(labels, own, strict=True)) if a != b)
     raise ValueError(
-        f"{path}: label {first} is {found[first]!r} in the file but {labels[first]!r} is expected; "
+        f"{path}: label {first} is {own[first]!r} in the file but {labels[first]!r} is expected; "
         "wrong data file?"
     )
 
@@ -157,21 +157,21 @@ def _read_pxm(path: Path, labels: LabelSet | None) -> tuple[np.ndarray, LabelSet
         )
     start = _HEAD.size + length
     try:
-        data, found = _decode_pxm(json.loads(content[_HEAD.size : start]), content[start:-4])
+        data, own = _decode_pxm(json.loads(content[_HEAD.size : start]), content[start:-4])
     except Exception as error:
         raise ValueError(
             f"{path}: damaged packed mask file ({error}); write or fetch it again"
         ) from error
-    return data, _checked_labels(path, found, labels)
+    return data, _checked_labels(path, own, labels)
 
 
 def _decode_pxm(header: dict, body: bytes) -> tuple[np.ndarray, LabelSet]:
-    found = _LabelSet(tuple(header["labels"]))
+    labels = _LabelSet(tuple(header["labels"]))
     count, height, width = map(int, header["shape"])
-    _check_size(height, width, len(found))
-    if count != len(found) or header["body_bytes"] != len(body):
+    _check_size(height, width, len(labels))
+    if count != len(labels) or header["body_bytes"] != len(body):
         raise ValueError(
-            f"{count} masks with {len(found)} names, {len(body)} of {header['body_bytes']} bytes"
+            f"{count} masks with {len(labels)} names, {len(body)} of {header['body_bytes']} bytes"
         )
     data = np.empty((height, width, byte_count(count)), np.uint8)
     # into our own memory: writable for torch, and a frame that holds more cannot fill the memory
@@ -180,7 +180,7 @@ def _decode_pxm(header: dict, body: bytes) -> tuple[np.ndarray, LabelSet]:
             raise ValueError(f"its body does not hold {count} masks of {height} x {width}")
     if stray_bits(data, count):
         raise ValueError(f"bits beyond label {count - 1} are set")
-    return data, found
+    return data, labels
 
 
 # -- COCO RLE
@@ -217,12 +217,12 @@ def _write_coco(file: BinaryIO, data: np.ndarray, labels: LabelSet, size: tuple[
 
 def _read_coco(path: Path, labels: LabelSet | None) -> tuple[np.ndarray, LabelSet]:
     try:
-        data, found = _decode_coco(json.loads(path.read_bytes()))
+        data, own = _decode_coco(json.loads(path.read_bytes()))
     except KeyError as error:
         raise ValueError(f"{path}: not a COCO RLE file ({error} is missing or unknown)") from error
     except Exception as error:
         raise ValueError(f"{path}: not a COCO RLE file of one image ({error})") from error
-    return data, _checked_labels(path, found, labels)
+    return data, _checked_labels(path, own, labels)
 
 
 def _decode_coco(content: dict) -> tuple[np.ndarray, LabelSet]:
@@ -231,18 +231,18 @@ def _decode_coco(content: dict) -> tuple[np.ndarray, LabelSet]:
     height, width = (int(content["images"][0][side]) for side in ("height", "width"))
     # other tools count from 1 or leave gaps: the order of the ids is the order of the labels
     categories = sorted(content["categories"], key=lambda category: category["id"])
-    places = {category["id"]: i for i, category in enumerate(categories)}
-    if len(places) != len(categories):
+    channels = {category["id"]: i for i, category in enumerate(categories)}
+    if len(channels) != len(categories):
         raise ValueError("two categories have the same id")
-    found = _LabelSet(tuple(category["name"] for category in categories))
-    _check_size(height, width, len(found))
+    labels = _LabelSet(tuple(category["name"] for category in categories))
+    _check_size(height, width, len(labels))
     # runs go down the columns
-    planes = np.zeros((byte_count(len(found)), width * height), np.uint8)
+    planes = np.zeros((byte_count(len(labels)), width * height), np.uint8)
     for annotation in content["annotations"]:
-        i = places[annotation["category_id"]]
+        i = channels[annotation["category_id"]]
         mask = _decode_segmentation(annotation["segmentation"], height, width)
         planes[i // 8] |= mask << np.uint8(i % 8)
-    return np.ascontiguousarray(planes.reshape(-1, width, height).transpose(2, 1, 0)), found
+    return np.ascontiguousarray(planes.reshape(-1, width, height).transpose(2, 1, 0)), labels
 
 
 def _decode_segmentation(rle: dict[str, Any], height: int, width: int) -> np.ndarray:
@@ -273,8 +273,8 @@ def _runs_of_text(text: str) -> np.ndarray:
         or max(ends - starts) > 6
     ):
         raise ValueError("run lengths that are not COCO's compressed text")
-    place = np.arange(len(digits)) - np.repeat(starts, ends - starts + 1)
-    runs = np.add.reduceat((digits & 31) << 5 * place, starts)
+    digit = np.arange(len(digits)) - np.repeat(starts, ends - starts + 1)
+    runs = np.add.reduceat((digits & 31) << 5 * digit, starts)
     runs -= np.where(digits[ends] & 16, 1 << 5 * (ends - starts + 1), 0)  # two's complement
     # from the fourth on, each is the difference to the one before the last
     runs[1::2], runs[2::2] = np.cumsum(runs[1::2]), np.cumsum(runs[2::2])

@@ -22,11 +22,11 @@ def close_tree(masks: PackedMasks) -> PackedMasks:
 def close_bits(bits: Bits, labels: LabelSet) -> Bits:
     """Return (..., B) uint8 packed bits, as array or tensor, with the wholes of all labels set."""
     closed: Any = bits + 0  # a copy
-    for place, implied in _implied(labels):
+    for byte, implied in _implied(labels):
         if isinstance(bits, np.ndarray):
-            closed |= implied[bits[..., place]]
+            closed |= implied[bits[..., byte]]
         else:
-            closed |= bits.new_tensor(implied)[bits[..., place].long()]
+            closed |= bits.new_tensor(implied)[bits[..., byte].long()]
     return closed
 
 
@@ -40,7 +40,7 @@ def _implied(labels: LabelSet) -> list[tuple[int, np.ndarray]]:
     for i in range(len(labels)):
         has_label = np.arange(256) >> i % 8 & 1 == 1
         tables[i // 8, has_label] |= byte_mask(_wholes(labels, i), width)
-    return [(place, table) for place, table in enumerate(tables) if table.any()]
+    return [(byte, table) for byte, table in enumerate(tables) if table.any()]
 
 
 def _wholes(labels: LabelSet, index: int) -> set[int]:

@@ -74,7 +74,7 @@ class PackedMasks:
         masks.__dict__.update(data=data, labels=labels)
         return masks
 
-    # -- to and from plain arrays
+    # -- to and from dense stacks
 
     @classmethod
     def pack(cls, stack: np.ndarray, labels: LabelSet) -> "PackedMasks":

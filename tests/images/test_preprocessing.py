@@ -27,9 +27,7 @@ sizes = st.tuples(st.integers(1, 40), st.integers(1, 40))
 
 
 def area_oracle(pixels, size):
-    """Mean over the area of each new pixel along shrinking axes, bilinear along growing ones; in
-    float64.
-    """
+    """Area mean along shrinking axes, bilinear along growing ones, in float64."""
 
     def weights(n, m):
         if m > n:

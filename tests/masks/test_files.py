@@ -1,6 +1,4 @@
-"""Mask files: round trips, their layout on disk, and files that are damaged, hostile or of other
-labels.
-"""
+"""Mask files: round trips, layout on disk, and files that are damaged, hostile or do not fit."""
 
 import json
 import struct
@@ -16,7 +14,6 @@ from hypothesis import strategies as st
 from pycocotools import mask as coco
 
 from paxray_lib.labels.table import LABELS, LabelSet
-from paxray_lib.masks import files
 from paxray_lib.masks.packed import PackedMasks
 
 SUFFIXES = (".npy", ".pxm", ".json")
@@ -83,9 +80,7 @@ def test_coco_is_what_pycocotools_reads(masks, tmp_path):
 
 
 def coco_content(runs, ids=(1, 2)):
-    """COCO content as another tool may write it: ids from 1, in any order, run lengths as lists or
-    text.
-    """
+    """COCO content of another tool: ids from 1, in any order, run lengths as lists or text."""
     return {
         "images": [{"id": 7, "height": 2, "width": 3}],
         "categories": [{"id": ids[1], "name": "b"}, {"id": ids[0], "name": "a"}],
@@ -105,21 +100,32 @@ def test_coco_of_other_tools(tmp_path):
     assert masks.unpack().tolist() == [[[0, 0, 0], [0, 0, 0]], [[0, 1, 0], [1, 0, 1]]]
 
 
-def decode(plane):
+def read_coco_of(plane, folder):
+    """Read one mask that pycocotools encoded, through a file."""
     rle = coco.encode(np.asfortranarray(plane, np.uint8))
-    return files._decode_segmentation(rle | {"counts": rle["counts"].decode()}, *plane.shape)
+    height, width = plane.shape
+    segmentation = {"size": [height, width], "counts": rle["counts"].decode()}
+    content = {
+        "images": [{"height": height, "width": width}],
+        "categories": [{"id": 1, "name": "a"}],
+        "annotations": [{"category_id": 1, "segmentation": segmentation}],
+    }
+    path = folder / "a.json"
+    path.write_text(json.dumps(content))
+    return PackedMasks.read(path).unpack()[0]
 
 
-@given(stacks(st.just(1), side=60))
-def test_coco_text_runs_are_those_of_pycocotools(stack):
-    np.testing.assert_array_equal(decode(stack[0]), stack[0].ravel(order="F"))
+@given(stack=stacks(st.just(1), side=60))
+def test_coco_text_runs_are_those_of_pycocotools(stack, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("coco")
+    np.testing.assert_array_equal(read_coco_of(stack[0], folder), stack[0])
 
 
-def test_coco_text_runs_of_many_digits():
+def test_coco_text_runs_of_many_digits(tmp_path):
     plane = np.zeros((1000, 1500), np.uint8)
     plane[500:, 700:1490] = 1
     plane[3, :] = 1
-    np.testing.assert_array_equal(decode(plane), plane.ravel(order="F"))
+    np.testing.assert_array_equal(read_coco_of(plane, tmp_path), plane)
 
 
 @pytest.mark.parametrize(
