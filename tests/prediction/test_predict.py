@@ -88,7 +88,7 @@ def test_a_view_that_no_file_says_is_for_mirroring(folder, tmp_path):
     assert set(predict(Threshold(), folder, tmp_path / "plain", view="lateral")["status"]) == {
         "skipped"
     }
-    with pytest.raises(ValueError, match="view 'frontl': .*did you mean 'frontal'"):
+    with pytest.raises(ValueError, match=r"view 'frontl': .*did you mean 'frontal'"):
         predict(Threshold(), folder, tmp_path / "plain", view="frontl")
 
 
