@@ -187,23 +187,25 @@ class Naming:
         self.size = len(labels)
         self.occurs = np.diag(evidence.images["in"]) > 0
         self.has_parts = np.array([bool(parts) for parts in labels.children])
-        self._kinds = []  # pairs of names (2, K), how often the rule holds (L, L), the limit
-        for kind, holds in evidence.holds.items():
-            pairs = [(rule.first, rule.second) for rule in rules(labels) if rule.kind == kind]
-            # what is unknown counts as half: no reason for an exchange, and no excuse
-            known = np.nan_to_num(holds, nan=0.5)
-            self._kinds.append((np.array(pairs, int).reshape(-1, 2).T, known, BROKEN[kind]))
+        kinds = list(BROKEN)
+        rows = [(kinds.index(rule.kind), rule.first, rule.second) for rule in rules(labels)]
+        self._kind, self._first, self._second = np.array(rows, int).reshape(-1, 3).T  # (R,) each
+        self._limit = np.array(list(BROKEN.values()))[self._kind]
+        # what is unknown counts as half: no reason for an exchange, and no excuse
+        holds = np.stack([evidence.holds[kind] for kind in kinds])  # (4, L, L)
+        self._holds = np.nan_to_num(holds, nan=0.5)
+
+    def _held(self, channel: np.ndarray) -> np.ndarray:
+        """Return (R,): how often each rule holds."""
+        return self._holds[self._kind, channel[self._first], channel[self._second]]
 
     def score(self, channel: np.ndarray) -> float:
         """Return the sum over all rules of how often each holds."""
-        return sum(holds[tuple(channel[pair])].sum() for pair, holds, _ in self._kinds)
+        return float(self._held(channel).sum())
 
     def broken(self, channel: np.ndarray) -> np.ndarray:
         """Return the rules that are broken, (2, K) names."""
-        return np.concatenate(
-            [pair[:, holds[tuple(channel[pair])] < limit] for pair, holds, limit in self._kinds],
-            axis=1,
-        )
+        return np.stack([self._first, self._second])[:, self._held(channel) < self._limit]
 
     def solve(self) -> np.ndarray:
         """Return the channels after the exchanges that mend most, one after the other.
@@ -250,7 +252,6 @@ class Naming:
     def _fit(self, channel: np.ndarray) -> np.ndarray:
         """Return (L, L): how well each mask would do with each name, others staying as they are."""
         fit = np.zeros((self.size, self.size))
-        for (first, second), holds, _ in self._kinds:
-            np.add.at(fit.T, first, holds[:, channel[second]].T)
-            np.add.at(fit.T, second, holds[channel[first]])
+        np.add.at(fit.T, self._first, self._holds[self._kind, :, channel[self._second]])
+        np.add.at(fit.T, self._second, self._holds[self._kind, channel[self._first]])
         return fit
