@@ -2,15 +2,10 @@
 
 import numpy as np
 import pytest
-from helpers.chestdata import SPACING, make_chest
+from helpers.chestdata import SPACING
 
 from paxray_lib.ct.body import body_mask, bounding_box, disk, limit_contrast
 from paxray_lib.ct.structures import CODES
-
-
-@pytest.fixture(scope="module")
-def chest():
-    return make_chest()
 
 
 def test_body_is_filled_and_without_the_table(chest):

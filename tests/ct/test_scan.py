@@ -16,11 +16,6 @@ from paxray_lib.ct.segmentation import read_names
 from paxray_lib.ct.structures import BUILT_IN, CODES, STRUCTURES
 
 
-@pytest.fixture(scope="module")
-def chest():
-    return make_chest()
-
-
 @pytest.mark.parametrize("order", all_orders())
 def test_every_storage_order_gives_the_same_scan(tmp_path, chest, order):
     scan = read_scan(*write_case(tmp_path, chest, order=order))

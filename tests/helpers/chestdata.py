@@ -9,8 +9,10 @@ import nibabel
 import numpy as np
 from nibabel.orientations import axcodes2ornt, ornt_transform
 
+from paxray_lib.ct.derive import derive
 from paxray_lib.ct.scan import Scan
 from paxray_lib.ct.structures import CODES, STRUCTURES
+from paxray_lib.labels.table import LABELS
 
 SPACING = (5.0, 4.0, 3.0)
 SHAPE = (50, 48, 80)
@@ -120,3 +122,32 @@ def all_orders() -> list[str]:
         orders += ["".join(opposite[a] if flip else a for a, flip in zip(axes, flips, strict=True))
                    for flips in product((False, True), repeat=3)]  # fmt: skip
     return orders
+
+
+def masks_of(scan: Scan) -> dict[str, np.ndarray]:
+    """Return {label: (Z, Y, X) bool} of a scan, wholes as unions of their parts."""
+    masks = {}
+    for volume, names in derive(scan).volumes:
+        for value, labels in names.items():
+            for name in labels:
+                masks[name] = masks.get(name, False) | (volume == value)
+    for name in reversed([LABELS.names[i] for i, _ in LABELS.tree()]):
+        for i in LABELS.index(name):
+            for parent in LABELS.parents[i]:
+                if name in masks:
+                    masks[LABELS.names[parent]] = (
+                        masks.get(LABELS.names[parent], False) | masks[name]
+                    )
+    return {name: mask for name, mask in masks.items() if mask.any()}
+
+
+def without(scan: Scan, *names: str) -> Scan:
+    """Return a scan without the structures of these names."""
+    structures = scan.structures.copy()
+    structures[np.isin(structures, [CODES[name] for name in names])] = 0
+    return Scan(scan.hu, structures, scan.spacing, {})
+
+
+def centre(mask: np.ndarray) -> np.ndarray:
+    """Return the mean position of a mask's voxels."""
+    return np.argwhere(mask).mean(axis=0)
