@@ -1,25 +1,40 @@
-"""Augmentation in two steps: draw parameters from a random generator, then apply them, which is
-deterministic.
+"""Augmentation: draw parameters from a random generator, then apply them, which is deterministic.
 
     params = draw(np.random.default_rng([seed, epoch, position]), config, sample.view)
     pixels, masks = apply(params, sample.image, sample.masks)
 
-Masks stay packed. Resize, crop and flip are composed into one list of source rows and one of source
-columns, so that each pixel of 21 bytes is moved once. Rotation and zoom use a map of source pixels,
-the same for image and masks.
+`augment` does the same to tensors on any device: worker processes and the training set in memory
+share it. Masks stay packed. Resize, crop and flip are composed into one list of source rows and one
+of source columns, so that each pixel of 21 bytes is moved once. Rotation and zoom use a map of
+source positions, the same for image and masks.
 
 The defaults are the published recipe (Seibold et al., BMVC 2022): image and masks 512 x 512; with
 probability 0.6 both are resized, nearest, to a height and a width drawn independently from the
-integers 480..613; a random crop of 480 x 480; nothing else."""
+integers 480..613; a random crop of 480 x 480; nothing else.
+
+A new augmentation is written here alone: its largest amount in `AugmentConfig`, which makes it a
+setting of every training; what is drawn in `Params` and at the end of `draw`, so that other draws
+stay the same; and its effect in `change_intensity` or `_affine`."""
 
 import math
 from dataclasses import dataclass
+from typing import Annotated
 
 import cv2
 import numpy as np
+import torch
+from pydantic import Field
+from torch import Tensor
+from torch.nn import functional
 
-from paxray_lib.masks.bits import nearest_indices, swap_sides
+from paxray_lib.labels.table import LabelSet
+from paxray_lib.masks.bits import swap_sides
 from paxray_lib.masks.packed import PackedMasks
+from paxray_lib.utils.fields import check_fields
+
+Pixels = Annotated[int, Field(ge=1)]
+Probability = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
+Amount = Annotated[float, Field(ge=0, le=0.99, allow_inf_nan=False)]
 
 
 @dataclass(frozen=True)
@@ -33,8 +48,8 @@ class AugmentConfig:
     crop_size : int
         Side of the square that is cut out.
     resize_prob : float in 0..1
-        Probability of a random resize, both sides drawn from crop_size to below int(image_size *
-        resize_scale).
+        Probability of a random resize. Both sides are drawn from crop_size to below
+        int(image_size * resize_scale).
     resize_scale : float, at least 1
     flip_prob : float in 0..1
         Probability of a left-right flip, where the view is known.
@@ -42,10 +57,13 @@ class AugmentConfig:
         Largest rotation to either side.
     zoom : float, 0 to below 1
         Largest change of size; 0.1 draws a factor between 1 / 1.1 and 1.1.
-    brightness, contrast, gamma : float, 0 to below 1
-        Largest shift, in units of the full range; largest relative change of contrast around
-        mid-gray; largest relative change of the exponent.
-    noise : float
+    brightness : float, 0 to below 1
+        Largest shift, in units of the full range.
+    contrast : float, 0 to below 1
+        Largest relative change of contrast around mid-gray.
+    gamma : float, 0 to below 1
+        Largest relative change of the exponent.
+    noise : float, 0 to below 1
         Largest standard deviation of Gaussian noise, in units of the full range.
 
     Raises
@@ -54,34 +72,24 @@ class AugmentConfig:
         If a value is out of range or the crop is larger than the image.
     """
 
-    image_size: int = 512
-    crop_size: int = 480
-    resize_prob: float = 0.6
-    resize_scale: float = 1.2
-    flip_prob: float = 0.0
-    rotate_degrees: float = 0.0
-    zoom: float = 0.0
-    brightness: float = 0.0
-    contrast: float = 0.0
-    gamma: float = 0.0
-    noise: float = 0.0
+    image_size: Pixels = 512
+    crop_size: Pixels = 480
+    resize_prob: Probability = 0.6
+    resize_scale: Annotated[float, Field(ge=1, allow_inf_nan=False)] = 1.2
+    flip_prob: Probability = 0.0
+    rotate_degrees: Annotated[float, Field(ge=0, le=180, allow_inf_nan=False)] = 0.0
+    zoom: Amount = 0.0
+    brightness: Amount = 0.0
+    contrast: Amount = 0.0
+    gamma: Amount = 0.0
+    noise: Amount = 0.0
 
-    def __post_init__(self):
-        if not 1 <= self.crop_size <= self.image_size:
+    def __post_init__(self) -> None:
+        check_fields(self)
+        if self.crop_size > self.image_size:
             raise ValueError(
-                f"crop_size {self.crop_size}: must lie between 1 and image_size, which is {self.image_size}"
+                f"crop_size is {self.crop_size}; it must be at most image_size, {self.image_size}"
             )
-        if not (math.isfinite(self.resize_scale) and self.resize_scale >= 1):
-            raise ValueError(f"resize_scale {self.resize_scale}: must be at least 1")
-        for name, top in _LIMITS.items():
-            value = getattr(self, name)
-            if not 0 <= value <= top:
-                raise ValueError(f"{name} {value}: must lie between 0 and {top:g}")
-
-
-_LIMITS = {"resize_prob": 1, "flip_prob": 1, "rotate_degrees": 180} | dict.fromkeys(
-    ("zoom", "brightness", "contrast", "gamma", "noise"), 0.99
-)
 
 
 @dataclass(frozen=True)
@@ -124,16 +132,6 @@ class Params:
     def is_rigid(self) -> bool:
         """Whether rows and columns stay rows and columns: no rotation, no zoom."""
         return self.degrees == 0 and self.zoom == 1
-
-    @property
-    def shift(self) -> float:
-        """What is added after the contrast, which turns around 0.5: the brightness included."""
-        return 0.5 - 0.5 * self.contrast + self.brightness
-
-    @property
-    def changes_intensity(self) -> bool:
-        """Whether pixels change in value."""
-        return self.gamma != 1 or self.contrast != 1 or self.brightness != 0 or self.noise > 0
 
 
 def draw(rng: np.random.Generator, config: AugmentConfig, view: str | None = None) -> Params:
@@ -179,160 +177,147 @@ def _integer(uniform: float, low: int, above: int) -> int:
     return low + int(uniform * (above - low))
 
 
-def apply(
-    params: Params, pixels: np.ndarray, masks: PackedMasks | None
-) -> tuple[np.ndarray, PackedMasks | None]:
+def apply(params: Params, pixels: np.ndarray, masks: PackedMasks) -> tuple[np.ndarray, PackedMasks]:
     """Apply drawn parameters to an image and its masks.
 
     Parameters
     ----------
     params : Params
     pixels : (H, W) float32 array in 0..1
-    masks : PackedMasks of the same height and width, or None
+    masks : PackedMasks of the same height and width
 
     Returns
     -------
     pixels : (crop, crop) float32 array in 0..1
-    masks : PackedMasks of (crop, crop), or None
+    masks : PackedMasks of (crop, crop)
         What a rotation or zoom brings in from outside the image is black and has no label.
 
     Raises
     ------
     ValueError
-        If image and masks differ in size, or a flip needs a label whose counterpart is not among
-        the labels.
+        If image and masks differ in size, or a flip needs a label whose counterpart is missing.
     """
-    if pixels.ndim != 2 or (masks is not None and masks.shape[1:] != pixels.shape):
-        found = masks.shape[1:] if masks is not None else "no masks"
-        raise ValueError(f"image must be (H, W) like its masks, got {pixels.shape} and {found}")
-    move = _move_rigid if params.is_rigid else _move_affine
-    moved, masks = move(params, pixels, masks)
-    if masks is not None and params.flip == "frontal":
-        masks = PackedMasks(swap_sides(masks.data, masks.labels), masks.labels)
-    return change_intensity(params, moved), masks
+    if pixels.ndim != 2 or masks.shape[1:] != pixels.shape:
+        raise ValueError(
+            f"image must be (H, W) like its masks, got {pixels.shape} and {masks.shape[1:]}"
+        )
+    square = (params.size, params.size)
+    if pixels.shape != square:
+        pixels = cv2.resize(pixels, square, interpolation=cv2.INTER_LINEAR)
+    tensors = torch.from_numpy(np.ascontiguousarray(pixels)), torch.from_numpy(masks.data)
+    moved, bits = augment(params, *tensors, masks.labels)
+    return moved.numpy(), PackedMasks(bits.numpy(), masks.labels)
 
 
-def source_indices(params: Params, height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return the source rows and columns (crop,) of resize, crop and flip, for an array of (height,
-    width).
-
-    Nearest neighbour in exact integers: first to `size`, then to the drawn size.
-    """
-    rows = nearest_indices(params.size, params.height)[params.top : params.top + params.crop]
-    columns = nearest_indices(params.size, params.width)[params.left : params.left + params.crop]
-    if params.flip:
-        columns = columns[::-1]
-    return rows * height // params.size, columns * width // params.size
-
-
-def _move_rigid(params: Params, pixels: np.ndarray, masks: PackedMasks | None):
-    if masks is not None:
-        masks = masks.gather(*source_indices(params, *pixels.shape))
-    pixels = _to_square(pixels, params.size)
-    rows, columns = source_indices(params, params.size, params.size)
-    return pixels.take(rows, axis=0).take(columns, axis=1), masks
-
-
-def _to_square(pixels: np.ndarray, size: int) -> np.ndarray:
-    if pixels.shape == (size, size):
-        return pixels
-    return cv2.resize(pixels, (size, size), interpolation=cv2.INTER_LINEAR)
-
-
-def _move_affine(params: Params, pixels: np.ndarray, masks: PackedMasks | None):
-    if masks is not None:
-        masks = _gather_affine(masks, source_lines(params, *masks.shape[1:]), params.crop)
-    pixels = np.ascontiguousarray(_to_square(pixels, params.size), np.float32)
-    lines = source_lines(params, params.size, params.size, centres=True)
-    x, y = (np.float32(lines[i] + lines[i + 1][:, None]) for i in (0, 2))
-    # remap, not warpAffine: the positions are ours, so that another device can repeat them
-    return cv2.remap(pixels, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT), masks
-
-
-def source_lines(params: Params, height: int, width: int, centres: bool = False) -> np.ndarray:
-    """Return where the crop comes from in an array of (height, width), as four lines of (crop,)
-    float64.
-
-    Row r and column c of the crop come from x = lines[0, c] + lines[1, r], y = lines[2, c] +
-    lines[3, r]: a sum of two float64, which is the same to the bit on every device.
+def augment(
+    params: Params, pixels: Tensor, bits: Tensor, labels: LabelSet
+) -> tuple[Tensor, Tensor]:
+    """Apply drawn parameters on the device of an image and its packed masks, as new tensors.
 
     Parameters
     ----------
     params : Params
-    height, width : int
-    centres : bool
-        If False, the source pixel is (floor(y), floor(x)), empty where that lies outside.
-        If True, positions are those to interpolate at, with pixel centres at whole numbers.
+    pixels : (size, size) float32 tensor in 0..1
+    bits : (H, W, B) uint8 tensor, packed
+    labels : LabelSet of the masks
 
     Returns
     -------
-    (4, crop) float64 array
+    pixels : (crop, crop) float32 tensor in 0..1
+    bits : (crop, crop, B) uint8 tensor
+        The same to the bit on every device.
     """
-    lines = np.zeros((4, params.crop))
-    if params.is_rigid:
-        lines[3], lines[0] = source_indices(params, height, width)
-        return lines
-    matrix = _affine(params, height, width)
-    places = np.arange(params.crop) + 0.5
-    lines[0::2] = matrix[:, :1] * places
-    lines[1::2] = matrix[:, 1:2] * places + matrix[:, 2:]
-    if centres:
-        # positions from the edge of the image -> from the centre of its first pixel
-        lines[1::2] -= 0.5
-    return lines
+    move = _move_rigid if params.is_rigid else _move_affine
+    pixels, bits = move(params, pixels, bits)
+    if params.flip == "frontal":
+        bits = _swap_sides(bits, labels)
+    return change_intensity(params, pixels), bits
+
+
+def source_indices(
+    params: Params, height: int, width: int, device: torch.device | str = "cpu"
+) -> tuple[Tensor, Tensor]:
+    """Return the source rows and columns (crop,) of resize, crop and flip in (height, width).
+
+    Nearest neighbour in exact integers: first to `size`, then to the drawn size.
+    """
+    crop = torch.arange(params.crop, device=device)
+    rows = (crop + params.top) * params.size // params.height
+    columns = (crop + params.left) * params.size // params.width
+    if params.flip:
+        columns = columns.flip(0)
+    return rows * height // params.size, columns * width // params.size
+
+
+def _move_rigid(params: Params, pixels: Tensor, bits: Tensor) -> tuple[Tensor, Tensor]:
+    rows, columns = source_indices(params, *pixels.shape, pixels.device)
+    moved = pixels.index_select(0, rows).index_select(1, columns)  # (crop, crop)
+    rows, columns = source_indices(params, *bits.shape[:2], pixels.device)
+    return moved, _take(bits, rows[:, None] * bits.shape[1] + columns)
+
+
+def _move_affine(params: Params, pixels: Tensor, bits: Tensor) -> tuple[Tensor, Tensor]:
+    x, y = source_positions(params, *pixels.shape, pixels.device)
+    # -1 and 1 are the edges of the image
+    grid = torch.stack([2 * x / pixels.shape[1] - 1, 2 * y / pixels.shape[0] - 1], -1).float()
+    moved = functional.grid_sample(pixels[None, None], grid[None], align_corners=False)[0, 0]
+
+    height, width, _ = bits.shape
+    x, y = (n.floor().long() for n in source_positions(params, height, width, pixels.device))
+    inside = (x >= 0) & (x < width) & (y >= 0) & (y < height)
+    return moved, _take(bits, torch.where(inside, y * width + x, 0)).mul_(inside[..., None])
+
+
+def _take(bits: Tensor, places: Tensor) -> Tensor:
+    """Return the pixels (h, w, B) of (H, W, B) at places (h, w), counted row by row."""
+    taken = bits.flatten(0, 1).index_select(0, places.flatten())
+    return taken.unflatten(0, places.shape)
+
+
+def source_positions(
+    params: Params, height: int, width: int, device: torch.device | str = "cpu"
+) -> tuple[Tensor, Tensor]:
+    """Return where the pixels of the crop come from in (height, width), under rotation and zoom.
+
+    Returns
+    -------
+    x, y : (crop, crop) float64 tensors
+        From the upper left edge, so that the centre of pixel 0 is 0.5. Products and sums of
+        float64 one by one, which are the same to the bit on every device.
+    """
+    crop = torch.arange(params.crop, dtype=torch.float64, device=device) + 0.5
+    rows = _affine(params, height, width).tolist()
+    x, y = (a * crop[None] + (b * crop[:, None] + c) for a, b, c in rows)
+    return x, y
 
 
 def _affine(params: Params, height: int, width: int) -> np.ndarray:
-    """Return the (2, 3) float64 map from (x, y, 1) in the crop to (x, y) in an array of (height,
-    width).
-
-    Positions are measured from the upper left edge: the centre of pixel 0 is 0.5.
-    """
+    """Return the (2, 3) float64 map from (x, y, 1) in the crop to (x, y) in (height, width)."""
     middle = params.crop / 2
     angle = math.radians(params.degrees)
     # inverse of a counterclockwise turn on the screen, where y points down
-    turn = (
-        np.array([[math.cos(angle), -math.sin(angle)], [math.sin(angle), math.cos(angle)]])
-        / params.zoom
-    )
+    turn = np.array([[math.cos(angle), -math.sin(angle)], [math.sin(angle), math.cos(angle)]])
     mirror = np.diag([-1.0 if params.flip else 1.0, 1.0])
     scale = np.diag([width / params.width, height / params.height])
-    linear = scale @ turn @ mirror
+    linear = scale @ (turn / params.zoom) @ mirror
     centre = scale @ [params.left + middle, params.top + middle]
     return np.column_stack([linear, centre - linear @ [middle, middle]])
 
 
-def _gather_affine(masks: PackedMasks, lines: np.ndarray, crop: int) -> PackedMasks:
-    """Take for each pixel of the crop the source pixel in which its centre falls; empty outside."""
-    _, height, width = masks.shape
-    x, y = (np.floor(lines[i] + lines[i + 1][:, None]).astype(np.int32) for i in (0, 2))
-    outside = (x < 0) | (x >= width) | (y < 0) | (y >= height)
-    source = np.where(outside, 0, y * width + x)
-    items = (
-        np.ascontiguousarray(masks.data)
-        .reshape(height * width, -1)
-        .view(f"V{masks.data.shape[2]}")[:, 0]
-    )
-    data = items[source].view(np.uint8).reshape(crop, crop, -1)
-    data[outside] = 0
-    return PackedMasks(data, masks.labels)
+def _swap_sides(bits: Tensor, labels: LabelSet) -> Tensor:
+    if bits.device.type == "cpu":  # arrays are faster: neighbours mostly have the same labels
+        return torch.from_numpy(swap_sides(bits.numpy(), labels))
+    return swap_sides(bits, labels)
 
 
-def change_intensity(params: Params, pixels: np.ndarray) -> np.ndarray:
-    """Return (h, w) float32 pixels in 0..1 with gamma, contrast, brightness and noise applied, in
-    this order.
-    """
-    pixels = np.ascontiguousarray(pixels, np.float32)
-    if params.gamma != 1:
-        pixels = np.clip(pixels, 0, 1) ** np.float32(params.gamma)
-    if params.contrast != 1 or params.brightness != 0:
-        pixels = pixels * np.float32(params.contrast) + np.float32(params.shift)
+def change_intensity(params: Params, pixels: Tensor) -> Tensor:
+    """Return (h, w) pixels in 0..1 with gamma, contrast, brightness and noise applied in turn."""
+    pixels = pixels.clamp(0, 1) ** params.gamma
+    # contrast turns around mid-gray
+    pixels = pixels * params.contrast + (0.5 - 0.5 * params.contrast + params.brightness)
     if params.noise > 0:
-        pixels = pixels + noise_of(params, pixels.shape)
-    return np.clip(pixels, 0, 1) if params.changes_intensity else pixels
-
-
-def noise_of(params: Params, shape: tuple[int, ...]) -> np.ndarray:
-    """Return the drawn noise, a float32 array, in units of the full range."""
-    rng = np.random.default_rng(params.noise_seed)
-    return np.float32(params.noise) * rng.standard_normal(shape, np.float32)
+        # drawn on the host, so that it is the same for every device
+        rng = np.random.default_rng(params.noise_seed)
+        noise = torch.from_numpy(rng.standard_normal(tuple(pixels.shape), np.float32))
+        pixels = pixels + params.noise * noise.to(pixels.device)
+    return pixels.clamp(0, 1)
