@@ -26,10 +26,11 @@ from paxray_lib.data.datafile import Entry, write_datafile
 from paxray_lib.data.dataset import PaxrayDataset
 from paxray_lib.images.preprocessing import Preprocessing
 from paxray_lib.labels.table import LABELS
-from paxray_lib.training.batches import TrainingBatches
+from paxray_lib.training.batches import TrainingBatches, TrainingSet
+from paxray_lib.training.order import StepPlan
 
 CROP, BATCH, IMAGES = 480, 3, 60
-PLAIN, OURS, RESIDENT = "plain", "packed, from disk", "packed, resident"
+PLAIN, OURS, IN_MEMORY = "plain", "packed, from disk", "packed, in memory"
 # four plain workers would hold 15 GB
 ROWS = [
     (PLAIN, 0),
@@ -39,9 +40,9 @@ ROWS = [
     (OURS, 1),
     (OURS, 2),
     (OURS, 4),
-    (RESIDENT, 0),
+    (IN_MEMORY, 0),
 ]
-SECONDS = {PLAIN: 6.0, OURS: 4.0, RESIDENT: 4.0}
+SECONDS = {PLAIN: 6.0, OURS: 4.0, IN_MEMORY: 4.0}
 
 
 class PlainSet(Dataset):
@@ -105,18 +106,12 @@ def plain_batches(dataset: PaxrayDataset, workers: int) -> Iterator:
         yield from loader
 
 
-def our_batches(dataset: PaxrayDataset, workers: int, resident: bool) -> Iterator:
+def our_batches(dataset: PaxrayDataset, workers: int, in_memory: bool) -> Iterator:
     """Yield batches without end."""
-    batches = TrainingBatches(
-        dataset,
-        Preprocessing("published", (SIZE, SIZE)),
-        AugmentConfig(SIZE, CROP),
-        batch_size=BATCH,
-        seed=0,
-        workers=workers,
-        device=torch.device("cpu"),
-        resident=resident,
-    )
+    preprocessing = Preprocessing("published", (SIZE, SIZE))
+    samples = TrainingSet(dataset, preprocessing, AugmentConfig(SIZE, CROP), seed=0)
+    plan = StepPlan(len(dataset), seed=0, batch_size=BATCH)
+    batches = TrainingBatches(samples, plan, torch.device("cpu"), workers, in_memory)
     epoch = 0
     while True:
         yield from batches.epoch(epoch)
@@ -129,9 +124,9 @@ def measure(way: str, workers: int, root: Path) -> dict[str, float]:
     batches = (
         plain_batches(dataset, workers)
         if way == PLAIN
-        else our_batches(dataset, workers, way == RESIDENT)
+        else our_batches(dataset, workers, way == IN_MEMORY)
     )
-    next(batches)  # starts the workers, or reads the resident set
+    next(batches)  # starts the workers, or reads the set into memory
     peak, done = [0], threading.Event()
     watch = threading.Thread(target=_watch, args=(peak, done))
     watch.start()
@@ -210,7 +205,7 @@ def main() -> None:
         f"{SIZE} x {SIZE}, {len(LABELS)} labels, {source}; batches of {BATCH}, published recipe (random resize, crop "
         f"of {CROP}), in steady state for {SECONDS[OURS]:.0f} to {SECONDS[PLAIN]:.0f} s each, files in the cache of "
         f"the system. Plain: np.load, float, int64, torch's DataLoader. Memory: all processes, what they share "
-        f"counted once; the resident set holds {IMAGES} images.\n\n"
+        f"counted once; the set in memory holds {IMAGES} images.\n\n"
         f"{table(['loader', 'workers', 'samples/s', 'peak memory'], rows)}\n\n"
         f"{conditions('numpy', 'torch', 'zstandard')}\n"
     )

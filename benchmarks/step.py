@@ -94,16 +94,15 @@ def our_step(
     each part.
     """
     from paxray_lib.compute.fabric import make_fabric
-    from paxray_lib.training.config import TrainConfig, parameter_groups
-    from paxray_lib.training.loop import _ModelWithLoss
+    from paxray_lib.training.config import TrainConfig
+    from paxray_lib.training.loop import NetworkWithLoss
+    from paxray_lib.training.optimizer import make_optimizer
 
     fabric = make_fabric("cpu", precision)
     model = new_model().to(memory_format=torch.channels_last)
     network = model.network
-    optimizer = torch.optim.AdamW(
-        parameter_groups(model, TrainConfig()), lr=1e-3, betas=(0.9, 0.99), fused=True
-    )
-    module, optimizer = fabric.setup(_ModelWithLoss(model, "published"), optimizer)
+    optimizer = make_optimizer(model, TrainConfig())
+    module, optimizer = fabric.setup(NetworkWithLoss(model, "published"), optimizer)
     pixels, targets = make_batch(batch, size)
 
     def step(clock: Callable) -> torch.Tensor:
@@ -171,11 +170,11 @@ def exact_differences(batch: int, size: int) -> tuple[float, float, float]:
     and of the plain way's gradients in float32 from its own in float64."""
     import _plain
 
-    from paxray_lib.training.loop import _ModelWithLoss
+    from paxray_lib.training.loop import NetworkWithLoss
 
     model = new_model()
     pixels, packed = make_batch(batch, size)
-    target, module = _plain.dense(packed, LABELS), _ModelWithLoss(model, "published")
+    target, module = _plain.dense(packed, LABELS), NetworkWithLoss(model, "published")
     single = _plain.PlainUNet.like(model.network)
     double = _plain.PlainUNet.like(model.network).double()
     pixels = pixels.double()

@@ -1,5 +1,4 @@
-"""Several processes that work as one, as torchrun or srun starts them: who takes what, and how the
-parts come together.
+"""Several processes that work as one, as torchrun or srun starts them: how their parts are joined.
 
 Of N things the process of rank r takes r, r + world, r + 2 world, ...: without duplicates or gaps,
 whether or not N divides. Every function here also works in a process that is alone, where it
@@ -8,7 +7,7 @@ changes nothing."""
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
 from datetime import timedelta
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -25,11 +24,10 @@ _PATIENCE = timedelta(days=7)
 
 @contextlib.contextmanager
 def joined() -> Iterator[None]:
-    """Join the other processes that torchrun or srun started, for a `with` block; alone, or joined
-    already: nothing.
+    """Join the other processes that torchrun or srun started, for a `with` block.
 
-    The group is a gloo one: what is exchanged is small and lies in the memory of the host, whatever
-    the device."""
+    Alone, or joined already, it does nothing. The group is a gloo one: what is exchanged is small
+    and lies in the memory of the host, whatever the device."""
     launch = find_launch()
     if launch.world == 1 or distributed.is_initialized():
         yield
@@ -49,22 +47,21 @@ def joined() -> Iterator[None]:
 
 
 def slurm_environment() -> SLURMEnvironment:
-    """Return Fabric's view of the processes that srun started; raises ValueError if it cannot tell
-    their places.
+    """Return Fabric's view of the processes that srun started.
+
+    Raises ValueError if it cannot tell their places.
     """
     try:
         return SLURMEnvironment()
     except RuntimeError as error:  # its own remedy is right for one machine alone
         raise ValueError(
-            "srun started several processes without --ntasks-per-node; say how many each machine takes, one for each "
-            "GPU: #SBATCH --ntasks-per-node=4"
+            "srun started several processes without --ntasks-per-node; say how many each machine "
+            "takes, one per GPU: #SBATCH --ntasks-per-node=4"
         ) from error
 
 
 def rank_and_world() -> tuple[int, int]:
-    """Return this process's number and how many there are; (0, 1) for one that has not joined
-    others.
-    """
+    """Return this process's number and how many there are; (0, 1) for one that is alone."""
     if not (distributed.is_available() and distributed.is_initialized()):
         return 0, 1
     return distributed.get_rank(), distributed.get_world_size()
@@ -76,9 +73,7 @@ def is_first() -> bool:
 
 
 def local_device(device: str) -> str:
-    """Return the GPU of this process where a machine's processes share "cuda" or "auto"; any other
-    name as it is.
-    """
+    """Return the GPU of this process where several share "cuda" or "auto", else the name itself."""
     launch = find_launch()
     if device not in ("auto", "cuda") or launch.world == 1 or not torch.cuda.is_available():
         return device
@@ -99,10 +94,12 @@ def gather(value: _T) -> list[_T]:
 
 
 def from_first(make: Callable[[], _T]) -> _T:
-    """Return in every process what `make()` gives in the first; its ValueError or OSError is raised
-    in every one.
+    """Return in every process what `make()` gives in the first.
+
+    Its ValueError or OSError is raised in every one.
     """
-    value, error = None, None
+    value: Any = None
+    error = None
     if is_first():
         try:
             value = make()
@@ -117,16 +114,12 @@ def from_first(make: Callable[[], _T]) -> _T:
 
 
 def gather_rows(part: np.ndarray) -> np.ndarray:
-    """Return the whole array in every process from each one's share of the rows, exactly; all must
-    call it.
-    """
+    """Return the whole array in every process from each one's share of its rows; all must call it."""
     return interleave(gather(part))
 
 
 def gather_items(part: Sequence[_T]) -> list[_T]:
-    """Return all things in order, in every process, from each one's share of them; all must call
-    it.
-    """
+    """Return all things in order, in every process, from each one's share; all must call it."""
     parts = gather(list(part))
     return [parts[i % len(parts)][i // len(parts)] for i in range(sum(map(len, parts)))]
 
@@ -146,10 +139,8 @@ def interleave(parts: Sequence[np.ndarray]) -> np.ndarray:
     """
     parts = [np.asarray(part) for part in parts]
     total, world = sum(map(len, parts)), len(parts)
-    lengths, wanted = (
-        [len(part) for part in parts],
-        [len(range(rank, total, world)) for rank in range(world)],
-    )
+    lengths = [len(part) for part in parts]
+    wanted = [len(range(rank, total, world)) for rank in range(world)]
     kinds = {(part.shape[1:], part.dtype) for part in parts}
     if lengths != wanted or len(kinds) != 1:
         raise ValueError(f"these are not the shares of {total} rows: {lengths} rows of {kinds}")

@@ -1,5 +1,4 @@
-"""Device, precision and processes of a training: a Fabric that is checked before anything is
-loaded.
+"""Device, precision and processes of a training: a Fabric, checked before anything is loaded.
 
 One process uses one device. Several are started by a launcher, which also decides how many there
 are:
@@ -8,9 +7,8 @@ are:
 
 on one machine with four GPUs; on each of two machines, with the first one's name:
 
-    torchrun --nnodes 2 --nproc-per-node 4 --rdzv-backend c10d --rdzv-endpoint HOST:29500 --rdzv-id
-    paxray \\
-        -m paxray_lib train --profile P.yaml
+    torchrun --nnodes 2 --nproc-per-node 4 --rdzv-backend c10d --rdzv-endpoint HOST:29500 \\
+        --rdzv-id paxray -m paxray_lib train --profile P.yaml
 
 Under SLURM, srun is the launcher; the batch script is
 
@@ -21,7 +19,7 @@ Under SLURM, srun is the launcher; the batch script is
     srun python -m paxray_lib train --profile P.yaml --resume
 
 Each process needs to see all GPUs of its machine (no --gpus-per-task, no --gpu-bind) and takes the
-one of its local rank. Processes talk over NCCL on GPUs and gloo on processors; all read the same
+one of its local rank. Processes talk over NCCL on GPUs and gloo on processors. All read the same
 files, and the first alone writes.
 """
 
@@ -37,7 +35,8 @@ from paxray_lib.compute.collectives import local_device, slurm_environment
 from paxray_lib.compute.devices import find_device
 from paxray_lib.compute.launch import Launch, find_launch
 
-PRECISIONS = {"auto": None, "float32": "32-true", "bfloat16": "bf16-mixed"}
+FABRIC_PRECISIONS = {"float32": "32-true", "bfloat16": "bf16-mixed"}
+"""Fabric's names of the precisions of a training."""
 
 # Fabric would announce the precision on stderr, before errors too; training says it in its own
 # first line
@@ -46,13 +45,12 @@ for _name in ("rank_zero", "distributed"):
 
 
 def make_fabric(device: str, precision: str) -> Fabric:
-    """Return a launched Fabric: one process on one device, or this one of those that torchrun or
-    srun started.
+    """Return a launched Fabric: one process on one device, or this one of several.
 
     Parameters
     ----------
     device : "auto" for the GPU if there is one, "cpu", "cuda", "cuda:1", "mps"
-    precision : a key of `PRECISIONS`
+    precision : "auto", "float32" or "bfloat16"
 
     Raises
     ------
@@ -62,24 +60,19 @@ def make_fabric(device: str, precision: str) -> Fabric:
     launch = find_launch()
     if launch.world > 1:
         _check_processes(device, launch)
-    # its own: each process would else take memory of the first GPU too
-    found = find_device(local_device(device))
-    precision = choose_precision(precision, found)
+    # its own: else each process would take memory of the first GPU too
+    own = find_device(local_device(device))
+    options: dict = {"accelerator": own.type, "precision": choose_precision(precision, own)}
     if launch.world > 1:
-        options = {"strategy": "ddp", "devices": launch.local_world, "num_nodes": launch.nodes}
+        options |= {"strategy": "ddp", "devices": launch.local_world, "num_nodes": launch.nodes}
         # named, since Fabric takes a job called "bash" or "interactive" for one process
-        plugins = [slurm_environment()] if launch.launcher == "slurm" else []
-        fabric = Fabric(accelerator=found.type, precision=precision, plugins=plugins, **options)
+        plugins: list = [slurm_environment()] if launch.launcher == "slurm" else []
     else:
         # the CPU is one device
-        devices = [found.index] if found.index is not None and found.type != "cpu" else 1
+        options["devices"] = 1 if own.index is None or own.type == "cpu" else [own.index]
         # told that it is alone: inside a SLURM allocation Fabric would wait for others
-        fabric = Fabric(
-            accelerator=found.type,
-            devices=devices,
-            precision=precision,
-            plugins=[LightningEnvironment()],
-        )
+        plugins = [LightningEnvironment()]
+    fabric = Fabric(plugins=plugins, **options)
     fabric.launch()
     return fabric
 
@@ -87,29 +80,27 @@ def make_fabric(device: str, precision: str) -> Fabric:
 def _check_processes(device: str, launch: Launch) -> None:
     if device.startswith(("mps", "cuda:")):
         raise ValueError(
-            f"device '{device}' with {launch.world} processes: use 'auto', 'cuda' or 'cpu'; each process takes the GPU "
-            "of its own number"
+            f"device '{device}' with {launch.world} processes: use 'auto', 'cuda' or 'cpu'; each "
+            "process takes the GPU of its own number"
         )
-    if (
-        device in ("auto", "cuda")
-        and torch.cuda.is_available()
-        and torch.cuda.device_count() < launch.local_world
-    ):
+    gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if device in ("auto", "cuda") and 0 < gpus < launch.local_world:
         raise ValueError(
-            f"{launch.local_world} processes on this machine, but each sees {torch.cuda.device_count()} GPUs; start as "
-            "many as there are GPUs (--nproc-per-node), and under SLURM let each see all (--gres, no --gpus-per-task)"
+            f"{launch.local_world} processes on this machine, but each sees {gpus} GPUs; start as "
+            "many as there are GPUs (--nproc-per-node), and under SLURM let each see all (--gres, "
+            "no --gpus-per-task)"
         )
 
 
 def choose_precision(name: str, device: torch.device) -> str:
     """Return Fabric's name of a precision; "auto" is bfloat16 where the hardware multiplies it."""
-    if name != "auto":
-        return PRECISIONS[name]
-    if device.type == "cuda":
-        fast = torch.cuda.is_bf16_supported(including_emulation=False)
-    else:
-        fast = device.type == "cpu" and _cpu_has_bfloat16()
-    return PRECISIONS["bfloat16" if fast else "float32"]
+    if name == "auto":
+        if device.type == "cuda":
+            fast = torch.cuda.is_bf16_supported(including_emulation=False)
+        else:
+            fast = device.type == "cpu" and _cpu_has_bfloat16()
+        name = "bfloat16" if fast else "float32"
+    return FABRIC_PRECISIONS[name]
 
 
 def _cpu_has_bfloat16() -> bool:
@@ -131,8 +122,9 @@ def mean_over_processes(value: torch.Tensor) -> torch.Tensor:
 
 
 def share_buffers(module: torch.nn.Module) -> None:
-    """Give all processes the first one's buffers: without SyncBatchNorm each has statistics of its
-    own images.
+    """Give all processes the first one's buffers.
+
+    Without SyncBatchNorm each has the statistics of its own images.
     """
     if distributed.is_initialized():
         for buffer in module.buffers():

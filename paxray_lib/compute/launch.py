@@ -1,6 +1,6 @@
-"""Which of several processes this one is, as torchrun or SLURM says in the environment. Needs no
-torch.
-"""
+"""Which of several processes this one is, as torchrun or SLURM says in the environment.
+
+Needs no torch."""
 
 import os
 from dataclasses import dataclass
@@ -30,8 +30,9 @@ class Launch:
 
 
 def find_launch() -> Launch:
-    """Return this process's place. Under SLURM only `srun` starts several; a batch script itself is
-    one process.
+    """Return this process's place.
+
+    Under SLURM only `srun` starts several processes; a batch script itself is one.
     """
     env = os.environ
     if "TORCHELASTIC_RUN_ID" in env and int(env["WORLD_SIZE"]) > 1:

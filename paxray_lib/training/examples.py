@@ -10,13 +10,13 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 from paxray_lib.data.augmentation import apply, draw
 from paxray_lib.data.dataset import Sample
 from paxray_lib.masks.packed import PackedMasks
-from paxray_lib.training.config import TrainConfig, augmentation
+from paxray_lib.training.config import TrainConfig
 from paxray_lib.training.losses import dice_bce
 
 
 def augment(sample: Sample, config: TrainConfig, seed: int = 0) -> Sample:
     """Return a sample as `fit` may show it to the network: resized, cropped, and so on."""
-    params = draw(np.random.default_rng(seed), augmentation(config), sample.view)
+    params = draw(np.random.default_rng(seed), config, sample.view)
     image, masks = apply(params, sample.image, sample.masks)
     return dataclasses.replace(sample, image=image, masks=masks)
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from paxray_lib.utils.errors import did_you_mean
+from paxray_lib.utils.errors import check_choice
 
 
 def check_fields(config: Any) -> None:
@@ -17,19 +17,19 @@ def check_fields(config: Any) -> None:
     ValueError
         If a value does not fit, in one line with its name, near matches and what is allowed.
     """
-    for name, (adapter, hint) in _adapters(type(config)).items():
+    for name, (hint, adapter) in _adapters(type(config)).items():
         value = getattr(config, name)
+        if typing.get_origin(hint) is typing.Literal:
+            check_choice(value, typing.get_args(hint), name)
         try:
             # the dataclass is frozen for everyone else
             object.__setattr__(config, name, adapter.validate_python(value))
         except ValidationError as error:
-            choices = typing.get_args(hint) if typing.get_origin(hint) is typing.Literal else ()
-            near = did_you_mean(str(value), map(str, choices))
             limit = error.errors()[0]["msg"].replace("Input should", "it must")
-            raise ValueError(f"{name} is {value!r}{near}; {limit}".replace("?;", "?")) from None
+            raise ValueError(f"{name} is {value!r}; {limit}") from None
 
 
 @functools.cache
-def _adapters(config_class: type) -> dict[str, tuple[TypeAdapter, Any]]:
+def _adapters(config_class: type) -> dict[str, tuple[Any, TypeAdapter]]:
     hints = typing.get_type_hints(config_class, include_extras=True)
-    return {name: (TypeAdapter(hint), hint) for name, hint in hints.items()}
+    return {name: (hint, TypeAdapter(hint)) for name, hint in hints.items()}

@@ -1,24 +1,26 @@
 import numpy as np
 import pytest
 import torch
+from helpers.datafiles import rewrite
 from helpers.sampledata import write_tiny
 from hypothesis import given
 from hypothesis import strategies as st
 
-from paxray_lib.data.augmentation import AugmentConfig
-from paxray_lib.data.dataset import PaxrayDataset
+from paxray_lib.data.augmentation import AugmentConfig, apply, draw
+from paxray_lib.data.dataset import EpochSampler, PaxrayDataset
 from paxray_lib.images.preprocessing import Preprocessing
-from paxray_lib.training.batches import HOST_BYTES, Normalize, TrainingBatches, fits
-from paxray_lib.training.schedule import Plan
+from paxray_lib.training.batches import HOST_BYTES, TrainingBatches, TrainingSet, fits
+from paxray_lib.training.order import StepPlan
+
+CONFIG = AugmentConfig(image_size=32, crop_size=24, flip_prob=0.5, noise=0.1)
+EVERYTHING = AugmentConfig(32, 24, 0.6, 1.2, 0.5, 20, 0.2, 0.1, 0.2, 0.3, 0.05)
 
 
-def make(root, workers=0, size=(32, 32), config=None, **options):
-    dataset = PaxrayDataset(root, split="train")
-    config = config or AugmentConfig(image_size=size[0], crop_size=24, flip_prob=0.5, noise=0.1)
-    options = {"batch_size": 3, "seed": 1, "device": torch.device("cpu"), **options}
-    return TrainingBatches(
-        dataset, Preprocessing("standard", size), config, workers=workers, **options
-    )
+def make(root, workers=0, config=CONFIG, in_memory=None, **options):
+    dataset, preprocessing = PaxrayDataset(root, split="train"), Preprocessing("standard", (32, 32))
+    samples = TrainingSet(dataset, preprocessing, config, seed=1)
+    plan = StepPlan(len(dataset), seed=1, **{"batch_size": 3, **options})
+    return TrainingBatches(samples, plan, torch.device("cpu"), workers, in_memory)
 
 
 def collect(batches, epoch, start=0):
@@ -61,9 +63,9 @@ def test_batches_depend_on_seed_epoch_and_position_alone(tiny):
 
 
 def test_workers_go_on_with_another_epoch_and_start(tiny):
-    plain, workers = make(tiny), make(tiny, workers=1)
+    alone, workers = make(tiny), make(tiny, workers=1)
     for epoch, start in ((0, 2), (1, 0), (4, 1)):
-        assert_same(collect(workers, epoch, start), collect(plain, epoch, start))
+        assert_same(collect(workers, epoch, start), collect(alone, epoch, start))
 
 
 def test_without_augmentation_a_batch_is_the_resized_sample(tiny):
@@ -77,18 +79,50 @@ def test_without_augmentation_a_batch_is_the_resized_sample(tiny):
         )
 
 
-@pytest.mark.parametrize("kind", ["standard", "published"])
-def test_normalize_is_the_models_preprocessing(tiny, kind):
-    preprocessing = Preprocessing(kind, (48, 48))
-    image = PaxrayDataset(tiny, split="train")[0].image
-    expected = preprocessing(image)
-    found = Normalize(preprocessing)(torch.from_numpy(preprocessing.resize(image))[None])[0]
-    np.testing.assert_allclose(found.numpy(), expected, rtol=1e-5, atol=1e-4)
+@pytest.mark.parametrize("config", [CONFIG, EVERYTHING], ids=["some", "everything"])
+def test_batches_in_memory_are_those_from_disk(tiny, config):
+    for epoch in range(3):
+        from_disk = collect(make(tiny, config=config, in_memory=False), epoch)
+        assert_same(collect(make(tiny, config=config, in_memory=True), epoch), from_disk)
+
+
+@pytest.mark.parametrize("config", [CONFIG, EVERYTHING], ids=["some", "everything"])
+def test_a_sample_is_read_resized_and_augmented(tiny, config):
+    """As the issue words it: drawn by (seed, epoch, position), then applied."""
+    dataset, preprocessing = PaxrayDataset(tiny, split="train"), Preprocessing("standard", (32, 32))
+    samples = TrainingSet(dataset, preprocessing, config, seed=5)
+    for key in list(EpochSampler(len(dataset), 5, epoch=2))[:4]:
+        pixels, bits, name = samples[key]
+        sample = dataset[key[2]]
+        params = draw(np.random.default_rng([5, *key[:2]]), config, sample.view)
+        resized = preprocessing.resize(sample.image), sample.masks.resize(32, 32)
+        expected, masks = apply(params, *resized)
+        np.testing.assert_array_equal(pixels, expected)
+        np.testing.assert_array_equal(bits, masks.data)
+        assert name == sample.name
+
+
+def test_samples_are_read_at_the_networks_size(tiny):
+    dataset = PaxrayDataset(tiny)
+    samples = TrainingSet(dataset, Preprocessing("standard", (16, 24)), CONFIG, seed=0)
+    pixels, bits, name, view = samples.read(1)
+    assert pixels.shape == bits.shape[:2] == (16, 24)
+    assert (name, view) == ("case000lateral", "lateral")
+    np.testing.assert_array_equal(bits, dataset[1].masks.resize(16, 24).data)
+    assert samples.bytes == 8 * 16 * 24 * 25
+
+
+def test_a_batch_may_be_written_to_without_harm(tiny):
+    config = AugmentConfig(image_size=32, crop_size=32, resize_prob=0.0)
+    batches = make(tiny, config=config, in_memory=True)
+    first = collect(batches, 0)
+    for (batch,) in batches.epoch(0):
+        batch.images.zero_()
+        batch.targets.zero_()
+    assert_same(collect(batches, 0), first)
 
 
 def test_a_sample_without_target_is_named(tmp_path):
-    from test_dataset import rewrite
-
     write_tiny(tmp_path)
     rewrite(tmp_path, lambda content: [item.pop("target") for item in content["train"]])
     with pytest.raises(ValueError, match=r"case00.*no target"):
@@ -99,7 +133,7 @@ def epoch_of(world, **settings):
     """Weights, positions and batch sizes of one epoch: for each step a list over processes of lists
     of batches.
     """
-    plans = [Plan(rank=rank, world=world, seed=3, **settings) for rank in range(world)]
+    plans = [StepPlan(rank=rank, world=world, seed=3, **settings) for rank in range(world)]
     return list(zip(*(plan.epoch(5) for plan in plans), strict=True))
 
 
@@ -111,10 +145,9 @@ def epoch_of(world, **settings):
 )
 def test_the_plan_shares_every_sample_once_with_equal_weight(length, batch_size, accumulate, world):
     epoch = epoch_of(world, length=length, batch_size=batch_size, accumulate=accumulate)
-    plan = Plan(length, 3, batch_size, accumulate, 0, world)
+    plan = StepPlan(length, 3, batch_size, accumulate, 0, world)
     assert len(epoch) == plan.steps
     first = 0
-    largest = 0
     for number, processes in enumerate(epoch):
         assert len({len(batches) for batches in processes}) == 1, (
             "processes wait for each other at every batch"
@@ -128,7 +161,6 @@ def test_the_plan_shares_every_sample_once_with_equal_weight(length, batch_size,
         # in the epoch's order: the first batch of each process, then the second of each
         for keys, weight in (batch for row in zip(*processes, strict=True) for batch in row):
             assert len(keys) == 1 if 1 in (length, batch_size) else 2 <= len(keys) <= batch_size + 1
-            largest = max(largest, len(keys))
             # of one image in the mean over processes of sums of weighted means
             share = weight / len(keys) / world
             assert weight == 0 or share == pytest.approx(1 / size)
@@ -137,31 +169,30 @@ def test_the_plan_shares_every_sample_once_with_equal_weight(length, batch_size,
         assert taken == plan.step(5, number)
         first += size
     assert first == length
-    assert largest == plan.largest
 
 
 @pytest.mark.parametrize(
     ("length", "sizes"), [(598, [3] * 198 + [4]), (599, [3] * 199 + [2]), (4, [4]), (1, [1])]
 )
 def test_no_batch_has_one_image(length, sizes):
-    plan = Plan(length, 0, 3)
+    plan = StepPlan(length, 0, 3)
     assert [len(keys) for step in plan.epoch(0) for keys, _ in step] == sizes
     assert list(plan.epoch(0, plan.steps)) == []
 
 
-@pytest.mark.parametrize("workers", [0, 1])
-def test_a_damaged_file_is_named_in_one_line(tmp_path, workers):
+@pytest.mark.parametrize(("workers", "in_memory"), [(0, True), (0, False), (1, False)])
+def test_a_damaged_file_is_named_in_one_line(tmp_path, workers, in_memory):
     write_tiny(tmp_path)
     (tmp_path / "images" / "case000frontal.png").write_bytes(b"no image")
     with pytest.raises((OSError, ValueError), match=r"^[^\n]*case000frontal[^\n]*$"):
-        collect(make(tmp_path, workers, resident=False), 0)
+        collect(make(tmp_path, workers, in_memory=in_memory), 0)
 
 
-@pytest.mark.parametrize("resident", [True, False])
-def test_processes_and_batch_sizes_do_not_change_what_a_sample_is(tiny, resident):
+@pytest.mark.parametrize("in_memory", [True, False])
+def test_processes_and_batch_sizes_do_not_change_what_a_sample_is(tiny, in_memory):
     def samples(**options):
         found = {}
-        for images, targets, names in collect(make(tiny, resident=resident, **options), 1):
+        for images, targets, names in collect(make(tiny, in_memory=in_memory, **options), 1):
             found |= {
                 name: (image, bits)
                 for image, bits, name in zip(images, targets, names, strict=True)

@@ -7,11 +7,12 @@ from helpers.sampledata import small_training, write_tiny
 
 from paxray_lib.data.dataset import PaxrayDataset
 from paxray_lib.labels.table import LabelSet
-from paxray_lib.training import loop
+from paxray_lib.training import setup
 from paxray_lib.training.checks import check_data
 from paxray_lib.training.config import TrainConfig
-from paxray_lib.training.errors import Stopped
+from paxray_lib.training.errors import TrainingStopped
 from paxray_lib.training.loop import fit
+from paxray_lib.training.losses import LOSSES
 
 
 def test_a_lack_of_memory_is_one_line_with_a_remedy(tiny, tmp_path, monkeypatch):
@@ -20,17 +21,17 @@ def test_a_lack_of_memory_is_one_line_with_a_remedy(tiny, tmp_path, monkeypatch)
             "CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has 80 GiB in all."
         )
 
-    monkeypatch.setattr(loop._ModelWithLoss, "forward", full)
+    monkeypatch.setitem(LOSSES, "full", full)
     said = r"^out of memory with batches of 3 \(CUDA out of memory. Tried to allocate 2.00 GiB\); no checkpoint .*"
-    with pytest.raises(Stopped, match=said + " smaller batch_size and more accumulate$"):
-        fit(TrainConfig(**small_training(tiny, tmp_path)))
+    with pytest.raises(TrainingStopped, match=said + " smaller batch_size and more accumulate$"):
+        fit(TrainConfig(**small_training(tiny, tmp_path), loss="full"))
 
 
 def test_a_missing_compiler_is_one_line_with_a_remedy(tiny, tmp_path, monkeypatch):
     def backend(*_):
         raise RuntimeError("Failed to find C compiler.\nPlease specify via CC environment variable")
 
-    monkeypatch.setitem(loop.COMPILE_OPTIONS, "kernels", {"backend": backend})
+    monkeypatch.setitem(setup.COMPILE_OPTIONS, "kernels", {"backend": backend})
     with pytest.raises(
         ValueError,
         match=r"^compile: 'kernels' does not work \S* \(.*C compiler.*\); use compile=off$",

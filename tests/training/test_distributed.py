@@ -22,9 +22,9 @@ from paxray_lib.compute.fabric import make_fabric
 from paxray_lib.compute.launch import Launch, find_launch
 from paxray_lib.evaluation.evaluate import evaluate
 from paxray_lib.models.checkpoints import load_model
-from paxray_lib.training import loop
 from paxray_lib.training.config import TrainConfig
 from paxray_lib.training.loop import fit
+from paxray_lib.training.setup import new_model
 
 
 def torchrun(*command, processes=2):
@@ -96,9 +96,7 @@ def weights(folder: Path) -> dict[str, torch.Tensor]:
 
 def assert_moved_alike(one: Path, other: Path, settings: dict):
     """Compare weights, relative to how far the training moved them."""
-    start = loop._new_model(
-        TrainConfig(**settings), load_model(one / "checkpoints/last.ckpt").labels
-    )
+    start = new_model(TrainConfig(**settings), load_model(one / "checkpoints/last.ckpt").labels)
     first, second = weights(one), weights(other)
     apart = sum((second[name] - value).square().sum() for name, value in first.items()).sqrt()
     moved = sum(

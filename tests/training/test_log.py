@@ -2,12 +2,12 @@ import io
 import sys
 
 from helpers.sampledata import small_training
+from paxray_lib.training.schedule import Plan
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from paxray_lib.training import log
 from paxray_lib.training.config import TrainConfig
 from paxray_lib.training.log import TrainLog
-from paxray_lib.training.schedule import Plan
 
 PLAN = Plan(length=8, seed=0, batch_size=3)
 

@@ -1,6 +1,7 @@
+import contextlib
 import dataclasses
-import os
 import shutil
+import typing
 from types import SimpleNamespace
 
 import numpy as np
@@ -14,17 +15,20 @@ from helpers.two_processes import freeze
 from typer.testing import CliRunner
 
 from paxray_lib.cli import app
-from paxray_lib.evaluation import count
+from paxray_lib.data.dataset import PaxrayDataset
 from paxray_lib.evaluation.evaluate import evaluate
 from paxray_lib.images.preprocessing import Preprocessing
 from paxray_lib.labels.table import LABELS, LabelSet
 from paxray_lib.models.build import build_model
 from paxray_lib.models.checkpoints import load_model, read_extra, save_model
 from paxray_lib.models.segmenter import AnatomySegmenter
-from paxray_lib.training import errors, loop, losses
-from paxray_lib.training.config import TrainConfig, lr_factor, parameter_groups
-from paxray_lib.training.errors import NotFinite
+from paxray_lib.training import loop, losses, setup
+from paxray_lib.training.config import TrainConfig
+from paxray_lib.training.errors import NotFinite, TrainingStopped
 from paxray_lib.training.loop import fit
+from paxray_lib.training.optimizer import lr_factor, parameter_groups
+from paxray_lib.training.setup import new_model
+from paxray_lib.training.state import PendingLosses
 
 
 def test_a_run_leaves_what_design_promises(trained, tiny):
@@ -72,11 +76,37 @@ def test_training_lowers_the_loss(tiny, tmp_path):
     assert metrics["val_iou_present"].notna().tolist() == [False] * 7 + [True]
 
 
+def assert_same_metrics(one, other):
+    tables = [
+        pd.read_csv(folder / "metrics.csv").drop(columns="seconds") for folder in (one, other)
+    ]
+    pd.testing.assert_frame_equal(*tables, check_exact=True)
+
+
 class Stop(Exception):
     pass
 
 
-def test_accumulation_that_was_stopped_goes_on_to_the_same_weights(tiny, tmp_path, monkeypatch):
+@contextlib.contextmanager
+def each_step(before=None, after=None):
+    """Call functions with the number of each step of an optimizer, counted from 1."""
+    step, taken = torch.optim.AdamW.step, []
+
+    def watched(self, *arguments, **options):
+        taken.append(self)
+        if before:
+            before(len(taken))
+        result = step(self, *arguments, **options)
+        if after:
+            after(len(taken), self)
+        return result
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(torch.optim.AdamW, "step", watched)
+        yield taken
+
+
+def test_accumulation_that_was_stopped_goes_on_to_the_same_weights(tiny, tmp_path):
     settings = {
         **small_training(tiny, tmp_path / "whole"),
         "save_every": 1,
@@ -85,28 +115,20 @@ def test_accumulation_that_was_stopped_goes_on_to_the_same_weights(tiny, tmp_pat
     }
     whole = fit(TrainConfig(**settings))
     config = TrainConfig(**{**settings, "run_dir": str(tmp_path / "stopped")})
-    step, taken = loop._Training._step, []
 
-    def stops(self, batches):
-        if len(taken) == 3:  # in the second of two epochs of two steps
+    def stop(number):
+        if number == 4:  # in the second of two epochs of two steps
             raise Stop
-        taken.append(batches)
-        return step(self, batches)
 
-    monkeypatch.setattr(loop._Training, "_step", stops)
-    with pytest.raises(Stop):
+    with each_step(before=stop), pytest.raises(Stop):
         fit(config)
-    monkeypatch.setattr(loop._Training, "_step", step)
     resumed = fit(config, resume=True)
     one, other = (
         load_model(folder / "checkpoints/last.ckpt").state_dict() for folder in (whole, resumed)
     )
     for key, value in one.items():
         assert torch.equal(value, other[key]), key
-    tables = [
-        pd.read_csv(folder / "metrics.csv").drop(columns="seconds") for folder in (whole, resumed)
-    ]
-    pd.testing.assert_frame_equal(*tables)
+    assert_same_metrics(resumed, whole)
 
 
 def test_a_finished_run_can_be_continued_but_not_changed(trained, tiny, tmp_path):
@@ -120,32 +142,40 @@ def test_a_finished_run_can_be_continued_but_not_changed(trained, tiny, tmp_path
 
 
 def test_a_loss_that_is_not_finite_stops_with_names(tiny, tmp_path, monkeypatch):
-    monkeypatch.setattr(losses, "dice_bce_coarse", lambda logits, *_: logits.sum() * float("nan"))
+    monkeypatch.setitem(losses.LOSSES, "broken", lambda logits, _: logits.sum() * float("nan"))
     with pytest.raises(NotFinite, match=r"nan at step 0 .*case00.*no checkpoint"):
-        fit(TrainConfig(**small_training(tiny, tmp_path)))
+        fit(TrainConfig(**small_training(tiny, tmp_path), loss="broken"))
     assert not (tmp_path / "checkpoints").exists()
 
 
-def test_weights_that_are_not_finite_reach_no_checkpoint(tiny, tmp_path, monkeypatch):
-    step, taken = loop._Training._step, []
+def test_a_loss_of_ones_own_trains(tiny, tmp_path, monkeypatch):
+    def entropy(logits, target):
+        true = losses.dense(target, logits)
+        return torch.nn.functional.binary_cross_entropy_with_logits(logits, true)
 
-    def breaks(self, batches):
-        step(self, batches)  # its loss is good still
-        taken.append(batches)
-        if len(taken) == 5:
-            next(self.model.parameters()).data[0] = float("inf")
+    monkeypatch.setitem(losses.LOSSES, "entropy", entropy)
+    metrics = pd.read_csv(
+        fit(TrainConfig(**small_training(tiny, tmp_path), loss="entropy")) / "metrics.csv"
+    )
+    assert metrics["train_loss"].is_monotonic_decreasing
 
-    monkeypatch.setattr(loop._Training, "_step", breaks)
+
+def test_weights_that_are_not_finite_reach_no_checkpoint(tiny, tmp_path):
+    def breaks(number, optimizer):  # its loss is good still
+        if number == 5:
+            optimizer.param_groups[0]["params"][0].data[0] = float("inf")
+
     config = TrainConfig(**{**small_training(tiny, tmp_path), "save_every": 5})
-    with pytest.raises(
-        NotFinite, match=r"weights .* at step 4 \(images case.*last good checkpoint is .*last.ckpt"
+    with (
+        each_step(after=breaks),
+        pytest.raises(
+            NotFinite, match=r"weights .* at step 4 \(images case.*last good .*last.ckpt"
+        ),
     ):
         fit(config)
     assert read_extra(tmp_path / "checkpoints/last.ckpt")["state"]["epoch"] == 1
-    assert all(
-        value.isfinite().all()
-        for value in load_model(tmp_path / "checkpoints/last.ckpt").parameters()
-    )
+    weights = load_model(tmp_path / "checkpoints/last.ckpt").parameters()
+    assert all(value.isfinite().all() for value in weights)
 
 
 def test_a_full_disk_stops_the_training_which_goes_on_later(tiny, trained, tmp_path, monkeypatch):
@@ -169,56 +199,44 @@ def test_a_full_disk_stops_the_training_which_goes_on_later(tiny, trained, tmp_p
     assert "is the disk full?" in stopped.stderr
     assert "last.ckpt; --resume goes on" in stopped.stderr
     assert CliRunner().invoke(app, ["train", "--profile", str(profile), "--resume"]).exit_code == 0
-    tables = [
-        pd.read_csv(folder / "metrics.csv").drop(columns="seconds")
-        for folder in (tmp_path / "run", trained)
-    ]
-    pd.testing.assert_frame_equal(*tables, check_exact=True)
+    assert_same_metrics(tmp_path / "run", trained)
 
 
-def test_a_validation_that_fails_is_repeated_alone(tiny, trained, tmp_path, monkeypatch):
-    config, taken = TrainConfig(**small_training(tiny, tmp_path)), []
+def test_a_validation_that_fails_is_repeated_alone(trained, tmp_path):
+    # a copy made as `tiny` is, whose files may be moved
+    write_tiny(tmp_path / "data")
+    config = TrainConfig(**small_training(tmp_path / "data", tmp_path / "run"))
+    image, away = tmp_path / "data/images/case004frontal.png", tmp_path / "away.png"
 
-    def fails(*_, **__):
-        raise OSError("images/case004frontal.png: cannot be read")
+    def hide(number):
+        if number == 3:
+            image.rename(away)
 
-    with monkeypatch.context() as patch:
-        patch.setattr(count, "count_dataset", fails)
-        with pytest.raises(
-            errors.Stopped,
-            match=r"after 1 epochs and 0 steps: .*case004frontal.*last.ckpt; --resume",
-        ):
-            fit(config)
-    step = loop._Training._step
-    monkeypatch.setattr(
-        loop._Training, "_step", lambda self, batches: taken.append(step(self, batches))
-    )
-    fit(config, resume=True)
+    said = r"after 0 epochs and 3 steps: .*case004frontal.*last.ckpt; --resume"
+    with each_step(before=hide), pytest.raises(TrainingStopped, match=said):
+        fit(config)
+    away.rename(image)
+    with each_step() as taken:
+        fit(config, resume=True)
     assert len(taken) == 3, "the second epoch's"
-    tables = [
-        pd.read_csv(folder / "metrics.csv").drop(columns="seconds")
-        for folder in (tmp_path, trained)
-    ]
-    pd.testing.assert_frame_equal(*tables, check_exact=True)
+    assert_same_metrics(tmp_path / "run", trained)
 
 
-def test_two_trainings_do_not_work_in_one_folder(tiny, tmp_path, monkeypatch):
-    config, step = (
-        TrainConfig(**{**small_training(tiny, tmp_path), "epochs": 1}),
-        loop._Training._step,
-    )
+def test_two_trainings_do_not_work_in_one_folder(tiny, tmp_path):
+    config = TrainConfig(**{**small_training(tiny, tmp_path), "epochs": 1})
     part = tmp_path / "checkpoints" / ".last.0.part.ckpt"
 
-    def meets_another(self, batches):
+    def meet_another(number):
+        if number > 1:
+            return
         part.parent.mkdir(exist_ok=True)
         part.touch()  # a checkpoint that this training is writing
-        with pytest.raises(ValueError, match=f"process {os.getpid()} is working in this folder"):
+        with pytest.raises(ValueError, match="working in this folder"):
             fit(config, resume=True)
         assert part.exists()
-        step(self, batches)
 
-    monkeypatch.setattr(loop._Training, "_step", meets_another)
-    fit(config)
+    with each_step(before=meet_another):
+        fit(config)
 
 
 @pytest.mark.slow
@@ -226,7 +244,7 @@ def test_a_compiled_network_learns_the_same_and_its_checkpoints_are_plain(
     trained, tiny, tmp_path, monkeypatch
 ):
     # traced, but without a C compiler
-    monkeypatch.setitem(loop.COMPILE_OPTIONS, "kernels", {"backend": "eager"})
+    monkeypatch.setitem(setup.COMPILE_OPTIONS, "kernels", {"backend": "eager"})
     fit(TrainConfig(**{**small_training(tiny, tmp_path), "compile": "kernels"}))
     states = [
         load_model(folder / "checkpoints/last.ckpt").state_dict() for folder in (tmp_path, trained)
@@ -256,15 +274,15 @@ def test_compiled_kernels_give_the_same_loss_and_gradients(tmp_path, monkeypatch
         torch.rand(2, 64, 64),
         torch.randint(0, 256, (2, 64, 64, 3), dtype=torch.uint8) & 31,
     )
-    found = []
-    for how in ("off", "kernels"):
-        module = loop._compiled(loop._ModelWithLoss(model, "published"), how, torch.device("cpu"))
-        loss = module(images, targets)
+    module = loop.NetworkWithLoss(model, "published")
+    results = []
+    for form in (module, torch.compile(module, dynamic=False)):
+        loss = form(images, targets)
         model.zero_grad()
         loss.backward()
-        found.append([loss.detach(), *(parameter.grad.clone() for parameter in model.parameters())])
-    for plain, compiled in zip(*found, strict=True):
-        torch.testing.assert_close(compiled, plain, rtol=1e-4, atol=1e-6)
+        gradients = (parameter.grad.clone() for parameter in model.parameters())
+        results.append([loss.detach(), *gradients])
+    torch.testing.assert_close(results[1], results[0], rtol=1e-4, atol=1e-6)
 
 
 def test_synchronised_batch_norm_leaves_plain_checkpoints(tmp_path):
@@ -287,17 +305,17 @@ def test_a_gpus_loss_is_read_a_step_late(monkeypatch):
     monkeypatch.setattr(
         torch.cuda, "Event", lambda: SimpleNamespace(record=lambda: None, synchronize=lambda: None)
     )
-    cpu, gpu = loop._Losses(torch.device("cpu")), loop._Losses(torch.device("cuda"))
+    cpu, gpu = PendingLosses(torch.device("cpu")), PendingLosses(torch.device("cuda"))
     for step in range(3):
         for running in (cpu, gpu):
             running.add(step, torch.tensor(step + 0.5))
         assert list(cpu.take()) == [(step, step + 0.5)]
         assert list(gpu.take()) == [(step - 1, step - 0.5)][: step > 0]
-    assert list(gpu.take(all_of_them=True)) == [(2, 2.5)]
+    assert list(gpu.take(wait=True)) == [(2, 2.5)]
 
 
 def test_accumulated_batches_are_one_large_batch(tiny, tmp_path):
-    losses = []
+    weights = []
     for name, sizes in (("one", {"batch_size": 6}), ("three", {"batch_size": 2, "accumulate": 3})):
         settings = {**small_training(tiny, tmp_path / name), **sizes, "epochs": 1}
         freeze(True)
@@ -305,11 +323,11 @@ def test_accumulated_batches_are_one_large_batch(tiny, tmp_path):
             folder = fit(TrainConfig(**settings))
         finally:
             freeze(False)
-        losses.append(dict(load_model(folder / "checkpoints/last.ckpt").named_parameters()))
-    start = dict(loop._new_model(TrainConfig(**settings), LABELS).named_parameters())
+        weights.append(dict(load_model(folder / "checkpoints/last.ckpt").named_parameters()))
+    start = dict(new_model(TrainConfig(**settings), LABELS).named_parameters())
     apart, moved = (
         sum((one[key] - value).square().sum() for key, value in other.items()).sqrt()
-        for one, other in (losses, (losses[0], start))
+        for one, other in (weights, (weights[0], start))
     )
     assert apart < 1e-3 * moved
 
@@ -338,16 +356,16 @@ def test_onecycle_rises_once_and_falls_to_nothing():
     ("field", "value", "message"),
     [
         ("schedule", "onecycl", "did you mean 'onecycle'"),
-        ("best", "iou", "one of"),
+        ("best", "iou", "one of iou_published"),
         ("precision", "float16", "one of"),
         ("compile", "graph", "did you mean 'graphs'"),
-        ("accumulate", 0, "at least 1"),
+        ("accumulate", 0, "greater than or equal to 1|greater than 0"),
         ("loss", "presnt", "did you mean 'present'"),
-        ("threshold", 1.5, "threshold is 1.5; it must be more than 0 and less than 1"),
-        ("learning_rate", 0.0, "learning_rate is 0.0; it must be more than 0$"),
+        ("threshold", 1.5, "threshold is 1.5; it must be less than 1"),
+        ("learning_rate", 0.0, "learning_rate is 0.0; it must be greater than 0$"),
         ("learning_rate", float("nan"), "learning_rate"),
-        ("workers", -1, "workers is -1; it must not be negative"),
-        ("epochs", 0, "at least 1"),
+        ("workers", -1, "workers is -1; it must be greater than or equal to 0"),
+        ("epochs", 0, "greater than or equal to 1|greater than 0"),
         ("crop_size", 600, "crop_size"),
         ("flip_prob", 2.0, "flip_prob"),
     ],
@@ -379,3 +397,17 @@ def test_a_device_that_is_not_there_is_refused(tiny, tmp_path, device):
     with pytest.raises(ValueError, match=f"device '{device}' is not available here"):
         fit(config)
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("kind", ["standard", "published"])
+def test_the_input_is_the_models_preprocessing(tiny, kind):
+    preprocessing = Preprocessing(kind, (48, 48))
+    model = build_model("unet", LABELS.names[:5], "resnet18", preprocessing=preprocessing)
+    image = PaxrayDataset(tiny, split="train")[0].image
+    images = torch.from_numpy(preprocessing.resize(image))[None]
+    inputs = loop.NetworkWithLoss(model, "present").normalize(images)[0]
+    np.testing.assert_allclose(inputs.numpy(), preprocessing(image), rtol=1e-5, atol=1e-4)
+
+
+def test_scores_to_choose_the_best_by():
+    assert typing.get_args(typing.get_type_hints(TrainConfig)["best"]) == loop.SCORES

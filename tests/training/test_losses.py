@@ -12,8 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch.nn.functional import binary_cross_entropy_with_logits, interpolate
 
-from paxray_lib.training import losses
-from paxray_lib.training.losses import KINDS, dice_bce, dice_bce_coarse
+from paxray_lib.training import packed_dice
+from paxray_lib.training.losses import LOSSES, dense, dice_bce, dice_bce_coarse, loss_of_coarse
+
+KINDS = ("published", "present")
 
 CASES = json.loads((ROOT / "tests/reference" / "published_loss.json").read_text())["cases"]
 FORMATS = [torch.contiguous_format, torch.channels_last]
@@ -88,7 +90,7 @@ def test_equals_plain_float64_with_autograd(seed, kind, shape, memory_format, bl
     expected, expected_gradient = loss_and_gradient(plain_loss, logits, target, kind)
     logits = logits.contiguous(memory_format=memory_format)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(losses, "_BLOCK", block)  # one label or pixel at a time, a few, all
+        patch.setattr(packed_dice, "CPU_BLOCK", block)  # one label or pixel at a time, a few, all
         for form in (pack(target), target, target.long()):
             loss, gradient = loss_and_gradient(dice_bce, logits, form, kind)
             torch.testing.assert_close(loss, expected, rtol=1e-12, atol=1e-12)
@@ -104,19 +106,13 @@ def test_gradient_equals_finite_differences(kind):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_the_form_for_compilers_is_the_same_function(kind):
+@pytest.mark.parametrize("form", ["dense", "packed"])
+def test_the_form_for_compilers_is_the_same_function(kind, form, monkeypatch):
     logits, target = random_inputs(1)
-    blockwise, whole = (
-        (losses._sums, losses._gradient),
-        (losses._all_sums, losses._whole_gradient),
-    )
-    sums = blockwise[0](logits, pack(target), True)
-    torch.testing.assert_close(whole[0](logits, pack(target), True), sums)
-    slopes = losses._score(sums, kind, 35)[1]
-    gradients = [
-        gradient(logits, pack(target), True, *slopes) for gradient in (blockwise[1], whole[1])
-    ]
-    torch.testing.assert_close(*gradients)
+    target = pack(target) if form == "packed" else target
+    expected = loss_and_gradient(dice_bce, logits, target, kind)
+    monkeypatch.setattr(torch.compiler, "is_compiling", lambda: True)
+    torch.testing.assert_close(loss_and_gradient(dice_bce, logits, target, kind), expected)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -153,7 +149,7 @@ def test_coarse_logits_equal_those_enlarged_by_autograd(
         return plain_loss(interpolate(x, full, mode="bilinear", align_corners=False), target, kind)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(losses, "_BLOCK", block)  # one row at a time, a few, all
+        patch.setattr(packed_dice, "CPU_BLOCK", block)  # one row at a time, a few, all
         found = loss_and_gradient(dice_bce_coarse, logits, pack(target), kind)
     torch.testing.assert_close(found, loss_and_gradient(expected, logits), rtol=1e-10, atol=1e-13)
 
@@ -279,29 +275,32 @@ def test_errors_say_what_is_wrong(change, words):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_autocast_does_not_round_inside(kind, monkeypatch):
-    dtypes, steps = (
-        set(),
-        {name: getattr(losses, name) for name in ("_add_sums", "_block_gradient")},
-    )
-
-    def watched(name):
-        def step(*tensors):
-            dtypes.update(tensor.dtype for tensor in tensors if isinstance(tensor, torch.Tensor))
-            return steps[name](*tensors)
-
-        return step
-
-    for name in steps:
-        monkeypatch.setattr(losses, name, watched(name))
+def test_autocast_does_not_round_inside(kind):
     logits, target = random_inputs(0)
-    logits, target = (
-        logits.to(torch.bfloat16),
-        pack(target.repeat_interleave(2, 2).repeat_interleave(2, 3)),
-    )
+    logits = logits.to(torch.bfloat16)
+    target = pack(target.repeat_interleave(2, 2).repeat_interleave(2, 3))
     expected = loss_and_gradient(dice_bce_coarse, logits, target, kind)
     with torch.autocast("cpu", torch.bfloat16):
-        found = loss_and_gradient(dice_bce_coarse, logits, target, kind)
-    assert dtypes == {torch.float32}
-    for one, other in zip(found, expected, strict=True):
+        rounded = loss_and_gradient(dice_bce_coarse, logits, target, kind)
+    for one, other in zip(rounded, expected, strict=True):
         assert torch.equal(one, other)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_loss_is_found_by_its_name(kind):
+    logits, target = random_inputs(0)
+    expected = dice_bce(logits, pack(target), kind)
+    torch.testing.assert_close(LOSSES[kind](logits, pack(target)), expected)
+    torch.testing.assert_close(loss_of_coarse(logits, pack(target), kind), expected)
+
+
+def test_a_plain_function_is_a_loss(monkeypatch):
+    def entropy(logits, target):
+        return binary_cross_entropy_with_logits(logits, dense(target, logits))
+
+    monkeypatch.setitem(LOSSES, "entropy", entropy)
+    coarse, target = random_inputs(0)[0], random_inputs(0, (2, 11, 10, 14))[1]
+    full = interpolate(coarse, (10, 14), mode="bilinear")
+    expected = binary_cross_entropy_with_logits(full, target.double())
+    torch.testing.assert_close(loss_of_coarse(coarse, pack(target), "entropy"), expected)
+    torch.testing.assert_close(LOSSES["entropy"](full, target), expected)

@@ -10,17 +10,19 @@ Key = tuple[int, int, int]  # epoch, position, index, as from EpochSampler
 
 
 @dataclass(frozen=True)
-class Plan:
+class StepPlan:
     """Which samples each step takes in each process.
 
-    An epoch's order is cut into batches of `batch_size`; a last one of a single image joins the
-    batch before it, which then has one image more, since BatchNorm cannot learn from one. A step
-    takes the next accumulate x world batches, its batch m x world + r in process r. The last batch
-    and the last step may be smaller; losses are weighted so that each image of a step counts the
-    same. All processes have equally many batches, since they wait for each other: one that would
-    have none takes the step's first images again, two where there are two, with weight 0. (They
-    count in BatchNorm's statistics, as any images of a batch do.) With batch_size 1 every batch has
-    one image."""
+    An epoch's order is cut into batches of `batch_size`. A single last image joins the batch before
+    it, since BatchNorm cannot learn from one. A step takes the next accumulate x world batches, its
+    batch m x world + r in process r. The last batch and the last step may be smaller. Losses are
+    weighted so that each image of a step counts the same.
+
+    All processes have equally many batches, since they wait for each other: one that would have
+    none takes the step's first images again, two where there are two, with weight 0. (They count in
+    BatchNorm's statistics, as any images of a batch do.) With batch_size 1 every batch has one
+    image.
+    """
 
     length: int
     seed: int
@@ -37,13 +39,7 @@ class Plan:
     @property
     def steps(self) -> int:
         """Steps of an epoch."""
-        return -(-self._count(self.length) // (self.accumulate * self.world))
-
-    @property
-    def largest(self) -> int:
-        """Images of the largest batch."""
-        last = self.length - self.batch_size * (self._count(self.length) - 1)
-        return max(last, min(self.batch_size, self.length))
+        return -(-self._batches(self.length) // (self.accumulate * self.world))
 
     def images_of(self, steps: int) -> int:
         """Return how many images the first `steps` steps of an epoch take."""
@@ -54,9 +50,7 @@ class Plan:
         return self._keys(epoch, step, step + 1)
 
     def epoch(self, epoch: int, start: int = 0) -> Iterator[list[tuple[list[Key], float]]]:
-        """Yield for each step from `start` on this process's batches: the samples, and the weight
-        of each batch.
-        """
+        """Yield for each step from `start` on this process's batches: samples, and their weight."""
         keys = iter(self._keys(epoch, start, self.steps))
         for step in range(start, self.steps):
             yield self._share(list(islice(keys, self.images_of(step + 1) - self.images_of(step))))
@@ -65,18 +59,15 @@ class Plan:
         first, end = self.images_of(start), self.images_of(stop)
         return list(islice(EpochSampler(self.length, self.seed, epoch, first), end - first))
 
-    def _count(self, images: int) -> int:
-        """Return the number of batches that so many images make: the last one has not just one if
-        that can be.
-        """
+    def _batches(self, images: int) -> int:
+        """Return the number of batches of so many images."""
         return max(1, -(-(images - (self.batch_size > 1)) // self.batch_size))
 
     def _share(self, keys: list[Key]) -> list[tuple[list[Key], float]]:
-        starts = [batch * self.batch_size for batch in range(self._count(len(keys)))]
-        batches = [
-            keys[start:end] for start, end in zip(starts, [*starts[1:], len(keys)], strict=True)
-        ]
+        starts = [batch * self.batch_size for batch in range(self._batches(len(keys)))]
+        ends = [*starts[1:], len(keys)]
+        batches = [keys[start:end] for start, end in zip(starts, ends, strict=True)]
         own = batches[self.rank :: self.world]
         shares = [(batch, len(batch) * self.world / len(keys)) for batch in own]
-        empty = -(-len(batches) // self.world) - len(own)
-        return shares + [(keys[: min(2, self.batch_size)], 0.0)] * empty
+        missing = -(-len(batches) // self.world) - len(own)
+        return shares + [(keys[: min(2, self.batch_size)], 0.0)] * missing

@@ -1,0 +1,230 @@
+"""Dice + binary cross-entropy on packed targets, with a gradient in closed form.
+
+The plain way makes four to six tensors as large as the logits (probabilities, float targets,
+products). Here the loss and its gradient are worked out block by block: only the logits are kept
+between forward and backward, the gradient is the only new tensor of their size, and a target is
+unpacked for the block at hand alone. On a GPU the same sums are compiled into one kernel each where
+torch.compile works.
+
+Here a target is (N, H, W, B) uint8, packed, or (N, H, W, L) of 0 and 1."""
+
+import functools
+import importlib.util
+import warnings
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn.functional import embedding, interpolate
+
+KINDS = ("published", "present")
+# Elements of a block on a CPU: temporaries of 4 MB. Much smaller ones wait for threads more than
+# they gain.
+CPU_BLOCK = 2**20
+GPU_BLOCK = 2**26
+_SMOOTH = 1.0
+
+
+class PackedDiceBCE(torch.autograd.Function):
+    """`losses.dice_bce` of logits (N, L, h, W) and a target of H rows, h or, on a CPU, more.
+
+    Keeps the logits, the target as given, and per image and label four coefficients of the
+    gradient. Where the target has more rows, those of the logits are enlarged.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, logits: Tensor, target: Tensor, kind: str) -> Tensor:
+        """Return the loss."""
+        # autocast would multiply matrices in bfloat16
+        with torch.autocast("cpu", enabled=False):
+            sums = _fused(_whole_sums, _blockwise_sums, logits, target)  # (5, N, L)
+        loss, slopes = _score(sums, kind, target.shape[1] * target.shape[2])
+        ctx.save_for_backward(logits, target, *slopes)
+        return loss
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, *gradients: Any) -> Any:
+        """Return the gradient with respect to the logits."""
+        logits, target, *slopes = ctx.saved_tensors
+        scaled = [slope * gradients[0] for slope in slopes]
+        with torch.autocast("cpu", enabled=False):
+            gradient = _fused(_whole_gradient, _blockwise_gradient, logits, target, *scaled)
+        return gradient, None, None
+
+
+def _score(sums: Tensor, kind: str, pixels: int) -> tuple[Tensor, list[Tensor]]:
+    """Turn the sums into the loss and its slopes.
+
+    Parameters
+    ----------
+    sums : (5, N, L) tensor
+        Per image and label the sums of the cross-entropy, p t, p^2, p, t.
+
+    Returns
+    -------
+    loss : scalar tensor
+    slopes : e, a, b, c as (N, L) tensors
+        The gradient is e (p - t) + (a t + b p + c) p (1 - p): dD/dp is linear in t and p, and
+        p (1 - p) is dp/dlogit.
+    """
+    entropy, both, squares, probs, true = sums
+    n, labels = entropy.shape
+    each = 1 / (n * labels * pixels)
+    zero = torch.zeros_like(entropy)
+    if kind == "published":
+        top = both.sum(1, keepdim=True) + _SMOOTH  # (N, 1)
+        bottom = squares.sum(1, keepdim=True) + true.sum(1, keepdim=True) + _SMOOTH
+        dice_loss = 1 - top / bottom
+        a, b, c = zero - 1 / bottom, zero + 2 * top / bottom**2, zero
+    else:
+        present = (true > 0).to(entropy.dtype)  # (N, L)
+        weight = present / present.sum(1, keepdim=True).clamp(min=1)
+        top, bottom = 2 * both + _SMOOTH, probs + true + _SMOOTH
+        dice_loss = (weight * (1 - top / bottom)).sum(1)
+        a, b, c = -2 * weight / bottom, zero, weight * top / bottom**2
+    loss = entropy.sum() * each + dice_loss.mean()
+    return loss, [zero + each, a / n, b / n, c / n]
+
+
+def _sums(x: Tensor, t: Tensor, axes: tuple[int, ...]) -> Tensor:
+    """Return the sums of cross-entropy, p t, p^2, p, t over some axes."""
+    p = torch.sigmoid(x)
+    # max(x, 0) - x t + log(1 + exp(-|x|)); torch's log1p takes fifteen times as long as its log
+    entropy = (x.clamp(min=0) - x * t).sub_(torch.maximum(p, 1 - p).log_())
+    return torch.stack([values.sum(axes) for values in (entropy, p * t, p * p, p, t)])
+
+
+def _gradient(x: Tensor, t: Tensor, slopes: list[Tensor]) -> Tensor:
+    """Return the gradient for slopes as `_score` defines them."""
+    e, a, b, c = slopes
+    p = torch.sigmoid(x)
+    dice = torch.addcmul(c, a, t).addcmul_(b, p)  # a t + b p + c
+    dice *= torch.addcmul(p, p, p, value=-1)  # p (1 - p)
+    return dice.addcmul_(e, p - t)
+
+
+def _wide(dtype: torch.dtype) -> torch.dtype:
+    return torch.float64 if dtype == torch.float64 else torch.float32
+
+
+class _Block(NamedTuple):
+    """Some rows of one image: logits x and target t, (pixels, L).
+
+    `rows` are those of the given logits (N, h, W, L) that x is made from, and `weights` (H', h')
+    how; None if they are the same.
+    """
+
+    image: int
+    rows: slice
+    weights: Tensor | None
+    x: Tensor
+    t: Tensor
+
+
+def _blocks(logits: Tensor, target: Tensor) -> Iterator[_Block]:
+    dtype = _wide(logits.dtype)
+    pixels = logits.permute(0, 2, 3, 1)  # (N, h, W, L)
+    height, columns, labels = pixels.shape[1:]
+    enlarged = target.shape[1]
+    mix = torch.eye(height, dtype=dtype)[None]
+    mix = interpolate(mix, enlarged, mode="linear")[0].t()  # (H, h)
+    block = CPU_BLOCK if logits.device.type == "cpu" else GPU_BLOCK
+    step = max(1, block // (columns * labels))
+    for image in range(len(pixels)):
+        for start in range(0, enlarged, step):
+            rows = slice(start, min(start + step, enlarged))
+            t = _true(target[image, rows], labels).to(dtype)
+            weights = None
+            if enlarged == height:
+                x = pixels[image, rows].reshape(-1, labels).to(dtype)
+            else:
+                used = mix[rows].any(0).nonzero()
+                rows = slice(int(used[0]), int(used[-1]) + 1)
+                weights = mix[start : start + step, rows]  # (H', h')
+                x = (weights @ pixels[image, rows].flatten(1).to(dtype)).view(-1, labels)
+            yield _Block(image, rows, weights, x, t)
+
+
+def _true(target: Tensor, labels: int) -> Tensor:
+    """Return rows of a target (H', W, B or L) as (pixels, L) of 0 and 1."""
+    flat = target.reshape(-1, target.shape[-1])
+    if flat.shape[1] == labels:
+        return flat
+    table = unpack(torch.arange(256, device=flat.device, dtype=torch.uint8)[:, None], 8).float()
+    return embedding(flat.to(torch.int32), table).flatten(1)[:, :labels]
+
+
+def unpack(packed: Tensor, labels: int) -> Tensor:
+    """Return packed bits (..., B) as (..., labels) uint8 of 0 and 1."""
+    shifts = torch.arange(8, dtype=torch.uint8, device=packed.device)
+    return ((packed[..., None] >> shifts) & 1).flatten(-2)[..., :labels]
+
+
+def _blockwise_sums(logits: Tensor, target: Tensor) -> Tensor:
+    sums = logits.new_zeros((5, *logits.shape[:2]), dtype=_wide(logits.dtype))
+    for block in _blocks(logits, target):
+        sums[:, block.image] += _sums(block.x, block.t, (0,))
+    return sums
+
+
+def _blockwise_gradient(logits: Tensor, target: Tensor, *slopes: Tensor) -> Tensor:
+    enlarged = target.shape[1] > logits.shape[2]
+    gradient = torch.empty_like(logits, dtype=slopes[0].dtype if enlarged else None)
+    if enlarged:
+        gradient.zero_()
+    pixels = gradient.permute(0, 2, 3, 1)  # (N, h, W, L)
+    for image, rows, weights, x, t in _blocks(logits, target):
+        inner = _gradient(x, t, [slope[image] for slope in slopes])
+        if weights is None:
+            pixels[image, rows] = inner.view_as(pixels[image, rows])
+        else:
+            pixels[image, rows].flatten(1).addmm_(weights.t(), inner.view(len(weights), -1))
+    return gradient.to(logits.dtype)
+
+
+def _whole(logits: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+    """Return logits and target as (N, L, h, w) in the wide type; only in a compiled kernel, where
+    they are never stored.
+    """
+    labels = logits.shape[1]
+    true = target if target.shape[-1] == labels else unpack(target, labels)
+    return logits.to(_wide(logits.dtype)), true.permute(0, 3, 1, 2).to(_wide(logits.dtype))
+
+
+def _whole_sums(logits: Tensor, target: Tensor) -> Tensor:
+    return _sums(*_whole(logits, target), (-2, -1))
+
+
+def _whole_gradient(logits: Tensor, target: Tensor, *slopes: Tensor) -> Tensor:
+    gradient = _gradient(*_whole(logits, target), [slope[..., None, None] for slope in slopes])
+    return gradient.to(logits.dtype)
+
+
+def _fused(whole: Callable, blockwise: Callable, logits: Tensor, *rest: Tensor) -> Tensor:
+    """Run the whole-tensor form on a GPU, compiled to one kernel, else the blockwise form."""
+    # the caller compiles: the form without loops fuses with what is around it
+    if torch.compiler.is_compiling():
+        return whole(logits, *rest)
+    if logits.is_cuda and not _REFUSED and importlib.util.find_spec("triton"):
+        try:
+            return _compiled(whole)(logits, *rest)
+        except torch.OutOfMemoryError:
+            raise
+        except (RuntimeError, OSError) as error:  # such as without a C compiler
+            _REFUSED.append(error)
+            reason = str(error).strip().split("\n")[0]
+            warnings.warn(
+                f"torch.compile failed ({reason}); the loss goes on uncompiled, slower",
+                stacklevel=2,
+            )
+    return blockwise(logits, *rest)
+
+
+_REFUSED: list[Exception] = []  # the first failure to compile: not tried again at every step
+
+
+@functools.cache
+def _compiled(function: Callable) -> Callable:
+    return torch.compile(function)

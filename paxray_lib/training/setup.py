@@ -1,0 +1,147 @@
+"""Everything before the first step of a training: data, device, network, optimizer, a resume."""
+
+import torch
+from lightning_fabric import Fabric
+from torch import nn
+
+from paxray_lib.compute.collectives import local_device
+from paxray_lib.compute.devices import find_device
+from paxray_lib.compute.fabric import choose_precision, make_fabric
+from paxray_lib.compute.launch import find_launch
+from paxray_lib.data.dataset import PaxrayDataset
+from paxray_lib.images.preprocessing import Preprocessing
+from paxray_lib.labels.table import LabelSet
+from paxray_lib.models.build import build_model
+from paxray_lib.models.checkpoints import load_model, read_extra
+from paxray_lib.models.published import PUBLISHED
+from paxray_lib.models.segmenter import AnatomySegmenter
+from paxray_lib.training.batches import TrainingBatches, TrainingSet
+from paxray_lib.training.checks import check_data, check_resumable, data_digests
+from paxray_lib.training.config import TrainConfig
+from paxray_lib.training.errors import last_checkpoint
+from paxray_lib.training.optimizer import make_optimizer
+from paxray_lib.training.order import StepPlan
+from paxray_lib.training.state import Run, State
+
+COMPILE_OPTIONS: dict[str, dict] = {"kernels": {}, "graphs": {"mode": "reduce-overhead"}}
+"""Options of torch.compile, by the setting `compile`."""
+
+
+def set_up(config: TrainConfig, resume: bool) -> Run:
+    """Return a training ready for its next step; for errors see `loop.fit`."""
+    train_set, val_set = (
+        PaxrayDataset(config.data_root, config.datafile, split) for split in ("train", "val")
+    )
+    check_data(train_set, val_set, config.flip_prob > 0)
+    data = data_digests(train_set, val_set)
+    device = find_device(local_device(config.device))
+    precision = choose_precision(config.precision, device)
+    if config.compile == "graphs" and device.type != "cuda":
+        raise ValueError(
+            f"compile 'graphs' needs an NVIDIA GPU, and this is {device}; use 'kernels' or 'off'"
+        )
+    # before processes join: after that the first one may write
+    saved = _read_checkpoint(config, resume, precision, data)
+    fabric = make_fabric(config.device, config.precision)
+    model = _make_model(config, fabric, train_set.labels, resumed=saved is not None)
+    optimizer = make_optimizer(model, config)
+    if saved is not None:
+        optimizer.load_state_dict(saved["optimizer"])
+    state = State(**saved["state"]) if saved is not None else State()
+    batches = _make_batches(config, fabric, train_set, model.preprocessing)
+    run = Run(config, fabric, precision, model, optimizer, batches, val_set, data, state)
+    run.log.say(_announcement(run))
+    if saved is not None:
+        run.log.say(f"resumed at epoch {state.epoch + 1}, step {state.step}")
+    return run
+
+
+def _read_checkpoint(
+    config: TrainConfig, resume: bool, precision: str, data: dict[str, str]
+) -> dict | None:
+    """Return what to resume from, or None for a new training."""
+    last = last_checkpoint(config)
+    if not last.is_file():
+        return None
+    if not resume:
+        raise FileExistsError(
+            f"{config.run_dir} holds a training already; resume it, or choose another run_dir"
+        )
+    saved = read_extra(last)
+    processes = find_launch().world
+    check_resumable(saved, config, processes=processes, precision=precision, data=data)
+    return saved
+
+
+def _make_model(
+    config: TrainConfig, fabric: Fabric, labels: LabelSet, resumed: bool
+) -> AnatomySegmenter:
+    # a download of the encoder's weights, once per machine
+    with fabric.rank_zero_first(local=True):
+        model = load_model(last_checkpoint(config)) if resumed else new_model(config, labels)
+    crop = config.crop_size
+    if model.padded(crop, crop) != (crop, crop):
+        # the padded border would be at a place where the whole image later has pixels, and was
+        # never trained there
+        multiple = model.padded(1, 1)[0]
+        raise ValueError(f"crop_size {crop}: {model.name} needs a multiple of {multiple}")
+    if fabric.world_size > 1 and fabric.device.type == "cuda":
+        model = nn.SyncBatchNorm.convert_sync_batchnorm(model)
+    return model.to(fabric.device, memory_format=torch.channels_last)
+
+
+def new_model(config: TrainConfig, labels: LabelSet) -> AnatomySegmenter:
+    """Return the network that a training begins with."""
+    torch.manual_seed(config.seed)
+    kind = "published" if config.architecture == PUBLISHED else "standard"
+    preprocessing = Preprocessing(kind, (config.image_size, config.image_size))
+    weights = config.encoder_weights
+    return build_model(config.architecture, labels, config.encoder, weights, preprocessing)
+
+
+def _make_batches(
+    config: TrainConfig, fabric: Fabric, train_set: PaxrayDataset, preprocessing: Preprocessing
+) -> TrainingBatches:
+    samples = TrainingSet(train_set, preprocessing, config, config.seed)
+    plan = StepPlan(
+        len(train_set),
+        config.seed,
+        config.batch_size,
+        config.accumulate,
+        fabric.global_rank,
+        fabric.world_size,
+    )
+    return TrainingBatches(samples, plan, fabric.device, config.workers)
+
+
+def _announcement(run: Run) -> str:
+    """Say what is trained, on what, and where its samples are."""
+    config, plan, train_set = run.config, run.batches.plan, run.batches.samples.dataset
+    parameters = sum(parameter.numel() for parameter in run.model.parameters())
+    parts = f"{config.batch_size} x {config.accumulate} accumulated x {plan.world} processes"
+    samples = "read from disk in each epoch"
+    if run.batches.in_memory:
+        samples = f"kept in memory ({run.batches.samples.bytes / 2**30:.1f} GiB)"
+    return (
+        f"{run.model.name}, {parameters / 1e6:.1f} M parameters, {len(train_set.labels)} labels, "
+        f"{config.image_size} px (crops of {config.crop_size}); "
+        f"{len(train_set)} training and {len(run.val_set)} validation images; "
+        f"{config.epochs} epochs of {plan.steps} steps, {plan.images} images per step"
+        f"{'' if plan.images == config.batch_size else f' ({parts})'}; "
+        f"{run.fabric.device}, {run.precision}; training images {samples}"
+    )
+
+
+def distribute(run: Run, module: nn.Module) -> nn.Module:
+    """Compile a module, and let Fabric bring it to the device, its precision and all processes."""
+    if run.config.compile != "off":
+        # the last batch of an epoch may have another size: compiled once more, rather than all for
+        # any size
+        options = COMPILE_OPTIONS[run.config.compile]
+        module = torch.compile(module, dynamic=False, **options)  # type: ignore[assignment]  # a module in, a module out
+    network, run.optimizer = run.fabric.setup(module, run.optimizer)
+    if run.config.compile == "graphs":
+        # gradients live outside of the graphs' memory, which the next batch overwrites
+        for parameter in run.model.parameters():
+            parameter.grad = torch.zeros_like(parameter)
+    return network

@@ -1,0 +1,204 @@
+"""A training that is under way: where it stands, its checkpoints, and its losses."""
+
+import contextlib
+import dataclasses
+import math
+import time
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning_fabric import Fabric
+
+from paxray_lib.compute.fabric import mean_over_processes
+from paxray_lib.data.dataset import PaxrayDataset
+from paxray_lib.models.checkpoints import save_model
+from paxray_lib.models.segmenter import AnatomySegmenter
+from paxray_lib.training.batches import Batch, TrainingBatches
+from paxray_lib.training.config import TrainConfig
+from paxray_lib.training.errors import NotFinite, TrainingStopped, last_checkpoint, last_good
+from paxray_lib.training.log import TrainLog
+from paxray_lib.utils.locks import lock
+
+
+@dataclass
+class State:
+    """Where a training stands: what a resumed one needs besides weights and optimizer."""
+
+    epoch: int = 0  # finished ones
+    # within the next; all of its steps are taken where its validation is still to come
+    step: int = 0
+    loss: float = 0.0  # of the last step
+    loss_sum: float = 0.0
+    loss_steps: int = 0
+    seconds: float = 0.0
+    best: float = -math.inf
+    rows: list[dict] = field(default_factory=list)  # of metrics.csv
+
+
+class PendingLosses:
+    """Losses on their way from the device.
+
+    A GPU is asked for one a step late, so that it never waits for us.
+    """
+
+    def __init__(self, device: torch.device):
+        self._on_gpu = device.type == "cuda"
+        self._waiting: deque = deque()
+
+    def add(self, step: int, loss: torch.Tensor) -> None:
+        """Send the loss of a step on its way."""
+        host = loss.to("cpu", non_blocking=True)
+        event = torch.cuda.Event() if self._on_gpu else None
+        if event is not None:
+            event.record()
+        self._waiting.append((step, host, event))
+
+    def take(self, wait: bool = False) -> Iterator[tuple[int, float]]:
+        """Yield (step, loss) in order: of a GPU's all but the newest, unless told to wait."""
+        while len(self._waiting) > (self._on_gpu and not wait):
+            step, host, event = self._waiting.popleft()
+            if event is not None:
+                event.synchronize()
+            yield step, float(host)
+
+
+@dataclass
+class Run:
+    """All that a training works with, on its device, as `setup.set_up` makes it.
+
+    `optimizer` is wrapped by Fabric once the training begins. `data` are the digests of the data
+    file, and `precision` is Fabric's name.
+    """
+
+    config: TrainConfig
+    fabric: Fabric
+    precision: str
+    model: AnatomySegmenter
+    optimizer: Any
+    batches: TrainingBatches
+    val_set: PaxrayDataset
+    data: dict[str, str]
+    state: State
+
+    def __post_init__(self) -> None:
+        self.folder, self.last = Path(self.config.run_dir), last_checkpoint(self.config)
+        self.log = TrainLog(self.config, self.batches.plan, self.fabric.is_global_zero)
+        self.losses = PendingLosses(self.fabric.device)
+
+    @property
+    def global_step(self) -> int:
+        """Steps taken over all epochs."""
+        return self.state.epoch * len(self.batches) + self.state.step
+
+    @contextlib.contextmanager
+    def under_way(self) -> Iterator[None]:
+        """Hold the run's folder and log, and say where a training goes on that cannot."""
+        state, first = self.state, self.fabric.is_global_zero
+        with lock(self.folder, ".training") if first else contextlib.nullcontext():
+            # a validation that was interrupted may have left its scores: they go, and the loss
+            # beside them is logged again
+            to_validate = state.step == len(self.batches)
+            self.log.open(self.global_step - to_validate)
+            if to_validate:
+                self.log.step(self.global_step, state.loss)
+            try:
+                yield
+                # killed after the last checkpoint, a run may have left one row less
+                self.log.write_metrics(state.rows)
+            except (OSError, ValueError) as error:
+                raise TrainingStopped(
+                    f"stopped after {state.epoch} epochs and {state.step} steps: {error}; "
+                    f"{last_good(self.config)}; --resume goes on"
+                ) from error
+            finally:
+                self.log.close()
+        # The first process has written its files. They stay joined: under torchrun a second joining
+        # may hang.
+        self.fabric.barrier()
+
+    def steps(self) -> Iterator[list[Batch]]:
+        """Yield the batches of each step that is left of the epoch, with progress and its time."""
+        state = self.state
+        began = time.perf_counter() - state.seconds
+        steps = self.batches.epoch(state.epoch, state.step)
+        for batches in self.log.progress(steps, state.epoch, state.step):
+            yield batches
+            state.seconds = time.perf_counter() - began
+        self.read_losses(wait=True)
+        state.seconds = time.perf_counter() - began
+
+    def step_taken(self, loss: torch.Tensor) -> None:
+        """Count a step and its loss; raise NotFinite if one is known that is not a number."""
+        self.losses.add(self.global_step, mean_over_processes(loss))
+        self.state.step += 1
+        self.read_losses()
+
+    def save_is_due(self) -> bool:
+        """Return whether this step is one of every `save_every` within an epoch."""
+        every, within = self.config.save_every, self.state.step < len(self.batches)
+        return every > 0 and within and self.global_step % every == 0
+
+    def read_losses(self, wait: bool = False) -> None:
+        """Log the losses that have arrived."""
+        for step, loss in self.losses.take(wait):
+            if not math.isfinite(loss):
+                raise self._not_finite(f"the loss is {loss}", step)
+            self.state.loss = loss
+            self.state.loss_sum += loss
+            self.state.loss_steps += 1
+            self.log.step(step + 1, loss)
+
+    def _not_finite(self, what: str, step: int) -> NotFinite:
+        names = ", ".join(self.batches.names(*divmod(step, len(self.batches))))
+        return NotFinite(f"{what} at step {step} (images {names}); {last_good(self.config)}")
+
+    def finish_epoch(self, scores: dict[str, float | None]) -> None:
+        """Count an epoch, and add its row to the log and to metrics.csv once it is saved."""
+        state = self.state
+        state.epoch, state.step = state.epoch + 1, 0
+        state.rows.append(
+            {
+                "epoch": state.epoch,
+                "train_loss": state.loss_sum / state.loss_steps,
+                **{f"val_{name}": score for name, score in scores.items()},
+                "learning_rate": self.optimizer.param_groups[0]["lr"],
+                "seconds": round(state.seconds, 3),
+            }
+        )
+        state.loss_sum, state.loss_steps, state.seconds = 0.0, 0, 0.0
+        self.log.epoch(state.rows, self.fabric.device)
+        self.save()
+        self.log.write_metrics(state.rows)
+
+    def check_weights(self) -> None:
+        """Raise NotFinite if a weight is not finite.
+
+        A gradient may overflow although the loss does not, and the next loss, which tells, comes
+        after a checkpoint.
+        """
+        weights = [parameter.detach() for parameter in self.model.parameters()]
+        if not torch.stack([weight.isfinite().all() for weight in weights]).all():
+            raise self._not_finite("weights are not finite after an update", self.global_step - 1)
+
+    def save(self, name: str = "last") -> None:
+        """Write a checkpoint; the last one holds the optimizer and is what a resume needs."""
+        if name == "last":
+            self.read_losses(wait=True)
+        self.check_weights()
+        if not self.fabric.is_global_zero:
+            return
+        extra = {
+            "state": dataclasses.asdict(self.state),
+            "config": self.config.to_dict(),
+            "processes": self.fabric.world_size,
+            "precision": self.precision,
+            "data": self.data,
+        }
+        if name == "last":
+            self.log.flush()
+            extra["optimizer"] = self.optimizer.state_dict()
+        save_model(self.last.with_name(f"{name}.ckpt"), self.model, **extra)
