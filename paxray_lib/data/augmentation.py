@@ -250,16 +250,19 @@ def source_indices(
 
 
 def _move_rigid(params: Params, pixels: Tensor, bits: Tensor) -> tuple[Tensor, Tensor]:
-    rows, columns = source_indices(params, *pixels.shape, pixels.device)
+    height, width = pixels.shape
+    rows, columns = source_indices(params, height, width, pixels.device)
     moved = pixels.index_select(0, rows).index_select(1, columns)  # (crop, crop)
-    rows, columns = source_indices(params, *bits.shape[:2], pixels.device)
-    return moved, _take(bits, rows[:, None] * bits.shape[1] + columns)
+    height, width, _ = bits.shape
+    rows, columns = source_indices(params, height, width, pixels.device)
+    return moved, _take(bits, rows[:, None] * width + columns)
 
 
 def _move_affine(params: Params, pixels: Tensor, bits: Tensor) -> tuple[Tensor, Tensor]:
-    x, y = source_positions(params, *pixels.shape, pixels.device)
+    height, width = pixels.shape
+    x, y = source_positions(params, height, width, pixels.device)
     # -1 and 1 are the edges of the image
-    grid = torch.stack([2 * x / pixels.shape[1] - 1, 2 * y / pixels.shape[0] - 1], -1).float()
+    grid = torch.stack([2 * x / width - 1, 2 * y / height - 1], -1).float()  # (crop, crop, 2)
     moved = functional.grid_sample(pixels[None, None], grid[None], align_corners=False)[0, 0]
 
     height, width, _ = bits.shape

@@ -200,4 +200,4 @@ def _collate(samples: Any) -> Any:
         return samples
     images, targets, names = zip(*samples, strict=True)
     # in a worker this writes straight into the memory that it shares
-    return default_collate(images), default_collate(targets), list(names)
+    return default_collate(list(images)), default_collate(list(targets)), list(names)

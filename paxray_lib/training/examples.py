@@ -16,6 +16,8 @@ from paxray_lib.training.losses import dice_bce
 
 def augment(sample: Sample, config: TrainConfig, seed: int = 0) -> Sample:
     """Return a sample as `fit` may show it to the network: resized, cropped, and so on."""
+    if sample.masks is None:
+        raise ValueError(f"{sample.name}: no masks; choose a sample with a target")
     params = draw(np.random.default_rng(seed), config, sample.view)
     image, masks = apply(params, sample.image, sample.masks)
     return dataclasses.replace(sample, image=image, masks=masks)

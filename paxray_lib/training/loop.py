@@ -75,7 +75,7 @@ def train_epoch(run: Run, network: nn.Module) -> None:
         for number, batch in enumerate(batches, 1):
             # images (N, h, w) in 0..1, targets (N, h, w, ceil(L / 8)): a bit for each of L labels
             is_last = number == len(batches)  # where processes exchange their gradients
-            with fabric.no_backward_sync(network, enabled=not is_last):
+            with fabric.no_backward_sync(network, enabled=not is_last):  # type: ignore[arg-type]  # as Fabric made it
                 loss = network(batch.images, batch.targets) * batch.weight  # scalar
                 fabric.backward(loss)  # adds to the gradients
             losses.append(loss.detach())

@@ -87,7 +87,7 @@ def _make_model(
         raise ValueError(f"crop_size {crop}: {model.name} needs a multiple of {multiple}")
     if fabric.world_size > 1 and fabric.device.type == "cuda":
         model = nn.SyncBatchNorm.convert_sync_batchnorm(model)
-    return model.to(fabric.device, memory_format=torch.channels_last)
+    return model.to(fabric.device).to(memory_format=torch.channels_last)
 
 
 def new_model(config: TrainConfig, labels: LabelSet) -> AnatomySegmenter:

@@ -17,7 +17,7 @@ def check_fields(config: Any) -> None:
     ValueError
         If a value does not fit, in one line with its name, near matches and what is allowed.
     """
-    for name, (hint, adapter) in _adapters(type(config)).items():
+    for name, (hint, adapter) in _adapters(config.__class__).items():
         value = getattr(config, name)
         if typing.get_origin(hint) is typing.Literal:
             check_choice(value, typing.get_args(hint), name)

@@ -22,8 +22,10 @@ def test_a_lack_of_memory_is_one_line_with_a_remedy(tiny, tmp_path, monkeypatch)
         )
 
     monkeypatch.setitem(LOSSES, "full", full)
-    said = r"^out of memory with batches of 3 \(CUDA out of memory. Tried to allocate 2.00 GiB\); no checkpoint .*"
-    with pytest.raises(TrainingStopped, match=said + " smaller batch_size and more accumulate$"):
+    said = (
+        r"^out of memory with batches of 3 \(CUDA out .* 2.00 GiB\); no checkpoint .* accumulate$"
+    )
+    with pytest.raises(TrainingStopped, match=said):
         fit(TrainConfig(**small_training(tiny, tmp_path), loss="full"))
 
 
@@ -53,7 +55,7 @@ def test_missing_files_are_named_at_the_start(tmp_path, split):
     first = {"train": 0, "val": 4}[split]
     (tmp_path / "images" / f"case00{first}frontal.png").unlink()
     (tmp_path / "labels" / f"case00{first}lateral.pxm").unlink()
-    said = rf"2 files .* are missing, such as .*images/case00{first}frontal.png, .*labels/case00{first}lateral.pxm; "
+    said = rf"2 files .* missing, .*images/case00{first}frontal.png, .*case00{first}lateral.pxm; "
     with pytest.raises(FileNotFoundError, match=said):
         fit(TrainConfig(**small_training(tmp_path, tmp_path / "run")))
     assert not (tmp_path / "run").exists()
