@@ -30,7 +30,7 @@ from torch.nn import functional
 from paxray_lib.labels.table import LabelSet
 from paxray_lib.masks.bits import swap_sides
 from paxray_lib.masks.packed import PackedMasks
-from paxray_lib.utils.fields import check_fields
+from paxray_lib.utils.settings import check_fields
 
 Pixels = Annotated[int, Field(ge=1)]
 Probability = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
@@ -88,7 +88,7 @@ class AugmentConfig:
         check_fields(self)
         if self.crop_size > self.image_size:
             raise ValueError(
-                f"crop_size is {self.crop_size}; it must be at most image_size, {self.image_size}"
+                f"crop_size must be at most image_size, {self.image_size}, not {self.crop_size}"
             )
 
 

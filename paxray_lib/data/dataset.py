@@ -122,8 +122,8 @@ def check_targets(dataset: PaxrayDataset) -> None:
     """Raise ValueError if a split has no image, or one without a target, to train or compare."""
     missing = [entry.image for entry in dataset.entries if entry.target is None]
     if missing or not len(dataset):
-        lack = f"{len(missing)} images without a target, such as {missing[0]}"
+        lack = f"{len(missing)} images without a target, such as {missing[0]}" if missing else ""
         raise ValueError(
             f"{dataset.datafile.path}: split {dataset.split!r} has "
-            f"{lack if missing else 'no images'}; masks are needed for each"
+            f"{lack or 'no images'}; masks are needed for each"
         )

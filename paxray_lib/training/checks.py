@@ -8,6 +8,7 @@ from pathlib import Path
 from paxray_lib.data.dataset import PaxrayDataset, check_targets
 from paxray_lib.training.config import TrainConfig
 from paxray_lib.training.errors import last_checkpoint
+from paxray_lib.utils.settings import differences
 
 # The precision that a device gives is compared, not its name: "auto" means another one elsewhere
 MAY_CHANGE = (
@@ -87,8 +88,7 @@ def check_resumable(
     data : digests by name, as from `data_digests`
     """
     old, new = {**TrainConfig().to_dict(), **saved["config"]}, config.to_dict()
-    fixed = [name for name in new if name not in MAY_CHANGE and old[name] != new[name]]
-    changed = [f"{name} (was {old[name]!r}, is {new[name]!r})" for name in fixed]
+    changed = differences(old, new, ignored=MAY_CHANGE)
     if saved.get("processes", 1) != processes:
         changed.append(f"number of processes (was {saved.get('processes', 1)}, is {processes})")
     if saved.get("precision", precision) != precision:

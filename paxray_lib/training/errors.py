@@ -7,16 +7,10 @@ from pathlib import Path
 import torch
 
 from paxray_lib.training.config import TrainConfig
+from paxray_lib.utils.errors import Stopped
 
 
-class TrainingStopped(RuntimeError):
-    """A training cannot go on, say for want of space.
-
-    The message says why, and where it can be resumed.
-    """
-
-
-class NotFinite(TrainingStopped):
+class NotFinite(Stopped):
     """The loss became infinite or not a number.
 
     The message names step, files and the last good checkpoint.
@@ -42,7 +36,7 @@ def in_one_line(config: TrainConfig) -> Iterator[None]:
 
     Raises
     ------
-    TrainingStopped
+    Stopped
         For a lack of memory.
     ValueError
         If a compiler is missing, or the network cannot learn from one image at a time.
@@ -51,7 +45,7 @@ def in_one_line(config: TrainConfig) -> Iterator[None]:
         yield
     except torch.OutOfMemoryError as error:
         cause = ". ".join(str(error).split(". ")[:2])
-        raise TrainingStopped(
+        raise Stopped(
             f"out of memory with batches of {config.batch_size} ({cause}); {last_good(config)}. "
             "--resume goes on where another program took the memory; else start in another run_dir "
             "with a smaller batch_size and more accumulate"
@@ -75,5 +69,5 @@ def _is_from_compiler(error: Exception) -> bool:
     # a second, which only a training that compiles has spent
     from torch._dynamo.exc import TorchDynamoException
 
-    by_name = not isinstance(error, TrainingStopped) and "compiler" in str(error)
+    by_name = not isinstance(error, Stopped) and "compiler" in str(error)
     return by_name or isinstance(error, TorchDynamoException)

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from paxray_lib.compute.fabric import share_buffers
-from paxray_lib.evaluation.count import count_dataset, gather_counts
+from paxray_lib.evaluation.count import count_dataset
 from paxray_lib.metrics.scores import dice, iou, mean_score
 from paxray_lib.models.segmenter import AnatomySegmenter
 from paxray_lib.training.config import TrainConfig
@@ -45,7 +45,7 @@ def fit(config: TrainConfig, resume: bool = False) -> Path:
         folder.
     NotFinite
         If the loss, or a weight when it would be saved, is not finite.
-    TrainingStopped
+    Stopped
         If a file cannot be read or written once the training has begun, or the memory does not
         suffice.
     """
@@ -139,10 +139,8 @@ def validate(run: Run) -> dict[str, float]:
     """Return the scores on the validation images, and save the best checkpoint so far."""
     run.check_weights()
     share_buffers(run.model)
-    rank, world = run.fabric.global_rank, run.fabric.world_size
-    threshold, quiet = run.config.threshold, rank > 0
-    share = count_dataset(run.model, run.val_set, threshold, quiet=quiet, rank=rank, world=world)
-    counts = gather_counts(share)
+    threshold, quiet = run.config.threshold, not run.fabric.is_global_zero
+    counts = count_dataset(run.model, run.val_set, threshold=threshold, quiet=quiet)
     metrics = {"iou": iou(counts), "dice": dice(counts)}  # (N, L) each
     scores = {}
     for name in SCORES:

@@ -19,8 +19,9 @@ from paxray_lib.models.checkpoints import save_model
 from paxray_lib.models.segmenter import AnatomySegmenter
 from paxray_lib.training.batches import Batch, TrainingBatches
 from paxray_lib.training.config import TrainConfig
-from paxray_lib.training.errors import NotFinite, TrainingStopped, last_checkpoint, last_good
+from paxray_lib.training.errors import NotFinite, last_checkpoint, last_good
 from paxray_lib.training.log import TrainLog
+from paxray_lib.utils.errors import Stopped
 from paxray_lib.utils.locks import lock
 
 
@@ -110,7 +111,7 @@ class Run:
                 # killed after the last checkpoint, a run may have left one row less
                 self.log.write_metrics(state.rows)
             except (OSError, ValueError) as error:
-                raise TrainingStopped(
+                raise Stopped(
                     f"stopped after {state.epoch} epochs and {state.step} steps: {error}; "
                     f"{last_good(self.config)}; --resume goes on"
                 ) from error

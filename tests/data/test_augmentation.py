@@ -248,7 +248,7 @@ def test_crop_of_the_full_size_without_room_to_resize():
 
 @pytest.mark.parametrize("field", [f.name for f in fields(AugmentConfig)])
 def test_values_out_of_range_are_refused_by_name(field):
-    with pytest.raises(ValueError, match=rf"^{field} is -1(\.0)?; it must"):
+    with pytest.raises(ValueError, match=rf"^{field} must .*not -1"):
         AugmentConfig(**{field: -1})
     if field not in ("image_size", "crop_size"):
         with pytest.raises(ValueError, match=field):

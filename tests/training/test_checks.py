@@ -10,9 +10,9 @@ from paxray_lib.labels.table import LabelSet
 from paxray_lib.training import setup
 from paxray_lib.training.checks import check_data
 from paxray_lib.training.config import TrainConfig
-from paxray_lib.training.errors import TrainingStopped
 from paxray_lib.training.loop import fit
 from paxray_lib.training.losses import LOSSES
+from paxray_lib.utils.errors import Stopped
 
 
 def test_a_lack_of_memory_is_one_line_with_a_remedy(tiny, tmp_path, monkeypatch):
@@ -25,7 +25,7 @@ def test_a_lack_of_memory_is_one_line_with_a_remedy(tiny, tmp_path, monkeypatch)
     said = (
         r"^out of memory with batches of 3 \(CUDA out .* 2.00 GiB\); no checkpoint .* accumulate$"
     )
-    with pytest.raises(TrainingStopped, match=said):
+    with pytest.raises(Stopped, match=said):
         fit(TrainConfig(**small_training(tiny, tmp_path), loss="full"))
 
 

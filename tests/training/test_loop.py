@@ -24,11 +24,12 @@ from paxray_lib.models.checkpoints import load_model, read_extra, save_model
 from paxray_lib.models.segmenter import AnatomySegmenter
 from paxray_lib.training import loop, losses, setup
 from paxray_lib.training.config import TrainConfig
-from paxray_lib.training.errors import NotFinite, TrainingStopped
+from paxray_lib.training.errors import NotFinite
 from paxray_lib.training.loop import fit
 from paxray_lib.training.optimizer import lr_factor, parameter_groups
 from paxray_lib.training.setup import new_model
 from paxray_lib.training.state import PendingLosses
+from paxray_lib.utils.errors import Stopped
 
 
 def test_a_run_leaves_what_design_promises(trained, tiny):
@@ -211,7 +212,7 @@ def test_a_validation_that_fails_is_repeated_alone(trained, tmp_path):
             image.rename(away)
 
     said = r"after 0 epochs and 3 steps: .*case004frontal.*last.ckpt; --resume"
-    with each_step(before=hide), pytest.raises(TrainingStopped, match=said):
+    with each_step(before=hide), pytest.raises(Stopped, match=said):
         fit(config)
     away.rename(image)
     with each_step() as taken:
@@ -354,16 +355,16 @@ def test_onecycle_rises_once_and_falls_to_nothing():
     ("field", "value", "message"),
     [
         ("schedule", "onecycl", "did you mean 'onecycle'"),
-        ("best", "iou", "one of iou_published"),
-        ("precision", "float16", "one of"),
+        ("best", "iou", "must be 'iou_published'"),
+        ("precision", "float16", "must be 'auto', 'float32' or 'bfloat16'"),
         ("compile", "graph", "did you mean 'graphs'"),
-        ("accumulate", 0, "greater than or equal to 1|greater than 0"),
+        ("accumulate", 0, "must be greater than 0, not 0"),
         ("loss", "presnt", "did you mean 'present'"),
-        ("threshold", 1.5, "threshold is 1.5; it must be less than 1"),
-        ("learning_rate", 0.0, "learning_rate is 0.0; it must be greater than 0$"),
+        ("threshold", 1.5, "threshold must be less than 1, not 1.5"),
+        ("learning_rate", 0.0, "learning_rate must be greater than 0, not 0.0$"),
         ("learning_rate", float("nan"), "learning_rate"),
-        ("workers", -1, "workers is -1; it must be greater than or equal to 0"),
-        ("epochs", 0, "greater than or equal to 1|greater than 0"),
+        ("workers", -1, "workers must be greater than or equal to 0, not -1"),
+        ("epochs", 0, "must be greater than 0, not 0"),
         ("crop_size", 600, "crop_size"),
         ("flip_prob", 2.0, "flip_prob"),
     ],
