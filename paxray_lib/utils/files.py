@@ -8,7 +8,7 @@ import os
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 
 @contextlib.contextmanager
@@ -48,8 +48,3 @@ def sha256(path: str | os.PathLike) -> str:
     """Return the SHA-256 of a file as hexadecimal text."""
     with Path(path).open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _blocks(source: IO[bytes], size: int = 1 << 20) -> Iterator[bytes]:
-    while block := source.read(size):
-        yield block
