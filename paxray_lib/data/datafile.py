@@ -20,7 +20,7 @@ from paxray_lib.images.image import Image
 from paxray_lib.images.read import read_view
 from paxray_lib.images.views import VIEWS, case_of, view_of
 from paxray_lib.labels.table import LabelSet
-from paxray_lib.utils.errors import did_you_mean
+from paxray_lib.utils.errors import check_choice
 from paxray_lib.utils.files import write_text
 
 SPLITS = ("train", "val", "test")
@@ -62,11 +62,7 @@ class Datafile:
 
     def split(self, name: str) -> tuple[Entry, ...]:
         """Return the entries of a split; an unknown one is a ValueError with the existing names."""
-        if name not in self.splits:
-            near = did_you_mean(name, self.splits)
-            raise ValueError(
-                f"{self.path}: no split {name!r}; it has {', '.join(self.splits)}{near}"
-            )
+        check_choice(name, self.splits, f"{self.path}: split")
         return self.splits[name]
 
     def target_path(self, entry: Entry) -> Path | None:

@@ -2,6 +2,8 @@
 
 import shutil
 import struct
+import subprocess
+import sys
 import zlib
 
 import cv2
@@ -329,6 +331,16 @@ def test_spacing_is_not_taken_from_dots_per_inch_or_from_a_png_that_was_resized(
     image = PillowImage.fromarray(np.arange(12, dtype=np.uint8).reshape(3, 4))
     image.save(tmp_path / "a.png", dpi=(72, 72), pnginfo=info)
     assert read_image(tmp_path / "a.png").spacing_mm is None
+
+
+def test_images_and_masks_import_no_heavy_library():
+    heavy = ["pydicom", "highdicom", "torch", "pandas", "matplotlib", "scipy", "pycocotools"]
+    program = "import sys, paxray_lib.images, paxray_lib.masks, paxray_lib.data.dataset\n"
+    program += f"print([name for name in {heavy} if name in sys.modules])"
+    ran = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+    assert ran.stdout.strip() == "[]"
 
 
 # ---------------------------------------------------------------- real X-rays
