@@ -35,10 +35,7 @@ class Planes(NamedTuple):
 def select_planes(masks: PackedMasks, indices: Iterable[int] | None) -> Planes:
     """Return the planes of the labels with these indices, all labels for None.
 
-    Raises
-    ------
-    ValueError
-        If an index is out of range, or more labels are selected than a word can count.
+    An index out of range, or more labels than a word can count, are a ValueError.
     """
     total = len(masks.labels)
     indices = sorted(set(range(total) if indices is None else map(int, indices)))

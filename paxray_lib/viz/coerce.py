@@ -17,16 +17,8 @@ MasksLike = str | os.PathLike | PackedMasks | ArrayLike
 def as_pixels(image: ImageLike) -> np.ndarray:
     """Return an image as (H, W) or (H, W, 3) uint8.
 
-    Parameters
-    ----------
-    image : path, Image, PIL image, or array
-        Arrays are (H, W) gray or (H, W, 3) RGB, uint8 or float in 0..1. A float f becomes
-        floor(255 f + 0.5).
-
-    Raises
-    ------
-    ValueError
-        If it has another shape, type or range.
+    Arrays are (H, W) gray or (H, W, 3) RGB, uint8 or float in 0..1; a float f becomes
+    floor(255 f + 0.5). Another shape, type or range is a ValueError.
     """
     if isinstance(image, (str, os.PathLike)):
         image = read_image(image)
@@ -60,18 +52,10 @@ def _decoded(image: PilImage.Image) -> np.ndarray:
 
 
 def as_masks(masks: MasksLike, labels: LabelSet | None = None) -> PackedMasks:
-    """Return masks as PackedMasks.
+    """Return PackedMasks, a path (.npy, .pxm, .json) or an (L, H, W) array as PackedMasks.
 
-    Parameters
-    ----------
-    masks : PackedMasks, path (.npy, .pxm, .json), or (L, H, W) array of bool or 0/1
-    labels : LabelSet, optional
-        The labels of an array or a file; the published table of 166 by default.
-
-    Raises
-    ------
-    ValueError
-        If number and labels do not fit.
+    Arrays are bool or 0/1. `labels` are those of an array or a file, by default the published
+    table of 166; another number is a ValueError.
     """
     if isinstance(masks, (str, os.PathLike)):
         return PackedMasks.read(masks, labels)

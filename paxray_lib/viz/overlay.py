@@ -77,13 +77,10 @@ def render(
 
     Parameters
     ----------
-    image : path, PIL image or array
-        (H, W) or (H, W, 3) once read; see `as_pixels`.
+    image : path, PIL image, or (H, W) or (H, W, 3) array; see `as_pixels`
     masks : PackedMasks of shape (L, H, W)
-    indices : iterable of int, optional
-        The labels to draw; all by default.
-    alpha, outline, dashed, window
-        See `Style`.
+    indices : iterable of int, the labels to draw; all by default
+    alpha, outline, dashed, window : see `Style`
 
     Returns
     -------
@@ -114,27 +111,15 @@ def compare(
     dashed: bool = False,
     window: tuple[int, int] = (0, 255),
 ) -> np.ndarray:
-    """Draw a target and a prediction over one image.
+    """Draw a target and a prediction, of the same labels and size, over one image.
 
     Parameters
     ----------
-    image, indices
-        As for `render`.
-    target, prediction : PackedMasks of the same labels and size
     mode : {"difference", "both", "target", "prediction"}
         "difference" is rule 5, without outlines. "both" fills the target and outlines the
         prediction, at least one pixel wide. The others are `render` of one stack.
-    alpha, outline, dashed, window
-        See `Style`.
-
-    Returns
-    -------
-    (H, W, 3) uint8 array
-
-    Raises
-    ------
-    ValueError
-        If image, target and prediction do not fit each other, or a number is outside its range.
+    image, indices, alpha, outline, dashed, window
+        As for `render`, whose result and errors this has too.
     """
     check_choice(mode, MODES, "mode")
     check_pair(target, prediction)
@@ -197,20 +182,15 @@ def visualize_label(
 
     Parameters
     ----------
-    masks : PackedMasks, path, or (L, H, W) array
-        See `as_masks`.
-    image : path, PIL image, or (H, W) or (H, W, 3) array
-        See `as_pixels`.
-    names : str or iterable of str, optional
+    masks : PackedMasks, path, or (L, H, W) array; see `as_masks`
+    image : path, PIL image, or (H, W) or (H, W, 3) array; see `as_pixels`
+    names : str or iterable of str
         Names, groups and patterns, as in `LabelSet.select`.
-    concat : bool
-        Put the image without labels to the left of the overlay.
-    labels : LabelSet, optional
+    concat : bool, put the image without labels to the left
+    labels : LabelSet
         The labels of `masks`, if they are an array or a file of others than the 166 published.
-    legend : bool
-        Put the drawn names with their colours to the right.
-    **style
-        See `Style`.
+    legend : bool, put the drawn names with their colours to the right
+    **style : see `Style`
 
     Returns
     -------
@@ -257,11 +237,7 @@ def visualize_comparison(
     legend: bool = False,
     **style: Unpack[Style],
 ) -> PilImage.Image:
-    """Put target, prediction and their difference side by side, titled; see `compare`.
-
-    The parameters are those of `visualize_certain_labels`, where `target` and `prediction` are
-    what `as_masks` takes.
-    """
+    """Put target, prediction and their difference side by side; see `visualize_label`."""
     target, prediction = as_masks(target, labels), as_masks(prediction, labels)
     pixels, indices = as_pixels(image), target.labels.select(names)
     parts = []

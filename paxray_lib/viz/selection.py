@@ -1,5 +1,7 @@
 """Labels to choose from: the search of picker and viewer, and what they show at first."""
 
+from collections.abc import Iterable
+
 import numpy as np
 
 from paxray_lib.labels.table import LabelSet
@@ -28,7 +30,14 @@ def _as_searched(text: str) -> str:
     return text.lower().replace("_", " ")
 
 
-def first_selection(masks: PackedMasks) -> list[int]:
-    """Return the labels shown at first: lungs and heart, or else the first one present."""
-    present = np.flatnonzero(masks.counts()).tolist()
-    return [i for i in present if masks.labels.names[i] in _SHOWN_FIRST] or present[:1]
+def choose(
+    labels: LabelSet, selected: str | Iterable[str] | None, masks: PackedMasks | None
+) -> list[int]:
+    """Return the indices of what is selected, or else of what is shown at first.
+
+    At first these are lungs and heart as far as they are in the masks, or the first label there.
+    """
+    if selected is not None:
+        return labels.select(selected)
+    present = np.flatnonzero(masks.counts()).tolist() if masks is not None else []
+    return [i for i in present if labels.names[i] in _SHOWN_FIRST] or present[:1]

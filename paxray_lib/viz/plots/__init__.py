@@ -1,7 +1,8 @@
+# ruff: noqa: F401 (what the modules have, for one import)
 """Figures for notebooks: each function takes tables, samples or masks and returns a Figure.
 
-``samples``: images with their masks. ``data``: what a data set holds. ``training``: curves.
-``scores``: an evaluation. ``measurements``: lines and their agreement. ``ct``: projections.
+``samples``: images with their masks. ``data``: what a data set holds. ``scores``: a training
+and an evaluation. ``measurements``: lines and their agreement. ``ct``: projections.
 """
 
 from paxray_lib.viz.plots.ct import plot_projected_labels, plot_projections, plot_slices
@@ -21,28 +22,5 @@ from paxray_lib.viz.plots.scores import (
     plot_groups,
     plot_reliability,
     plot_score_distribution,
+    plot_training,
 )
-from paxray_lib.viz.plots.training import plot_training
-
-__all__ = [
-    "draw_measurements",
-    "plot_agreement",
-    "plot_by_label",
-    "plot_comparison",
-    "plot_differences",
-    "plot_group_distribution",
-    "plot_groups",
-    "plot_mean_masks",
-    "plot_overlaps",
-    "plot_positions",
-    "plot_predictions",
-    "plot_projected_labels",
-    "plot_projections",
-    "plot_reliability",
-    "plot_samples",
-    "plot_score_distribution",
-    "plot_slices",
-    "plot_training",
-    "plot_tree_check",
-    "plot_unusual",
-]

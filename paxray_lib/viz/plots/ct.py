@@ -9,13 +9,7 @@ from paxray_lib.ct.scan import Scan
 from paxray_lib.ct.structures import STRUCTURES
 from paxray_lib.masks.packed import PackedMasks
 from paxray_lib.viz.overlay import render
-from paxray_lib.viz.plots.style import (
-    SMALL_LEGEND,
-    color_patches,
-    name_colors,
-    new_figure,
-    show_images,
-)
+from paxray_lib.viz.plots import style
 
 _KINDS = {
     "lung": ("lung", (47, 126, 188)),
@@ -49,16 +43,18 @@ def plot_slices(scan: Scan) -> Figure:
         colored = np.where(codes[..., None] > 0, mixed, gray[..., None])
         upper.append((f"{name}, slice {middle}", gray))
         lower.append(("", colored.astype(np.uint8)))
-    figure = show_images([upper, lower], width=9.0, height=6.0, interpolation="nearest")
+    figure = style.show_images([upper, lower], width=9.0, height=6.0, interpolation="nearest")
     z, y, x = scan.spacing
     for plot, aspect in zip(figure.axes, 2 * (y / x, z / x, z / y), strict=True):
         plot.set_aspect(aspect)
     codes = np.unique(scan.structures)
     kinds = {structure.kind for structure in STRUCTURES if structure.code in codes}
-    patches = color_patches(dict(_KINDS[kind] for kind in _KINDS if kind in kinds))
+    patches = style.color_patches(dict(_KINDS[kind] for kind in _KINDS if kind in kinds))
     for patch in patches:
         patch.set_edgecolor("#777777")
-    figure.legend(handles=patches, loc="outside lower center", ncols=len(_KINDS), **SMALL_LEGEND)
+    figure.legend(
+        handles=patches, loc="outside lower center", ncols=len(_KINDS), **style.SMALL_LEGEND
+    )
     return figure
 
 
@@ -71,7 +67,7 @@ def plot_projections(images: Mapping[str, Mapping[str, np.ndarray]]) -> Figure:
         [(f"{view}, {name}", image) for view, image in by_view.items()]
         for name, by_view in images.items()
     ]
-    return show_images(rows, width=3.4 * len(rows[0]), height=3.5 * len(rows))
+    return style.show_images(rows, width=3.4 * len(rows[0]), height=3.5 * len(rows))
 
 
 def plot_projected_labels(
@@ -86,7 +82,7 @@ def plot_projected_labels(
     views : mapping of view to an (H, W) uint8 image and its PackedMasks
     selections : sequence of names, groups and patterns, as in `LabelSet.select`
     """
-    figure = new_figure(2.9 * len(selections), 3.0 * len(views) + 0.9)
+    figure = style.new_figure(2.9 * len(selections), 3.0 * len(views) + 0.9)
     axes = figure.subplots(len(views), len(selections), squeeze=False)
     for row, (view, (image, masks)) in zip(axes, views.items(), strict=True):
         for axis, names in zip(row, selections, strict=True):
@@ -97,5 +93,5 @@ def plot_projected_labels(
     stacks = [masks for _, masks in views.values()]
     for column, names in zip(axes.T, selections, strict=True):
         column[0].set_title("\n".join(names), fontsize=9)
-        name_colors(figure, stacks, names, column[-1])
+        style.name_colors(figure, stacks, names, column[-1])
     return figure

@@ -12,18 +12,7 @@ from matplotlib.figure import Figure
 
 from paxray_lib.images.read import read_image
 from paxray_lib.labels.table import LabelSet
-from paxray_lib.viz.plots.style import (
-    BLUE,
-    GROUP_COLORS,
-    RED,
-    SMALL_LEGEND,
-    as_bytes,
-    as_words,
-    new_figure,
-    open_frame,
-    show_images,
-    tile_images,
-)
+from paxray_lib.viz.plots import style
 
 _SUSPICIOUS_PERCENT = 20  # of a child outside its parent; chosen by eye
 _NAMED_GROUP = 5  # labels: smaller groups have no room for a name
@@ -42,7 +31,7 @@ def plot_by_label(
     columns : number of columns that the rows are spread over
     """
     rows = -(-len(labels) // columns)
-    figure = new_figure(4.0 * columns, 0.2 * rows + 1.3)
+    figure = style.new_figure(4.0 * columns, 0.2 * rows + 1.3)
     top = np.nanmax([np.nanmax(series) for series in values.values()])
     axes = figure.subplots(1, columns, sharex=True, squeeze=False)[0]
     for k, axis in enumerate(axes):
@@ -58,7 +47,7 @@ def _draw_label_rows(
     axis: Axes, indices: range, labels: LabelSet, values: Mapping[str, Sequence[float]]
 ) -> None:
     rows = np.arange(len(indices))
-    colors = [GROUP_COLORS[labels.group[i]] for i in indices]
+    colors = [style.GROUP_COLORS[labels.group[i]] for i in indices]
     axis.hlines(rows, 0, 1, colors="#eeeeee", transform=axis.get_yaxis_transform(), linewidth=0.8)
     for marker, (name, series) in zip("os^D", values.items(), strict=False):
         shown = np.asarray(series)[indices.start : indices.stop]
@@ -84,7 +73,7 @@ def plot_mean_masks(
         for view, mean in means.items()
     ]
     size = {"width": 2.2 * len(names) + 0.6, "height": 2.3 * len(means)}
-    figure = show_images(rows, **size, fontsize=9, cmap="magma", vmax=100)
+    figure = style.show_images(rows, **size, fontsize=9, cmap="magma", vmax=100)
     axes = figure.axes
     figure.colorbar(axes[0].images[0], ax=axes, label="images (%)", shrink=0.8)
     return figure
@@ -102,16 +91,17 @@ def plot_positions(
         Mean masks: those of bones and lungs are drawn in grey behind.
     labels : LabelSet
     """
-    figure = new_figure(5.2 * len(tables), 6.3)
+    figure = style.new_figure(5.2 * len(tables), 6.3)
     axes = figure.subplots(1, len(tables), squeeze=False)[0]
     is_landmark = np.isin(labels.group, ("bones", "lungs"))
     for axis, (view, table) in zip(axes, tables.items(), strict=True):
         landmarks = means[view][is_landmark].max(axis=0, initial=0)
         axis.imshow(landmarks, cmap="Greys", vmin=0, vmax=3, extent=(0, 100, 100, 0))
         for group, rows in table[table["images"] > 0].groupby("group", sort=False):
-            style = {"fmt": "o", "markersize": 3, "elinewidth": 0.4, "label": as_words(group)}
+            color, name = style.GROUP_COLORS[group], style.as_words(group)
+            dots = {"fmt": "o", "markersize": 3, "elinewidth": 0.4, "color": color, "label": name}
             middle, spread = (rows["column"], rows["row"]), (rows["row_sd"], rows["column_sd"])
-            axis.errorbar(*middle, *spread, color=GROUP_COLORS[group], **style)
+            axis.errorbar(*middle, *spread, **dots)
         axis.set(
             title=view,
             xlim=(0, 100),
@@ -120,7 +110,7 @@ def plot_positions(
             ylabel="row of the centroid (% of the height)",
         )
     handles, names = axes[0].get_legend_handles_labels()
-    figure.legend(handles, names, loc="outside upper center", ncols=5, **SMALL_LEGEND)
+    figure.legend(handles, names, loc="outside upper center", ncols=5, **style.SMALL_LEGEND)
     return figure
 
 
@@ -135,7 +125,7 @@ def plot_overlaps(matrices: Mapping[str, np.ndarray], labels: LabelSet) -> Figur
     named = [(start, end) for start, end in spans if end - start >= _NAMED_GROUP]
     ticks = [(start + end - 1) / 2 for start, end in named]
     texts = [f"{labels.group[start]} {start} to {end - 1}" for start, end in named]
-    figure = new_figure(5.6 * len(matrices) + 0.8, 5.6)
+    figure = style.new_figure(5.6 * len(matrices) + 0.8, 5.6)
     axes = figure.subplots(1, len(matrices), squeeze=False)[0]
     for axis, (view, matrix) in zip(axes, matrices.items(), strict=True):
         shown = axis.imshow(matrix, cmap="viridis", vmin=0, vmax=100, interpolation="nearest")
@@ -158,24 +148,24 @@ def plot_tree_check(table: pd.DataFrame) -> Figure:
 
     Left: in how many images each occurs. Right: how much of the child lies outside.
     """
-    figure = new_figure(9.0, 3.8)
+    figure = style.new_figure(9.0, 3.8)
     left, right = figure.subplots(1, 2)
     wrong = table["images"] > table["parent_images"]
     top = 1.05 * table[["images", "parent_images"]].to_numpy().max(initial=1)
     left.plot([0, top], [0, top], color="#999999", linewidth=0.8)
-    kinds = ((~wrong, BLUE, "possible"), (wrong, RED, "contradicts the tree"))
+    kinds = ((~wrong, style.BLUE, "possible"), (wrong, style.RED, "contradicts the tree"))
     for chosen, color, name in kinds:
         dots = table.loc[chosen, "parent_images"], table.loc[chosen, "images"]
         left.scatter(*dots, s=14, color=color, label=f"{name} ({chosen.sum()})")
     ends = (0, top)
     left.set(xlabel="images with the parent", ylabel="images with the child", xlim=ends, ylim=ends)
-    left.legend(loc="upper left", **SMALL_LEGEND)
+    left.legend(loc="upper left", **style.SMALL_LEGEND)
     outside = np.sort(table["outside_percent"].dropna())[::-1]
-    right.plot(np.arange(1, len(outside) + 1), outside, "o", markersize=3, color=BLUE)
-    right.axhline(_SUSPICIOUS_PERCENT, color=RED, linewidth=0.8)
+    right.plot(np.arange(1, len(outside) + 1), outside, "o", markersize=3, color=style.BLUE)
+    right.axhline(_SUSPICIOUS_PERCENT, color=style.RED, linewidth=0.8)
     ylabel = "pixels of the child outside (%)"
     right.set(xlabel="child and parent, by rank", ylabel=ylabel, ylim=(-2, 102))
-    open_frame(left, right)
+    style.open_frame(left, right)
     return figure
 
 
@@ -192,5 +182,5 @@ def plot_unusual(root: str | os.PathLike, table: pd.DataFrame, count: int = 8) -
     for row in table.head(count).itertuples():
         numbers = f"{row.feature} {row.value:.2f}\nusual {row.usual:.2f}, z {row.z:.1f}"
         path = Path(root, row.image)
-        tiles.append((f"{path.name}\n{numbers}", as_bytes(read_image(path).pixels)))
-    return tile_images(tiles, height=3.5)
+        tiles.append((f"{path.name}\n{numbers}", style.as_bytes(read_image(path).pixels)))
+    return style.tile_images(tiles, height=3.5)

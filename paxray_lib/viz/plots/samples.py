@@ -1,7 +1,6 @@
 """Figures of images with their masks: samples, predictions, and what they differ in."""
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -9,13 +8,7 @@ from matplotlib.figure import Figure
 from paxray_lib.data.dataset import Sample
 from paxray_lib.masks.packed import PackedMasks
 from paxray_lib.viz.overlay import DIFFERENCE_COLORS, compare, render
-from paxray_lib.viz.plots.style import (
-    as_bytes,
-    color_patches,
-    name_colors,
-    show_images,
-    tile_images,
-)
+from paxray_lib.viz.plots import style
 
 _MODES = {"ground truth": "target", "prediction": "prediction", "difference": "difference"}
 
@@ -25,15 +18,15 @@ def plot_samples(samples: Sequence[Sample], names: Sequence[str]) -> Figure:
 
     `names` are names, groups and patterns, as in `LabelSet.select`. Few labels get a legend.
     """
-    images = [as_bytes(sample.image) for sample in samples]
+    images = [style.as_bytes(sample.image) for sample in samples]
     stacks = [_masks_of(sample) for sample in samples]
     drawn = [
         ("", render(pixels, masks, masks.labels.select(*names)))
         for pixels, masks in zip(images, stacks, strict=True)
     ]
     titled = [(sample.name, pixels) for sample, pixels in zip(samples, images, strict=True)]
-    figure = show_images([titled, drawn], width=2.9 * len(samples), height=6.0)
-    name_colors(figure, stacks, names)
+    figure = style.show_images([titled, drawn], width=2.9 * len(samples), height=6.0)
+    style.name_colors(figure, stacks, names)
     return figure
 
 
@@ -48,11 +41,11 @@ def plot_predictions(
     `names` are names, groups and patterns, as in `LabelSet.select`. Few labels get a legend.
     """
     tiles = [
-        (title, render(as_bytes(pixels), masks, masks.labels.select(*names)))
+        (title, render(style.as_bytes(pixels), masks, masks.labels.select(*names)))
         for title, pixels, masks in zip(titles, images, predictions, strict=False)
     ]
-    figure = tile_images(tiles, height=3.1)
-    name_colors(figure, predictions, names)
+    figure = style.tile_images(tiles, height=3.1)
+    style.name_colors(figure, predictions, names)
     return figure
 
 
@@ -65,16 +58,18 @@ def plot_comparison(
     """
     rows: list[list[tuple[str, np.ndarray]]] = []
     for sample, prediction in zip(samples, predictions, strict=True):
-        pixels, masks = as_bytes(sample.image), _masks_of(sample)
+        pixels, masks = style.as_bytes(sample.image), _masks_of(sample)
         indices = masks.labels.select(*names)
         drawn = [
             ("" if rows else title, compare(pixels, masks, prediction, indices, mode=mode))
             for title, mode in _MODES.items()
         ]
         rows.append([(sample.name, pixels), *drawn])
-    figure = show_images(rows, width=11.0, height=2.9 * len(samples) + 0.4)
-    style: dict[str, Any] = {"ncols": 3, "frameon": False, "title": "difference"}
-    figure.legend(handles=color_patches(DIFFERENCE_COLORS), loc="outside lower right", **style)
+    figure = style.show_images(rows, width=11.0, height=2.9 * len(samples) + 0.4)
+    patches = style.color_patches(DIFFERENCE_COLORS)
+    figure.legend(
+        handles=patches, loc="outside lower right", ncols=3, frameon=False, title="difference"
+    )
     return figure
 
 

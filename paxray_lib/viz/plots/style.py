@@ -53,10 +53,7 @@ def show_images(
     fontsize: float = 10,
     **style: Any,
 ) -> Figure:
-    """Show rows of titled images, (H, W) gray or (H, W, 3) uint8.
-
-    `width` and `height` are those of the figure in inches, `style` is passed on to `imshow`.
-    """
+    """Show rows of titled images in a figure of a size in inches; `style` is that of `imshow`."""
     figure = new_figure(width, height)
     axes = figure.subplots(len(rows), max(map(len, rows)) or 1, squeeze=False)
     for axis in axes.flat:
@@ -105,10 +102,7 @@ def color_patches(colors: Mapping[str, Sequence[int]]) -> list[Patch]:
 def name_colors(
     figure: Figure, stacks: Iterable[PackedMasks], names: Sequence[str], axis: Axes | None = None
 ) -> None:
-    """Add a legend of the labels that `names` select and that some of the stacks have.
-
-    It is below the figure or one axis. More than `MOST_NAMED` labels get none.
-    """
+    """Add a legend of the selected labels that some stack has, below the figure or one axis."""
     colors: dict[str, list[int]] = {}
     for masks in stacks:
         labels, occurs = masks.labels, masks.counts() > 0

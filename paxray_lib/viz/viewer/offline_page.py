@@ -36,21 +36,13 @@ def offline_page(
 
     Parameters
     ----------
-    module, css : str
-        The widget's JavaScript and style.
-    traits : mapping
-        Values of the widget's traits.
-    messages : iterable of mapping
-        Messages of images, as `Scene.to_message` makes them, the one shown first. As many are
-        stored as `max_bytes` allows, and at least one.
+    module, css : the widget's JavaScript and style
+    traits : values of the widget's traits
+    messages : iterable of images as `Scene.to_message` makes them, the one shown first
+        As many are stored as `max_bytes` allows, and at least one.
     smaller : function of a part of height and width
         Returns the message of the first image reduced to it; called if that does not fit.
-    figure : PIL.Image.Image
-        For readers without JavaScript.
-    caption : str
-        Text for it.
-    max_bytes : int
-        Size that the fragment should not exceed.
+    figure, caption : image and text for readers without JavaScript
     """
     jpeg = io.BytesIO()
     figure.thumbnail((_FIGURE_SIZE, _FIGURE_SIZE))

@@ -31,11 +31,6 @@ class Scene:
     target, prediction : PackedMasks of the image's height and width, or None
     view : "frontal", "lateral" or None
     spacing_mm : (row, column) spacing, or None
-
-    Raises
-    ------
-    ValueError
-        If sizes or labels differ.
     """
 
     name: str
@@ -107,10 +102,9 @@ def pack_image(pixels: np.ndarray) -> bytes:
 
 
 def pack_masks(masks: PackedMasks) -> tuple[int, bytes]:
-    """Return the number K of distinct label sets, and zlib data.
+    """Return the number K of distinct label sets, and zlib data of (K, B) sets and (H, W) rows.
 
-    The data are the (K, B) uint8 sets, then the (H, W) row of each pixel in them, little-endian
-    uint16 for K <= 65536, else uint32.
+    The row of a pixel in the sets is little-endian uint16 for K <= 65536, else uint32.
     """
     pixels = masks.data.reshape(-1, masks.data.shape[2])
     pixels = np.insert(pixels, 0, 0, axis=0)  # the empty set comes first

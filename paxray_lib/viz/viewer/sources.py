@@ -29,12 +29,11 @@ class Source:
     Attributes
     ----------
     labels : LabelSet
-    names : list of str
-        File stems, or paths without suffix.
-    views : list of "frontal", "lateral" or None
-    load : function of a position that returns its Scene
-        Raises a ValueError or OSError that names the file, if it cannot be shown.
-    scores : mapping of a column to one number or None per image
+    names : file stems, or paths without suffix
+    views : "frontal", "lateral" or None for each
+    load : function of a position
+        Returns the Scene, or raises a ValueError or OSError that names the file.
+    scores : for each column one number or None per image
     """
 
     labels: LabelSet
@@ -97,10 +96,7 @@ def _predictor(
 def from_folder(
     images: str | os.PathLike, predictions: str | os.PathLike, labels: LabelSet | None = None
 ) -> Source:
-    """Return the source of the images below a folder that have predicted masks below another.
-
-    `labels` are those of mask files that do not carry them, if not the 166 published ones.
-    """
+    """Return the source of the images below a folder that have predicted masks below another."""
     root = Path(images)
     files = {path: find_masks(predictions, path.relative_to(root)) for path in find_images(root)}
     _check_any(files.values(), predictions, f"{root} ({len(files)})")
@@ -125,10 +121,9 @@ def _check_any(files: Iterable[Path | None], folder: str | os.PathLike, images: 
 
 
 def find_masks(folder: str | os.PathLike, image: str | os.PathLike) -> Path | None:
-    """Return the mask file of an image below a folder, or None.
+    """Return the mask file of an image, at its path in a folder or directly in it, or None.
 
-    It is at the image's relative path, or else directly in the folder. The suffix is replaced
-    (`a/s.pxm`) or added (`a/s.png.pxm`), as `predict` names its output.
+    The suffix is replaced (`a/s.pxm`) or added (`a/s.png.pxm`), as `predict` names its output.
     """
     folder, image = Path(folder), Path(image)
     if not folder.is_dir():
@@ -143,25 +138,11 @@ def find_masks(folder: str | os.PathLike, image: str | os.PathLike) -> Path | No
 
 
 def score_columns(table: pd.DataFrame, names: Sequence[str]) -> dict[str, list[float | None]]:
-    """Return the numeric columns of a table of scores, in the order of the images.
+    """Return the numeric columns of a table of scores, in the order of the images' names.
 
-    Parameters
-    ----------
-    table : DataFrame
-        One row per image, named by its column image, file or name: a path, or the stem alone.
-    names : sequence of str
-        Names of the images, stems or paths without suffix.
-
-    Returns
-    -------
-    dict
-        For each column one number per image; None where an image is not in the table, or has no
-        number.
-
-    Raises
-    ------
-    ValueError
-        If the table has no such column, no numeric one, or none of the images.
+    The table has one row per image, named by its column image, file or name: a path, or the stem
+    alone. The result has for each column one number per image, None where there is none. Without
+    such a column, or with other images alone, it is a ValueError.
     """
     key = next((column for column in ("image", "file", "name") if column in table), None)
     numbers = table.select_dtypes("number")

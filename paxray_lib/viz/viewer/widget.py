@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Unpack
+from typing import Any
 
 import anywidget
 import numpy as np
@@ -24,29 +24,12 @@ from PIL import Image as PilImage
 from paxray_lib.data.dataset import PaxrayDataset
 from paxray_lib.labels.table import LabelSet
 from paxray_lib.utils.errors import check_choice, did_you_mean
+from paxray_lib.viz import overlay
 from paxray_lib.viz.coerce import ImageLike, MasksLike
 from paxray_lib.viz.compose import label_entries, legend_page, side_by_side
-from paxray_lib.viz.overlay import (
-    ALPHA,
-    DIFFERENCE_COLORS,
-    MODES,
-    Style,
-    compare,
-    render,
-    window_table,
-    windowed,
-)
-from paxray_lib.viz.selection import first_selection
+from paxray_lib.viz.selection import choose
+from paxray_lib.viz.viewer import sources
 from paxray_lib.viz.viewer.offline_page import offline_page
-from paxray_lib.viz.viewer.sources import (
-    Predictions,
-    Source,
-    from_dataset,
-    from_folder,
-    from_image,
-    label_message,
-    score_columns,
-)
 
 _HERE = Path(__file__).parent
 _MODULE = ("viewer_pixels.js", "viewer_parts.js", "viewer.js")
@@ -56,40 +39,31 @@ _CAPTION_NAMES = 12
 _KEPT_SCENES = 3  # the one shown and its neighbours
 
 
-class ViewerStyle(Style, total=False):
-    """How the viewer draws; `mode` is that of `compare`."""
-
-    mode: str
-
-
 class LabelViewer(anywidget.AnyWidget):
     """Interactive viewer of labels over an image; see the package for its controls.
 
     Parameters
     ----------
     image : path, PIL image, or (H, W) or (H, W, 3) array
-        With a known pixel spacing areas are shown in square centimeters. May also be a `Source`
-        of several images; see `browse`.
+        With a known pixel spacing areas are shown in square centimeters. For several images see
+        `browse`.
     masks, prediction : PackedMasks, path, or (L, H, W) array, optional
         Ground truth and prediction; at least one of them.
     labels : LabelSet, optional
         The labels of masks that do not carry them, if not the 166 published ones.
     selected : str or iterable of str, optional
-        Names, groups and patterns chosen at first; by default lungs and heart, as far as they are
-        present.
+        Names, groups and patterns; by default lungs and heart, as far as they are present.
     **style
         Initial values of the traits `mode`, `alpha`, `outline`, `dashed` and `window`.
 
     Attributes
     ----------
     selected : list of str
-        The chosen names, two-way. May be set to names, groups or patterns; an exact name stands
-        for itself.
-    mode : {"target", "prediction", "both", "difference"}
-    alpha, outline, dashed, window
-        As for `overlay.render`.
+        The chosen names. May be set to names, groups or patterns; an exact name stands for itself.
+    mode, alpha, outline, dashed, window
+        As for `overlay.compare`.
     position : int
-        The image shown, where there are several; see `browse`.
+        The image shown, where there are several.
     view_filter : {"", "frontal", "lateral"}
     sort_by : str
         Column of scores by which images are ordered, lowest first; "" for their own order.
@@ -99,16 +73,15 @@ class LabelViewer(anywidget.AnyWidget):
     Raises
     ------
     ValueError
-        For an unknown name, and if sizes, labels or numbers do not fit, such as masks of another
-        size than the image.
+        For an unknown name, and if sizes, labels or numbers do not fit.
     """
 
     _esm = "\n".join((_HERE / name).read_text(encoding="utf-8") for name in _MODULE)
     _css = (_HERE / "viewer.css").read_text(encoding="utf-8")
 
     selected = traitlets.List(traitlets.Unicode()).tag(sync=True)
-    mode = traitlets.Enum(MODES, "target").tag(sync=True)
-    alpha = traitlets.Int(ALPHA, min=0, max=255).tag(sync=True)
+    mode = traitlets.Enum(overlay.MODES, "target").tag(sync=True)
+    alpha = traitlets.Int(overlay.ALPHA, min=0, max=255).tag(sync=True)
     outline = traitlets.Int(1, min=0, max=8).tag(sync=True)
     dashed = traitlets.Bool(False).tag(sync=True)
     window = traitlets.List(traitlets.Int(), [0, 255]).tag(sync=True)
@@ -122,28 +95,25 @@ class LabelViewer(anywidget.AnyWidget):
 
     def __init__(
         self,
-        image: ImageLike | Source,
+        image: ImageLike | sources.Source,
         masks: MasksLike | None = None,
         prediction: MasksLike | None = None,
         *,
         labels: LabelSet | None = None,
         selected: Iterable[str] | str | None = None,
-        **style: Unpack[ViewerStyle],
+        **style: Any,
     ):
         for name in style:
             check_choice(name, _STYLE, "setting")
-        if not isinstance(image, Source):
-            image = from_image(image, masks, prediction, labels)
+        if not isinstance(image, sources.Source):
+            image = sources.from_image(image, masks, prediction, labels)
         self._source, self._load = image, lru_cache(_KEPT_SCENES)(image.load)
         first = self._message(0)
-        if selected is not None:
-            indices = image.labels.select(selected)
-        else:
-            masks = None if "error" in first else self._load(0).masks
-            indices = [] if masks is None else first_selection(masks)
+        masks = None if "error" in first else self._load(0).masks
+        indices = choose(image.labels, selected, masks)
         mode = "both" if "prediction" in first else "target"
         super().__init__(
-            _labels=label_message(image.labels),
+            _labels=sources.label_message(image.labels),
             _items={"names": image.names, "views": image.views, "scores": image.scores},
             _first=first,
             selected=[image.labels.names[i] for i in indices],
@@ -155,22 +125,20 @@ class LabelViewer(anywidget.AnyWidget):
     def browse(
         cls,
         images: PaxrayDataset | str | Path,
-        predictions: Predictions = None,
+        predictions: sources.Predictions = None,
         *,
         scores: pd.DataFrame | None = None,
         labels: LabelSet | None = None,
         selected: Iterable[str] | str | None = None,
-        **style: Unpack[ViewerStyle],
+        **style: Any,
     ) -> "LabelViewer":
-        """Return a viewer of many images, read one by one as they are opened.
-
-        One that cannot be read, or whose masks do not fit, says so when it is opened.
+        """Return a viewer of many images, each read, and checked, when it is opened.
 
         Parameters
         ----------
         images : PaxrayDataset, or folder of images
         predictions : folder, or function of a Sample that returns masks (data sets only)
-            Mask files bear the names of the images, as `predict` writes them. Needed for a folder.
+            Mask files bear the names of the images, as `predict` writes them.
         scores : DataFrame, optional
             One row per image with a column `image` and numbers to sort by, such as
             `Evaluation.scores_by_image()`.
@@ -180,13 +148,13 @@ class LabelViewer(anywidget.AnyWidget):
             As for `LabelViewer`.
         """
         if isinstance(images, PaxrayDataset):
-            source = from_dataset(images, predictions)
+            source = sources.from_dataset(images, predictions)
         elif predictions is None or callable(predictions):
             raise ValueError(f"{images}: to browse a folder, name the folder of its predictions")
         else:
-            source = from_folder(images, predictions, labels)
+            source = sources.from_folder(images, predictions, labels)
         if scores is not None:
-            source = replace(source, scores=score_columns(scores, source.names))
+            source = replace(source, scores=sources.score_columns(scores, source.names))
         return cls(source, selected=selected, **style)
 
     def __repr__(self) -> str:
@@ -214,7 +182,7 @@ class LabelViewer(anywidget.AnyWidget):
         pixels, scene = self._draw(), self._load(self.position)
         entries = label_entries(self._source.labels, self._indices())
         if self.mode == "difference" and scene.target and scene.prediction:
-            entries = DIFFERENCE_COLORS
+            entries = overlay.DIFFERENCE_COLORS
         return side_by_side([pixels, legend_page(entries, len(pixels))])
 
     def _indices(self) -> list[int]:
@@ -224,30 +192,28 @@ class LabelViewer(anywidget.AnyWidget):
         """Return the (H, W, 3) uint8 pixels of the image at the current position."""
         scene, window = self._load(self.position), (self.window[0], self.window[1])
         if scene.masks is None:  # a sample without a target
-            return windowed(scene.pixels, window)
-        style: Style = {"alpha": self.alpha, "outline": self.outline, "dashed": self.dashed}
+            return overlay.windowed(scene.pixels, window)
+        style: overlay.Style = {"alpha": self.alpha, "outline": self.outline, "dashed": self.dashed}
         style["window"] = window
         if scene.target is None or scene.prediction is None:
-            return render(scene.pixels, scene.masks, self._indices(), **style)
+            return overlay.render(scene.pixels, scene.masks, self._indices(), **style)
         stacks = scene.target, scene.prediction
-        return compare(scene.pixels, *stacks, self._indices(), mode=self.mode, **style)
+        return overlay.compare(scene.pixels, *stacks, self._indices(), mode=self.mode, **style)
 
     @traitlets.validate("selected")
     def _check_selected(self, proposal: dict) -> list[str]:
-        """Replace groups and patterns by names; an exact name stands for itself."""
-        labels, selected = self._source.labels, dict[str, None]()
+        labels, names = self._source.labels, list[str]()
         for item in proposal["value"]:
             exact = item in labels.names
-            names = [item] if exact else [labels.names[i] for i in labels.select(item)]
-            selected |= dict.fromkeys(names)
-        return list(selected)
+            names += [item] if exact else [labels.names[i] for i in labels.select(item)]
+        return list(dict.fromkeys(names))
 
     @traitlets.validate("window")
     def _check_window(self, proposal: dict) -> list[int]:
         window = proposal["value"]
         if len(window) != 2:
             raise ValueError(f"window {window}: two gray values, low and high, are needed")
-        window_table(*window)
+        overlay.window_table(*window)
         return window
 
     @traitlets.validate("visible")
@@ -255,8 +221,7 @@ class LabelViewer(anywidget.AnyWidget):
         part = proposal["value"]
         if part and (len(part) != 4 or min(part[:2]) < 0 or min(part[2:]) < 1):
             raise ValueError(
-                f"visible {part}: top, left, height and width in pixels are needed, or [] for "
-                "the whole image"
+                f"visible {part}: [top, left, height, width] in pixels is needed, or []"
             )
         return part
 

@@ -1,4 +1,5 @@
 import numpy as np
+import pandas as pd
 import pytest
 from helpers.figures import drawn, legend_texts
 from helpers.sampledata import random_evaluation
@@ -15,6 +16,7 @@ from paxray_lib.viz.plots import (
     plot_groups,
     plot_reliability,
     plot_score_distribution,
+    plot_training,
 )
 
 
@@ -94,3 +96,18 @@ def test_the_histogram_counts_each_image_once(result, view):
     assert "images" in drawn(figure)
     bars = [bar for container in figure.axes[0].containers for bar in container]
     assert sum(bar.get_height() for bar in bars) == scores["iou_present"].notna().sum()
+
+
+def test_training_curves_show_only_validated_epochs():
+    metrics = pd.DataFrame(
+        {
+            "epoch": [1, 2, 3],
+            "train_loss": [1.0, 0.5, 0.4],
+            "val_iou_present": [None, 0.4, None],
+            "val_dice_present": [None, 0.5, None],
+            "val_iou_published": [None, 0.3, None],
+        }
+    )
+    figure = plot_training(metrics)
+    assert "training loss (cross-entropy + Dice)" in drawn(figure)
+    assert [line.get_xdata().tolist() for line in figure.axes[1].lines] == [[2]] * 3
