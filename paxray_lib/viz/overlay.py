@@ -24,7 +24,7 @@ apart in the common kinds of colour blindness (Okabe and Ito, "Color Universal D
 """
 
 from collections.abc import Iterable
-from typing import TypedDict, Unpack
+from typing import Any
 
 import numpy as np
 from PIL import Image as PilImage
@@ -48,21 +48,6 @@ MODES = ("target", "prediction", "both", "difference")
 _MAX_OUTLINE = 64  # pixels
 
 
-class Style(TypedDict, total=False):
-    """How labels and image are drawn.
-
-    alpha: opacity of the fill, 0 (none) to 255, `ALPHA` by default.
-    outline: width of the outlines in pixels, 0 for none, 1 by default.
-    dashed: whether the outlines are dashed.
-    window: gray values shown as black and as white, (0, 255) by default.
-    """
-
-    alpha: int
-    outline: int
-    dashed: bool
-    window: tuple[int, int]
-
-
 def render(
     image: ImageLike,
     masks: PackedMasks,
@@ -80,7 +65,10 @@ def render(
     image : path, PIL image, or (H, W) or (H, W, 3) array; see `as_pixels`
     masks : PackedMasks of shape (L, H, W)
     indices : iterable of int, the labels to draw; all by default
-    alpha, outline, dashed, window : see `Style`
+    alpha : opacity of the fill, 0 (none) to 255
+    outline : width of the outlines in pixels, 0 for none
+    dashed : draw the outlines dashed
+    window : gray values shown as black and as white
 
     Returns
     -------
@@ -125,8 +113,8 @@ def compare(
     check_pair(target, prediction)
     if mode in ("target", "prediction"):
         shown = target if mode == "target" else prediction
-        style: Style = {"alpha": alpha, "outline": outline, "dashed": dashed, "window": window}
-        return render(image, shown, indices, **style)
+        style: dict[str, Any] = {"alpha": alpha, "outline": outline, "dashed": dashed}
+        return render(image, shown, indices, window=window, **style)
     canvas = windowed(image, window)
     check_size(canvas, target)
     alpha = _checked("alpha", alpha, 255)
@@ -176,7 +164,7 @@ def visualize_label(
     *,
     labels: LabelSet | None = None,
     legend: bool = False,
-    **style: Unpack[Style],
+    **style: Any,
 ) -> PilImage.Image:
     """Draw labels over an image: those named, or all that are present.
 
@@ -190,7 +178,7 @@ def visualize_label(
     labels : LabelSet
         The labels of `masks`, if they are an array or a file of others than the 166 published.
     legend : bool, put the drawn names with their colours to the right
-    **style : see `Style`
+    **style : alpha, outline, dashed, window, as for `render`
 
     Returns
     -------
@@ -214,17 +202,10 @@ def visualize_label(
 
 
 def visualize_certain_labels(
-    names: str | Iterable[str],
-    image: ImageLike,
-    masks: MasksLike,
-    *,
-    labels: LabelSet | None = None,
-    concat: bool = False,
-    legend: bool = False,
-    **style: Unpack[Style],
+    names: str | Iterable[str], image: ImageLike, masks: MasksLike, **options: Any
 ) -> PilImage.Image:
-    """Draw certain labels over an image; see `visualize_label` for the parameters."""
-    return visualize_label(masks, image, names, concat, labels=labels, legend=legend, **style)
+    """Draw certain labels over an image; see `visualize_label` for the options."""
+    return visualize_label(masks, image, names, **options)
 
 
 def visualize_comparison(
@@ -235,7 +216,7 @@ def visualize_comparison(
     *,
     labels: LabelSet | None = None,
     legend: bool = False,
-    **style: Unpack[Style],
+    **style: Any,
 ) -> PilImage.Image:
     """Put target, prediction and their difference side by side; see `visualize_label`."""
     target, prediction = as_masks(target, labels), as_masks(prediction, labels)

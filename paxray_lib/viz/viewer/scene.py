@@ -6,6 +6,7 @@ neighbours. Both are compressed by zlib, which browsers undo.
 """
 
 import zlib
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +17,7 @@ from PIL import Image as PilImage
 from paxray_lib.masks.bits import as_words
 from paxray_lib.masks.packed import PackedMasks
 from paxray_lib.viz.coerce import check_pair, check_size
+from paxray_lib.viz.overlay import compare, render, windowed
 
 _ZLIB_LEVEL = 6  # higher ones take far longer and save little
 
@@ -52,6 +54,14 @@ class Scene:
     def masks(self) -> PackedMasks | None:
         """The target, or else the prediction."""
         return self.prediction if self.target is None else self.target
+
+    def draw(self, indices: Iterable[int], *, mode: str, **style: Any) -> np.ndarray:
+        """Return (H, W, 3) uint8 pixels; the settings are those of `overlay.compare`."""
+        if self.masks is None:  # a sample without a target
+            return windowed(self.pixels, style["window"])
+        if self.target is None or self.prediction is None:
+            return render(self.pixels, self.masks, indices, **style)
+        return compare(self.pixels, self.target, self.prediction, indices, mode=mode, **style)
 
     def reduced(self, part: float) -> "Scene":
         """Return it with height and width times `part`.

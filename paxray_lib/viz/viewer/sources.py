@@ -1,7 +1,7 @@
 """Where the viewer's images come from: one image, a split of a data set, or a folder."""
 
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -68,11 +68,16 @@ def from_dataset(dataset: PaxrayDataset, predictions: Predictions = None) -> Sou
         raise ValueError(f"{dataset!r} is empty; choose another split")
     names = [Path(entry.image).stem for entry in dataset.entries]
     views = [dataset.datafile.view(entry) for entry in dataset.entries]
-    predict = _predictor(dataset, predictions)
+    images = [entry.image for entry in dataset.entries]
+    if predictions is not None and not callable(predictions):
+        files = _mask_files(predictions, images, repr(dataset))
 
     def load(index: int) -> Scene:
         sample = dataset[index]
-        masks = predict(sample)
+        if callable(predictions):
+            masks = predictions(sample)
+        else:
+            masks = None if predictions is None else files[index]
         prediction = None if masks is None else as_masks(masks, dataset.labels)
         pixels = as_pixels(sample.image)
         return Scene(sample.name, pixels, sample.masks, prediction, sample.view, sample.spacing_mm)
@@ -80,34 +85,21 @@ def from_dataset(dataset: PaxrayDataset, predictions: Predictions = None) -> Sou
     return Source(dataset.labels, names, views, load)
 
 
-def _predictor(
-    dataset: PaxrayDataset, predictions: Predictions
-) -> Callable[[Sample], MasksLike | None]:
-    if predictions is None:
-        return lambda sample: None
-    if callable(predictions):
-        return predictions
-    images = [entry.image for entry in dataset.entries]
-    files = {Path(image).stem: find_masks(predictions, image) for image in images}
-    _check_any(files.values(), predictions, repr(dataset))
-    return lambda sample: files[sample.name]
-
-
 def from_folder(
     images: str | os.PathLike, predictions: str | os.PathLike, labels: LabelSet | None = None
 ) -> Source:
     """Return the source of the images below a folder that have predicted masks below another."""
     root = Path(images)
-    files = {path: find_masks(predictions, path.relative_to(root)) for path in find_images(root)}
-    _check_any(files.values(), predictions, f"{root} ({len(files)})")
-    pairs = [(path, masks) for path, masks in files.items() if masks]
-    names = [path.relative_to(root).with_suffix("").as_posix() for path, _ in pairs]
+    paths = [path.relative_to(root) for path in find_images(root)]
+    files = _mask_files(predictions, paths, f"{root} ({len(paths)})")
+    pairs = [(path, masks) for path, masks in zip(paths, files, strict=True) if masks]
+    names = [path.with_suffix("").as_posix() for path, _ in pairs]
     views = [view_of(path) for path, _ in pairs]
     known = PackedMasks.read(pairs[0][1], labels).labels
 
     def load(index: int) -> Scene:
         path, masks = pairs[index]
-        image = read_image(path)
+        image = read_image(root / path)
         prediction = PackedMasks.read(masks, known)
         pixels = as_pixels(image)
         return Scene(names[index], pixels, None, prediction, views[index], image.spacing_mm)
@@ -115,9 +107,14 @@ def from_folder(
     return Source(known, names, views, load)
 
 
-def _check_any(files: Iterable[Path | None], folder: str | os.PathLike, images: str) -> None:
+def _mask_files(
+    folder: str | os.PathLike, images: Sequence[str | os.PathLike], source: str
+) -> list[Path | None]:
+    """Return the mask file of each image; raises a ValueError if there is none at all."""
+    files = [find_masks(folder, image) for image in images]
     if not any(files):
-        raise ValueError(f"{folder}: no mask file there bears the name of an image of {images}")
+        raise ValueError(f"{folder}: no mask file there bears the name of an image of {source}")
+    return files
 
 
 def find_masks(folder: str | os.PathLike, image: str | os.PathLike) -> Path | None:

@@ -1,7 +1,7 @@
 // The LabelViewer's page. Joined behind viewer_pixels.js and viewer_parts.js into one anywidget module.
 //
 // All state that Python may read or set lives in the model's traits: a click sets a trait, and the trait's change redraws.
-// viewer.py lists the data-testid of every control.
+// viewer_parts.js lists the data-testid of every control.
 
 class Viewer {
   constructor(model, store, el, offline) {
@@ -527,7 +527,7 @@ class PageModel {
   send() {}
 }
 
-/** Start each viewer that a page carries without a kernel; see viewer_page.py. */
+/** Start each viewer that a page carries without a kernel; see offline_page.py. */
 function startOffline(page) {
   for (const el of page.querySelectorAll(".paxray-offline:not([data-started])")) {
     el.dataset.started = "";

@@ -190,15 +190,8 @@ class LabelViewer(anywidget.AnyWidget):
 
     def _draw(self) -> np.ndarray:
         """Return the (H, W, 3) uint8 pixels of the image at the current position."""
-        scene, window = self._load(self.position), (self.window[0], self.window[1])
-        if scene.masks is None:  # a sample without a target
-            return overlay.windowed(scene.pixels, window)
-        style: overlay.Style = {"alpha": self.alpha, "outline": self.outline, "dashed": self.dashed}
-        style["window"] = window
-        if scene.target is None or scene.prediction is None:
-            return overlay.render(scene.pixels, scene.masks, self._indices(), **style)
-        stacks = scene.target, scene.prediction
-        return overlay.compare(scene.pixels, *stacks, self._indices(), mode=self.mode, **style)
+        style = {name: getattr(self, name) for name in _STYLE}
+        return self._load(self.position).draw(self._indices(), **style)
 
     @traitlets.validate("selected")
     def _check_selected(self, proposal: dict) -> list[str]:
