@@ -3,7 +3,6 @@ children.
 """
 
 import contextlib
-import dataclasses
 import logging
 import os
 import signal
@@ -30,32 +29,6 @@ _SOURCE_LINES = 3
 # The outcome says what went wrong in one message; nbclient's log of the same would only repeat it.
 _quiet = logging.getLogger(__name__)
 _quiet.addHandler(logging.NullHandler())
-
-
-@dataclasses.dataclass(frozen=True)
-class Outcome:
-    """How a notebook ended.
-
-    Attributes
-    ----------
-    state : "done", "failed" or "interrupted"
-    error : what happened, in one line
-    cell_index : position of the failing cell in the notebook as written, from 0
-    cell_number : its number in the executed copy, as in `In [5]`
-    source : its first lines
-    """
-
-    state: str
-    error: str | None = None
-    cell_index: int | None = None
-    cell_number: int | None = None
-    source: str | None = None
-
-    def details(self) -> dict[str, Any]:
-        """Return what is known beside the state."""
-        known = {key: value for key, value in vars(self).items() if value is not None}
-        del known["state"]
-        return known
 
 
 class Stop:
@@ -120,7 +93,7 @@ class _Kernel:
 
     def __init__(self) -> None:
         self.stopped: tuple[str, str] | None = None  # state and reason
-        self.cell: dict[str, Any] = {}  # the one entered last, in Outcome's terms
+        self.cell: dict[str, Any] = {}  # the one entered last, in the outcome's terms
         self.client: PapermillNotebookClient | None = None
         self._group: int | None = None
         self._killer = threading.Timer(_GRACE_S, self._signal, ["SIGKILL"])
@@ -221,7 +194,7 @@ def execute(
     folder: Path,
     stop: Stop,
     time_limit: float | None = None,
-) -> Outcome:
+) -> dict[str, Any]:
     """Execute a notebook with parameters and save it, while it runs, as `output`.
 
     Parameters
@@ -234,8 +207,12 @@ def execute(
 
     Returns
     -------
-    Outcome
-        Errors of the notebook, its kernel and its files are outcomes, not exceptions.
+    dict
+        How the notebook ended. state: "done", "failed" or "interrupted". If it is not done, error:
+        what happened, in one line; and of the cell at fault, if one ran, cell_index: its position
+        in the notebook as written, from 0; cell_number: as in `In [5]` of the executed copy;
+        source: its first lines. Errors of the notebook, its kernel and its files are outcomes, not
+        exceptions.
     """
     kernel, error = _Kernel(), None
     try:
@@ -258,9 +235,10 @@ def execute(
         error = "the kernel died; it was killed, crashed or ran out of memory"
     except (_KernelStopped, RuntimeError, OSError, PapermillException, NoSuchKernel) as caught:
         error = f"{type(caught).__name__}: {_first_line(str(caught))}"
-    if kernel.stopped is not None:
-        return Outcome(*kernel.stopped, **kernel.cell)
-    return Outcome("done") if error is None else Outcome("failed", error, **kernel.cell)
+    if kernel.stopped is None and error is None:
+        return {"state": "done"}
+    state, error = kernel.stopped or ("failed", error)
+    return {"state": state, "error": error, **kernel.cell}
 
 
 @contextlib.contextmanager

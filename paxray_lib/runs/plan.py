@@ -122,13 +122,14 @@ def parameter_types(notebook: Path) -> dict[str, Any]:
             ("".join(cell["source"]) for cell in _cells(notebook) if "parameters" in _tags(cell)),
             "",
         )
-        assignments = [node for node in ast.parse(source).body if isinstance(node, ast.Assign)]
+        statements = ast.parse(source).body
     except (ValueError, SyntaxError) as error:
         raise ValueError(f"{notebook}: parameters not readable: {error}") from error
     return {
         target.id: _literal_type(node.value)
-        for node in assignments
-        for target in node.targets
+        for node in statements
+        if isinstance(node, ast.Assign | ast.AnnAssign) and node.value
+        for target in (node.targets if isinstance(node, ast.Assign) else [node.target])
         if isinstance(target, ast.Name)
     }
 

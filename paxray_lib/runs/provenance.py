@@ -87,16 +87,12 @@ def check_same_data(run_dir: Path, earlier: Mapping[str, Any], data: str) -> Non
     data : as from `describe_data`
     """
     old = earlier.get("data", "")
-    # empty: unknown, or not there yet when the run began
-    if _digest(old) not in ("", _digest(data)):
-        where = f"{run_dir}: --resume with other data"
+    # without a digest: unknown, or not there yet when the run began
+    if "sha256 " in old and old.rpartition("sha256 ")[2] != data.rpartition("sha256 ")[2]:
         raise ValueError(
-            f"{where}: was {old}; is {data}; put the data back, or start a new run with --out"
+            f"{run_dir}: --resume with other data: was {old}; is {data}; "
+            "put the data back, or start a new run with --out"
         )
-
-
-def _digest(data: str) -> str:
-    return data.rpartition("sha256 ")[2] if "sha256 " in data else ""
 
 
 def describe_environment(git: str, data: str) -> str:
@@ -150,28 +146,20 @@ def data_fingerprint(data_root: Path, datafile: str) -> str:
         text = (data_root / datafile).read_bytes()
     except OSError:
         return f"{data_root / datafile} {MISSING_DATA}"
-    digest = hashlib.sha256(text)
+    digest, names = hashlib.sha256(text), set()
     try:
-        names = sorted(_listed_files(json.loads(text)))
+        json.loads(text, object_hook=lambda item: names.update(_file_names(item)))
     except ValueError:
         return f"{data_root / datafile}, not readable as JSON, sha256 {digest.hexdigest()}"
-    for name in names:
+    for name in sorted(names):
         path = data_root / name
         size = path.stat().st_size if path.is_file() else None
         digest.update(f"{name}\0{size}\n".encode())
     return f"{data_root / datafile}, {len(names)} files, sha256 {digest.hexdigest()}"
 
 
-def _listed_files(data: Any) -> set[str]:
-    splits = data.values() if isinstance(data, dict) else []
-    entries = [entry for split in splits if isinstance(split, list) for entry in split]
-    return {
-        entry[key]
-        for entry in entries
-        if isinstance(entry, dict)
-        for key in ("image", "target")
-        if isinstance(entry.get(key), str)
-    }
+def _file_names(item: dict[str, Any]) -> list[str]:
+    return [item[key] for key in ("image", "target") if isinstance(item.get(key), str)]
 
 
 def _git(root: Path, *arguments: str) -> str:

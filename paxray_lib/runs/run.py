@@ -24,13 +24,13 @@ from paxray_lib.runs.plan import (
     train_config_types,
 )
 from paxray_lib.runs.profiles import read_profile
-from paxray_lib.runs.status import Status, earlier_status
-from paxray_lib.utils.files import read_json, write_text
+from paxray_lib.runs.status import Status, Step, earlier_status
+from paxray_lib.utils.files import read_json
 from paxray_lib.utils.locks import lock
 from paxray_lib.utils.progress import duration, log
 
 if TYPE_CHECKING:
-    from paxray_lib.runs.execute import Outcome, Stop
+    from paxray_lib.runs.execute import Stop
 
 DONE, STOPPED = 0, 3
 
@@ -168,7 +168,7 @@ class _Run:
                 return state
         return "done"
 
-    def run_step(self, notebook: Path, step: dict[str, Any], label: str) -> str:
+    def run_step(self, notebook: Path, step: Step, label: str) -> str:
         """Execute one notebook, record how it ended and write its page; return its state."""
         from paxray_lib.runs.execute import execute
         from paxray_lib.runs.report import notebook_page
@@ -185,15 +185,15 @@ class _Run:
                 stop=self.stop,
                 time_limit=self.plan.settings.get("time_limit"),
             )
-            result.update(state=outcome.state, code=code, **outcome.details())
+            result.update(outcome, code=code)
         self.complete_environment()
         if output.is_file():
             notebook_page(output)
-        preposition = "in" if outcome.state == "done" else "after"
-        log(f"{label} {outcome.state} {preposition} {duration(step['seconds'])}")
-        if outcome.state != "done":
-            log(self.complaint(notebook, outcome))
-        return outcome.state
+        done = step["state"] == "done"
+        log(f"{label} {step['state']} {'in' if done else 'after'} {duration(step['seconds'])}")
+        if not done:
+            log(self.complaint(notebook, step))
+        return step["state"]
 
     def values_for(self, name: str) -> dict[str, Any]:
         """Return what is injected into a notebook."""
@@ -202,39 +202,36 @@ class _Run:
             values["resume"] = True
         return values
 
-    def complaint(self, notebook: Path, outcome: "Outcome") -> str:
+    def complaint(self, notebook: Path, step: Step) -> str:
         """Say in one message where and why the run stopped, and how to go on."""
         where = str(notebook.relative_to(self.plan.root))
-        if outcome.cell_number is not None:
-            first = (outcome.source or "").partition("\n")[0]
-            where += f", cell In [{outcome.cell_number}] ({first})"
+        if "cell_number" in step:
+            where += f", cell In [{step['cell_number']}] ({step['source'].partition(chr(10))[0]})"
         page = self.plan.run_dir / "index.html"
-        return f"{where}: {outcome.error}\nsee {page}; --resume goes on from this notebook"
+        return f"{where}: {step['error']}\nsee {page}; --resume goes on from this notebook"
 
     def write_environment(self) -> None:
         """Write environment.txt; a resumed run adds to it what may have changed meanwhile."""
         git, data = provenance.git_state(self.plan.root), self.describe_data()
         self.status.note_origin(git, data)
         first, *others = dict.fromkeys(self.status.run["git"])
-        changed = f"first {first}; then {'; then '.join(others)}" if others else None
-        note(
-            self.status.run,
-            changed and f"the code changed between parts of this run: {changed}",
-        )
-        text = provenance.describe_environment(git, data)
-        path = self.plan.run_dir / "environment.txt"
-        if self.resumed and path.is_file():
-            text = f"{path.read_text(encoding='utf-8')}\nresumed\n{text}"
-        write_text(path, text)
+        changes = f"first {first}; then {'; then '.join(others)}"
+        text = f"the code changed between parts of this run: {changes}" if others else None
+        note(self.status.run, text)
+        resumed = "\nresumed\n" if self.resumed else ""
+        self.append_environment(resumed + provenance.describe_environment(git, data))
 
     def complete_environment(self) -> None:
         """Record the data's fingerprint if a notebook has only just made the data."""
-        before = self.status.run["data"]
-        if provenance.MISSING_DATA in before and (data := self.describe_data()) != before:
-            self.status.run["data"] = data
-            path = self.plan.run_dir / "environment.txt"
-            text = path.read_text(encoding="utf-8")
-            write_text(path, text.replace(f"data: {before}", f"data, made by this run: {data}"))
+        if provenance.MISSING_DATA in self.status.run["data"]:
+            self.status.run["data"] = self.describe_data()
+            if provenance.MISSING_DATA not in self.status.run["data"]:
+                self.append_environment(f"data, made by this run: {self.status.run['data']}\n")
+
+    def append_environment(self, text: str) -> None:
+        """Add to environment.txt."""
+        with open(self.plan.run_dir / "environment.txt", "a", encoding="utf-8") as file:
+            file.write(text)
 
     def describe_data(self) -> str:
         """Return the fingerprint of the data as it is now."""

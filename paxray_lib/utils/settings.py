@@ -76,18 +76,10 @@ def differences(
     """
     changed = []
     for key in sorted((old.keys() | new.keys()) - set(ignored)):
-        before, after = old.get(key, _NOT_SET), new.get(key, _NOT_SET)
+        before, after = (repr(some[key]) if key in some else "not set" for some in (old, new))
         if before != after:
-            changed.append(f"{key} (was {before!r}, is {after!r})")
+            changed.append(f"{key} (was {before}, is {after})")
     return changed
-
-
-class _NotSet:
-    def __repr__(self) -> str:
-        return "not set"
-
-
-_NOT_SET = _NotSet()
 
 
 @functools.cache
@@ -107,15 +99,13 @@ def _validate(value: Any, hint: Any, place: str) -> tuple[Any, TypeAdapter]:
 
 def _explanation(error: ValidationError) -> str:
     """Say what fits, what the value is, and which choice may have been meant."""
-    first = error.errors()[0]
+    errors = error.errors()
+    kinds = [one["type"].partition("_")[0] for one in errors]
     wanted = [
-        _KINDS.get(one["type"].partition("_")[0], _words(one["msg"])) for one in error.errors()
+        _KINDS.get(kind, one["msg"].removeprefix("Input should be "))
+        for kind, one in zip(kinds, errors, strict=True)
     ]
-    near = ""
-    if first["type"] == "literal_error":
-        near = did_you_mean(str(first["input"]), re.findall("'([^']*)'", first["ctx"]["expected"]))
-    return f"must be {' or '.join(dict.fromkeys(wanted))}, not {first['input']!r}{near}"
-
-
-def _words(message: str) -> str:
-    return message.removeprefix("Input should be ")
+    value, near = errors[0]["input"], ""
+    if kinds[0] == "literal":
+        near = did_you_mean(str(value), re.findall("'([^']*)'", errors[0]["ctx"]["expected"]))
+    return f"must be {' or '.join(dict.fromkeys(wanted))}, not {value!r}{near}"
