@@ -2,6 +2,7 @@
 
 import contextlib
 import errno
+import itertools
 import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -23,7 +24,7 @@ from paxray_lib.models.inference import NOT_FINITE, segment
 from paxray_lib.models.segmenter import AnatomySegmenter
 from paxray_lib.utils.files import atomic_write
 from paxray_lib.utils.manifest import Manifest
-from paxray_lib.utils.progress import batched, map_ahead, progress
+from paxray_lib.utils.progress import map_ahead, progress
 
 REPORT = "report.csv"
 REPORT_EVERY_S = 5.0
@@ -132,7 +133,7 @@ class Pipeline:
         # what a whole gains from parts that are not asked for
         indices = None if self.settings["close_tree"] else self.indices
         prepared = filter(None, map_ahead(self._read, paths, ahead=2 * batch_size))
-        for batch in batched(prepared, batch_size):
+        while batch := list(itertools.islice(prepared, batch_size)):
             names, sizes, views, tensors = zip(*batch, strict=True)
             inputs = torch.stack(tensors)  # (N, 3, h, w)
             bits = segment(self.model, inputs, views, self.settings["threshold"], indices)

@@ -5,7 +5,6 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sized
 from concurrent.futures import Future, ThreadPoolExecutor
-from itertools import islice
 from typing import TypeVar
 
 _T = TypeVar("_T")
@@ -84,10 +83,3 @@ def map_ahead(
         finally:
             for future in waiting:
                 future.cancel()
-
-
-def batched(items: Iterable[_T], size: int) -> Iterator[list[_T]]:
-    """Yield lists of `size` items, the last one shorter (`itertools.batched` is Python 3.12's)."""
-    iterator = iter(items)
-    while batch := list(islice(iterator, size)):
-        yield batch

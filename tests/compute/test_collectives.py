@@ -81,11 +81,7 @@ def test_alone_nothing_changes():
 SCRIPT = """
 import sys
 import numpy as np
-from paxray_lib.images import Preprocessing
-from paxray_lib.labels import LABELS
-from paxray_lib.utils.manifest import NAME, read_manifest
-from paxray_lib.model import build_model, save_model
-from paxray_lib.processes import from_first, gather, gather_rows, joined, rank_and_world
+from paxray_lib.compute.collectives import from_first, gather, gather_rows, joined, rank_and_world
 
 def refuse():
     raise FileNotFoundError("no such file: x")
@@ -208,16 +204,16 @@ def test_prediction_by_two_processes_is_that_by_one(tiny, weights, tmp_path):
     assert together.stdout == alone.stdout.replace("/one/", "/two/")
     for name in ("report.csv", "settings.json"):
         assert (two / name).read_text() == (one / name).read_text()
-    found = {path.name for path in two.iterdir()}
-    assert found == {path.name for path in one.iterdir()}
-    outputs = [name for name in found if name.endswith(".pxm")]
+    names = {path.name for path in two.glob("[!.]*")}  # locks are hidden
+    assert names == {path.name for path in one.glob("[!.]*")}
+    outputs = [name for name in names if name.endswith(".pxm")]
     assert len(outputs) == 6
     for name in outputs:
         differs = PackedMasks.read(two / name).unpack() != PackedMasks.read(one / name).unpack()
         assert differs.mean() < 1e-4  # rounding may depend on the number of threads
     assert read_manifest(one) == read_manifest(two)
 
-    # cut off before the ledgers came together; then one process goes on
+    # cut off before the manifests came together; then one process goes on
     lines = (two / NAME).read_text().splitlines()
     (two / NAME).write_text("\n".join(lines[:-3]) + "\n")
     (two / "manifest.1.jsonl").write_text("\n".join(lines[-3:-1]) + "\n")
@@ -231,7 +227,7 @@ def test_prediction_by_two_processes_is_that_by_one(tiny, weights, tmp_path):
         "ok": 1,
         "failed": 1,
     }
-    assert not list(two.glob("sources.*.jsonl"))
+    assert not list(two.glob("manifest.*.jsonl"))
 
 
 @pytest.mark.slow
