@@ -19,8 +19,8 @@ import numpy as np
 
 from paxray_lib.ct.nifti import nifti_files
 from paxray_lib.ct.pairing import Case
-from paxray_lib.ct.project import CT_EXPOSURE, Projected, check_settings, project_scan
-from paxray_lib.ct.scan import Scan, read_scan
+from paxray_lib.ct.project import CT_EXPOSURE, check_settings, project_scan
+from paxray_lib.ct.scan import read_scan
 from paxray_lib.ct.segmentation import names_file, read_names
 from paxray_lib.data.datafile import SPLITS, Datafile, Entry, read_datafile, write_datafile
 from paxray_lib.images.read import write_png
@@ -198,13 +198,8 @@ def _write_case(
         image, masks = projected.views[view]
         write_png(out / image_file, image, projected.pixel_mm)
         masks.write(out / mask_file)
-    write_text(path, json.dumps(record | _provenance(scan, projected), indent=1))
-    return scan.facts["names_not_used"]
-
-
-def _provenance(scan: Scan, projected: Projected) -> dict[str, Any]:
     present = sum(masks.counts() for _, masks in projected.views.values()) > 0
-    return {
+    provenance = {
         "scan": scan.facts,
         "pixel_mm": projected.pixel_mm,
         "labels_present": int(np.count_nonzero(present)),
@@ -214,6 +209,8 @@ def _provenance(scan: Scan, projected: Projected) -> dict[str, Any]:
         "program": f"paxray {version('paxray-lib')}",
         "date": now(),
     }
+    write_text(path, json.dumps(record | provenance, indent=1))
+    return scan.facts["names_not_used"]
 
 
 def _read_existing(out: Path) -> Datafile | None:

@@ -69,7 +69,13 @@ def find_regions(segmented: Segmented, absent: dict[str, str]) -> np.ndarray:
     dome, spine = _dome(chest, abdomen, spacing), _front_of_spine(codes, spacing)
     floor = _ends(lung)  # of the mediastinum
     floor[((dome - floor) * spacing[0] > _SHEET_MM) | heart.any(axis=0)] = np.inf
-    halves = _halves(codes.shape[2], segmented.midline)
+    under_side = np.full(codes.shape[2], _UNDER, np.uint8)  # of each column
+    if segmented.midline is None:
+        reason = "not derivable: no vertebra, no midline"
+        absent |= dict.fromkeys(("hemidiaphragm_left", "hemidiaphragm_right"), reason) | absent
+    else:
+        offset = np.arange(codes.shape[2]) - segmented.midline
+        under_side[:] = np.select([offset < 0, offset > 0], [_RIGHT, _LEFT], _BOTH)
     thin, wide = disk(_THIN_MM, spacing), disk(_WALL_MM, spacing)
     regions = np.zeros(codes.shape, np.uint8)
     for z in range(len(codes)):
@@ -77,11 +83,8 @@ def find_regions(segmented: Segmented, absent: dict[str, str]) -> np.ndarray:
         under = _touching(opened(free & (z >= dome) & ~heart[z], wide), abdomen[z])
         between = free & ~under & (z < floor) & _between(right[z], left[z])
         between[spine[z] :] = False
-        np.copyto(regions[z], halves, where=under)
+        np.copyto(regions[z], under_side, where=under)
         np.copyto(regions[z], np.uint8(_WHOLE), where=opened(between, thin) | heart[z])
-    if segmented.midline is None:
-        for name in ("hemidiaphragm_left", "hemidiaphragm_right"):
-            absent.setdefault(name, "not derivable: no vertebra, no midline")
     _divide_mediastinum(regions, segmented, absent)
     return regions
 
@@ -92,14 +95,6 @@ def _touching(plane: np.ndarray, organs: np.ndarray) -> np.ndarray:
     kept = np.zeros(count, bool)
     kept[pieces[plane & organs]] = True
     return kept[pieces]
-
-
-def _halves(width: int, midline: float | None) -> np.ndarray:
-    """Return (X,) uint8: which side of the diaphragm each column of a slice belongs to."""
-    if midline is None:
-        return np.full(width, _UNDER, np.uint8)
-    x = np.arange(width)
-    return np.select([x < midline, x > midline], [_RIGHT, _LEFT], _BOTH).astype(np.uint8)
 
 
 def _ends(volume: np.ndarray, otherwise: float = np.inf) -> np.ndarray:

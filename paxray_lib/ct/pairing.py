@@ -114,8 +114,8 @@ def _inner_segmentation(folder: Path) -> Path:
 
 def _case_name(path: Path, endings: Iterable[str]) -> str:
     stem = stem_of(path)
-    found = (end for end in endings if stem.lower().endswith(end) and len(stem) > len(end))
-    return stem[: len(stem) - len(next(found, ""))]
+    fitting = (end for end in endings if stem.lower().endswith(end) and len(stem) > len(end))
+    return stem[: len(stem) - len(next(fitting, ""))]
 
 
 def _is_ct(path: Path) -> bool:

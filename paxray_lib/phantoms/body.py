@@ -210,20 +210,17 @@ class Frame:
         return self.body.tilt * (np.asarray(z, float) - 150)
 
     def _stack(self) -> list[tuple[str, float, float]]:
-        tall, z = self.body.tall, 0.0
-        cervical: list[tuple[str, float, float]] = []
-        for name in reversed(_CERVICAL):
-            height = 16.5 * tall
-            cervical.insert(0, (name, z - height / 2, height))
-            z -= height
-        pitches = [(f"t{i + 1}", _PITCH[i]) for i in range(self.body.thoracic)]
-        pitches += [(f"l{i + 1}", 29.0 + 1.2 * min(i, 4)) for i in range(self.body.lumbar)]
-        lower, z = [], 0.0
-        for name, pitch in pitches:
-            height = pitch * tall
-            lower.append((name, z + height / 2, height))
-            z += height
-        return [*cervical, *lower, ("sacrum", z + 45 * tall, 95 * tall)]
+        tall, trunk = self.body.tall, [(f"t{i + 1}", _PITCH[i]) for i in range(self.body.thoracic)]
+        trunk += [(f"l{i + 1}", 29.0 + 1.2 * min(i, 4)) for i in range(self.body.lumbar)]
+        neck = [(name, -16.5) for name in reversed(_CERVICAL)]  # upwards from T1
+        stack, z = [], 0.0
+        for levels in (neck, trunk):
+            z = 0.0
+            for name, pitch in levels:
+                stack.append((name, z + pitch * tall / 2, abs(pitch) * tall))
+                z += pitch * tall
+        stack.append(("sacrum", z + 45 * tall, 95 * tall))
+        return sorted(stack, key=lambda vertebra: vertebra[1])
 
     def dome(self, y: np.ndarray, x: np.ndarray) -> np.ndarray:
         """Return z of the diaphragm above the points (y, x), broadcast.

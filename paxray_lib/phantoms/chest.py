@@ -76,8 +76,9 @@ def paint_chest(canvas: Canvas, frame: Frame) -> None:
     axis = frame.axis(heights)
     hu, regions = canvas.hu[box], canvas.regions[box]
     # the lungs end below the first ribs' top; the cage itself does not move
-    # (Z, Y, X)
-    cavity = _cavity(frame, heights - body.apex * np.clip(1 - heights / 90, 0, 1), y, x)
+    lowered = heights - body.apex * np.clip(1 - heights / 90, 0, 1)
+    inner = frame.cage(lowered, margin=-3.0)
+    cavity = _superellipses(y, x, frame.axis(lowered), inner, frame.EXPONENT)  # (Z, Y, X)
     below = z >= frame.dome(y[0], x[0]).astype(np.float32)[None]
     left, under, chest = x > axis[:, None, None], cavity & below, cavity & ~below
     np.copyto(
@@ -105,13 +106,6 @@ def _cage_box(canvas: Canvas, frame: Frame) -> Box:
     return canvas.box(
         (z[0], (middle - deep).min(), (axis - wide).min()),
         (1e4, (middle + deep).max(), (axis + wide).max()),
-    )
-
-
-def _cavity(frame: Frame, heights: np.ndarray, y: np.ndarray, x: np.ndarray) -> np.ndarray:
-    """Return the (Z, Y, X) inside of the rib cage and of the belly below it."""
-    return _superellipses(
-        y, x, frame.axis(heights), frame.cage(heights, margin=-3.0), power=frame.EXPONENT
     )
 
 

@@ -69,16 +69,13 @@ def make_phantom(seed: int, case: int, size: int = 256, varied: bool = False) ->
     frontal, canvas.hu = canvas.hu, without_arms
     skeleton.paint_arms(canvas, frame, "none" if body.arms == "none" else "forward")
     volumes: list[LabelVolume] = [(canvas.regions, REGION_LABELS), (canvas.organs, ORGAN_LABELS)]
-    for volume in (frontal, canvas.regions, canvas.organs):
-        _turn(volume, body.turn, front / voxel)
-    return Phantom({"frontal": frontal, "lateral": canvas.hu}, volumes, (voxel,) * 3, body)
-
-
-def _turn(volume: np.ndarray, angle: float, first: float) -> None:
     # a small rotation about the long axis is a shear along the rays of the frontal view, where its
     # steps are not seen
-    for j in range(volume.shape[1]):
-        volume[:, j] = np.roll(volume[:, j], round(np.tan(angle) * (first + j)), axis=1)
+    for volume in (frontal, canvas.regions, canvas.organs):
+        for j in range(volume.shape[1]):
+            shift = round(np.tan(body.turn) * (front / voxel + j))
+            volume[:, j] = np.roll(volume[:, j], shift, axis=1)
+    return Phantom({"frontal": frontal, "lateral": canvas.hu}, volumes, (voxel,) * 3, body)
 
 
 def render(
