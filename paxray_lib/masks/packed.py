@@ -150,12 +150,8 @@ class PackedMasks:
 
     def gather(self, rows: np.ndarray, columns: np.ndarray) -> "PackedMasks":
         """Return the pixels of source rows (h,) and columns (w,): any resize, crop and flip."""
-        # from a flat array: three times as fast
-        return self.take(np.add.outer(np.asarray(rows) * self.data.shape[1], columns))
-
-    def take(self, positions: np.ndarray) -> "PackedMasks":
-        """Return the pixels at (h, w) int positions, each row * W + column of the source."""
-        pixels = as_items(self.data).ravel().take(positions)
+        positions = np.add.outer(np.asarray(rows) * self.data.shape[1], columns)
+        pixels = as_items(self.data).ravel().take(positions)  # flat: three times as fast
         return self._unchecked(pixels.view(np.uint8).reshape(*positions.shape, -1), self.labels)
 
     def crop(self, top: int, left: int, height: int, width: int) -> "PackedMasks":
