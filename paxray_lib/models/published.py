@@ -6,22 +6,17 @@ reading this file: the skip comes first in every concatenation, and the convolut
 have a bias although a BatchNorm follows.
 """
 
-import contextlib
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 
 import torch
 import torchvision
 from torch import Tensor, nn
 from torch.nn import functional
-from torch.utils.checkpoint import checkpoint
 
 PUBLISHED = "paxray_unet"
 
 LAST_LAYER = "head.out.conv.weight"  # (L, 128, 1, 1): a file's number of labels
-# stages whose maps are large: more than half of what a step keeps
-RECOMPUTED = ("layer1", "layer2", "layer3")
-_STEM = {"conv1": "layer0.0", "bn1": "layer0.1"}
 
 
 class PublishedUNet(nn.Module):
@@ -71,39 +66,10 @@ class _Backbone(nn.Module):
 
     def forward(self, images: Tensor) -> list[Tensor]:
         """Return maps of 64, 256, 512, 1024 and 2048 channels at strides 4, 4, 8, 16 and 32."""
-        maps: list[Tensor] = []
-        x = images
-        for name, stage in self.backbone.named_children():
-            x = _recompute(stage, x) if name in RECOMPUTED and _saves_memory(x) else stage(x)
-            maps.append(x)
-        return maps
-
-
-def _saves_memory(x: Tensor) -> bool:
-    # a GPU has the memory, and a compiler decides itself what to keep
-    return x.requires_grad and x.device.type == "cpu" and not torch.compiler.is_compiling()
-
-
-def _recompute(stage: nn.Module, x: Tensor) -> Tensor:
-    """Run a stage without keeping its inner maps; the backward pass computes them again."""
-    contexts = contextlib.nullcontext(), _statistics_left_alone(stage)
-    return checkpoint(
-        stage, x, use_reentrant=False, preserve_rng_state=False, context_fn=lambda: contexts
-    )
-
-
-@contextlib.contextmanager
-def _statistics_left_alone(stage: nn.Module) -> Iterator[None]:
-    """Let BatchNorm normalize by the batch as always, but not count that batch a second time."""
-    norms = [module for module in stage.modules() if isinstance(module, nn.BatchNorm2d)]
-    before = [(norm.momentum, norm.num_batches_tracked) for norm in norms]
-    for norm in norms:
-        norm.momentum, norm.num_batches_tracked = 0.0, None
-    try:
-        yield
-    finally:
-        for norm, (momentum, batches) in zip(norms, before, strict=True):
-            norm.momentum, norm.num_batches_tracked = momentum, batches
+        maps = [images]
+        for stage in self.backbone:
+            maps.append(stage(maps[-1]))
+        return maps[1:]
 
 
 class _Head(nn.Module):
@@ -169,8 +135,6 @@ def rename_resnet(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     >>> list(rename_resnet({"conv1.weight": 0, "bn1.bias": 1, "layer1.0.bn1.bias": 2}))
     ['layer0.0.weight', 'layer0.1.bias', 'layer1.0.bn1.bias']
     """
-    renamed = {}
-    for key, value in state.items():
-        first, _, rest = key.partition(".")
-        renamed[f"{_STEM.get(first, first)}.{rest}"] = value
-    return renamed
+    stem = {"conv1": "layer0.0", "bn1": "layer0.1"}
+    parts = [(key.partition("."), value) for key, value in state.items()]
+    return {f"{stem.get(first, first)}.{rest}": value for (first, _, rest), value in parts}

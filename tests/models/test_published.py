@@ -1,6 +1,5 @@
 """The published network against numbers recorded from the published code (tests/reference)."""
 
-import copy
 import json
 
 import numpy as np
@@ -9,7 +8,6 @@ import torch
 from helpers.sampledata import ROOT
 from torch.nn import functional
 
-from paxray_lib.models import published
 from paxray_lib.models.published import PublishedUNet
 
 REFERENCE = ROOT / "tests/reference"
@@ -83,47 +81,12 @@ def test_convolution_before_upsampling_changes_neither_values_nor_gradients():
     maps = []
     network.head.up4.register_forward_hook(lambda _, __, out: maps.append(out))
     logits = network(torch.randn(2, 3, 37, 50))
-    plain = network.head.out(
-        functional.interpolate(maps[0], (37, 50), mode="bilinear", align_corners=False)
-    )
-    torch.testing.assert_close(logits, plain, rtol=1e-4, atol=1e-5)
+    enlarged = functional.interpolate(maps[0], (37, 50), mode="bilinear", align_corners=False)
+    published = network.head.out(enlarged)
+    torch.testing.assert_close(logits, published, rtol=1e-4, atol=1e-5)
     weight = network.head.out.conv.weight
     ours, theirs = (
-        torch.autograd.grad(y.square().sum(), weight, retain_graph=True)[0] for y in (logits, plain)
+        torch.autograd.grad(y.square().sum(), weight, retain_graph=True)[0]
+        for y in (logits, published)
     )
     torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-2)
-
-
-@pytest.mark.parametrize("frozen", [False, True])
-def test_stages_that_run_twice_change_neither_gradients_nor_statistics(frozen):
-    torch.manual_seed(0)
-    network = PublishedUNet(2)
-    if frozen:
-        network.eval()
-    images = torch.randn(2, 3, 32, 64)
-    kept = copy.deepcopy(network)
-    network(images).square().sum().backward()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(published, "RECOMPUTED", ())
-        kept(images).square().sum().backward()
-    for (name, ours), theirs in zip(network.named_parameters(), kept.parameters(), strict=True):
-        assert torch.equal(ours.grad, theirs.grad), name
-    for (name, ours), theirs in zip(network.named_buffers(), kept.buffers(), strict=True):
-        assert torch.equal(ours, theirs), name
-    norms = [m for m in network.modules() if isinstance(m, torch.nn.BatchNorm2d)]
-    assert all(m.momentum == 0.1 for m in norms)
-
-
-def test_a_step_keeps_half_of_the_maps():
-    network, sizes = PublishedUNet(2), []
-    with torch.autograd.graph.saved_tensors_hooks(
-        lambda x: sizes.append(x.numel()) or x, lambda x: x
-    ):
-        network.backbone(torch.randn(1, 3, 64, 64))
-        ours = sum(sizes)
-        sizes.clear()
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(published, "RECOMPUTED", ())
-            network.backbone(torch.randn(1, 3, 64, 64))
-    weights = sum(p.numel() for p in network.backbone.parameters() if p.ndim == 4)
-    assert ours - weights < 0.5 * (sum(sizes) - weights)
