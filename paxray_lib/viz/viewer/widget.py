@@ -9,6 +9,7 @@ static figure. VS Code loads the JavaScript of third-party widgets after asking
 itself. Both follow their documentation and were not tried.
 """
 
+import json
 from collections.abc import Iterable
 from dataclasses import replace
 from functools import lru_cache
@@ -31,12 +32,15 @@ from paxray_lib.viz.selection import choose
 from paxray_lib.viz.viewer import sources
 from paxray_lib.viz.viewer.offline_page import offline_page
 
-_HERE = Path(__file__).parent
-_MODULE = ("viewer_pixels.js", "viewer_parts.js", "viewer.js")
+_SCRIPTS = "masks blending page tree camera drawing viewer offline"  # joined into one module
 _STYLE = ("mode", "alpha", "outline", "dashed", "window")
 _PAGE_BYTES = 380_000  # what a display adds to a page
 _CAPTION_NAMES = 12
 _KEPT_SCENES = 3  # the one shown and its neighbours
+
+
+def _read(name: str) -> str:
+    return Path(__file__).with_name(name).read_text(encoding="utf-8")
 
 
 class LabelViewer(anywidget.AnyWidget):
@@ -76,8 +80,9 @@ class LabelViewer(anywidget.AnyWidget):
         For an unknown name, and if sizes, labels or numbers do not fit.
     """
 
-    _esm = "\n".join((_HERE / name).read_text(encoding="utf-8") for name in _MODULE)
-    _css = (_HERE / "viewer.css").read_text(encoding="utf-8")
+    _esm = f"const TEMPLATE = {json.dumps(_read('viewer.html'))};\n"
+    _esm += "".join(_read(f"{name}.js") for name in _SCRIPTS.split())
+    _css = _read("viewer.css")
 
     selected = traitlets.List(traitlets.Unicode()).tag(sync=True)
     mode = traitlets.Enum(overlay.MODES, "target").tag(sync=True)
