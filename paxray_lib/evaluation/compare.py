@@ -12,7 +12,7 @@ from paxray_lib.evaluation.result import Evaluation
 from paxray_lib.evaluation.tables import list_parts, score_columns
 from paxray_lib.metrics.bootstrap import draw_weights, interval, resample_mean
 from paxray_lib.metrics.scores import mean_score
-from paxray_lib.utils.errors import did_you_mean
+from paxray_lib.utils.errors import check_choice
 
 
 def compare_evaluations(
@@ -99,9 +99,7 @@ def _number(labels: int, verb: str) -> str:
 
 def _column(evaluation: Evaluation, score: str) -> tuple[np.ndarray, str]:
     columns = score_columns(evaluation.counts, evaluation.surface)
-    if score not in columns:
-        near = did_you_mean(score, columns)
-        raise ValueError(f"no score {score!r}{near} (there are {', '.join(columns)})")
+    check_choice(score, columns, "score")
     return columns[score]
 
 

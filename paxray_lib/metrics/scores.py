@@ -15,7 +15,7 @@ more the two differ by less than 1e-6.
 import numpy as np
 
 from paxray_lib.metrics.counting import Counts
-from paxray_lib.utils.errors import did_you_mean
+from paxray_lib.utils.errors import check_choice
 
 CONVENTIONS = ("published", "present")
 
@@ -72,12 +72,7 @@ def per_label(scores: np.ndarray, convention: str = "published") -> np.ndarray:
     ValueError
         If the convention is unknown.
     """
-    scores = np.asarray(scores, np.float64)
-    if convention not in CONVENTIONS:
-        raise ValueError(
-            f"unknown convention {convention!r}{did_you_mean(str(convention), CONVENTIONS)} "
-            f"(known: {', '.join(CONVENTIONS)})"
-        )
+    check_choice(convention, CONVENTIONS, "convention")
     valid = ~np.isnan(scores)
     number = valid.sum(0) if convention == "present" else np.full(scores.shape[1], len(scores))
     return ratio(np.where(valid, scores, 0).sum(0), number)

@@ -172,7 +172,8 @@ def _files(run_dir: Path) -> Iterator[dict[str, Any]]:
     for path in sorted(run_dir.iterdir()):
         if path.name.startswith(".") or path.name == "index.html":
             continue
-        below = sorted(item for item in path.rglob("*") if item.is_file()) if path.is_dir() else []
+        items = path.rglob("[!.]*") if path.is_dir() else ()
+        below = sorted(item for item in items if item.is_file())
         yield {
             "name": path.name + ("/" if path.is_dir() else ""),
             "bytes": sum(item.stat().st_size for item in ([path] if path.is_file() else below)),

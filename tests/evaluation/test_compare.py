@@ -137,9 +137,9 @@ def test_what_cannot_be_compared_is_refused(pair):
     ):
         with pytest.raises(ValueError, match=words):
             compare_evaluations(first, change_of(first, **change))
-    with pytest.raises(ValueError, match=r"'iou_presnt'; did you mean 'iou_present'"):
+    with pytest.raises(ValueError, match=r"'iou_presnt'.*did you mean 'iou_present'"):
         compare_evaluations(first, first, "iou_presnt")
-    with pytest.raises(ValueError, match="no score 'nsd_present'"):
+    with pytest.raises(ValueError, match="score 'nsd_present'"):
         compare_evaluations(first, change_of(first), "nsd_present")
 
 
