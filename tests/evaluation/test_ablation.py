@@ -4,30 +4,44 @@ import numpy as np
 import pandas as pd
 import pytest
 from helpers.sampledata import write_tiny
+from helpers.tiny_models import tiny_model
 from typer.testing import CliRunner
 
 from paxray_lib.cli import app
 from paxray_lib.data.dataset import PaxrayDataset
 from paxray_lib.evaluation.ablation import VARIANTS, gains_table, predictor
 from paxray_lib.evaluation.evaluate import evaluate
+from paxray_lib.images.preprocessing import Preprocessing
 from paxray_lib.images.read import read_image
-from paxray_lib.labels.table import LabelSet
+from paxray_lib.labels.table import LABELS, LabelSet
 from paxray_lib.masks.hierarchy import close_tree
 from paxray_lib.masks.packed import PackedMasks
 from paxray_lib.metrics.counting import Counts, counts
 from paxray_lib.metrics.scores import iou, mean_score
-from paxray_lib.models.checkpoints import load_model
+from paxray_lib.models.checkpoints import save_model
+from paxray_lib.models.folding import optimize_for_inference
 from paxray_lib.models.inference import predict_image
 from paxray_lib.prediction.predict import predict
 
 
 @pytest.fixture(scope="module")
-def model(trained):
-    return load_model(trained / "checkpoints/best.ckpt")
+def plain_model():
+    return tiny_model(labels=LABELS, preprocessing=Preprocessing("standard", (32, 32))).eval()
 
 
-def test_gains_are_differences_of_scores_of_predictions(tiny, model):
-    table = gains_table(model, tiny)
+@pytest.fixture(scope="module")
+def model(plain_model):
+    """The model as every function below would optimize it, once for all."""
+    return optimize_for_inference(plain_model)
+
+
+@pytest.fixture(scope="module")
+def gains(tiny, model):
+    return gains_table(model, tiny)
+
+
+def test_gains_are_differences_of_scores_of_predictions(tiny, model, gains):
+    table = gains
     assert table.index.tolist() == list(VARIANTS.values())
     val = PaxrayDataset(tiny, split="val")
     for (mirror, close), name in VARIANTS.items():
@@ -44,12 +58,11 @@ def test_gains_are_differences_of_scores_of_predictions(tiny, model):
     assert not table.loc["baseline", "helps"]
 
 
-def test_an_evaluation_with_options_scores_what_the_table_says(tiny, model):
-    table = gains_table(model, tiny)
+def test_an_evaluation_with_options_scores_what_the_table_says(tiny, model, gains):
     for (mirror, close), name in VARIANTS.items():
         result = evaluate(model, tiny, split="val", mirror=mirror, close_tree=close)
         assert result.summary["overall"]["iou_present"] == pytest.approx(
-            table.loc[name, "iou_present"], abs=1e-4
+            gains.loc[name, "iou_present"], abs=1e-4
         )
         assert (result.summary["mirror"], result.summary["close_tree"]) == (mirror, close)
 
@@ -65,8 +78,8 @@ def test_pictures_are_of_the_masks_that_are_scored(tiny, model, close):
         )
 
 
-def test_intervals_need_several_patients(tiny, model):
-    assert gains_table(model, tiny)["low"].isna().all()  # one patient in val
+def test_intervals_need_several_patients(tiny, model, gains):
+    assert gains["low"].isna().all()  # one patient in val
     table = gains_table(model, tiny, split="train", score="dice_published")
     assert (table["low"] <= table["gain"]).all()
     assert (table["gain"] <= table["high"]).all()
@@ -74,7 +87,6 @@ def test_intervals_need_several_patients(tiny, model):
 
 
 def test_other_labels_are_refused(tmp_path, model):
-
     write_tiny(tmp_path, labels=LabelSet(["a", "b"]))
     with pytest.raises(ValueError, match="label"):
         gains_table(model, tmp_path)
@@ -92,8 +104,9 @@ def test_predictions_can_be_closed(tmp_path, tiny, model, labels):
         predict(model, image, tmp_path, labels=labels)
 
 
-def test_the_command_measures_and_closes(tmp_path, tiny, trained):
-    weights = str(trained / "checkpoints/best.ckpt")
+def test_the_command_measures_and_closes(tmp_path, tiny, plain_model):
+    weights = str(tmp_path / "model.ckpt")
+    save_model(weights, plain_model)
     command = [
         "predict",
         "--images",

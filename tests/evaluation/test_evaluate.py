@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 import torch
 from helpers.sampledata import write_tiny
+from helpers.tiny_models import tiny_model
 
 from paxray_lib.data.dataset import PaxrayDataset
 from paxray_lib.evaluation.count import count_dataset
@@ -15,7 +16,6 @@ from paxray_lib.images.preprocessing import Preprocessing
 from paxray_lib.labels.table import LABELS, LabelSet
 from paxray_lib.metrics.counting import Counts, counts
 from paxray_lib.metrics.surface import surface
-from paxray_lib.models.build import build_model
 from paxray_lib.models.decisions import pack_decisions
 
 
@@ -76,10 +76,8 @@ def test_images_are_compared_at_their_own_size(tiny, test_set):
 
 
 def test_folded_batch_norm_changes_no_more_than_rounding(tiny, test_set):
-    model = build_model(
-        "unet", test_set.labels, "resnet18", preprocessing=Preprocessing("standard", (48, 48))
-    )
-    found = count_dataset(model.eval(), test_set)
+    model = tiny_model(labels=LABELS, preprocessing=Preprocessing("standard", (48, 48))).eval()
+    found = count_dataset(model, test_set)
     with torch.inference_mode():
         inputs = torch.stack(
             [torch.as_tensor(model.preprocess(sample.image)) for sample in test_set]
@@ -94,10 +92,7 @@ def test_folded_batch_norm_changes_no_more_than_rounding(tiny, test_set):
 
 
 def test_bfloat16_is_asked_for_by_name_and_written_down(tiny):
-    torch.manual_seed(0)
-    model = build_model(
-        "unet", LABELS, "resnet18", preprocessing=Preprocessing("standard", (32, 32))
-    ).eval()
+    model = tiny_model(labels=LABELS, preprocessing=Preprocessing("standard", (32, 32))).eval()
     single, half = (
         evaluate(model, tiny, precision=precision) for precision in ("float32", "bfloat16")
     )

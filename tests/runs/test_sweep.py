@@ -22,7 +22,9 @@ from helpers.slowscores import (
     slow_resamples,
     slow_score,
 )
+from typer.testing import CliRunner
 
+from paxray_lib.cli import app
 from paxray_lib.evaluation.result import Evaluation
 from paxray_lib.labels.table import LabelSet
 from paxray_lib.phantoms.sample_dataset import generate_sample
@@ -37,12 +39,14 @@ import sys
 from paxray_lib.runs.sweep import sweep
 folder = sys.argv[1]
 profiles = [f"{folder}/{name}.yaml" for name in sys.argv[2].split(",")]
-sys.exit(sweep(profiles, out=f"{folder}/out", resume=True, notebooks_dir=f"{folder}/notebooks", config_types={}))
+options = {"resume": True, "notebooks_dir": f"{folder}/notebooks", "config_types": {}}
+sys.exit(sweep(profiles, out=f"{folder}/out", **options))
 """
 TRAIN = """
 import os, pathlib, time
 folder = pathlib.Path(run_dir)
-(folder / 'metrics.csv').write_text('epoch,train_loss,val_iou_present\\n1,0.9,0.2\\n2,0.5,\\n3,0.4,0.5\\n')
+rows = ['epoch,train_loss,val_iou_present', '1,0.9,0.2', '2,0.5,', '3,0.4,0.5']
+(folder / 'metrics.csv').write_text('\\n'.join(rows))
 with open(folder / 'begun.txt', 'a') as file: file.write(f'{resume} ')
 if needs and not pathlib.Path(needs).exists():
     pathlib.Path(needs + '.waiting').write_text(str(os.getpid()))
@@ -60,7 +64,8 @@ cases = ['a', 'a', 'b', 'b', 'c', 'd']
 views = ['frontal', 'lateral'] * 3
 names = ['lung_left', 'lung_right', 'heart', 't8']
 images = [f'{i}.png' for i in range(6)]
-np.savez(folder / 'counts.npz', tp=tp, fp=fp, fn=fn, images=images, cases=cases, views=views, names=names)
+text = {'images': images, 'cases': cases, 'views': views, 'names': names}
+np.savez(folder / 'counts.npz', tp=tp, fp=fp, fn=fn, **text)
 """
 TRAIN_HEAD = "run_dir = ''\nseed = 0\nneeds = ''\nfail = False\nresume = False"
 
@@ -82,9 +87,8 @@ def write_notebook(path, head, body):
 
 @pytest.fixture
 def project(tmp_path):
-    """A project with a training and an evaluation that take no time, and profiles a, b, c."""
-    write_notebook(tmp_path / "notebooks/02_train.ipynb", TRAIN_HEAD, TRAIN)
-    write_notebook(tmp_path / "notebooks/03_evaluate.ipynb", "run_dir = ''\nseed = 0", EVALUATE)
+    """A project with a training and an evaluation in one notebook, and profiles a, b, c."""
+    write_notebook(tmp_path / "notebooks/02_train.ipynb", TRAIN_HEAD, TRAIN + EVALUATE)
     for seed, name in enumerate("abc"):
         (tmp_path / f"{name}.yaml").write_text(f"seed: {seed}\n")
     return tmp_path
@@ -190,15 +194,16 @@ def test_killed_in_the_middle_and_resumed(project):
 
 def test_finished_members_are_of_the_same_data_and_code(project, capfd):
     files.write_text(project / "data/paxray.json", "{}")
-    write_notebook(project / "notebooks/02_train.ipynb", TRAIN_HEAD + "\ndata_root = ''", TRAIN)
+    head = TRAIN_HEAD + "\ndata_root = ''"
+    write_notebook(project / "notebooks/02_train.ipynb", head, TRAIN)
     assert run(project, "a", f"data_root={project}/data") == 0
-    write_notebook(project / "notebooks/03_evaluate.ipynb", "run_dir = ''\nseed = 1", EVALUATE)
+    write_notebook(project / "notebooks/02_train.ipynb", head, TRAIN + EVALUATE)
     assert run(project, "ab", f"data_root={project}/data", resume=True) == 0
-    said = "a: 03_evaluate.ipynb was changed after it ran here"
+    said = "a: 02_train.ipynb was changed after it ran here"
     assert said in capfd.readouterr().err
     text = (project / "out/index.html").read_text()
     assert said in text
-    assert "b: 03_evaluate.ipynb" not in text
+    assert "b: 02_train.ipynb" not in text
     files.write_text(project / "data/paxray.json", '{"test": []}')
     with pytest.raises(ValueError, match=r"out/a: --resume with other data"):
         run(project, "ab", f"data_root={project}/data", resume=True)
@@ -263,17 +268,8 @@ def test_the_command_refuses_with_exit_code_2(tmp_path):
     for path in paths:
         path.parent.mkdir()
         path.touch()
-    command = [
-        sys.executable,
-        "-m",
-        "paxray_lib",
-        "sweep",
-        *map(str, paths),
-        "--out",
-        str(tmp_path / "out"),
-    ]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)
-    assert done.returncode == 2
+    done = CliRunner().invoke(app, ["sweep", *map(str, paths), "--out", str(tmp_path / "out")])
+    assert done.exit_code == 2
     assert done.stderr.startswith("paxray: ")
     assert "rename one" in done.stderr
     assert not (tmp_path / "out").exists()
@@ -309,56 +305,57 @@ def check_numbers(folder, names):
     rows = json.loads((folder / "sweep.json").read_text())["scores"]
     assert len(rows) == len(names) * 4 * 6  # scores; overall, two views, three groups
     table = pd.read_csv(folder / "scores.csv")
-    texts = re.sub(r"</?small>", "", (folder / "index.html").read_text())
     known, first = set(), {}
     for row, line in zip(rows, table.to_dict("records"), strict=True):
-        place = row["part"], row["score"]
-        images = [
-            i
-            for i, view in enumerate(views)
-            if row["part"] not in ("frontal", "lateral") or view == row["part"]
-        ]
-        labels = [
-            k
-            for k, group in enumerate(LABELS.group)
-            if row["part"] in ("overall", "frontal", "lateral", group)
-        ]
+        images, labels = images_and_labels(row["part"], views)
         about = len(images), len({cases[i] for i in images}), len(labels)
         assert (row["images"], row["patients"], row["labels"]) == about
         scored = slow_labels_scored(counts[row["member"]], images, labels, row["score"])
         assert row["labels_scored"] == line["labels_scored"] == scored
         value = slow_score(counts[row["member"]], images, labels, row["score"])
         resampled = slow_resamples(counts[row["member"]], draws, images, labels, row["score"])
-        low, high = slow_interval(resampled)
-        expected = {"value": value, "low": low, "high": high}
-        texts_here = {f"{value:.3f}" + ("" if low is None else f"<br>{low:.3f}–{high:.3f}")}
-        if row["member"] == "a":
-            first[place] = value, resampled
-            expected |= dict.fromkeys(("difference", "difference_low", "difference_high"))
-        else:
-            base, based = first[place]
-            pairs = [pair for pair in zip(resampled, based, strict=True) if None not in pair]
-            ends = slow_interval([x - y for x, y in pairs])
-            expected |= {
-                "difference": value - base,
-                "difference_low": ends[0],
-                "difference_high": ends[1],
-            }
-            if row["part"] == "overall":
-                texts_here.add(f"{value - base:+.3f}<br>{ends[0]:+.3f} to {ends[1]:+.3f}")
+        base = first.setdefault((row["part"], row["score"]), (value, resampled))
+        expected = expected_numbers(value, resampled, base if row["member"] != "a" else None)
         for key, wanted in expected.items():
             assert row[key] == (None if wanted is None else pytest.approx(wanted)), (row, key)
-            assert line[key] == pytest.approx(
-                np.nan if wanted is None else wanted, abs=1e-6, nan_ok=True
-            )
+            number = np.nan if wanted is None else wanted
+            assert line[key] == pytest.approx(number, abs=1e-6, nan_ok=True)
         if row["part"] == "overall" or row["score"].startswith("iou"):
-            known |= texts_here
+            known |= texts_of(expected, row["part"] == "overall")
+    texts = re.sub(r"</?small>", "", (folder / "index.html").read_text())
     assert f"Means on {len(views)} test images of {len(set(cases))} patients" in texts
-    shown = re.findall(
-        r'<td class="number">(?:<strong>)?([+-]?\d\.\d{3}(?:<br>[^<]*)?)(?:</strong>)?</td>', texts
-    )
+    cell = r"(?:<strong>)?([+-]?\d\.\d{3}(?:<br>[^<]*)?)(?:</strong>)?"
+    shown = re.findall(rf'<td class="number">{cell}</td>', texts)
     assert len(shown) == len(names) * (4 + 2 * 6) + (len(names) - 1) * 4
     assert set(shown) == known
+
+
+def images_and_labels(part, views):
+    images = [
+        i for i, view in enumerate(views) if part not in ("frontal", "lateral") or view == part
+    ]
+    everything = ("overall", "frontal", "lateral")
+    return images, [k for k, group in enumerate(LABELS.group) if part in (*everything, group)]
+
+
+def expected_numbers(value, resampled, base):
+    """Return value and interval, and those of the difference to `base`, None without it."""
+    low, high = slow_interval(resampled)
+    difference = dict.fromkeys(("difference", "difference_low", "difference_high"))
+    if base is not None:
+        pairs = [pair for pair in zip(resampled, base[1], strict=True) if None not in pair]
+        ends = slow_interval([x - y for x, y in pairs])
+        difference = dict(zip(difference, (value - base[0], *ends), strict=True))
+    return {"value": value, "low": low, "high": high, **difference}
+
+
+def texts_of(expected, with_difference):
+    """Return what the page shows of a row's numbers."""
+    value, low, high, difference, *ends = expected.values()
+    texts = {f"{value:.3f}" + ("" if low is None else f"<br>{low:.3f}–{high:.3f}")}
+    if with_difference and difference is not None:
+        texts.add(f"{difference:+.3f}<br>{ends[0]:+.3f} to {ends[1]:+.3f}")
+    return texts
 
 
 def write_counts(folder, data):
