@@ -4,6 +4,7 @@
 also compares boundaries and sorts probabilities into bins.
 """
 
+import itertools
 import os
 from collections.abc import Callable, Iterator
 from typing import TypeVar
@@ -22,7 +23,7 @@ from paxray_lib.models.decisions import pack_decisions
 from paxray_lib.models.folding import optimize_for_inference
 from paxray_lib.models.inference import each_logits
 from paxray_lib.models.segmenter import AnatomySegmenter
-from paxray_lib.utils.progress import batched, map_ahead, progress
+from paxray_lib.utils.progress import map_ahead, progress
 
 _T = TypeVar("_T")
 
@@ -139,7 +140,7 @@ def use_logits(
     prepared = map_ahead(prepare, indices, ahead=2 * batch_size)
     if not quiet:
         prepared = progress(prepared, f"evaluating {dataset.split}", len(indices))
-    for batch in batched(prepared, batch_size):
+    while batch := list(itertools.islice(prepared, batch_size)):
         images, views, targets, names = zip(*batch, strict=True)
         # not a loop: no variable may keep the logits of one image while those of the next are made
         yield from map(use_finite, each_logits(model, torch.stack(images), views), targets, names)
