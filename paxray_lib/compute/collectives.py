@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterator, Sequence
 from datetime import timedelta
 from typing import Any, TypeVar
 
-import numpy as np
 import torch
 from lightning_fabric.plugins.environments import SLURMEnvironment
 from torch import distributed
@@ -113,38 +112,7 @@ def from_first(make: Callable[[], _T]) -> _T:
     return value
 
 
-def gather_rows(part: np.ndarray) -> np.ndarray:
-    """Return the whole array in every process from each one's share of its rows; all must call it."""
-    return interleave(gather(part))
-
-
 def gather_items(part: Sequence[_T]) -> list[_T]:
     """Return all things in order, in every process, from each one's share; all must call it."""
-    parts = gather(list(part))
+    parts = gather(list(part))  # process r has the items r, r + world, ...
     return [parts[i % len(parts)][i // len(parts)] for i in range(sum(map(len, parts)))]
-
-
-def interleave(parts: Sequence[np.ndarray]) -> np.ndarray:
-    """Return the array whose rows r, r + world, ... are `parts[r]`, in its order and of its dtype.
-
-    Raises
-    ------
-    ValueError
-        If these cannot be all shares of one array.
-
-    Examples
-    --------
-    >>> interleave([np.array([0, 2, 4]), np.array([1, 3])])
-    array([0, 1, 2, 3, 4])
-    """
-    parts = [np.asarray(part) for part in parts]
-    total, world = sum(map(len, parts)), len(parts)
-    lengths = [len(part) for part in parts]
-    wanted = [len(range(rank, total, world)) for rank in range(world)]
-    kinds = {(part.shape[1:], part.dtype) for part in parts}
-    if lengths != wanted or len(kinds) != 1:
-        raise ValueError(f"these are not the shares of {total} rows: {lengths} rows of {kinds}")
-    whole = np.empty((total, *parts[0].shape[1:]), parts[0].dtype)
-    for rank, part in enumerate(parts):
-        whole[rank::world] = part
-    return whole

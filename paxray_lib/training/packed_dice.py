@@ -12,7 +12,7 @@ import functools
 import importlib.util
 import warnings
 from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -109,21 +109,14 @@ def _wide(dtype: torch.dtype) -> torch.dtype:
     return torch.float64 if dtype == torch.float64 else torch.float32
 
 
-class _Block(NamedTuple):
-    """Some rows of one image: logits x and target t, (pixels, L).
+def _blocks(
+    logits: Tensor, target: Tensor
+) -> Iterator[tuple[int, slice, Tensor | None, Tensor, Tensor]]:
+    """Yield (image, rows, weights, x, t) for some rows of one image after the other.
 
-    `rows` are those of the given logits (N, h, W, L) that x is made from, and `weights` (H', h')
-    how; None if they are the same.
+    x and t are logits and target, (pixels, L). `rows` are those of the given logits (N, h, W, L)
+    that x is made from, and `weights` (H', h') how; None if they are the same.
     """
-
-    image: int
-    rows: slice
-    weights: Tensor | None
-    x: Tensor
-    t: Tensor
-
-
-def _blocks(logits: Tensor, target: Tensor) -> Iterator[_Block]:
     dtype = _wide(logits.dtype)
     pixels = logits.permute(0, 2, 3, 1)  # (N, h, W, L)
     height, columns, labels = pixels.shape[1:]
@@ -144,7 +137,7 @@ def _blocks(logits: Tensor, target: Tensor) -> Iterator[_Block]:
                 rows = slice(int(used[0]), int(used[-1]) + 1)
                 weights = mix[start : start + step, rows]  # (H', h')
                 x = (weights @ pixels[image, rows].flatten(1).to(dtype)).view(-1, labels)
-            yield _Block(image, rows, weights, x, t)
+            yield image, rows, weights, x, t
 
 
 def _true(target: Tensor, labels: int) -> Tensor:
@@ -164,8 +157,8 @@ def unpack(packed: Tensor, labels: int) -> Tensor:
 
 def _blockwise_sums(logits: Tensor, target: Tensor) -> Tensor:
     sums = logits.new_zeros((5, *logits.shape[:2]), dtype=_wide(logits.dtype))
-    for block in _blocks(logits, target):
-        sums[:, block.image] += _sums(block.x, block.t, (0,))
+    for image, _, _, x, t in _blocks(logits, target):
+        sums[:, image] += _sums(x, t, (0,))
     return sums
 
 

@@ -15,8 +15,8 @@ from helpers.datafiles import rewrite
 from helpers.sampledata import ROOT, small_training, write_tiny
 from helpers.two_processes import FROZEN, LIVE, config, freeze, in_double_precision
 
-from paxray_lib import cli
-from paxray_lib.compute import collectives, devices, fabric
+from paxray_lib.cli import command
+from paxray_lib.compute import collectives, fabric
 from paxray_lib.compute.collectives import joined
 from paxray_lib.compute.fabric import make_fabric
 from paxray_lib.compute.launch import Launch, find_launch
@@ -38,7 +38,7 @@ def torchrun(*command, processes=2):
     ]
     env = {
         **os.environ,
-        "PYTHONPATH": str(ROOT),
+        "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'tests'}",
         "OMP_NUM_THREADS": "1",
         "PYTHONWARNINGS": "default",
     }
@@ -238,7 +238,7 @@ def test_slurm_is_taken_at_its_word_whatever_the_job_is_called(monkeypatch, name
         monkeypatch.setenv(key, value)
 
     def launch(fabric):  # would wait for the others
-        environment = fabric._strategy.cluster_environment
+        environment = fabric.strategy.cluster_environment
         found = (
             environment.global_rank(),
             environment.world_size(),
@@ -273,7 +273,7 @@ def test_each_process_looks_at_its_own_gpu_alone(monkeypatch, device):
         assert name == "cuda:1"
         raise Waits
 
-    monkeypatch.setattr(devices, "find_device", find)
+    monkeypatch.setattr(fabric, "find_device", find)
     with pytest.raises(Waits):
         make_fabric(device, "float32")
 
@@ -288,7 +288,7 @@ def test_every_process_says_why_it_failed_once_they_have_joined(
         monkeypatch.setenv(name, value)
     monkeypatch.setattr(collectives, "rank_and_world", lambda: (5, 8) if joined else (0, 1))
     with pytest.raises(typer.Exit):
-        cli._fail("no space left", 3)
+        command.fail("no space left", 3)
     assert capsys.readouterr().err == (
         f"paxray: {said}no space left\n" if joined or rank == 0 else ""
     )
