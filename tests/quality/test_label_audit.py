@@ -11,7 +11,6 @@ from paxray_lib.data.datafile import read_datafile
 from paxray_lib.labels.table import LABELS, LabelSet, tree_pairs
 from paxray_lib.masks.moments import moments
 from paxray_lib.masks.packed import PackedMasks
-from paxray_lib.quality.anatomy_rules import rules
 from paxray_lib.quality.check import check_dataset
 from paxray_lib.quality.label_audit import (
     audit,
@@ -238,15 +237,6 @@ def test_few_images_prove_nothing_about_positions(tmp_path):
     survey = survey_with(tmp_path / "data", exchange("t5", "t6"), cases=4)
     assert rule_table(survey)["holds_percent"].isna().all()
     assert errors(survey) == []
-
-
-def test_rules_hold_for_parts_of_the_table():
-    some = LabelSet(["rib_left_2", "heart", "rib_right_2", "rib_left_1", "mine"])
-    found = {(rule.kind, some.names[rule.first], some.names[rule.second]) for rule in rules(some)}
-    assert found == {
-        ("left of", "rib_left_2", "rib_right_2"),
-        ("below", "rib_left_2", "rib_left_1"),
-    }
 
 
 def test_labels_without_rules_have_an_audit(tmp_path):
