@@ -103,10 +103,10 @@ class LabelPicker(widgets.HBox):
         self._opacity = widgets.IntSlider(percent, 0, 100, description="opacity %", **slider)
         self._outline = widgets.IntSlider(1, 0, 5, description="outline", **slider)
         self._status = widgets.Label()
-        for filter in (self._search, self._group):
-            filter.observe(lambda _: self._list_labels(), "value")
-        for style in (self._opacity, self._outline):
-            style.observe(lambda _: self._redraw(), "value")
+        for control in (self._search, self._group):
+            control.observe(lambda _: self._list_labels(), "value")
+        for control in (self._opacity, self._outline):
+            control.observe(lambda _: self._redraw(), "value")
         self._all.on_click(lambda _: self._choose([*self._selected, *self._listed()]))
         self._none.on_click(lambda _: self._choose([]))
         hint = widgets.Label("Ctrl or Shift + click chooses several.")

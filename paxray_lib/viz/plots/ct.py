@@ -63,10 +63,7 @@ def plot_projections(images: Mapping[str, Mapping[str, np.ndarray]]) -> Figure:
 
     `images` has for each name the image of each view, one column per view.
     """
-    rows = [
-        [(f"{view}, {name}", image) for view, image in by_view.items()]
-        for name, by_view in images.items()
-    ]
+    rows = [[(f"{view}, {name}", by[view]) for view in by] for name, by in images.items()]
     return style.show_images(rows, width=3.4 * len(rows[0]), height=3.5 * len(rows))
 
 
@@ -75,12 +72,8 @@ def plot_projected_labels(
 ) -> Figure:
     """Show projected labels over the image: one row per view, one column per selection.
 
-    A column has its selection as title and, below it, a legend if the labels are few.
-
-    Parameters
-    ----------
-    views : mapping of view to an (H, W) uint8 image and its PackedMasks
-    selections : sequence of names, groups and patterns, as in `LabelSet.select`
+    `views` has for each view an (H, W) uint8 image and its masks. A selection is a sequence of
+    names, groups and patterns, the title of its column. Few labels get a legend below it.
     """
     figure = style.new_figure(2.9 * len(selections), 3.0 * len(views) + 0.9)
     axes = figure.subplots(len(views), len(selections), squeeze=False)

@@ -172,11 +172,8 @@ def plot_tree_check(table: pd.DataFrame) -> Figure:
 def plot_unusual(root: str | os.PathLike, table: pd.DataFrame, count: int = 8) -> Figure:
     """Show the most unusual images with what is unusual about them.
 
-    Parameters
-    ----------
-    root : folder of the data set
-    table : DataFrame, from `quality.statistics.unusual_table`
-    count : how many of its first rows to show, at most
+    `root` is the folder of the data set, `table` that of `quality.statistics.unusual_table`, of
+    which the first `count` rows are shown.
     """
     tiles = []
     for row in table.head(count).itertuples():

@@ -64,10 +64,7 @@ class Scene:
         return compare(self.pixels, self.target, self.prediction, indices, mode=mode, **style)
 
     def reduced(self, part: float) -> "Scene":
-        """Return it with height and width times `part`.
-
-        The image is averaged over areas, masks are taken from the nearest neighbour.
-        """
+        """Return it with height and width times `part`, masks by nearest neighbour."""
         height, width = (max(1, int(side * part)) for side in self.pixels.shape[:2])
         image = PilImage.fromarray(self.pixels).resize((width, height), PilImage.Resampling.BOX)
         return Scene(

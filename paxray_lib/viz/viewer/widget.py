@@ -49,30 +49,21 @@ class LabelViewer(anywidget.AnyWidget):
     Parameters
     ----------
     image : path, PIL image, or (H, W) or (H, W, 3) array
-        With a known pixel spacing areas are shown in square centimeters. For several images see
-        `browse`.
-    masks, prediction : PackedMasks, path, or (L, H, W) array, optional
-        Ground truth and prediction; at least one of them.
-    labels : LabelSet, optional
-        The labels of masks that do not carry them, if not the 166 published ones.
-    selected : str or iterable of str, optional
-        Names, groups and patterns; by default lungs and heart, as far as they are present.
-    **style
-        Initial values of the traits `mode`, `alpha`, `outline`, `dashed` and `window`.
+        With a known pixel spacing areas are in square centimeters. For several see `browse`.
+    masks, prediction : PackedMasks, path, or (L, H, W) array; at least one of them
+    labels : LabelSet of masks that do not carry it; the 166 published ones by default
+    selected : names, groups and patterns; lungs and heart, if present, by default
+    **style : initial values of the traits `mode`, `alpha`, `outline`, `dashed` and `window`
 
     Attributes
     ----------
     selected : list of str
         The chosen names. May be set to names, groups or patterns; an exact name stands for itself.
-    mode, alpha, outline, dashed, window
-        As for `overlay.compare`.
-    position : int
-        The image shown, where there are several.
+    mode, alpha, outline, dashed, window : as for `overlay.compare`
+    position : the image shown, where there are several
     view_filter : {"", "frontal", "lateral"}
-    sort_by : str
-        Column of scores by which images are ordered, lowest first; "" for their own order.
-    visible : list
-        [top, left, height, width] of the part that is seen, in pixels; empty for the whole image.
+    sort_by : column of scores that orders the images, lowest first; "" for their own order
+    visible : [top, left, height, width] that is seen, in pixels; empty for the whole image
 
     Raises
     ------
@@ -144,13 +135,10 @@ class LabelViewer(anywidget.AnyWidget):
         images : PaxrayDataset, or folder of images
         predictions : folder, or function of a Sample that returns masks (data sets only)
             Mask files bear the names of the images, as `predict` writes them.
-        scores : DataFrame, optional
-            One row per image with a column `image` and numbers to sort by, such as
-            `Evaluation.scores_by_image()`.
-        labels : LabelSet, optional
-            The labels of `.npy` predictions of a folder of images, if not the 166 published ones.
-        selected, **style
-            As for `LabelViewer`.
+        scores : DataFrame such as `Evaluation.scores_by_image()`
+            One row per image, with a column `image` and numbers to sort by.
+        labels : LabelSet of `.npy` predictions of a folder; the 166 published ones by default
+        selected, **style : as for `LabelViewer`
         """
         if isinstance(images, PaxrayDataset):
             source = sources.from_dataset(images, predictions)
