@@ -142,8 +142,8 @@ def test_console_script_and_package_data_exist():
     module, _, function = PROJECT["scripts"]["paxray"].partition(":")
     assert module == "paxray_lib.cli"
     assert function == "main"
-    for pattern in PYPROJECT["tool"]["setuptools"]["package-data"]["paxray_lib"]:
-        assert list((ROOT / "paxray_lib").glob(pattern)), pattern
+    for pattern in PYPROJECT["tool"]["setuptools"]["package-data"]["*"]:
+        assert list((ROOT / "paxray_lib").rglob(pattern)), pattern
 
 
 def test_installed_version_is_that_of_pyproject():

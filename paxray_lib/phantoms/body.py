@@ -11,6 +11,7 @@ other numbers, and how far they vary, are chosen by eye beside chest CTs and X-r
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from scipy.interpolate import PchipInterpolator
@@ -105,48 +106,54 @@ def draw_body(rng: np.random.Generator, varied: bool = False) -> Body:
     # do)
     low, high = (288, 314) if kind < 0.65 else (314, 350) if kind < 0.88 else (440, 500)
     field = tall * rng.uniform(low, high) - top - 25
-    return Body(
-        wide=float(np.clip(rng.normal(0.96 if female else 1.04, 0.06), 0.8, 1.22)),
-        deep=float(np.clip(rng.normal(0.95 if female else 1.02, 0.09), 0.72, 1.25)),
-        tall=tall,
-        barrel=rng.uniform(-1, 1),
-        kyphosis=rng.uniform(0.5, 1.15),
-        scoliosis=(rng.normal(0, 4), rng.uniform(0, 2 * np.pi)),
-        tilt=rng.normal(0, 0.02),
-        turn=rng.normal(0, 0.065 if varied else 0.045),
-        fat=rng.gamma(3, 4.0) + 4,
-        muscle=rng.uniform(8, 16),
-        breast=rng.uniform(38, 66)
+    lumbar = 6 if kind > 0.985 else 5
+    build, inside = _draw_build(rng, female, varied), _draw_inside(rng, varied)
+    return Body(tall=tall, breath=breath, lumbar=lumbar, top=top, field=field, **build, **inside)
+
+
+def _draw_build(rng: np.random.Generator, female: bool, varied: bool) -> dict[str, Any]:
+    return {
+        "wide": float(np.clip(rng.normal(0.96 if female else 1.04, 0.06), 0.8, 1.22)),
+        "deep": float(np.clip(rng.normal(0.95 if female else 1.02, 0.09), 0.72, 1.25)),
+        "barrel": rng.uniform(-1, 1),
+        "kyphosis": rng.uniform(0.5, 1.15),
+        "scoliosis": (rng.normal(0, 4), rng.uniform(0, 2 * np.pi)),
+        "tilt": rng.normal(0, 0.02),
+        "turn": rng.normal(0, 0.065 if varied else 0.045),
+        "fat": rng.gamma(3, 4.0) + 4,
+        "muscle": rng.uniform(8, 16),
+        "breast": rng.uniform(38, 66)
         if female
         else (rng.uniform(22, 36) if rng.random() < 0.2 else 0.0),
-        breath=breath,
-        dome_left=rng.uniform(-10, 40) if varied and rng.random() < 0.15 else rng.uniform(2, 26),
-        flat_left=rng.uniform(0.55, 1.05),
-        hang=rng.uniform(4, 30),
-        heart_size=float(np.clip(rng.normal(0.94, 0.11), 0.76, 1.35)),
-        heart_angle=rng.normal(0, 0.16),
-        heart_shift=rng.normal(0, 6),
-        aorta=rng.uniform(11, 17),
-        unfold=rng.uniform(-3, 12),
-        marrow=rng.uniform(60, 220),
-        cortex=rng.uniform(350, 950),
-        lung=rng.uniform(-890, -770),
-        contrast=rng.uniform(60, 260) if rng.random() < 0.25 else 0.0,
-        arms=str(rng.choice(["up", "down", "none"], p=[0.35, 0.5, 0.15])),
-        shoulder=rng.uniform(-18, 18),
-        gas=rng.uniform(0, 1),
-        lumbar=6 if kind > 0.985 else 5,
-        thoracic=13 if rng.random() < 0.03 else 12,
-        top=top,
-        field=field,
-        rib_slope=rng.uniform(0.75, 1.12),
-        rib_bend=rng.uniform(1.1, 2.1),
-        rib_height=rng.uniform(0.85, 1.15),
-        apex=rng.uniform(0, 14),
-        hila=rng.uniform(0.9, 1.35),
-        back=rng.uniform(2, 14),
-        seed=int(rng.integers(1 << 32)),
-    )
+    }
+
+
+def _draw_inside(rng: np.random.Generator, varied: bool) -> dict[str, Any]:
+    return {
+        "dome_left": rng.uniform(-10, 40) if varied and rng.random() < 0.15 else rng.uniform(2, 26),
+        "flat_left": rng.uniform(0.55, 1.05),
+        "hang": rng.uniform(4, 30),
+        "heart_size": float(np.clip(rng.normal(0.94, 0.11), 0.76, 1.35)),
+        "heart_angle": rng.normal(0, 0.16),
+        "heart_shift": rng.normal(0, 6),
+        "aorta": rng.uniform(11, 17),
+        "unfold": rng.uniform(-3, 12),
+        "marrow": rng.uniform(60, 220),
+        "cortex": rng.uniform(350, 950),
+        "lung": rng.uniform(-890, -770),
+        "contrast": rng.uniform(60, 260) if rng.random() < 0.25 else 0.0,
+        "arms": str(rng.choice(["up", "down", "none"], p=[0.35, 0.5, 0.15])),
+        "shoulder": rng.uniform(-18, 18),
+        "gas": rng.uniform(0, 1),
+        "thoracic": 13 if rng.random() < 0.03 else 12,
+        "rib_slope": rng.uniform(0.75, 1.12),
+        "rib_bend": rng.uniform(1.1, 2.1),
+        "rib_height": rng.uniform(0.85, 1.15),
+        "apex": rng.uniform(0, 14),
+        "hila": rng.uniform(0.9, 1.35),
+        "back": rng.uniform(2, 14),
+        "seed": int(rng.integers(1 << 32)),
+    }
 
 
 def dome_top(body: Body) -> float:
