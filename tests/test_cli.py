@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 import paxray_lib
 from paxray_lib.cli import app
 from paxray_lib.data.dataset import PaxrayDataset
-from paxray_lib.labels.table import LABELS
+from paxray_lib.labels.table import LABELS, LabelSet
 from paxray_lib.masks.packed import PackedMasks
 from paxray_lib.viz.overlay import visualize_certain_labels
 
@@ -181,9 +181,10 @@ def test_unknown_option_is_exit_code_2():
     assert "No such option" in paxray("check", "--dataroot", "x", code=2).stderr
 
 
-def test_train_evaluate_predict(tiny, tmp_path):
-    profile = tmp_path / "p.yaml"
-    settings = small_training(tiny, tmp_path / "run")
+def test_train_evaluate_predict(tmp_path):
+    profile, data = tmp_path / "p.yaml", tmp_path / "data"
+    write_tiny(data, size=32, labels=LabelSet(["lung_left", "lung_right", "heart"]))
+    settings = small_training(data, tmp_path / "run")
     profile.write_text("".join(f"{key}: {value}\n" for key, value in settings.items()))
     paxray("train", "--profile", profile, "--set", "epochs=1")
     assert pd.read_csv(tmp_path / "run/metrics.csv")["epoch"].tolist() == [1]
@@ -196,7 +197,7 @@ def test_train_evaluate_predict(tiny, tmp_path):
 
     weights = tmp_path / "run/checkpoints/best.ckpt"
     out = paxray(
-        "evaluate", "--weights", weights, "--data-root", tiny, "--out", tmp_path / "e"
+        "evaluate", "--weights", weights, "--data-root", data, "--out", tmp_path / "e"
     ).stdout
     summary = json.loads((tmp_path / "e/summary.json").read_text())
     assert f"iou_present         {summary['overall']['iou_present']:.4f}" in out

@@ -93,6 +93,7 @@ def test_signals_interrupt_the_run(project, number, wait):
     wait_for(lambda: not any(map(is_alive, pids)))
 
 
+@pytest.mark.slow
 def test_a_deaf_cell_is_killed(project):
     deaf = "import signal, time\nsignal.signal(signal.SIGINT, signal.SIG_IGN)\n"
     write_notebook(project / "notebooks", "01_a", deaf + LONG_CELL + "while True: time.sleep(1)")

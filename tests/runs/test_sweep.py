@@ -209,6 +209,7 @@ def test_finished_members_are_of_the_same_data_and_code(project, capfd):
         run(project, "ab", f"data_root={project}/data", resume=True)
 
 
+@pytest.mark.slow
 def test_an_interrupt_ends_the_sweep(project):
     (project / "b.yaml").write_text(f"seed: 1\nneeds: {project}/luck\n")
     process = start(project, "abc", project / "luck.waiting")
@@ -224,6 +225,7 @@ def test_an_interrupt_ends_the_sweep(project):
     assert "02_train" in (project / "out/b/index.html").read_text()
 
 
+@pytest.mark.slow
 def test_a_time_limit_is_one_members_own(project):
     (project / "a.yaml").write_text(f"seed: 1\nneeds: {project}/luck\ntime_limit: 8\n")
     assert run(project, "ab") == 1
