@@ -1,5 +1,6 @@
 """What a notebook says while it runs: lines, or on a terminal one line that moves."""
 
+import shutil
 import sys
 import threading
 import time
@@ -22,9 +23,9 @@ class Echo:
 
     def __init__(self) -> None:
         self.stdout = SimpleNamespace(write=self._write_single, flush=self.flush)
-        # without a terminal the bar is disabled
-        layout = "    {elapsed}  {desc}"
-        self._bar = tqdm(bar_format=layout, leave=False, dynamic_ncols=True, disable=None)
+        # without a terminal the bar is disabled; nrows: some terminals say that they have none
+        width, layout = shutil.get_terminal_size().columns, "    {elapsed}  {desc}"
+        self._bar = tqdm(bar_format=layout, leave=False, ncols=width, nrows=24, disable=None)
         self._rest = ""
         self._start = self._shown = time.monotonic()
         self._end = threading.Event()

@@ -1,6 +1,4 @@
-"""Execute one notebook by papermill, in a kernel that can be stopped from outside with all its
-children.
-"""
+"""Execute one notebook by papermill, in a kernel that can be ended with all its children."""
 
 import contextlib
 import logging

@@ -1,8 +1,4 @@
-"""A run's folder: settings, environment, and a status that stays true, whatever ends the run.
-
-The process that works in a folder holds a lock on `.lock`, which the system releases when that
-process ends in any way. So a step that status.json calls running, in a folder that nobody has
-locked, was interrupted."""
+"""Where a run comes from: settings, environment, data; and records that fit on a full disk."""
 
 import contextlib
 import errno
@@ -21,22 +17,19 @@ import yaml
 from paxray_lib.utils.files import now, write_text
 from paxray_lib.utils.settings import differences
 
-# May differ when a run is resumed: where it lies and how long it may take say nothing about its
-# results.
+# May differ when a run is resumed: they say nothing about its results.
 FREE_KEYS = ("run_dir", "time_limit")
 
 MISSING_DATA = "is not there yet"
 
-# Space that a run keeps for saying how it ended, should the disk be full by then: some notebooks,
-# pages, status.json.
+# Space for saying how a run ended, should the disk be full by then: some notebooks, pages and
+# status.json. Chosen by eye.
 RESERVE, RESERVE_BYTES = ".reserve", 8_000_000
 
 
 @contextlib.contextmanager
 def reserve(run_dir: Path) -> Iterator[None]:
-    """Keep space on the disk for `write_record`; it is given back at the end, or when a record
-    needs it.
-    """
+    """Keep space on the disk for `write_record`, until the end or until a record needs it."""
     path = run_dir / RESERVE
     path.write_bytes(os.urandom(RESERVE_BYTES))  # zeros would take no space on disks that compress
     try:
@@ -46,9 +39,7 @@ def reserve(run_dir: Path) -> Iterator[None]:
 
 
 def write_record(run_dir: Path, name: str, text: str) -> Path:
-    """Write a text file that says how the run goes; on a full disk, give up the reserve for it.
-    Return its path.
-    """
+    """Write a text file of the run and return its path; on a full disk, give up the reserve."""
     path = run_dir / name
     try:
         write_text(path, text)
@@ -96,9 +87,7 @@ def check_same_data(run_dir: Path, earlier: Mapping[str, Any], data: str) -> Non
 
 
 def describe_environment(git: str, data: str) -> str:
-    """Return the text of environment.txt: time, machine, Python, git state, data and versions of
-    all packages.
-    """
+    """Return a text for environment.txt: time, machine, git state, data, versions of packages."""
     lines = [
         f"time: {now()}",
         f"python: {platform.python_version()} ({platform.python_implementation()})",
@@ -119,22 +108,19 @@ def describe_data(root: Path, settings: Mapping[str, Any]) -> str:
 
 
 def git_state(root: Path) -> str:
-    """Return the commit at `root` and whether files differ from it, with a hash of how, or why that
-    is unknown.
-    """
+    """Return the commit at `root` and a hash of what differs from it, or why that is unknown."""
     try:
         commit = _git(root, "rev-parse", "HEAD")
         changed = _git(root, "status", "--porcelain").splitlines()
-        diff = hashlib.sha256(
-            _git(root, "diff", "HEAD", "--no-ext-diff").encode(errors="replace")
-        ).hexdigest()[:12]
+        diff = _git(root, "diff", "HEAD", "--no-ext-diff").encode(errors="replace")
     except FileNotFoundError:
         return "unknown (git is not installed)"
     except subprocess.CalledProcessError as error:
         return f"unknown ({(error.stderr.strip().splitlines() or ['git failed'])[0]})"
-    return f"{commit}, " + (
-        f"{len(changed)} files changed or not tracked, diff {diff}" if changed else "clean"
-    )
+    if not changed:
+        return f"{commit}, clean"
+    digest = hashlib.sha256(diff).hexdigest()[:12]
+    return f"{commit}, {len(changed)} files changed or not tracked, diff {digest}"
 
 
 def data_fingerprint(data_root: Path, datafile: str) -> str:
