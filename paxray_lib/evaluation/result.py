@@ -70,10 +70,9 @@ class Evaluation:
 
         See `tables.summarize`.
         """
-        views, cases = self.images["view"], self.images["case"]
-        scores = summarize(self.counts, self.labels, views, cases, self.surface)
-        bins = self.reliability
+        views, cases, bins = self.images["view"], self.images["case"], self.reliability
         error = {} if bins is None else {"calibration_error": calibration_error(bins)}
+        scores = summarize(self.counts, self.labels, views, cases, self.surface)
         return {**self.info, **error, **scores}
 
     def scores_by_image(self) -> pd.DataFrame:
