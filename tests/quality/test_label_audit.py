@@ -113,6 +113,7 @@ def test_an_exchange_of_two_names_is_found_and_named(shuffled, names):
     assert f"fits the name {first}" in message
 
 
+@pytest.mark.slow
 def test_hardly_any_exchange_of_two_labels_escapes(clean, shuffled):
     often = np.flatnonzero((clean.areas > 0).sum(axis=0) > 20)
     rng, named, noticed, tries = np.random.default_rng(0), 0, 0, 60
