@@ -142,10 +142,8 @@ def validate(run: Run) -> dict[str, float]:
     threshold, quiet = run.config.threshold, not run.fabric.is_global_zero
     counts = count_dataset(run.model, run.val_set, threshold=threshold, quiet=quiet)
     metrics = {"iou": iou(counts), "dice": dice(counts)}  # (N, L) each
-    scores = {}
-    for name in SCORES:
-        metric, convention = name.split("_")
-        scores[name] = mean_score(metrics[metric], convention)
+    parts = {name: name.split("_") for name in SCORES}
+    scores = {name: mean_score(metrics[m], convention) for name, (m, convention) in parts.items()}
     if scores[run.config.best] > run.state.best:
         run.state.best = scores[run.config.best]
         run.save("best")

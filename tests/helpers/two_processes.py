@@ -1,6 +1,6 @@
-"""What each of two processes does for test_distributed.py, which starts them by torchrun:
-two_processes.py DATA OUT.
-"""
+"""What each of two processes does for test_distributed.py: two_processes.py DATA OUT.
+
+It starts them by torchrun."""
 
 import os
 import sys

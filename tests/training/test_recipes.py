@@ -86,7 +86,8 @@ def test_every_profile_can_be_read(path):
 def test_verdict_has_both_figures_and_the_tolerance():
     summary = {"overall": {"iou_published": 0.6041}}
     assert published_verdict(summary, 60.6) == (
-        "mean IoU 60.41 % (convention 'published') agrees with the published 60.6 %: difference -0.19, tolerance 0.3"
+        "mean IoU 60.41 % (convention 'published') agrees with the published 60.6 %: "
+        "difference -0.19, tolerance 0.3"
     )
     assert "DIFFERS FROM" in published_verdict({"overall": {"iou_published": 0.6029}}, 60.6)
     assert "DIFFERS FROM" in published_verdict({"overall": {"iou_published": 0.6095}}, 60.6)
@@ -137,8 +138,8 @@ def test_verification_runs_on_fetched_data_and_weights(tiny, tmp_path):
         ]
         text = (out / "notebooks/03_evaluate.ipynb").read_text()
         assert (
-            f"mean IoU {100 * score:.2f} % (convention 'published') DIFFERS FROM the published 60.6 %"
-            in text
+            f"mean IoU {100 * score:.2f} % (convention 'published') DIFFERS FROM the published "
+            "60.6 %" in text
         )
     finally:
         import shutil
