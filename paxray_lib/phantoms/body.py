@@ -87,7 +87,6 @@ class Body:
     apex: float  # top of the lungs below the top of the cage
     hila: float  # width of the mediastinum, 1 on average
     back: float  # soft tissue behind the spine
-    seed: int  # for branching vessels and small irregularities
 
 
 def draw_body(rng: np.random.Generator, varied: bool = False) -> Body:
@@ -108,6 +107,7 @@ def draw_body(rng: np.random.Generator, varied: bool = False) -> Body:
     field = tall * rng.uniform(low, high) - top - 25
     lumbar = 6 if kind > 0.985 else 5
     build, inside = _draw_build(rng, female, varied), _draw_inside(rng, varied)
+    rng.integers(1 << 32)  # unused: kept so that older samples stay the same to the bit
     return Body(tall=tall, breath=breath, lumbar=lumbar, top=top, field=field, **build, **inside)
 
 
@@ -152,7 +152,6 @@ def _draw_inside(rng: np.random.Generator, varied: bool) -> dict[str, Any]:
         "apex": rng.uniform(0, 14),
         "hila": rng.uniform(0.9, 1.35),
         "back": rng.uniform(2, 14),
-        "seed": int(rng.integers(1 << 32)),
     }
 
 
