@@ -5,7 +5,7 @@ shares of the image or mm, so that a look does not depend on the size in pixels.
 chosen by eye beside real X-rays.
 """
 
-from dataclasses import dataclass
+from types import SimpleNamespace
 
 import numpy as np
 from PIL import Image, ImageDraw
@@ -13,51 +13,9 @@ from scipy import ndimage
 
 from paxray_lib.projection.radiograph import Exposure, radiograph
 
-_COARSE = 48  # pixels of the noise that smooth random fields are enlarged from
 
-
-@dataclass(frozen=True)
-class Look:
-    """What differs between two X-rays of the same patient.
-
-    Attributes
-    ----------
-    exposure : Exposure
-    noise : float
-        Standard deviation of the line integral at full light.
-    blur : float
-        Of the detector, in mm.
-    zoom, down, right : float
-        The window: size of the whole field relative to it, at least 1; and its position, 0
-        (upper left) to 1.
-    collimation : share of the image that is cut at top, bottom, left, right
-    black, white : gray levels that the image is squeezed between
-    texture : float
-        Relative unevenness of soft tissue.
-    haze : float
-        Largest line integral of shadows in the lungs, as of infiltrates or fluid.
-    fall : float
-        How much denser the left edge looks than the right one, as where the tube stands aslant.
-    marker : bool
-        Whether letters stand in an upper corner.
-    wires : int
-        Number of cables or catheters.
-    """
-
-    exposure: Exposure
-    noise: float
-    blur: float
-    zoom: float
-    down: float
-    right: float
-    collimation: tuple[float, float, float, float]
-    black: float
-    white: float
-    texture: float
-    haze: float
-    fall: float
-    marker: bool
-    wires: int
+class Look(SimpleNamespace):
+    """What differs between two X-rays of the same patient, as `draw_look` names it."""
 
 
 def draw_look(rng: np.random.Generator, varied: bool = False) -> Look:
@@ -73,24 +31,26 @@ def draw_look(rng: np.random.Generator, varied: bool = False) -> Look:
         equalize=rng.uniform(0.0, 1.0) if varied else rng.uniform(0.1, 0.9),
         detail=rng.uniform(0.0, 1.8),
     )
-    # little: more would cut off apices or ribs
+    # size of the whole field relative to the window; little: more would cut off apices or ribs
     zoom = rng.uniform(1.0, 1.12) if varied and rng.random() < 0.6 else 1.0
     faint = varied and rng.random() < 0.4
     return Look(
         exposure=exposure,
-        noise=rng.uniform(0.002, 0.012),
-        blur=rng.uniform(0.2, 1.0),
         zoom=zoom,
-        down=rng.uniform(0.3, 0.7),
+        noise=rng.uniform(0.002, 0.012),  # standard deviation of the line integral at full light
+        blur=rng.uniform(0.2, 1.0),  # of the detector, in mm
+        down=rng.uniform(0.3, 0.7),  # position of the window, 0 (upper left) to 1
         right=rng.uniform(0.3, 0.7),
-        collimation=tuple(cut.tolist()),
-        black=rng.uniform(0, 0.35) * faint,
+        collimation=tuple(cut.tolist()),  # share that is cut at top, bottom, left, right
+        black=rng.uniform(0, 0.35) * faint,  # gray levels that the image is squeezed between
         white=1 - rng.uniform(0, 0.4) * faint,
-        texture=rng.uniform(0, 0.025 if varied else 0.01),
+        texture=rng.uniform(0, 0.025 if varied else 0.01),  # relative unevenness of soft tissue
+        # largest line integral of shadows in the lungs, as of infiltrates or fluid
         haze=rng.uniform(0.1, 0.9) * (varied and rng.random() < 0.3),
+        # how much denser the left edge looks than the right one: the tube stands aslant
         fall=rng.normal(0, 0.12 if varied else 0.03),
-        marker=bool(rng.random() < 0.35),
-        wires=int(rng.integers(1, 5)) if varied and rng.random() < 0.2 else 0,
+        marker=bool(rng.random() < 0.35),  # letters in an upper corner
+        wires=int(rng.integers(1, 5)) if varied and rng.random() < 0.2 else 0,  # or catheters
     )
 
 
@@ -111,18 +71,8 @@ def form_image(
 ) -> np.ndarray:
     """Turn line integrals into an 8-bit image.
 
-    Parameters
-    ----------
-    depth : (N, N) float array
-    lung : (N, N) bool array
-        Where haze may lie.
-    look : Look
-    pixel_mm : float
-    rng : numpy Generator
-
-    Returns
-    -------
-    (N, N) uint8 array, black outside the collimator's opening
+    `depth` is (N, N) float, `lung` (N, N) bool: where haze may lie. What is outside the
+    collimator's opening is black.
     """
     depth = ndimage.gaussian_filter(depth, look.blur / pixel_mm)
     unevenness = _clouds(rng, depth.shape, 1.0) + _clouds(rng, depth.shape, 2.5)
@@ -146,7 +96,7 @@ def _clouds(rng: np.random.Generator, shape: tuple[int, int], coarse: float) -> 
 
     `coarse` is its grain in 1/48 of the image.
     """
-    field = ndimage.gaussian_filter(rng.standard_normal((_COARSE, _COARSE)), coarse, mode="wrap")
+    field = ndimage.gaussian_filter(rng.standard_normal((48, 48)), coarse, mode="wrap")
     image = Image.fromarray((field / field.std()).astype(np.float32))
     return np.asarray(image.resize(shape[::-1], Image.Resampling.BICUBIC), np.float64)
 
@@ -161,21 +111,12 @@ def _markers_and_wires(shape: tuple[int, int], look: Look, rng: np.random.Genera
         u = np.linspace(0, 1, 40)[:, None]
         line = (1 - u) ** 3 * marks[0] + 3 * u * (1 - u) ** 2 * marks[1]
         line += 3 * u**2 * (1 - u) * marks[2] + u**3 * marks[3]
-        pen.line(
-            [tuple(p) for p in line.tolist()],
-            fill=int(rng.integers(120, 255)),
-            width=max(1, round(width / 160)),
-        )
-    letters, aside, down = (
-        str(rng.choice(["L", "R", "Dx", "Sin", "AP"])),
-        *rng.uniform(0.02, 0.3, 2),
-    )
+        tone, thick = int(rng.integers(120, 255)), max(1, round(width / 160))
+        pen.line([tuple(p) for p in line.tolist()], fill=tone, width=thick)
+    letters = str(rng.choice(["L", "R", "Dx", "Sin", "AP"]))
+    aside, down = rng.uniform(0.02, 0.3, 2)
     if look.marker:
         left = aside if letters in ("R", "Dx") else 0.92 - aside
-        pen.text(
-            (left * width, down * height),
-            letters,
-            fill=255,
-            font_size=max(6, round(0.045 * height)),
-        )
+        font_size = max(6, round(0.045 * height))
+        pen.text((left * width, down * height), letters, fill=255, font_size=font_size)
     return np.asarray(canvas, np.float32) / 255

@@ -10,13 +10,12 @@ other numbers, and how far they vary, are chosen by eye beside chest CTs and X-r
 `benchmarks/phantom_vs_ct.py` compares the result with a CT and with textbooks.
 """
 
-from dataclasses import dataclass
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 from scipy.interpolate import PchipInterpolator
 
-_CERVICAL = ("c2", "c3", "c4", "c5", "c6", "c7")
 _PITCH = (*np.linspace(16.5, 25.5, 12), 26.5)  # mm, height of T1 to T13 with the disc below
 # inner surface of the rib cage: depth below T1, half-width, front, back
 _CAGE = np.array(
@@ -43,86 +42,50 @@ _RIB_END = (36, 46, 58, 68, 78, 86, 95, 104, 112, 118, 0, 0)
 _FLOATING_ENDS = {11: 0.12, 12: -0.62}  # angle around the cage, radians
 
 
-@dataclass(frozen=True)
-class Body:
-    """The numbers of one phantom; lengths in mm.
-
-    Drawn by `draw_body`, the same for every image size.
-    """
-
-    wide: float  # scales of the chest
-    deep: float
-    tall: float
-    barrel: float  # -1 slim waist .. 1 barrel
-    kyphosis: float
-    scoliosis: tuple[float, float]  # amplitude, phase
-    tilt: float  # lean to the side, radians
-    turn: float  # rotation about the long axis, radians
-    fat: float
-    muscle: float
-    breast: float  # radius, 0 for a flat chest
-    breath: float  # -2.7 lying, breathed out .. 1.5 deep inspiration
-    dome_left: float  # left dome below the right one
-    flat_left: float  # height of the left dome, 1 as high as the right one
-    hang: float  # how far the diaphragm's back hangs down
-    heart_size: float
-    heart_angle: float
-    heart_shift: float
-    aorta: float  # radius
-    unfold: float  # how far the arch and descending aorta bulge to the left
-    marrow: float  # HU
-    cortex: float
-    lung: float  # HU
-    contrast: float  # HU added to blood
-    arms: str  # "up", "down", "none"
-    shoulder: float
-    gas: float
-    lumbar: int  # number of lumbar vertebrae
-    thoracic: int
-    top: float  # z of the upper edge of the field
-    field: float  # edge of the square field
-    rib_slope: float
-    rib_bend: float  # above 1 the back of a rib is flatter than its front
-    rib_height: float
-    apex: float  # top of the lungs below the top of the cage
-    hila: float  # width of the mediastinum, 1 on average
-    back: float  # soft tissue behind the spine
+class Body(SimpleNamespace):
+    """The numbers of one phantom, as `draw_body` names them; the same for every image size."""
 
 
 def draw_body(rng: np.random.Generator, varied: bool = False) -> Body:
-    """Draw the numbers of one phantom.
+    """Draw the numbers of one phantom; lengths are in mm.
 
     Patients stand and have breathed in, or are as varied as on the wards.
     """
     female = rng.random() < 0.5
     tall = float(np.clip(rng.normal(0.97 if female else 1.04, 0.05), 0.84, 1.18))
-    # upright and breathed in, or in bed (as most CTs are) with high domes
+    # from -2.7, in bed (as most CTs are) and breathed out, to 1.5, deep inspiration
     breath = rng.uniform(-2.7, 0.6) if varied and rng.random() < 0.4 else rng.normal(0.45, 0.5)
-    breath = float(np.clip(breath, -2.7 if varied else -1, 1.5))
     kind = rng.random()
     top = -rng.uniform(22, 40) if rng.random() < 0.9 else -rng.uniform(40, 115)
     # the field ends below the domes (as X-rays do), in the abdomen, or at the pelvis (as some CTs
     # do)
     low, high = (288, 314) if kind < 0.65 else (314, 350) if kind < 0.88 else (440, 500)
     field = tall * rng.uniform(low, high) - top - 25
-    lumbar = 6 if kind > 0.985 else 5
     build, inside = _draw_build(rng, female, varied), _draw_inside(rng, varied)
     rng.integers(1 << 32)  # unused: kept so that older samples stay the same to the bit
-    return Body(tall=tall, breath=breath, lumbar=lumbar, top=top, field=field, **build, **inside)
+    return Body(
+        tall=tall,
+        breath=float(np.clip(breath, -2.7 if varied else -1, 1.5)),
+        lumbar=6 if kind > 0.985 else 5,  # number of lumbar vertebrae
+        top=top,  # z of the upper edge of the field
+        field=field,  # edge of the square field
+        **build,
+        **inside,
+    )
 
 
 def _draw_build(rng: np.random.Generator, female: bool, varied: bool) -> dict[str, Any]:
     return {
-        "wide": float(np.clip(rng.normal(0.96 if female else 1.04, 0.06), 0.8, 1.22)),
+        "wide": float(np.clip(rng.normal(0.96 if female else 1.04, 0.06), 0.8, 1.22)),  # scales
         "deep": float(np.clip(rng.normal(0.95 if female else 1.02, 0.09), 0.72, 1.25)),
-        "barrel": rng.uniform(-1, 1),
+        "barrel": rng.uniform(-1, 1),  # -1 slim waist .. 1 barrel
         "kyphosis": rng.uniform(0.5, 1.15),
-        "scoliosis": (rng.normal(0, 4), rng.uniform(0, 2 * np.pi)),
-        "tilt": rng.normal(0, 0.02),
-        "turn": rng.normal(0, 0.065 if varied else 0.045),
+        "scoliosis": (rng.normal(0, 4), rng.uniform(0, 2 * np.pi)),  # amplitude, phase
+        "tilt": rng.normal(0, 0.02),  # lean to the side, radians
+        "turn": rng.normal(0, 0.065 if varied else 0.045),  # about the long axis, radians
         "fat": rng.gamma(3, 4.0) + 4,
         "muscle": rng.uniform(8, 16),
-        "breast": rng.uniform(38, 66)
+        "breast": rng.uniform(38, 66)  # radius, 0 for a flat chest
         if female
         else (rng.uniform(22, 36) if rng.random() < 0.2 else 0.0),
     }
@@ -130,28 +93,29 @@ def _draw_build(rng: np.random.Generator, female: bool, varied: bool) -> dict[st
 
 def _draw_inside(rng: np.random.Generator, varied: bool) -> dict[str, Any]:
     return {
+        # left dome below the right one
         "dome_left": rng.uniform(-10, 40) if varied and rng.random() < 0.15 else rng.uniform(2, 26),
-        "flat_left": rng.uniform(0.55, 1.05),
-        "hang": rng.uniform(4, 30),
+        "flat_left": rng.uniform(0.55, 1.05),  # height of the left dome relative to the right one
+        "hang": rng.uniform(4, 30),  # how far the diaphragm's back hangs down
         "heart_size": float(np.clip(rng.normal(0.94, 0.11), 0.76, 1.35)),
         "heart_angle": rng.normal(0, 0.16),
         "heart_shift": rng.normal(0, 6),
-        "aorta": rng.uniform(11, 17),
-        "unfold": rng.uniform(-3, 12),
-        "marrow": rng.uniform(60, 220),
+        "aorta": rng.uniform(11, 17),  # radius
+        "unfold": rng.uniform(-3, 12),  # how far arch and descending aorta bulge to the left
+        "marrow": rng.uniform(60, 220),  # HU, as cortex, lung, and contrast that is added to blood
         "cortex": rng.uniform(350, 950),
         "lung": rng.uniform(-890, -770),
         "contrast": rng.uniform(60, 260) if rng.random() < 0.25 else 0.0,
         "arms": str(rng.choice(["up", "down", "none"], p=[0.35, 0.5, 0.15])),
         "shoulder": rng.uniform(-18, 18),
         "gas": rng.uniform(0, 1),
-        "thoracic": 13 if rng.random() < 0.03 else 12,
+        "thoracic": 13 if rng.random() < 0.03 else 12,  # number of vertebrae
         "rib_slope": rng.uniform(0.75, 1.12),
-        "rib_bend": rng.uniform(1.1, 2.1),
+        "rib_bend": rng.uniform(1.1, 2.1),  # above 1 the back of a rib is flatter than its front
         "rib_height": rng.uniform(0.85, 1.15),
-        "apex": rng.uniform(0, 14),
-        "hila": rng.uniform(0.9, 1.35),
-        "back": rng.uniform(2, 14),
+        "apex": rng.uniform(0, 14),  # top of the lungs below the top of the cage
+        "hila": rng.uniform(0.9, 1.35),  # width of the mediastinum, 1 on average
+        "back": rng.uniform(2, 14),  # soft tissue behind the spine
     }
 
 
@@ -177,15 +141,24 @@ class Frame:
         waist = 1 + 0.07 * body.barrel * np.interp(z, [0, 110, 260, 330], [0, 0.2, 1, 0.6])
         self._wide = PchipInterpolator(z, _CAGE[:, 1] * body.wide * waist)
         self._front = PchipInterpolator(z, _CAGE[:, 2] * body.deep - 4 * body.breath)
-        kyphosis = 0.35 + 0.65 * body.kyphosis
-        middle = 63 * body.deep  # the spine stays in front of the back of the cage
-        self._spine = PchipInterpolator(
-            _SPINE[:, 0] * body.tall, middle + (_SPINE[:, 1] - 63) * kyphosis
-        )
+        # the spine stays in front of the back of the cage
+        bent = 63 * body.deep + (_SPINE[:, 1] - 63) * (0.35 + 0.65 * body.kyphosis)
+        self._spine = PchipInterpolator(_SPINE[:, 0] * body.tall, bent)
         self._back = PchipInterpolator(
             z, self._spine(z) + (_CAGE[:, 3] - np.interp(_CAGE[:, 0], *_SPINE.T))
         )
-        self.vertebrae = self._stack()
+        trunk = [(f"t{i + 1}", _PITCH[i]) for i in range(body.thoracic)]
+        trunk += [(f"l{i + 1}", 29.0 + 1.2 * min(i, 4)) for i in range(body.lumbar)]
+        neck = [(f"c{i}", -16.5) for i in range(7, 1, -1)]  # upwards from T1
+        self.vertebrae: list[tuple[str, float, float]] = []
+        for levels in (neck, trunk):
+            top = 0.0
+            for name, pitch in levels:
+                height = pitch * body.tall
+                self.vertebrae.append((name, top + height / 2, abs(height)))
+                top += height
+        self.vertebrae.append(("sacrum", top + 45 * body.tall, 95 * body.tall))
+        self.vertebrae.sort(key=lambda vertebra: vertebra[1])
 
     def cage(
         self, z: np.ndarray | float, margin: float = 0.0
@@ -214,19 +187,6 @@ class Frame:
     def axis(self, z: np.ndarray | float) -> np.ndarray:
         """Return x of the midline of the body at the heights z."""
         return self.body.tilt * (np.asarray(z, float) - 150)
-
-    def _stack(self) -> list[tuple[str, float, float]]:
-        tall, trunk = self.body.tall, [(f"t{i + 1}", _PITCH[i]) for i in range(self.body.thoracic)]
-        trunk += [(f"l{i + 1}", 29.0 + 1.2 * min(i, 4)) for i in range(self.body.lumbar)]
-        neck = [(name, -16.5) for name in reversed(_CERVICAL)]  # upwards from T1
-        stack, z = [], 0.0
-        for levels in (neck, trunk):
-            z = 0.0
-            for name, pitch in levels:
-                stack.append((name, z + pitch * tall / 2, abs(pitch) * tall))
-                z += pitch * tall
-        stack.append(("sacrum", z + 45 * tall, 95 * tall))
-        return sorted(stack, key=lambda vertebra: vertebra[1])
 
     def dome(self, y: np.ndarray, x: np.ndarray) -> np.ndarray:
         """Return z of the diaphragm above the points (y, x), broadcast.
@@ -261,11 +221,18 @@ class Frame:
         `number` is 1..12, `side` -1 (right) or 1 (left). A rib is posterior up to its outermost
         point; ribs 11 and 12, which end before it, up to the middle of their length.
         """
+        body = self.body
         zc, height = next(v[1:] for v in self.vertebrae if v[0] == f"t{number}")
         head = zc - 0.42 * height
-        angle, drop = self._rib_angles(number, head)
+        # fall from head to end; angles around the cage, from -pi/2 at the back to pi/2 in front
+        drop = _RIB_DROP[number - 1] * body.tall * body.rib_slope * (1 - 0.06 * body.breath)
+        widest, _, _ = self.cage_at(head + 0.55 * drop)
+        start = -np.arccos(np.clip(40 / widest, 0, 0.95) ** (self.EXPONENT / 2))
+        front = min(_RIB_END[number - 1] * body.wide / widest, 0.97)
+        end = _FLOATING_ENDS.get(number, np.arccos(front ** (self.EXPONENT / 2)))
+        angle = np.linspace(start, end, 14)
         u = (angle - angle[0]) / (angle[-1] - angle[0])
-        z = head - 3 + drop * (0.12 * u + 0.88 * u**self.body.rib_bend)
+        z = head - 3 + drop * (0.12 * u + 0.88 * u**body.rib_bend)
         wide, middle, deep = self.cage(z, margin=4.0)
         power = 2 / self.EXPONENT
         y = middle - deep * np.sign(angle) * np.abs(np.sin(angle)) ** power
@@ -275,16 +242,3 @@ class Frame:
         points = np.concatenate([joint, np.stack([z, y, x], 1)])
         length = np.concatenate([[0], np.cumsum(np.linalg.norm(np.diff(points, axis=0), axis=1))])
         return points, float(np.interp(0.0, angle, length[2:]) / length[-1]) if number < 11 else 0.5
-
-    def _rib_angles(self, number: int, head: float) -> tuple[np.ndarray, float]:
-        """Return angles around the cage, and the fall from head to end in mm.
-
-        The angles run from -pi/2 at the back to pi/2 in front.
-        """
-        body, power = self.body, self.EXPONENT / 2
-        drop = _RIB_DROP[number - 1] * body.tall * body.rib_slope * (1 - 0.06 * body.breath)
-        widest = self.cage_at(head + 0.55 * drop)[0]
-        start = -np.arccos(np.clip(40 / widest, 0, 0.95) ** power)
-        front = _RIB_END[number - 1] * body.wide / widest
-        end = _FLOATING_ENDS.get(number, np.arccos(min(front, 0.97) ** power))
-        return np.linspace(start, end, 14), drop

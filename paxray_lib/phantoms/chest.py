@@ -34,7 +34,14 @@ def paint_body(canvas: Canvas, frame: Frame) -> None:
         inside = _superellipses(canvas.y, canvas.x, axis, outline, power=2.4)
         np.copyto(canvas.hu, np.int16(hu), where=inside)
     if body.breast:
-        _paint_breasts(canvas, frame)
+        height, aside = (132 + 0.4 * body.breast) * body.tall, 72 * body.wide
+        width, centre, depth = frame.cage_at(height, margin=body.muscle + 0.7 * body.fat)
+        surface = centre - depth * (1 - min(aside / width, 0.95) ** 2.4) ** (1 / 2.4)
+        semi = (body.breast * 1.15, body.breast * 0.34 + 8, body.breast * 1.05)
+        for side in (-1, 1):
+            x = float(frame.axis(height)) + side * aside
+            box, q = canvas.ellipsoid((height, surface + 10, x), semi)
+            np.copyto(canvas.hu[box], np.int16(-60), where=(q < 1) & (canvas.hu[box] < FAT))
 
 
 def _superellipses(
@@ -54,18 +61,6 @@ def _superellipses(
     half = np.where(along < 1, wide[:, None] * np.clip(1 - along, 0, 1) ** (1 / power), -1)
     aside = np.abs(x[0] - axis[:, None]).astype(np.float32)  # (Z, X)
     return aside[:, None, :] < half.astype(np.float32)[:, :, None]
-
-
-def _paint_breasts(canvas: Canvas, frame: Frame) -> None:
-    body = frame.body
-    z, aside = (132 + 0.4 * body.breast) * body.tall, 72 * body.wide
-    wide, middle, deep = frame.cage_at(z, margin=body.muscle + 0.7 * body.fat)
-    surface = middle - deep * (1 - min(aside / wide, 0.95) ** 2.4) ** (1 / 2.4)
-    for side in (-1, 1):
-        centre = (z, surface + 10, float(frame.axis(z)) + side * aside)
-        semi = (body.breast * 1.15, body.breast * 0.34 + 8, body.breast * 1.05)
-        box, q = canvas.ellipsoid(centre, semi)
-        np.copyto(canvas.hu[box], np.int16(-60), where=(q < 1) & (canvas.hu[box] < FAT))
 
 
 def paint_chest(canvas: Canvas, frame: Frame) -> None:
@@ -187,12 +182,11 @@ def _paint_lobes(
     oblique = (start + (end - start) * share - bow + 9 * outward).astype(np.float32)
     lower = z > oblique
     middle_lobe = z > np.float32((122 + 8 * body.breath) * body.tall) + 10 * share - 6 * outward
-    right_front = np.where(
-        middle_lobe, VALUES["lung_right_lobemiddle"], VALUES["lung_right_lobeupper"]
-    )
-    right = np.where(lower, VALUES["lung_right_lobelower"], right_front)
-    value = np.where(
-        left, np.where(lower, VALUES["lung_left_lobelower"], VALUES["lung_left_lobeupper"]), right
+    names = ("left_lobelower", "left_lobeupper", "right_lobelower", "right_lobemiddle")
+    value = np.select(
+        [left & lower, left, lower, middle_lobe],
+        [VALUES[f"lung_{name}"] for name in names],
+        VALUES["lung_right_lobeupper"],
     )
     np.copyto(regions, value, where=lung)
 
@@ -208,43 +202,32 @@ def _paint_mediastinum(
     """Divide the mediastinum at the disc T4/T5, and below it at the heart."""
     split = next(zc + h / 2 for name, zc, h in frame.vertebrae if name == "t4")
     _, middle, deep = frame.cage_at(heart_top(frame) + 60)
-    back = np.where(
-        y > middle + 0.2 * deep, VALUES["mediastinum_posterior"], VALUES["mediastinum_middle"]
+    part = np.select(
+        [z < split, heart, y < middle - 0.62 * deep, y > middle + 0.2 * deep],
+        [VALUES[f"mediastinum_{name}"] for name in ("upper", "middle", "anterior", "posterior")],
+        VALUES["mediastinum_middle"],
     )
-    part = np.where(y < middle - 0.62 * deep, VALUES["mediastinum_anterior"], back)
-    part = np.where(heart, VALUES["mediastinum_middle"], part)
-    np.copyto(regions, np.where(z < split, VALUES["mediastinum_upper"], part), where=inside)
+    np.copyto(regions, part, where=inside)
 
 
 def paint_abdomen(canvas: Canvas, frame: Frame, rng: np.random.Generator) -> None:
     """Paint liver and the gas of stomach and colon under the domes."""
-    top = dome_top(frame.body)
+    body, top = frame.body, dome_top(frame.body)
     wide, middle, deep = frame.cage_at(top + 60)
-    liver = canvas.ellipsoid((top + 62, middle, -0.42 * wide), (75, 1.0 * deep, 0.62 * wide))
-    _paint_under_dome(canvas, *liver, hu=60 + 0.3 * frame.body.contrast)
-    for centre, semi in _bubbles(frame, rng, top, middle, wide):
-        box, q = canvas.ellipsoid(centre, semi)
-        q = np.where(canvas.axes(box)[0] > centre[0] + 0.3 * semi[0], 9, q)  # gas stands on fluid
-        _paint_under_dome(canvas, box, q, hu=-900)
-
-
-def _paint_under_dome(canvas: Canvas, box: Box, q: np.ndarray, hu: float) -> None:
-    under = canvas.regions[box] >= VALUES["hemidiaphragm_right"]
-    np.copyto(canvas.hu[box], np.int16(hu), where=(q < 1) & under)
-
-
-def _bubbles(
-    frame: Frame, rng: np.random.Generator, top: float, middle: float, wide: float
-) -> list[tuple[tuple[float, float, float], np.ndarray]]:
-    """Return (centre, semi-axes) of gas: mostly one under the left dome, and some in the bowel."""
-    bubbles = []
-    if rng.random() < 0.8:
+    # centre, semi-axes, HU, and how far down it reaches, in semi-axes: gas stands on fluid
+    liver = (top + 62, middle, -0.42 * wide), np.array((75, deep, 0.62 * wide))
+    organs = [(*liver, 60 + 0.3 * body.contrast, np.inf)]
+    if rng.random() < 0.8:  # mostly a bubble under the left dome, and some in the bowel
         semi = np.array((rng.uniform(8, 24), rng.uniform(20, 40), rng.uniform(14, 46)))
-        z = top + frame.body.dome_left + rng.uniform(4, 22) + float(semi[0])
+        z = top + body.dome_left + rng.uniform(4, 22) + float(semi[0])
         centre = (z, middle + rng.uniform(-20, 15), wide * rng.uniform(0.28, 0.55))
-        bubbles.append((centre, semi))
-    for _ in range(int(9 * frame.body.gas**2)):
+        organs.append((centre, semi, -900, 0.3))
+    for _ in range(int(9 * body.gas**2)):
         z, y = top + rng.uniform(50, 210), middle - rng.uniform(10, 60)
         centre = (z, y, wide * rng.uniform(-0.7, 0.75))
-        bubbles.append((centre, np.array((12, 12, 20)) * rng.uniform(0.4, 1.5, 3)))
-    return bubbles
+        organs.append((centre, np.array((12, 12, 20)) * rng.uniform(0.4, 1.5, 3), -900, 0.3))
+    for centre, semi, hu, reach in organs:
+        box, q = canvas.ellipsoid(centre, semi)
+        inside = (q < 1) & (canvas.axes(box)[0] <= centre[0] + reach * semi[0])
+        inside &= canvas.regions[box] >= VALUES["hemidiaphragm_right"]
+        np.copyto(canvas.hu[box], np.int16(hu), where=inside)

@@ -13,19 +13,19 @@ from paxray_lib.phantoms.voxels import AIRWAY, BLOOD, VALUES, Canvas
 
 def paint_tubes(canvas: Canvas, frame: Frame, rng: np.random.Generator) -> None:
     """Paint vena cava, pulmonary trunk, aorta, esophagus, trachea and bronchi."""
-    wobble = rng.normal(0, 3, 4)
-    _paint_great_vessels(canvas, frame)
-    _paint_aorta(canvas, frame)
-    t = frame.body.tall
-    esophagus = [
-        (-60 * t, 12, -1),
-        (20 * t, 14, 3),
-        (100 * t, 18, 3 + wobble[0]),
-        (170 * t, 22, 3 + wobble[1]),
-        (255 * t - 20, 34, 14),
-    ]
-    _paint_tube(canvas, _before_spine(frame, esophagus), (5.5, 6.5, 7.5), 15, VALUES["esophagus"])
-    _paint_airways(canvas, frame, wobble[2:])
+    tubes = _courses(frame, rng.normal(0, 3, 4))
+    blood = BLOOD + frame.body.contrast
+    for name, control, radii in tubes:
+        flat, _ = canvas.rod(_before_spine(frame, control), radii)
+        hu = {"esophagus": 15, "airways": AIRWAY}.get(name, blood)
+        canvas.paint(flat, hu, VALUES.get(name))
+    for (_, control, _), side in zip(tubes[-2:], (-1, 1), strict=True):
+        hilum = _before_spine(frame, control[-1:])[0]
+        for branch in ((38, 14, 14), (-28, -4, 16), (24, -34, 22), (20, 30, 12)):
+            end = hilum + branch * np.array((1, 1, side))
+            middle = (hilum + end) / 2 + (0, 0, 1.5 * side)
+            flat, _ = canvas.rod([hilum, middle, end], (4.2, 2.2))
+            canvas.paint(flat, AIRWAY, VALUES["airways"])
 
 
 def _before_spine(frame: Frame, control: ArrayLike) -> np.ndarray:
@@ -34,71 +34,37 @@ def _before_spine(frame: Frame, control: ArrayLike) -> np.ndarray:
     return np.stack([z, frame.spine(z)[0] - forward, frame.axis(z) + aside], 1)
 
 
-def _paint_tube(
-    canvas: Canvas,
-    control: ArrayLike,
-    radii: tuple[float, ...],
-    hu: float,
-    organ: np.uint8 | None = None,
-) -> None:
-    flat, _ = canvas.rod(control, radii)
-    canvas.paint(flat, hu, organ)
+def _courses(frame: Frame, wobble: np.ndarray) -> list[tuple[str, list, tuple[float, ...]]]:
+    """Return name, control points as of `_before_spine`, and radii of each tube.
 
-
-def _paint_great_vessels(canvas: Canvas, frame: Frame) -> None:
-    body, t, top = frame.body, frame.body.tall, heart_top(frame)
-    cava = [(20 * t, 30, -24), (60 * t, 34, -25), (max(top + 20, 100 * t), 42, -24)]
-    trunk = [(top + 30, 52, 14), (108 * t, 44, 24), (104 * t, 30, 34)]
-    right_artery = [(110 * t, 32, 12), (116 * t, 28, -20), (120 * t, 24, -36)]
-    for control, radii in ((cava, (8, 10)), (trunk, (14, 11)), (right_artery, (10, 9))):
-        _paint_tube(canvas, _before_spine(frame, control), radii, BLOOD + body.contrast)
-
-
-def _paint_aorta(canvas: Canvas, frame: Frame) -> None:
-    body, t, r, bulge = frame.body, frame.body.tall, frame.body.aorta, frame.body.unfold
-    root, arch = heart_top(frame) + 26, 63 * t
-    up = [(root, 50, 3), ((root + arch) / 2 + 8, 54, -11), (arch + 22, 52, -12)]
-    over = [
-        up[-1],
-        (arch + 4, 42, -5),
-        (arch, 26, 9 + 0.5 * bulge),
-        (arch + 8, 12, 21 + bulge),
-        (arch + 24, 6, 23 + bulge),
+    The right and the left main bronchus are the last two.
+    """
+    t, r, bulge, top = frame.body.tall, frame.body.aorta, frame.body.unfold, heart_top(frame)
+    root, arch, carina = top + 26, 63 * t, 88 * t
+    arch_start, arch_end = (arch + 22, 52, -12), (arch + 24, 6, 23 + bulge)
+    # fmt: off
+    return [
+        ("cava", [(20 * t, 30, -24), (60 * t, 34, -25), (max(top + 20, 100 * t), 42, -24)],
+         (8, 10)),
+        ("pulmonary_trunk", [(top + 30, 52, 14), (108 * t, 44, 24), (104 * t, 30, 34)], (14, 11)),
+        ("right_artery", [(110 * t, 32, 12), (116 * t, 28, -20), (120 * t, 24, -36)], (10, 9)),
+        ("aorta_ascending", [(root, 50, 3), ((root + arch) / 2 + 8, 54, -11), arch_start],
+         (1.12 * r, 1.05 * r)),
+        ("aorta_arch", [arch_start, (arch + 4, 42, -5), (arch, 26, 9 + 0.5 * bulge),
+                        (arch + 8, 12, 21 + bulge), arch_end], (1.05 * r, 0.92 * r)),
+        ("aorta_descending", [arch_end, (130 * t, 12, 20 + 0.9 * bulge),
+                              (190 * t, 20, 16 + 0.6 * bulge), (250 * t, 26, 8), (320 * t, 28, 4),
+                              (420 * t, 28, 2)], (0.92 * r, 0.8 * r, 0.68 * r)),
+        ("esophagus", [(-60 * t, 12, -1), (20 * t, 14, 3), (100 * t, 18, 3 + wobble[0]),
+                       (170 * t, 22, 3 + wobble[1]), (255 * t - 20, 34, 14)], (5.5, 6.5, 7.5)),
+        ("airways", [(-75 * t, 30, 0), (20 * t, 29, 0.7 * wobble[2]),
+                     (carina, 32, 2 + 0.4 * wobble[3])], (8.5, 8.2)),
+        ("airways", [(carina - 2, 32, 1), (carina + 16 * t, 30, -18), (carina + 34 * t, 26, -37)],
+         (7.2, 5.6)),
+        ("airways", [(carina - 2, 32, 3), (carina + 18 * t, 28, 24), (carina + 32 * t, 24, 46)],
+         (7.2, 5.6)),
     ]
-    down = [
-        over[-1],
-        (130 * t, 12, 20 + 0.9 * bulge),
-        (190 * t, 20, 16 + 0.6 * bulge),
-        (250 * t, 26, 8),
-    ]
-    down += [(320 * t, 28, 4), (420 * t, 28, 2)]
-    for control, radii, part in (
-        (up, (1.12 * r, 1.05 * r), "ascending"),
-        (over, (1.05 * r, 0.92 * r), "arch"),
-        (down, (0.92 * r, 0.8 * r, 0.68 * r), "descending"),
-    ):
-        _paint_tube(
-            canvas,
-            _before_spine(frame, control),
-            radii,
-            BLOOD + body.contrast,
-            VALUES[f"aorta_{part}"],
-        )
-
-
-def _paint_airways(canvas: Canvas, frame: Frame, wobble: np.ndarray) -> None:
-    t, carina = frame.body.tall, 88 * frame.body.tall
-    trachea = [(-75 * t, 30, 0), (20 * t, 29, 0.7 * wobble[0]), (carina, 32, 2 + 0.4 * wobble[1])]
-    right = [(carina - 2, 32, 1), (carina + 16 * t, 30, -18), (carina + 34 * t, 26, -37)]
-    left = [(carina - 2, 32, 3), (carina + 18 * t, 28, 24), (carina + 32 * t, 24, 46)]
-    for control, radii in ((trachea, (8.5, 8.2)), (right, (7.2, 5.6)), (left, (7.2, 5.6))):
-        _paint_tube(canvas, _before_spine(frame, control), radii, AIRWAY, VALUES["airways"])
-    for start, side in ((right[-1], -1), (left[-1], 1)):
-        hilum = _before_spine(frame, [start])[0]
-        for branch in ((38, 14, 14), (-28, -4, 16), (24, -34, 22), (20, 30, 12)):
-            end = hilum + branch * np.array((1, 1, side))
-            middle = (hilum + end) / 2 + (0, 0, 1.5 * side)
-            _paint_tube(canvas, [hilum, middle, end], (4.2, 2.2), AIRWAY, VALUES["airways"])
+    # fmt: on
 
 
 def paint_vessels(canvas: Canvas, frame: Frame, rng: np.random.Generator) -> None:

@@ -1,12 +1,10 @@
 """How images of phantoms differ: window, collimator, haze, markers."""
 
-from dataclasses import replace
-
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from paxray_lib.phantoms.appearance import draw_look, form_image, opening, window
+from paxray_lib.phantoms.appearance import Look, draw_look, form_image, opening, window
 from paxray_lib.phantoms.body import draw_body
 from paxray_lib.phantoms.phantom import render
 
@@ -47,22 +45,18 @@ def test_the_window_lies_in_the_field(seed, size, varied):
 
 
 def test_haze_and_markers_lighten_a_picture():
-    plain = replace(
-        draw_look(np.random.default_rng(0)),
-        haze=0.0,
-        marker=False,
-        wires=0,
-        collimation=(0, 0, 0, 0),
-    )
+    drawn = vars(draw_look(np.random.default_rng(0)))
+    plain = drawn | {"haze": 0.0, "marker": False, "wires": 0, "collimation": (0, 0, 0, 0)}
     depth, lung = np.full((SIZE, SIZE), 2.0), np.zeros((SIZE, SIZE), bool)
     lung[20:60, 20:60] = True
     depth[lung] = 1.0
 
-    def draw(look):
+    def draw(**changed):
+        look = Look(**plain | changed)
         return form_image(depth, lung, look, 3.0, np.random.default_rng(1)).astype(int)
 
-    before = draw(plain)
-    assert draw(replace(plain, haze=1.0))[25:55, 25:55].mean() > before[25:55, 25:55].mean() + 5
-    marked = draw(replace(plain, marker=True, wires=3))
+    before = draw()
+    assert draw(haze=1.0)[25:55, 25:55].mean() > before[25:55, 25:55].mean() + 5
+    marked = draw(marker=True, wires=3)
     assert (marked >= before).all()
     assert (marked > before).any()
