@@ -4,7 +4,6 @@ A phantom is a function of (seed, case) alone; its size in pixels changes the re
 anatomy. The volumes pass through `projection`, as a real CT does.
 """
 
-import contextlib
 import functools
 import json
 import os
@@ -77,7 +76,7 @@ def generate_sample(
     Raises
     ------
     ValueError
-        If an argument is out of range, or the folder holds something else than a part of this very
+        If an argument is out of range, or the folder holds something else than a part of this
         sample.
     """
     out = Path(out)
@@ -88,7 +87,13 @@ def generate_sample(
     check_choice(format, _SUFFIX, "format")
     settings = {"cases": cases, "size": size, "seed": seed, "format": format, "varied": varied}
     _claim(out, {"version": _VERSION, **settings})
-    todo = [case for case in range(cases) if not _is_written(out, case, format)]
+    todo = [
+        case
+        for case in range(cases)
+        if not all(
+            (out / name).is_file() for view in VIEWS for name in _outputs(case, view, format)
+        )
+    ]
     workers = workers or max(1, min(4, os.cpu_count() or 1, len(todo)))
     write = functools.partial(_write_case, out, size=size, seed=seed, format=format, varied=varied)
     for _ in progress(_write_all(write, todo, workers), f"phantoms {size} x {size}", len(todo)):
@@ -123,32 +128,22 @@ def _outputs(case: int, view: str, format: str) -> tuple[str, str]:
     return f"images/{stem}.png", f"labels/{stem}{_SUFFIX[format]}"
 
 
-def _is_written(out: Path, case: int, format: str) -> bool:
-    return all((out / name).is_file() for view in VIEWS for name in _outputs(case, view, format))
-
-
 def _write_all(write: Callable[[int], int], todo: list[int], workers: int) -> Iterator[int]:
     if workers == 1 or len(todo) < 2:
         yield from map(write, todo)
         return
     # spawn: a fork of a process with threads (a notebook, torch) can hang
     with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-        with _single_threaded_children():
+        # each process would start a BLAS thread per processor, and they would wait for each other
+        saved = {name: os.environ.pop(name) for name in _THREADS if name in os.environ}
+        os.environ |= dict.fromkeys(_THREADS, "1")
+        try:
             written = pool.map(write, todo)
+        finally:
+            for name in _THREADS:
+                del os.environ[name]
+            os.environ |= saved
         yield from written  # cancels the rest if one fails
-
-
-@contextlib.contextmanager
-def _single_threaded_children() -> Iterator[None]:
-    # each process would start a BLAS thread per processor, and they would wait for each other
-    saved = {name: os.environ.pop(name) for name in _THREADS if name in os.environ}
-    os.environ |= dict.fromkeys(_THREADS, "1")
-    try:
-        yield
-    finally:
-        for name in _THREADS:
-            del os.environ[name]
-        os.environ |= saved
 
 
 def _write_case(out: Path, case: int, size: int, seed: int, format: str, varied: bool) -> int:

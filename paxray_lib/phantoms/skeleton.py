@@ -4,6 +4,8 @@ Bright cortex surrounds darker marrow. Coordinates as in `voxels`; sizes, in mm,
 as in `body`.
 """
 
+from itertools import product
+
 import numpy as np
 
 from paxray_lib.phantoms.body import Body, Frame
@@ -36,15 +38,10 @@ def _paint_vertebra(canvas: Canvas, frame: Frame, name: str, zc: float, height: 
     yc, xc = (float(v) for v in frame.spine(zc))
     box = canvas.box((zc - height, yc - 32, xc - 48), (zc + height + 22, yc + 62, xc + 48))
     z, y, x = (c - np.float32(o) for c, o in zip(canvas.axes(box), (zc, yc, xc), strict=True))
-    if 0 in (len(z), y.shape[1], x.shape[2]):
-        return
     ys, xs = frame.spine(np.array([zc - 8, zc + 8]))
     # the end plates stand at right angles to the spine
-    z = (
-        z
-        + np.float32((ys[1] - ys[0]) / 16) * np.clip(y, -25, 25)
-        + np.float32((xs[1] - xs[0]) / 16) * x
-    )
+    forward, aside = np.float32((ys[1] - ys[0]) / 16), np.float32((xs[1] - xs[0]) / 16)
+    z = z + forward * np.clip(y, -25, 25) + aside * x
     at, widths, depths = _BODIES[name[0]]
     wide = float(np.interp(int(name[1:]), at, widths)) * body.wide
     deep = float(np.interp(int(name[1:]), at, depths)) * body.deep**0.5
@@ -90,9 +87,8 @@ def _paint_sacrum(canvas: Canvas, frame: Frame, zc: float, height: float) -> Non
     yc, xc = (float(v) for v in frame.spine(zc))
     lean = np.array([0.85, 0.53, 0.0])
     axes = np.stack([lean, np.array([0, 0, 1.0]), np.cross(lean, [0, 0, 1.0])])
-    box, q = canvas.ellipsoid(
-        (zc, yc + 12, xc), (height * 0.52, 52 * body.wide, 16), axes, power=2.4
-    )
+    semi = (height * 0.52, 52 * body.wide, 16)
+    box, q = canvas.ellipsoid((zc, yc + 12, xc), semi, axes, power=2.4)
     hu = np.where(q < 0.75, np.int16(body.marrow), np.int16(body.cortex * 0.6))
     np.copyto(canvas.hu[box], hu, where=q < 1)
     np.copyto(canvas.organs[box], VALUES["sacrum"], where=q < 1)
@@ -100,33 +96,28 @@ def _paint_sacrum(canvas: Canvas, frame: Frame, zc: float, height: float) -> Non
 
 def paint_ribs(canvas: Canvas, frame: Frame) -> None:
     """Paint 24 ribs, flat outwards, in an anterior and a posterior part."""
-    for number in range(1, 13):
-        for side, word in ((-1, "right"), (1, "left")):
-            _paint_rib(canvas, frame, number, side, word)
-
-
-def _paint_rib(canvas: Canvas, frame: Frame, number: int, side: int, word: str) -> None:
     body = frame.body
-    control, cut = frame.rib(number, side)
-    points = canvas.curve(control)
-    u = np.linspace(0, 1, len(points))
-    _, middle, _ = frame.cage(points[:, 0])
-    outward = np.stack([0 * u, points[:, 1] - middle, points[:, 2] - frame.axis(points[:, 0])], 1)
-    if number == 1:
-        outward = np.cross(outward, np.gradient(points, axis=0))  # the first rib lies flat
-    size = 1.0 if 3 <= number <= 10 else 0.88
-    thick = 3.6 * size * (1 - 0.15 * u)
-    profile = np.interp(u, [0, 0.08, 0.2, 0.8, 1], [0.65, 0.7, 0.95, 1, 1.1])
-    high = body.rib_height * 6.6 * size * profile
-    flat, q, station = canvas.tube(points, thick, high, outward)
-    along = station / len(points)
-    values = [VALUES[f"rib_{word}_{part}_{number}"] for part in ("posterior", "anterior")]
-    organ = np.where(along < cut, *values)
-    # head and neck are softer
-    hard = body.cortex * np.interp(along, [0, 0.06, 0.16], [0.35, 0.5, 1])
-    shell = q > 0.62
-    canvas.paint(flat[shell], hard[shell].astype(np.int16), organ[shell])
-    canvas.paint(flat[~shell], body.marrow + 60, organ[~shell])
+    for number, (side, word) in product(range(1, 13), ((-1, "right"), (1, "left"))):
+        control, cut = frame.rib(number, side)
+        points = canvas.curve(control)
+        z, y, x = points.T
+        u = np.linspace(0, 1, len(points))
+        outward = np.stack([0 * u, y - frame.cage(z)[1], x - frame.axis(z)], 1)
+        if number == 1:
+            outward = np.cross(outward, np.gradient(points, axis=0))  # the first rib lies flat
+        size = 1.0 if 3 <= number <= 10 else 0.88
+        thick = 3.6 * size * (1 - 0.15 * u)
+        profile = np.interp(u, [0, 0.08, 0.2, 0.8, 1], [0.65, 0.7, 0.95, 1, 1.1])
+        high = body.rib_height * 6.6 * size * profile
+        flat, q, station = canvas.tube(points, thick, high, outward)
+        along = station / len(points)
+        values = [VALUES[f"rib_{word}_{part}_{number}"] for part in ("posterior", "anterior")]
+        organ = np.where(along < cut, *values)
+        # head and neck are softer
+        hard = body.cortex * np.interp(along, [0, 0.06, 0.16], [0.35, 0.5, 1])
+        shell = q > 0.62
+        canvas.paint(flat[shell], hard[shell].astype(np.int16), organ[shell])
+        canvas.paint(flat[~shell], body.marrow + 60, organ[~shell])
 
 
 def paint_girdle(canvas: Canvas, frame: Frame, rng: np.random.Generator) -> None:
@@ -204,32 +195,26 @@ def paint_arms(canvas: Canvas, frame: Frame, arms: str) -> None:
     """
     if arms == "none":
         return
-    way, forward, aside = _ARM_SLOPES[arms]
-    aside += frame.body.fat / 300 if arms == "down" else 0
-    for side in (-1, 1):
-        _paint_arm(canvas, frame, side, way, forward, aside)
-
-
-def _paint_arm(
-    canvas: Canvas, frame: Frame, side: int, way: int, forward: float, aside: float
-) -> None:
     body, w = frame.body, frame.body.wide
+    way, forward, aside = _ARM_SLOPES[arms]
+    aside += body.fat / 300 if arms == "down" else 0
     _, middle, deep = frame.cage_at(90.0)
-    joint = np.array((26 * body.tall - body.shoulder, middle + 0.45 * deep, side * 152 * w))
     skin = w * (41 + 0.5 * body.fat)
-    length = abs(canvas.z[-1 if way > 0 else 0, 0, 0] - joint[0])
-    end = joint + length * np.array((way, -forward, side * aside))
     reach = (40, skin, skin + 30)
-    box = canvas.box(np.minimum(joint, end) - reach, np.maximum(joint, end) + reach)
-    z, y, x = canvas.axes(box)
-    ahead = way * (z - np.float32(joint[0]))
-    run = np.maximum(ahead, 0)
-    y = y - np.float32(joint[1]) + np.float32(forward) * run
-    x = x - np.float32(joint[2]) - np.float32(side * aside) * run
-    distance = np.sqrt(np.minimum(ahead, 0) ** 2 + y**2 + x**2)
-    hu = canvas.hu[box]
-    for radius, value in ((skin, FAT), (w * 38, MUSCLE)):
-        np.copyto(hu, np.int16(value), where=(distance < radius) & (hu < value))
-    bone = 11 + 12 * np.exp(-((run / 28) ** 2))  # the head of the humerus is twice as thick
-    np.copyto(hu, np.int16(body.cortex), where=distance < bone)
-    np.copyto(hu, np.int16(body.marrow), where=distance < bone - 4)
+    for side in (-1, 1):
+        joint = np.array((26 * body.tall - body.shoulder, middle + 0.45 * deep, side * 152 * w))
+        length = abs(canvas.z[-1 if way > 0 else 0, 0, 0] - joint[0])
+        end = joint + length * np.array((way, -forward, side * aside))
+        box = canvas.box(np.minimum(joint, end) - reach, np.maximum(joint, end) + reach)
+        z, y, x = canvas.axes(box)
+        ahead = way * (z - np.float32(joint[0]))
+        run = np.maximum(ahead, 0)
+        y = y - np.float32(joint[1]) + np.float32(forward) * run
+        x = x - np.float32(joint[2]) - np.float32(side * aside) * run
+        distance = np.sqrt(np.minimum(ahead, 0) ** 2 + y**2 + x**2)
+        hu = canvas.hu[box]
+        for radius, value in ((skin, FAT), (w * 38, MUSCLE)):
+            np.copyto(hu, np.int16(value), where=(distance < radius) & (hu < value))
+        bone = 11 + 12 * np.exp(-((run / 28) ** 2))  # the head of the humerus is twice as thick
+        np.copyto(hu, np.int16(body.cortex), where=distance < bone)
+        np.copyto(hu, np.int16(body.marrow), where=distance < bone - 4)
