@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from paxray_lib.viz.plots.style import open_frame, score_title
+from paxray_lib.viz.plots.style import open_axes, score_title
 
 COLORS = ("#0b62b0", "#d1600a", "#1a7f45", "#a4378f", "#5d6874", "#b08d00", "#b3261e", "#1aa6b7")
 MARKERS, LINES = "osD^vP*X", ("-", "--", "-.", ":")
@@ -26,8 +26,7 @@ def plot_curves(metrics: Mapping[str, pd.DataFrame]) -> bytes | None:
     """
     if all(table.empty for table in metrics.values()):
         return None
-    figure = Figure(figsize=(9.0, 3.4), layout="constrained")
-    left, right = figure.subplots(1, 2)
+    figure, left, right = open_axes(9.0, 3.4, 2)
     for number, (name, table) in enumerate(metrics.items()):
         if not table.empty:
             style = _style(number)
@@ -53,8 +52,7 @@ def plot_parts(table: pd.DataFrame, members: Sequence[str], score: str = "iou_pr
     """
     rows = table[table["score"] == score]
     parts, names = rows["part"].unique().tolist(), rows["member"].unique().tolist()
-    figure = Figure(figsize=(9.0, 0.3 * len(parts) + 0.075 * len(rows) + 1.0), layout="constrained")
-    axis = figure.subplots()
+    figure, axis = open_axes(9.0, 0.3 * len(parts) + 0.075 * len(rows) + 1.0)
     for number, name in enumerate(names):
         member = rows[rows["member"] == name].set_index("part").reindex(parts)
         style = _style(members.index(name))  # as in the other figures
@@ -76,8 +74,7 @@ def plot_fractions(points: pd.DataFrame) -> bytes:
     points : DataFrame of train_images, member; for each of iou_present and iou_published NAME,
         NAME_low, NAME_high; and paper, the published mean IoU in percent, or NaN
     """
-    figure = Figure(figsize=(6.4, 3.8), layout="constrained")
-    axis = figure.subplots()
+    figure, axis = open_axes(6.4, 3.8)
     points = points.sort_values("train_images")
     images, paper = points["train_images"], points.dropna(subset=["paper"])
     for number, score in enumerate(("iou_present", "iou_published")):
@@ -117,7 +114,6 @@ def _add_legend(figure: Figure, columns: int) -> None:
 
 
 def _svg(figure: Figure, *axes: Axes) -> bytes:
-    open_frame(*axes)
     for axis in axes:
         axis.grid(color="#e6e6e6", linewidth=0.7)
         axis.set_axisbelow(True)

@@ -105,16 +105,7 @@ def draw_outlines(canvas: np.ndarray, planes: Planes, width: int, dashed: bool) 
     """Draw the inner boundaries of all labels into the (H, W, 3) uint8 canvas: rule 4."""
     if not width or not len(planes.data):
         return
-    words = sum_words(planes._replace(data=_boundary(planes.data, width)))
-    if dashed:
-        y, x = np.ogrid[: words.shape[0], : words.shape[1]]
-        words[(x + 2 * y) // _DASH % 2 == 1] = 0
-    paint(canvas, words, 255)
-
-
-def _boundary(planes: np.ndarray, width: int) -> np.ndarray:
-    """Return the inner boundaries, `width` pixels wide, of all labels in (B, H, W) planes."""
-    core = planes
+    core = planes.data
     for _ in range(width):
         inner = np.zeros_like(core)
         middle = inner[:, 1:-1, 1:-1]
@@ -122,4 +113,8 @@ def _boundary(planes: np.ndarray, width: int) -> np.ndarray:
         for neighbour in (core[:, 1:-1, :-2], core[:, 1:-1, 2:], core[:, 1:-1, 1:-1]):
             middle &= neighbour
         core = inner
-    return planes & ~core
+    words = sum_words(planes._replace(data=planes.data & ~core))
+    if dashed:
+        y, x = np.ogrid[: words.shape[0], : words.shape[1]]
+        words[(x + 2 * y) // _DASH % 2 == 1] = 0
+    paint(canvas, words, 255)

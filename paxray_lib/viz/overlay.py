@@ -23,21 +23,24 @@ The colours are those of the label table, one for fill and outline. Those of rul
 apart in the common kinds of colour blindness (Okabe and Ito, "Color Universal Design", 2008).
 """
 
-from collections.abc import Iterable
+import os
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
 from PIL import Image as PilImage
 
-from paxray_lib.labels.table import LabelSet
-from paxray_lib.masks.packed import PackedMasks
+from paxray_lib.images import Image, read_image
+from paxray_lib.images.read import wide_to_unit
+from paxray_lib.labels import LABELS, LabelSet
+from paxray_lib.masks import PackedMasks
 from paxray_lib.utils.errors import check_choice
 from paxray_lib.viz.blending import draw_outlines, one_color, paint, select_planes, sum_words
-from paxray_lib.viz.coerce import ImageLike, MasksLike, as_masks, as_pixels, check_pair, check_size
 from paxray_lib.viz.compose import label_entries, legend_page, side_by_side, titled
 
-ALPHA = 96
-"""Default opacity of fills, 0..255; chosen by eye."""
+ImageLike = str | os.PathLike | Image | PilImage.Image | np.typing.ArrayLike
+MasksLike = str | os.PathLike | PackedMasks | np.typing.ArrayLike
+ALPHA = 96  # default opacity of fills, 0..255; chosen by eye
 TRUE_POSITIVE, FALSE_POSITIVE, FALSE_NEGATIVE = (0, 158, 115), (230, 159, 0), (86, 180, 233)
 DIFFERENCE_COLORS = {
     "true positive": TRUE_POSITIVE,
@@ -45,7 +48,77 @@ DIFFERENCE_COLORS = {
     "false negative": FALSE_NEGATIVE,
 }
 MODES = ("target", "prediction", "both", "difference")
+#: Title and mode of what a comparison shows side by side.
+PANELS = {"ground truth": "target", "prediction": "prediction", "difference": "difference"}
 _MAX_OUTLINE = 64  # pixels
+
+
+def as_pixels(image: ImageLike) -> np.ndarray:
+    """Return an image as (H, W) or (H, W, 3) uint8.
+
+    Arrays are (H, W) gray or (H, W, 3) RGB, uint8 or float in 0..1; a float f becomes
+    floor(255 f + 0.5). Another shape, type or range is a ValueError.
+    """
+    if isinstance(image, (str, os.PathLike)):
+        image = read_image(image)
+    if isinstance(image, Image):
+        image = image.pixels
+    elif isinstance(image, PilImage.Image) and image.mode.startswith("I;16"):
+        image = wide_to_unit(np.asarray(image))
+    elif isinstance(image, PilImage.Image) and image.mode in ("I", "F"):
+        raise ValueError(
+            f"a PIL image of mode {image.mode!r} has no fixed range; "
+            "pass an array of floats from 0 to 1"
+        )
+    elif isinstance(image, PilImage.Image) and image.mode not in ("L", "RGB"):
+        image = image.convert("RGB")
+    pixels = np.asarray(image)
+    if pixels.ndim not in (2, 3) or pixels.shape[2:] not in ((), (3,)) or 0 in pixels.shape:
+        raise ValueError(f"image must be (H, W) gray or (H, W, 3) RGB, got shape {pixels.shape}")
+    if pixels.dtype == np.uint8:
+        return pixels
+    if pixels.dtype.kind != "f" or not (pixels.min() >= 0 and pixels.max() <= 1):
+        raise ValueError(
+            f"image array is {pixels.dtype} from {pixels.min()} to {pixels.max()}; "
+            "uint8, or float from 0 to 1, is needed"
+        )
+    return (pixels * np.float32(255) + np.float32(0.5)).astype(np.uint8)
+
+
+def as_masks(masks: MasksLike, labels: LabelSet | None = None) -> PackedMasks:
+    """Return PackedMasks, a path (.npy, .pxm, .json) or an (L, H, W) array as PackedMasks.
+
+    Arrays are bool or 0/1. `labels` are those of an array or a file, by default the published
+    table of 166; another number is a ValueError.
+    """
+    if isinstance(masks, (str, os.PathLike)):
+        return PackedMasks.read(masks, labels)
+    if isinstance(masks, PackedMasks):
+        return masks
+    stack = np.asarray(masks)
+    if labels is None and (stack.ndim != 3 or len(stack) != len(LABELS)):
+        raise ValueError(
+            f"masks of shape {stack.shape}: a ({len(LABELS)}, H, W) stack of the published labels "
+            "is expected; for other labels pass labels=LabelSet([...])"
+        )
+    return PackedMasks.pack(stack, LABELS if labels is None else labels)
+
+
+def check_fit(
+    image: np.ndarray, target: PackedMasks | None, prediction: PackedMasks | None = None
+) -> None:
+    """Raise a ValueError if those that are given differ in height and width, or in labels."""
+    for name, masks in (("masks", target), ("predicted masks", prediction)):
+        if masks is not None and image.shape[:2] != masks.shape[1:]:
+            (rows, columns), (_, height, width) = image.shape[:2], masks.shape
+            raise ValueError(
+                f"the image has {rows} rows and {columns} columns, but the {name} {height} and "
+                f"{width}; resize them, for instance with PackedMasks.resize({rows}, {columns})"
+            )
+    if target is not None and prediction is not None and target.labels != prediction.labels:
+        raise ValueError(
+            f"target and prediction have different labels: {target.labels} and {prediction.labels}"
+        )
 
 
 def render(
@@ -66,8 +139,7 @@ def render(
     masks : PackedMasks of shape (L, H, W)
     indices : iterable of int, the labels to draw; all by default
     alpha : opacity of the fill, 0 (none) to 255
-    outline : width of the outlines in pixels, 0 for none
-    dashed : draw the outlines dashed
+    outline, dashed : width of the outlines in pixels, 0 for none; whether they are dashed
     window : gray values shown as black and as white
 
     Returns
@@ -80,7 +152,7 @@ def render(
         If image and masks differ in size, or a number is outside its range.
     """
     canvas = windowed(image, window)
-    check_size(canvas, masks)
+    check_fit(canvas, masks)
     planes = select_planes(masks, indices)
     paint(canvas, sum_words(planes), _checked("alpha", alpha, 255))
     draw_outlines(canvas, planes, _checked("outline", outline, _MAX_OUTLINE), dashed)
@@ -110,15 +182,12 @@ def compare(
         As for `render`, whose result and errors this has too.
     """
     check_choice(mode, MODES, "mode")
-    check_pair(target, prediction)
+    canvas = windowed(image, window)
+    check_fit(canvas, target, prediction)
     if mode in ("target", "prediction"):
         shown = target if mode == "target" else prediction
-        style: dict[str, Any] = {"alpha": alpha, "outline": outline, "dashed": dashed}
-        return render(image, shown, indices, window=window, **style)
-    canvas = windowed(image, window)
-    check_size(canvas, target)
-    alpha = _checked("alpha", alpha, 255)
-    outline = _checked("outline", outline, _MAX_OUTLINE)
+        return render(canvas, shown, indices, alpha=alpha, outline=outline, dashed=dashed)
+    alpha, outline = _checked("alpha", alpha, 255), _checked("outline", outline, _MAX_OUTLINE)
     indices = None if indices is None else list(indices)
     true, predicted = select_planes(target, indices), select_planes(prediction, indices)
     if mode == "both":
@@ -134,18 +203,19 @@ def compare(
 
 def windowed(image: ImageLike, window: tuple[int, int]) -> np.ndarray:
     """Return the (H, W, 3) uint8 pixels of an image without labels: rule 1."""
-    shown = window_table(*window)[as_pixels(image)]
+    shown = window_table(window)[as_pixels(image)]
     return np.repeat(shown[..., None], 3, axis=2) if shown.ndim == 2 else shown
 
 
-def window_table(low: int, high: int) -> np.ndarray:
+def window_table(window: Sequence[int]) -> np.ndarray:
     """Return the (256,) uint8 table of rule 1.
 
-    >>> window_table(50, 60)[[49, 51, 55, 60]].tolist()
+    >>> window_table([50, 60])[[49, 51, 55, 60]].tolist()
     [0, 26, 128, 255]
     """
-    if not 0 <= low < high <= 255:
-        raise ValueError(f"window ({low}, {high}): 0 <= low < high <= 255 is needed")
+    if len(window) != 2 or not 0 <= window[0] < window[1] <= 255:
+        raise ValueError(f"window {window}: two gray values, 0 <= low < high <= 255, are needed")
+    low, high = window
     inside = np.clip(np.arange(256) - low, 0, high - low)
     return ((inside * 255 + (high - low) // 2) // (high - low)).astype(np.uint8)
 
@@ -172,23 +242,20 @@ def visualize_label(
     ----------
     masks : PackedMasks, path, or (L, H, W) array; see `as_masks`
     image : path, PIL image, or (H, W) or (H, W, 3) array; see `as_pixels`
-    names : str or iterable of str
-        Names, groups and patterns, as in `LabelSet.select`.
-    concat : bool, put the image without labels to the left
-    labels : LabelSet
-        The labels of `masks`, if they are an array or a file of others than the 166 published.
-    legend : bool, put the drawn names with their colours to the right
+    names : names, groups and patterns, as in `LabelSet.select`
+    concat : put the image without labels to the left
+    labels : LabelSet of `masks` that do not carry it; the 166 published ones by default
+    legend : put the drawn names with their colours to the right
     **style : alpha, outline, dashed, window, as for `render`
 
     Returns
     -------
-    PIL.Image.Image
-        RGB, of the image's own size without `concat` and `legend`.
+    RGB PIL image, of the image's own size without `concat` and `legend`
 
     Raises
     ------
     ValueError
-        For an unknown name (near matches are listed), and if sizes or numbers do not fit.
+        For an unknown name, with near matches, and if sizes or numbers do not fit.
     """
     masks, pixels = as_masks(masks, labels), as_pixels(image)
     present = np.flatnonzero(masks.counts()).tolist()
@@ -221,10 +288,10 @@ def visualize_comparison(
     """Put target, prediction and their difference side by side; see `visualize_label`."""
     target, prediction = as_masks(target, labels), as_masks(prediction, labels)
     pixels, indices = as_pixels(image), target.labels.select(names)
-    parts = []
-    for mode in ("target", "prediction", "difference"):
-        drawn = compare(pixels, target, prediction, indices, mode=mode, **style)
-        parts.append(titled(drawn, "ground truth" if mode == "target" else mode))
+    parts = [
+        titled(compare(pixels, target, prediction, indices, mode=mode, **style), title)
+        for title, mode in PANELS.items()
+    ]
     if legend:
         entries = label_entries(target.labels, indices) | DIFFERENCE_COLORS
         parts.append(legend_page(entries, len(parts[0])))

@@ -5,57 +5,60 @@
 
 import io
 from collections.abc import Iterable
+from typing import Any
 
 import ipywidgets as widgets
 from PIL import Image as PilImage
 from traitlets import Bunch
 
-from paxray_lib.labels.table import LabelSet
-from paxray_lib.viz.coerce import ImageLike, MasksLike
+from paxray_lib.labels import LabelSet
 from paxray_lib.viz.compose import side_by_side, titled
-from paxray_lib.viz.overlay import ALPHA, render
-from paxray_lib.viz.selection import choose, search_labels
-from paxray_lib.viz.viewer.sources import Source, from_image
+from paxray_lib.viz.overlay import ALPHA, ImageLike, MasksLike, render
+from paxray_lib.viz.viewer.sources import from_image
 
 _ALL_GROUPS = "all groups"
-_FULL, _WIDE, _HALF = {"width": "100%"}, {"width": "98%"}, {"width": "48%"}
+_WIDE, _HALF = {"width": "98%"}, {"width": "48%"}
+_SLIDER: dict[str, Any] = {"layout": _WIDE, "style": {"description_width": "72px"}}
 _INDENT = 3 * "\N{NO-BREAK SPACE}"
 
 
-def pick_labels(
-    image: ImageLike,
-    masks: MasksLike,
-    prediction: MasksLike | None = None,
-    *,
-    labels: LabelSet | None = None,
-    selected: Iterable[str] | str | None = None,
-) -> "LabelPicker":
-    """Return an ipywidgets box to choose labels and see them over an image.
+def search_labels(labels: LabelSet, text: str) -> list[int]:
+    """Return the indices of the labels that a search finds.
 
-    The parameters are those of `LabelViewer`. With a prediction there are two images, titled
-    ground truth and prediction.
+    Every word of the text must occur in the name of the label or of its group, in any order, and
+    be it in part. Capital and small letters are the same, and an underscore counts as a space.
+    The viewer's JavaScript repeats this rule.
 
-    Returns
-    -------
-    LabelPicker
-        A box with `.selected`, a list of names that may also be set, and `.picture()`, the PIL
-        image shown.
-
-    Raises
-    ------
-    ValueError
-        For an unknown name, and if sizes or numbers do not fit.
+    >>> labels = LabelSet(["rib_left_1", "rib_right_1", "heart"])
+    >>> search_labels(labels, "left rib"), search_labels(labels, "RIB_1"), search_labels(labels, "")
+    ([0], [0, 1], [0, 1, 2])
     """
-    return LabelPicker(from_image(image, masks, prediction, labels), selected)
+    words = text.lower().replace("_", " ").split()
+    texts = [f"{name}_{group}" for name, group in zip(labels.names, labels.group, strict=True)]
+    known = enumerate(text.lower().replace("_", " ") for text in texts)
+    return [i for i, name in known if all(word in name for word in words)]
 
 
 class LabelPicker(widgets.HBox):
-    """The box that `pick_labels` returns: controls on the left, the image on the right."""
+    """The box that `pick_labels` returns: controls on the left, the image on the right.
 
-    def __init__(self, source: Source, selected: Iterable[str] | str | None = None):
+    The parameters are those of `LabelViewer`. With a prediction there are two images, titled
+    ground truth and prediction. An unknown name, or sizes that do not fit, are a ValueError.
+    """
+
+    def __init__(
+        self,
+        image: ImageLike,
+        masks: MasksLike,
+        prediction: MasksLike | None = None,
+        *,
+        labels: LabelSet | None = None,
+        selected: Iterable[str] | str | None = None,
+    ):
+        source = from_image(image, masks, prediction, labels)
         self._labels, self._scene = source.labels, source.load(0)
-        indices = choose(self._labels, selected, self._scene.masks)
-        self._selected = self._in_order(self._labels.names[i] for i in indices)
+        self._names = list(dict.fromkeys(self._labels.names))
+        self._selected = self._in_order(source.choose(selected, self._scene.masks))
         self._lists: dict[tuple[str, ...], widgets.SelectMultiple] = {}
         controls = widgets.VBox(self._controls(), layout={"width": "270px", "flex": "0 0 auto"})
         limits = {"max_width": "calc(100% - 280px)", "object_fit": "contain"}
@@ -83,10 +86,10 @@ class LabelPicker(widgets.HBox):
     def picture(self) -> PilImage.Image:
         """Return the image that is shown."""
         scene, images = self._scene, {}
+        indices = [i for name in self._selected for i in self._labels.index(name)]
+        style = {"alpha": self._opacity.value * 255 // 100, "outline": self._outline.value}
         for title, masks in (("ground truth", scene.target), ("prediction", scene.prediction)):
             if masks is not None:
-                indices = [i for name in self._selected for i in self._labels.index(name)]
-                style = {"alpha": self._opacity.value * 255 // 100, "outline": self._outline.value}
                 images[title] = render(scene.pixels, masks, indices, **style)
         if len(images) > 1:
             images = {title: titled(image, title) for title, image in images.items()}
@@ -98,10 +101,9 @@ class LabelPicker(widgets.HBox):
         self._box = widgets.Box(layout=_WIDE)
         self._all = widgets.Button(description="add all listed", layout=_HALF)
         self._none = widgets.Button(description="clear", layout=_HALF)
-        slider = {"layout": _WIDE, "style": {"description_width": "72px"}}
         percent = round(ALPHA * 100 / 255)
-        self._opacity = widgets.IntSlider(percent, 0, 100, description="opacity %", **slider)
-        self._outline = widgets.IntSlider(1, 0, 5, description="outline", **slider)
+        self._opacity = widgets.IntSlider(percent, 0, 100, description="opacity %", **_SLIDER)
+        self._outline = widgets.IntSlider(1, 0, 5, description="outline", **_SLIDER)
         self._status = widgets.Label()
         for control in (self._search, self._group):
             control.observe(lambda _: self._list_labels(), "value")
@@ -131,8 +133,9 @@ class LabelPicker(widgets.HBox):
         names = tuple(texts)
         if names not in self._lists:
             options = [(text, name) for name, text in texts.items()]
-            self._lists[names] = widgets.SelectMultiple(options=options, rows=16, layout=_FULL)
-            self._lists[names].observe(self._choose_listed, "value")
+            new = widgets.SelectMultiple(options=options, rows=16, layout={"width": "100%"})
+            new.observe(self._choose_listed, "value")
+            self._lists[names] = new
         self._box.children = [self._lists[names]]
         self._mark()
 
@@ -142,8 +145,7 @@ class LabelPicker(widgets.HBox):
 
     def _mark(self) -> None:
         """Mark the chosen names in the list."""
-        chosen = [name for name in self._listed() if name in self._selected]
-        self._box.children[0].value = chosen
+        self._box.children[0].value = [name for name in self._listed() if name in self._selected]
 
     def _choose_listed(self, change: Bunch) -> None:
         """Take over what was chosen in a list; labels that it does not have stay chosen."""
@@ -159,12 +161,13 @@ class LabelPicker(widgets.HBox):
 
     def _in_order(self, names: Iterable[str]) -> list[str]:
         """Return names in the order of the labels, each once."""
-        wanted = set(names)
-        return [name for name in dict.fromkeys(self._labels.names) if name in wanted]
+        return sorted(set(names), key=self._names.index)
 
     def _redraw(self) -> None:
-        count = len(set(self._labels.names))
-        self._status.value = f"{len(self._selected)} of {count} selected"
+        self._status.value = f"{len(self._selected)} of {len(self._names)} selected"
         buffer = io.BytesIO()
         self.picture().save(buffer, "PNG", compress_level=1)  # a click waits for it
         self._view.value = buffer.getvalue()
+
+
+pick_labels = LabelPicker

@@ -6,7 +6,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from paxray_lib.labels.table import LABELS
-from paxray_lib.viz.selection import search_labels
+from paxray_lib.viz.picker import search_labels
 
 pytestmark = pytest.mark.browser
 

@@ -8,8 +8,8 @@ from paxray_lib.images.read import Image
 from paxray_lib.labels.table import LABELS, LabelSet
 from paxray_lib.masks.packed import PackedMasks
 from paxray_lib.viz import overlay
-from paxray_lib.viz.coerce import as_pixels
 from paxray_lib.viz.overlay import (
+    as_pixels,
     compare,
     render,
     visualize_certain_labels,
@@ -315,7 +315,7 @@ def test_wrong_sizes_and_numbers_are_named(scene):
         masks,
         PackedMasks.pack(np.zeros((1, 40, 60)), LabelSet(["heart"])),
     )
-    fails("differ in size", compare, image, masks, masks.resize(20, 30))
+    fails("predicted masks 20 and 30", compare, image, masks, masks.resize(20, 30))
     many = LabelSet([f"label {i}" for i in range(1024)])
     fails("1024 labels", render, image, PackedMasks.pack(np.zeros((1024, 40, 60)), many))
 

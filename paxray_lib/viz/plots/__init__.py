@@ -1,11 +1,10 @@
 # ruff: noqa: F401 (what the modules have, for one import)
 """Figures for notebooks: each function takes tables, samples or masks and returns a Figure.
 
-``samples``: images with their masks. ``data``: what a data set holds. ``scores``: a training
-and an evaluation. ``measurements``: lines and their agreement. ``ct``: projections.
+``images``: images with masks or measured lines, and a CT. ``data``: what a data set holds.
+``scores``: a training, an evaluation and the agreement of measurements.
 """
 
-from paxray_lib.viz.plots.ct import plot_projected_labels, plot_projections, plot_slices
 from paxray_lib.viz.plots.data import (
     plot_by_label,
     plot_mean_masks,
@@ -14,9 +13,17 @@ from paxray_lib.viz.plots.data import (
     plot_tree_check,
     plot_unusual,
 )
-from paxray_lib.viz.plots.measurements import draw_measurements, plot_agreement
-from paxray_lib.viz.plots.samples import plot_comparison, plot_predictions, plot_samples
+from paxray_lib.viz.plots.images import (
+    draw_measurements,
+    plot_comparison,
+    plot_predictions,
+    plot_projected_labels,
+    plot_projections,
+    plot_samples,
+    plot_slices,
+)
 from paxray_lib.viz.plots.scores import (
+    plot_agreement,
     plot_differences,
     plot_group_distribution,
     plot_groups,

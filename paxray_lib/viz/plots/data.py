@@ -7,11 +7,10 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from paxray_lib.images.read import read_image
-from paxray_lib.labels.table import LabelSet
+from paxray_lib.images import read_image
+from paxray_lib.labels import LabelSet
 from paxray_lib.viz.plots import style
 
 _SUSPICIOUS_PERCENT = 20  # of a child outside its parent; chosen by eye
@@ -30,35 +29,32 @@ def plot_by_label(
     xlabel : what the numbers are, with the unit
     columns : number of columns that the rows are spread over
     """
-    rows = -(-len(labels) // columns)
-    figure = style.new_figure(4.0 * columns, 0.2 * rows + 1.3)
+    height = -(-len(labels) // columns)
+    figure, *axes = style.open_axes(4.0 * columns, 0.2 * height + 1.3, columns)
     top = np.nanmax([np.nanmax(series) for series in values.values()])
-    axes = figure.subplots(1, columns, sharex=True, squeeze=False)[0]
     for k, axis in enumerate(axes):
-        _draw_label_rows(axis, range(k * rows, min((k + 1) * rows, len(labels))), labels, values)
-        axis.set(xlim=(-0.03 * top, 1.03 * top), xlabel=xlabel)
+        indices = range(len(labels))[k * height : (k + 1) * height]
+        rows, colors = (
+            np.arange(len(indices)),
+            [style.GROUP_COLORS[labels.group[i]] for i in indices],
+        )
+        line = {"transform": axis.get_yaxis_transform(), "linewidth": 0.8}
+        axis.hlines(rows, 0, 1, colors="#eeeeee", **line)
+        for marker, (name, series) in zip("os^D", values.items(), strict=False):
+            dots = {"c": colors if marker == "o" else "none", "edgecolors": colors}
+            shown = np.asarray(series)[indices.start : indices.stop]
+            axis.scatter(shown, rows, s=16, marker=marker, label=name, **dots)
+        axis.set_yticks(rows, [f"{labels.names[i]} ({i})" for i in indices], fontsize=8)
+        for tick, color in zip(axis.get_yticklabels(), colors, strict=True):
+            tick.set_color(color)
+        axis.spines["left"].set_visible(False)
+        axis.tick_params(axis="y", length=0)
+        limits = {"xlim": (-0.03 * top, 1.03 * top), "ylim": (len(indices) - 0.4, -0.6)}
+        axis.set(xlabel=xlabel, **limits)
     if len(values) > 1:
         handles, names = axes[0].get_legend_handles_labels()
         figure.legend(handles, names, loc="outside upper center", ncols=len(names), frameon=False)
     return figure
-
-
-def _draw_label_rows(
-    axis: Axes, indices: range, labels: LabelSet, values: Mapping[str, Sequence[float]]
-) -> None:
-    rows = np.arange(len(indices))
-    colors = [style.GROUP_COLORS[labels.group[i]] for i in indices]
-    axis.hlines(rows, 0, 1, colors="#eeeeee", transform=axis.get_yaxis_transform(), linewidth=0.8)
-    for marker, (name, series) in zip("os^D", values.items(), strict=False):
-        shown = np.asarray(series)[indices.start : indices.stop]
-        fill = colors if marker == "o" else "none"
-        axis.scatter(shown, rows, s=16, c=fill, marker=marker, label=name, edgecolors=colors)
-    axis.set_yticks(rows, [f"{labels.names[i]} ({i})" for i in indices], fontsize=8)
-    for tick, color in zip(axis.get_yticklabels(), colors, strict=True):
-        tick.set_color(color)
-    axis.set_ylim(len(indices) - 0.4, -0.6)
-    axis.spines[["top", "right", "left"]].set_visible(False)
-    axis.tick_params(axis="y", length=0)
 
 
 def plot_mean_masks(
@@ -74,8 +70,7 @@ def plot_mean_masks(
     ]
     size = {"width": 2.2 * len(names) + 0.6, "height": 2.3 * len(means)}
     figure = style.show_images(rows, **size, fontsize=9, cmap="magma", vmax=100)
-    axes = figure.axes
-    figure.colorbar(axes[0].images[0], ax=axes, label="images (%)", shrink=0.8)
+    figure.colorbar(figure.axes[0].images[0], ax=figure.axes, label="images (%)", shrink=0.8)
     return figure
 
 
@@ -87,15 +82,13 @@ def plot_positions(
     Parameters
     ----------
     tables : mapping of view to DataFrame, from `quality.statistics.position_table`
-    means : mapping of view to (L, size, size) float array in 0..1
-        Mean masks: those of bones and lungs are drawn in grey behind.
+    means : mapping of view to (L, size, size) mean masks; bones and lungs are drawn in grey behind
     labels : LabelSet
     """
     figure = style.new_figure(5.2 * len(tables), 6.3)
     axes = figure.subplots(1, len(tables), squeeze=False)[0]
-    is_landmark = np.isin(labels.group, ("bones", "lungs"))
     for axis, (view, table) in zip(axes, tables.items(), strict=True):
-        landmarks = means[view][is_landmark].max(axis=0, initial=0)
+        landmarks = means[view][np.isin(labels.group, ("bones", "lungs"))].max(axis=0, initial=0)
         axis.imshow(landmarks, cmap="Greys", vmin=0, vmax=3, extent=(0, 100, 100, 0))
         for group, rows in table[table["images"] > 0].groupby("group", sort=False):
             color, name = style.GROUP_COLORS[group], style.as_words(group)
@@ -148,8 +141,7 @@ def plot_tree_check(table: pd.DataFrame) -> Figure:
 
     Left: in how many images each occurs. Right: how much of the child lies outside.
     """
-    figure = style.new_figure(9.0, 3.8)
-    left, right = figure.subplots(1, 2)
+    figure, left, right = style.open_axes(9.0, 3.8, 2)
     wrong = table["images"] > table["parent_images"]
     top = 1.05 * table[["images", "parent_images"]].to_numpy().max(initial=1)
     left.plot([0, top], [0, top], color="#999999", linewidth=0.8)
@@ -157,15 +149,14 @@ def plot_tree_check(table: pd.DataFrame) -> Figure:
     for chosen, color, name in kinds:
         dots = table.loc[chosen, "parent_images"], table.loc[chosen, "images"]
         left.scatter(*dots, s=14, color=color, label=f"{name} ({chosen.sum()})")
-    ends = (0, top)
-    left.set(xlabel="images with the parent", ylabel="images with the child", xlim=ends, ylim=ends)
+    left.set(xlabel="images with the parent", ylabel="images with the child")
+    left.set(xlim=(0, top), ylim=(0, top))
     left.legend(loc="upper left", **style.SMALL_LEGEND)
     outside = np.sort(table["outside_percent"].dropna())[::-1]
     right.plot(np.arange(1, len(outside) + 1), outside, "o", markersize=3, color=style.BLUE)
     right.axhline(_SUSPICIOUS_PERCENT, color=style.RED, linewidth=0.8)
-    ylabel = "pixels of the child outside (%)"
-    right.set(xlabel="child and parent, by rank", ylabel=ylabel, ylim=(-2, 102))
-    style.open_frame(left, right)
+    right.set(xlabel="child and parent, by rank", ylabel="pixels of the child outside (%)")
+    right.set(ylim=(-2, 102))
     return figure
 
 

@@ -1,4 +1,4 @@
-"""Figures of a training and of an evaluation: curves, scores, calibration, differences."""
+"""Figures of a training and an evaluation: curves, scores, calibration, differences, agreement."""
 
 import itertools
 from collections.abc import Mapping
@@ -9,6 +9,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from paxray_lib.measurement.tables import agreement
 from paxray_lib.viz.plots import style
 
 _MODEL_COLORS = (style.BLUE, "#b9c4cc", style.ORANGE)
@@ -21,8 +22,7 @@ _HISTOGRAM_EDGES = np.linspace(0, 1, 26).tolist()
 
 def plot_training(metrics: pd.DataFrame) -> Figure:
     """Plot loss and validation scores of a run, from its `metrics.csv`."""
-    figure = style.new_figure(10.0, 3.4)
-    left, right = figure.subplots(1, 2)
+    figure, left, right = style.open_axes(10.0, 3.4, 2)
     left.plot(metrics["epoch"], metrics["train_loss"], color="#333333")
     left.set(xlabel="epoch", ylabel="training loss (cross-entropy + Dice)")
     for name, line in _CURVES.items():
@@ -31,9 +31,8 @@ def plot_training(metrics: pd.DataFrame) -> Figure:
         right.plot("epoch", f"val_{name}", line, data=scores, color=style.BLUE, label=title)
     right.set(xlabel="epoch", ylabel="validation score (0 to 1)", ylim=(0, 1))
     right.legend(frameon=False)
-    style.open_frame(left, right)
-    for axis in (left, right):
-        axis.grid(color="#eeeeee")
+    left.grid(color="#eeeeee")
+    right.grid(color="#eeeeee")
     return figure
 
 
@@ -44,8 +43,7 @@ def plot_groups(summaries: Mapping[str, Mapping], score: str = "iou_present") ->
     such as "dice_published".
     """
     groups = ["overall", *next(iter(summaries.values()))["groups"]]
-    figure = style.new_figure(10.0, 3.4)
-    axis = figure.subplots()
+    figure, axis = style.open_axes(10.0, 3.4)
     width = 0.8 / len(summaries)
     for k, (name, summary) in enumerate(summaries.items()):
         rows = [summary["overall"], *(summary["groups"][group] for group in groups[1:])]
@@ -60,7 +58,6 @@ def plot_groups(summaries: Mapping[str, Mapping], score: str = "iou_present") ->
     axis.set_xticks(range(len(groups)), [style.as_words(group) for group in groups], rotation=20)
     axis.set(ylabel=f"{style.score_title(score)}, 0 to 1", ylim=(0, 1.08))
     axis.legend(frameon=False, ncols=len(summaries), loc="upper right")
-    style.open_frame(axis)
     return figure
 
 
@@ -69,16 +66,14 @@ def plot_score_distribution(scores: pd.DataFrame, score: str = "iou_present") ->
 
     `score` is a column of `scores`, which are those of `Evaluation.scores_by_image`.
     """
-    figure = style.new_figure(7.0, 3.0)
-    axis = figure.subplots()
+    figure, axis = style.open_axes(7.0, 3.0)
     views = [view for view in _VIEW_COLORS if view in set(scores["view"])]
     values = [scores.loc[scores["view"] == view, score].dropna() for view in views]
     colors = [_VIEW_COLORS[view] for view in views]
     axis.hist(values, bins=_HISTOGRAM_EDGES, label=views, color=colors, stacked=True)
-    xlabel = f"mean {style.score_title(score)} of an image, 0 to 1"
-    axis.set(xlabel=xlabel, ylabel="images", xlim=(0, 1))
+    axis.set(xlabel=f"mean {style.score_title(score)} of an image, 0 to 1", ylabel="images")
+    axis.set_xlim(0, 1)
     axis.legend(frameon=False)
-    style.open_frame(axis)
     return figure
 
 
@@ -88,8 +83,7 @@ def plot_group_distribution(scores: pd.DataFrame, ylabel: str) -> Figure:
     `scores` are those of `Evaluation.scores_by_group`, with the score in the last column; `ylabel`
     says what it is, with its range.
     """
-    figure = style.new_figure(10.0, 3.6)
-    axis, score = figure.subplots(), scores.columns[-1]
+    figure, axis = style.open_axes(10.0, 3.6)
     groups, rng = list(dict.fromkeys(scores["group"])), np.random.default_rng(0)
     views = [view for view in _VIEW_MARKERS if view in set(scores["view"])]
     step = 0.8 / max(2, len(views))
@@ -97,18 +91,17 @@ def plot_group_distribution(scores: pd.DataFrame, ylabel: str) -> Figure:
     for (k, group), (n, view) in itertools.product(enumerate(groups), enumerate(views)):
         middle = k + (n - (len(views) - 1) / 2) * step
         chosen = (scores["group"] == group) & (scores["view"] == view)
-        values = scores.loc[chosen, score].dropna().to_numpy()
+        values = scores.loc[chosen, scores.columns[-1]].dropna().to_numpy()
         place: dict[str, Any] = {"positions": [middle], "widths": 0.85 * step}
         axis.boxplot([values], showfliers=False, medianprops={"color": "k"}, **place, **parts)
         # apart, so that each dot can be seen
         columns = middle + step * rng.uniform(-0.28, 0.28, len(values))
-        marker, color = _VIEW_MARKERS[view], style.GROUP_COLORS[group]
-        axis.scatter(columns, values, s=9, alpha=0.55, marker=marker, color=color)
+        look: dict[str, Any] = {"marker": _VIEW_MARKERS[view], "color": style.GROUP_COLORS[group]}
+        axis.scatter(columns, values, s=9, alpha=0.55, **look)
     axis.set_xticks(range(len(groups)), [style.as_words(group) for group in groups], rotation=20)
     axis.set(ylabel=ylabel, ylim=(-0.02, 1.02), xlim=(-0.6, len(groups) - 0.4))
     dots = [_dot(view, marker=_VIEW_MARKERS[view]) for view in views]
     axis.legend(handles=dots, loc="lower right", ncols=len(dots), **style.SMALL_LEGEND)
-    style.open_frame(axis)
     return figure
 
 
@@ -118,8 +111,7 @@ def plot_reliability(table: pd.DataFrame) -> Figure:
     Left: the share of pixels that have a label over the probability it was given. Right: the
     number of pixels of each probability.
     """
-    figure = style.new_figure(10.0, 4.0)
-    left, right = figure.subplots(1, 2)
+    figure, left, right = style.open_axes(10.0, 4.0, 2)
     left.plot([0, 1], [0, 1], color="#555555", linestyle="--", linewidth=1, zorder=3)
     for group, rows in table.groupby("group", sort=False):
         line: dict[str, Any] = {"color": "#000000", "linewidth": 2.4, "label": "all labels"}
@@ -127,16 +119,14 @@ def plot_reliability(table: pd.DataFrame) -> Figure:
             bins, width = (rows["bin"] + 0.5) / len(rows), 0.9 / len(rows)
             right.bar(bins, rows["pixels"], width, color=style.BLUE)
         else:
-            color, name = style.GROUP_COLORS[group], style.as_words(group)
-            line = {"color": color, "linewidth": 1.1, "label": name}
+            line = {"color": style.GROUP_COLORS[group], "linewidth": 1.1}
+            line["label"] = style.as_words(group)
         left.plot("probability", "fraction", ".-", data=rows.dropna(), **line)
-    ylabel = "pixels with the label (fraction)"
-    left.set(xlabel="predicted probability (mean of the bin)", ylabel=ylabel)
-    left.set(xlim=(0, 1), ylim=(0, 1), aspect="equal")
+    left.set(xlabel="predicted probability (mean of the bin)")
+    left.set(ylabel="pixels with the label (fraction)", xlim=(0, 1), ylim=(0, 1), aspect="equal")
     left.legend(frameon=False, fontsize=7, loc="upper left", bbox_to_anchor=(1.0, 1.0))
     right.set(xlabel="predicted probability", ylabel="pixels and labels looked at")
     right.set(xlim=(0, 1), yscale="log")
-    style.open_frame(left, right)
     return figure
 
 
@@ -146,14 +136,14 @@ def plot_differences(table: pd.DataFrame, xlabel: str) -> Figure:
     Dots of intervals that leave out zero are filled. `table` has rows of
     `evaluation.compare.compare_evaluations`, `xlabel` says which is taken from which.
     """
-    figure = style.new_figure(7.0, 0.28 * len(table) + 1.1)
-    axis, rows = figure.subplots(), np.arange(len(table))
+    figure, axis = style.open_axes(7.0, 0.28 * len(table) + 1.1)
+    rows = np.arange(len(table))
     axis.axvline(0, color="#bbbbbb", linewidth=1)
     axis.hlines(rows, table["low"], table["high"], color="#777777", linewidth=1.4)
     is_clear = (table["low"] > 0) | (table["high"] < 0)
     colors = np.where(table["difference"] >= 0, style.BLUE, style.ORANGE)
-    fill = np.where(is_clear, colors, "white")
-    axis.scatter(table["difference"], rows, s=30, zorder=3, edgecolors=colors.tolist(), c=fill)
+    fill = {"c": np.where(is_clear, colors, "white"), "edgecolors": colors.tolist()}
+    axis.scatter(table["difference"], rows, s=30, zorder=3, **fill)
     axis.set_yticks(rows, [style.as_words(name) for name in table["name"]])
     axis.set(xlabel=xlabel, ylim=(len(table) - 0.5, -0.5))
     hollow = _dot("interval with zero, or none", markerfacecolor="white")
@@ -161,7 +151,28 @@ def plot_differences(table: pd.DataFrame, xlabel: str) -> Figure:
     axis.legend(
         handles=dots, loc="lower center", bbox_to_anchor=place, ncols=2, **style.SMALL_LEGEND
     )
-    axis.spines[["top", "right", "left"]].set_visible(False)
+    axis.spines["left"].set_visible(False)
+    return figure
+
+
+def plot_agreement(pairs: pd.DataFrame, name: str) -> Figure:
+    """Plot a measurement in predicted masks over the same in the reference masks.
+
+    There is one dot per image, and a line where both agree. `pairs` is the DataFrame of
+    `measurement.tables.ctr_pairs`, `name` says what was measured, with its unit if it has one.
+    """
+    figure, axis = style.open_axes(4.6, 4.4)
+    known, found = pairs.dropna(), agreement(pairs)
+    values = known[["true", "predicted"]].to_numpy()
+    low, high = (values.min(), values.max()) if len(values) else (0, 1)
+    margin = 0.05 * (high - low) + 0.01
+    ends = (low - margin, high + margin)
+    axis.plot(ends, ends, color="#555555", linestyle="--", linewidth=1)
+    axis.scatter(known["true"], known["predicted"], s=18, color=style.BLUE, alpha=0.7)
+    axis.set(xlim=ends, ylim=ends, aspect="equal")
+    axis.set(xlabel=f"{name}, reference masks", ylabel=f"{name}, predicted masks")
+    numbers = f"bias {found['bias']:+.3f}, mean absolute error {found['mean_absolute_error']:.3f}"
+    axis.set_title(f"{found['images']} images: {numbers}", fontsize=10)
     return figure
 
 

@@ -9,8 +9,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
-from paxray_lib.masks.packed import PackedMasks
+from paxray_lib.masks import PackedMasks
 
+#: One colour per group, dark enough for text on white; chosen by eye.
 GROUP_COLORS = {
     "lungs": "#2f7ebc",
     "mediastinum": "#8b5fc7",
@@ -24,11 +25,9 @@ GROUP_COLORS = {
     "diaphragms": "#7aa32b",
     "other": "#999999",
 }
-"""One colour per group, dark enough for text on white; chosen by eye."""
 BLUE, ORANGE, RED = "#2f7ebc", "#e0672a", "#c8323f"
 SMALL_LEGEND: dict[str, Any] = {"frameon": False, "fontsize": 8}
-MOST_NAMED = 12
-"""More labels get no legend, since their colours cannot be told apart; chosen by eye."""
+_MOST_NAMED = 12  # labels in a legend; chosen by eye
 
 
 class _NotebookFigure(Figure):
@@ -43,6 +42,15 @@ class _NotebookFigure(Figure):
 def new_figure(width: float, height: float) -> Figure:
     """Return an empty figure of a size in inches, for a notebook to show."""
     return _NotebookFigure(figsize=(width, height), dpi=80, layout="constrained")
+
+
+def open_axes(width: float, height: float, columns: int = 1) -> tuple[Any, ...]:
+    """Return a new figure and its axes in a row, without the upper and right side of frames."""
+    figure = new_figure(width, height)
+    axes = figure.subplots(1, columns, squeeze=False)[0]
+    for axis in axes:
+        axis.spines[["top", "right"]].set_visible(False)
+    return figure, *axes
 
 
 def show_images(
@@ -72,12 +80,6 @@ def tile_images(tiles: Sequence[tuple[str, np.ndarray]], height: float) -> Figur
     return show_images(rows, width=width, height=height * len(rows), fontsize=8)
 
 
-def open_frame(*axes: Axes) -> None:
-    """Draw only the left and the lower side of the frames."""
-    for axis in axes:
-        axis.spines[["top", "right"]].set_visible(False)
-
-
 def as_bytes(pixels: np.ndarray) -> np.ndarray:
     """Return (H, W) uint8 from float pixels in 0..1."""
     return np.round(pixels * 255).astype(np.uint8)
@@ -102,18 +104,18 @@ def color_patches(colors: Mapping[str, Sequence[int]]) -> list[Patch]:
 def name_colors(
     figure: Figure, stacks: Iterable[PackedMasks], names: Sequence[str], axis: Axes | None = None
 ) -> None:
-    """Add a legend of the selected labels that some stack has, below the figure or one axis."""
+    """Add a legend of the selected labels that some stack has, below the figure or one axis.
+
+    More than a few labels get none, since their colours cannot be told apart.
+    """
     colors: dict[str, list[int]] = {}
     for masks in stacks:
         labels, occurs = masks.labels, masks.counts() > 0
-        for i in labels.select(*names):
-            if occurs[i]:
-                colors[as_words(labels.display_names[i])] = labels.colors[i].tolist()
-    if not 0 < len(colors) <= MOST_NAMED:
-        return
-    patches = color_patches(colors)
-    if axis is not None:
-        axis.legend(handles=patches, loc="upper center", bbox_to_anchor=(0.5, 0), **SMALL_LEGEND)
-        return
-    columns = min(len(patches), max(1, int(figure.get_figwidth() / 1.7)))
-    figure.legend(handles=patches, loc="outside lower center", ncols=columns, **SMALL_LEGEND)
+        chosen = [i for i in labels.select(*names) if occurs[i]]
+        colors |= {as_words(labels.display_names[i]): labels.colors[i].tolist() for i in chosen}
+    handles = color_patches(colors)
+    if 0 < len(handles) <= _MOST_NAMED and axis is not None:
+        axis.legend(handles=handles, loc="upper center", bbox_to_anchor=(0.5, 0), **SMALL_LEGEND)
+    elif 0 < len(handles) <= _MOST_NAMED:
+        columns = min(len(handles), max(1, int(figure.get_figwidth() / 1.7)))
+        figure.legend(handles=handles, loc="outside lower center", ncols=columns, **SMALL_LEGEND)

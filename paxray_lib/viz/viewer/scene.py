@@ -7,7 +7,7 @@ neighbours. Both are compressed by zlib, which browsers undo.
 
 import zlib
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -16,8 +16,7 @@ from PIL import Image as PilImage
 
 from paxray_lib.masks.bits import as_words
 from paxray_lib.masks.packed import PackedMasks
-from paxray_lib.viz.coerce import check_pair, check_size
-from paxray_lib.viz.overlay import compare, render, windowed
+from paxray_lib.viz.overlay import check_fit, compare, render, windowed
 
 _ZLIB_LEVEL = 6  # higher ones take far longer and save little
 
@@ -43,12 +42,7 @@ class Scene:
     spacing_mm: tuple[float, float] | None = None
 
     def __post_init__(self) -> None:
-        if self.target is not None:
-            check_size(self.pixels, self.target)
-        if self.prediction is not None:
-            check_size(self.pixels, self.prediction, "predicted masks")
-        if self.target is not None and self.prediction is not None:
-            check_pair(self.target, self.prediction)
+        check_fit(self.pixels, self.target, self.prediction)
 
     @property
     def masks(self) -> PackedMasks | None:
@@ -67,13 +61,12 @@ class Scene:
         """Return it with height and width times `part`, masks by nearest neighbour."""
         height, width = (max(1, int(side * part)) for side in self.pixels.shape[:2])
         image = PilImage.fromarray(self.pixels).resize((width, height), PilImage.Resampling.BOX)
-        return Scene(
-            self.name,
-            np.asarray(image),
-            self.target and self.target.resize(height, width),
-            self.prediction and self.prediction.resize(height, width),
-            self.view,
-            self.spacing_mm and (self.spacing_mm[0] / part, self.spacing_mm[1] / part),
+        return replace(
+            self,
+            pixels=np.asarray(image),
+            target=self.target and self.target.resize(height, width),
+            prediction=self.prediction and self.prediction.resize(height, width),
+            spacing_mm=self.spacing_mm and (self.spacing_mm[0] / part, self.spacing_mm[1] / part),
         )
 
     def to_message(self) -> dict[str, Any]:
@@ -115,20 +108,12 @@ def pack_masks(masks: PackedMasks) -> tuple[int, bytes]:
     """
     pixels = masks.data.reshape(-1, masks.data.shape[2])
     pixels = np.insert(pixels, 0, 0, axis=0)  # the empty set comes first
-    rows, first = _distinct(as_words(pixels))
-    ids = rows[1:].astype("<u2" if len(first) <= 65536 else "<u4")
-    return len(first), zlib.compress(pixels[first].tobytes() + ids.tobytes(), _ZLIB_LEVEL)
-
-
-def _distinct(words: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the number of each row's value in (N, W) words, and where each value comes first.
-
-    Values are numbered by first appearance. Faster than `np.unique`, which sorts.
-    """
-    rows = np.zeros(len(words), np.int64)
-    for column in words.T:
+    rows = np.zeros(len(pixels), np.int64)
+    # sets are numbered by first appearance; faster than np.unique, which sorts
+    for column in as_words(pixels).T:
         codes, values = pd.factorize(column)
         rows, _ = pd.factorize(rows * len(values) + codes)
-    first = np.empty(rows.max() + 1, np.int64)
-    first[rows[::-1]] = np.arange(len(rows))[::-1]  # of equal rows, the last to be written stays
-    return rows, first
+    sets = np.empty((rows.max() + 1, pixels.shape[1]), np.uint8)
+    sets[rows] = pixels
+    ids = rows[1:].astype("<u2" if len(sets) <= 65536 else "<u4")
+    return len(sets), zlib.compress(sets.tobytes() + ids.tobytes(), _ZLIB_LEVEL)

@@ -1,7 +1,7 @@
 """Where the viewer's images come from: one image, a split of a data set, or a folder."""
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -9,17 +9,17 @@ import numpy as np
 import pandas as pd
 
 from paxray_lib.data.dataset import PaxrayDataset, Sample
+from paxray_lib.images import Image, read_image, view_of
 from paxray_lib.images.files import find_images
-from paxray_lib.images.read import Image, read_image
-from paxray_lib.images.views import view_of
-from paxray_lib.labels.table import LabelSet
+from paxray_lib.labels import LabelSet
+from paxray_lib.masks import PackedMasks
 from paxray_lib.masks.files import MASK_SUFFIXES
-from paxray_lib.masks.packed import PackedMasks
-from paxray_lib.viz.coerce import ImageLike, MasksLike, as_masks, as_pixels
+from paxray_lib.viz.overlay import ImageLike, MasksLike, as_masks, as_pixels
 from paxray_lib.viz.viewer.scene import Scene
 
+#: A folder of mask files, a function of a sample, or none.
 Predictions = str | os.PathLike | Callable[[Sample], MasksLike | None] | None
-"""A folder of mask files, a function of a sample, or none."""
+_SHOWN_FIRST = ("lung_left", "lung_right", "heart")
 
 
 @dataclass(frozen=True)
@@ -41,6 +41,17 @@ class Source:
     views: list[str | None]
     load: Callable[[int], Scene]
     scores: dict[str, list[float | None]] = field(default_factory=dict)
+
+    def choose(self, selected: str | Iterable[str] | None, masks: PackedMasks | None) -> list[str]:
+        """Return the names of what is selected, or else of what is shown at first.
+
+        These are lungs and heart as far as they are in the masks, or the first label there.
+        """
+        names = self.labels.names
+        if selected is not None:
+            return [names[i] for i in self.labels.select(selected)]
+        present = [names[i] for i in np.flatnonzero(masks.counts())] if masks is not None else []
+        return [name for name in present if name in _SHOWN_FIRST] or present[:1]
 
 
 def from_image(
@@ -66,23 +77,20 @@ def from_dataset(dataset: PaxrayDataset, predictions: Predictions = None) -> Sou
     """Return the source of the images of a data set, with predictions."""
     if not len(dataset):
         raise ValueError(f"{dataset!r} is empty; choose another split")
-    names = [Path(entry.image).stem for entry in dataset.entries]
+    images = [Path(entry.image) for entry in dataset.entries]
     views = [dataset.datafile.view(entry) for entry in dataset.entries]
-    images = [entry.image for entry in dataset.entries]
+    files: Sequence[Path | None] = [None] * len(images)
     if predictions is not None and not callable(predictions):
         files = _mask_files(predictions, images, repr(dataset))
 
     def load(index: int) -> Scene:
         sample = dataset[index]
-        if callable(predictions):
-            masks = predictions(sample)
-        else:
-            masks = None if predictions is None else files[index]
+        masks = predictions(sample) if callable(predictions) else files[index]
         prediction = None if masks is None else as_masks(masks, dataset.labels)
         pixels = as_pixels(sample.image)
         return Scene(sample.name, pixels, sample.masks, prediction, sample.view, sample.spacing_mm)
 
-    return Source(dataset.labels, names, views, load)
+    return Source(dataset.labels, [image.stem for image in images], views, load)
 
 
 def from_folder(
@@ -99,10 +107,9 @@ def from_folder(
 
     def load(index: int) -> Scene:
         path, masks = pairs[index]
-        image = read_image(root / path)
-        prediction = PackedMasks.read(masks, known)
-        pixels = as_pixels(image)
-        return Scene(names[index], pixels, None, prediction, views[index], image.spacing_mm)
+        image, prediction = read_image(root / path), PackedMasks.read(masks, known)
+        pixels, spacing = as_pixels(image), image.spacing_mm
+        return Scene(names[index], pixels, None, prediction, views[index], spacing)
 
     return Source(known, names, views, load)
 
@@ -157,14 +164,3 @@ def score_columns(table: pd.DataFrame, names: Sequence[str]) -> dict[str, list[f
     rows = rows[~rows.index.duplicated(keep="last")].reindex(stems)
     rows = rows.replace([np.inf, -np.inf], np.nan).astype(object)
     return {str(name): column.where(column.notna(), None).tolist() for name, column in rows.items()}
-
-
-def label_message(labels: LabelSet) -> dict[str, list]:
-    """Return what the browser needs to know of the labels."""
-    return {
-        "names": list(labels.names),
-        "texts": list(labels.display_names),
-        "groups": list(labels.group),
-        "colors": labels.colors.tolist(),
-        "tree": [list(entry) for entry in labels.tree()],
-    }

@@ -23,12 +23,10 @@ import traitlets
 from PIL import Image as PilImage
 
 from paxray_lib.data.dataset import PaxrayDataset
-from paxray_lib.labels.table import LabelSet
+from paxray_lib.labels import LabelSet
 from paxray_lib.utils.errors import check_choice, did_you_mean
 from paxray_lib.viz import overlay
-from paxray_lib.viz.coerce import ImageLike, MasksLike
 from paxray_lib.viz.compose import label_entries, legend_page, side_by_side
-from paxray_lib.viz.selection import choose
 from paxray_lib.viz.viewer import sources
 from paxray_lib.viz.viewer.offline_page import offline_page
 
@@ -91,9 +89,9 @@ class LabelViewer(anywidget.AnyWidget):
 
     def __init__(
         self,
-        image: ImageLike | sources.Source,
-        masks: MasksLike | None = None,
-        prediction: MasksLike | None = None,
+        image: overlay.ImageLike | sources.Source,
+        masks: overlay.MasksLike | None = None,
+        prediction: overlay.MasksLike | None = None,
         *,
         labels: LabelSet | None = None,
         selected: Iterable[str] | str | None = None,
@@ -105,15 +103,19 @@ class LabelViewer(anywidget.AnyWidget):
             image = sources.from_image(image, masks, prediction, labels)
         self._source, self._load = image, lru_cache(_KEPT_SCENES)(image.load)
         first = self._message(0)
-        masks = None if "error" in first else self._load(0).masks
-        indices = choose(image.labels, selected, masks)
-        mode = "both" if "prediction" in first else "target"
+        masks, known = None if "error" in first else self._load(0).masks, image.labels
         super().__init__(
-            _labels=sources.label_message(image.labels),
+            _labels={
+                "names": list(known.names),
+                "texts": list(known.display_names),
+                "groups": list(known.group),
+                "colors": known.colors.tolist(),
+                "tree": [list(entry) for entry in known.tree()],
+            },
             _items={"names": image.names, "views": image.views, "scores": image.scores},
             _first=first,
-            selected=[image.labels.names[i] for i in indices],
-            **{"mode": mode, **style},
+            selected=image.choose(selected, masks),
+            **{"mode": "both" if "prediction" in first else "target", **style},
         )
         self.on_msg(self._answer)
 
@@ -194,34 +196,24 @@ class LabelViewer(anywidget.AnyWidget):
             names += [item] if exact else [labels.names[i] for i in labels.select(item)]
         return list(dict.fromkeys(names))
 
-    @traitlets.validate("window")
-    def _check_window(self, proposal: dict) -> list[int]:
-        window = proposal["value"]
-        if len(window) != 2:
-            raise ValueError(f"window {window}: two gray values, low and high, are needed")
-        overlay.window_table(*window)
-        return window
-
-    @traitlets.validate("visible")
-    def _check_visible(self, proposal: dict) -> list[int]:
-        part = proposal["value"]
-        if part and (len(part) != 4 or min(part[:2]) < 0 or min(part[2:]) < 1):
+    @traitlets.validate("window", "visible", "position", "sort_by")
+    def _check(self, proposal: dict) -> Any:
+        name, value, count = proposal["trait"].name, proposal["value"], len(self._source.names)
+        if name == "window":
+            overlay.window_table(value)
+        elif name == "sort_by":
+            check_choice(value, ["", *self._source.scores], "sort_by")
+        elif name == "position" and not 0 <= value < count:
+            raise ValueError(f"position {value}: there are {count} images, from 0 on")
+        elif (
+            name == "visible"
+            and value
+            and (len(value) != 4 or min(value[:2]) < 0 or min(value[2:]) < 1)
+        ):
             raise ValueError(
-                f"visible {part}: [top, left, height, width] in pixels is needed, or []"
+                f"visible {value}: [top, left, height, width] in pixels is needed, or []"
             )
-        return part
-
-    @traitlets.validate("position")
-    def _check_position(self, proposal: dict) -> int:
-        position, count = proposal["value"], len(self._source.names)
-        if not 0 <= position < count:
-            raise ValueError(f"position {position}: there are {count} images, from 0 on")
-        return position
-
-    @traitlets.validate("sort_by")
-    def _check_sort_by(self, proposal: dict) -> str:
-        check_choice(proposal["value"], ["", *self._source.scores], "sort_by")
-        return proposal["value"]
+        return value
 
     def _message(self, index: int) -> dict[str, Any]:
         """Return what the browser gets of an image: the image, or why it cannot be shown."""

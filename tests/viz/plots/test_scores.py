@@ -11,6 +11,7 @@ from paxray_lib.evaluation.result import Evaluation
 from paxray_lib.metrics.calibration import reliability_table
 from paxray_lib.metrics.counting import Counts
 from paxray_lib.viz.plots import (
+    plot_agreement,
     plot_differences,
     plot_group_distribution,
     plot_groups,
@@ -111,3 +112,15 @@ def test_training_curves_show_only_validated_epochs():
     figure = plot_training(metrics)
     assert "training loss (cross-entropy + Dice)" in drawn(figure)
     assert [line.get_xdata().tolist() for line in figure.axes[1].lines] == [[2]] * 3
+
+
+def test_agreement_has_a_dot_for_each_image_with_both_values():
+    pairs = pd.DataFrame({"true": [0.4, 0.5, np.nan], "predicted": [0.5, 0.45, 0.4]})
+    pairs["error"] = pairs["predicted"] - pairs["true"]
+    figure = plot_agreement(pairs, "ctr")
+    assert {"ctr, reference masks", "ctr, predicted masks"} <= set(drawn(figure))
+    np.testing.assert_allclose(
+        figure.axes[0].collections[0].get_offsets(), [[0.4, 0.5], [0.5, 0.45]]
+    )
+    assert figure.axes[0].get_title() == "2 images: bias +0.025, mean absolute error 0.075"
+    drawn(plot_agreement(pairs[2:], "ctr"))  # none with both
