@@ -1,13 +1,7 @@
 """Decode one DICOM image as it should be looked at: bright is dense, upright as stored.
 
 Order of steps (DICOM PS3.3 C.7.6.3, C.11): modality LUT or rescale; VOI LUT, else the first window,
-else the image's own range of values without its padding; MONOCHROME1 inverted; padding black.
-
-Modality (0008,0060): a slice of CT or MR, a sonogram or a mammogram looks like any other picture to
-a network, so that only radiographs of the body are read: CR, DX, RG, and DR or XR, as some systems
-write instead; XA and RF, since chests are taken on such units too; OT and SC, of pictures that were
-captured; and files that do not say. The SOP class is asked as well, since one of the two may have
-been lost or changed."""
+else the image's own range of values without its padding; MONOCHROME1 inverted; padding black."""
 
 import contextlib
 import io
@@ -17,8 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-import pydicom
-from pydicom import uid
+from pydicom import Dataset, dcmread, uid
 from pydicom.pixels import apply_modality_lut, apply_voi
 
 from paxray_lib.images.image import FORMATS, MAX_PIXELS, Image, naming_errors, to_unit
@@ -27,6 +20,9 @@ from paxray_lib.images.views import view_of
 _POSITIONS = {"PA": "frontal", "AP": "frontal"} | dict.fromkeys(("LL", "RL", "LATERAL"), "lateral")
 # rows that run to the left or right of the patient, or to the front or back
 _ROW_DIRECTIONS = {"L": "frontal", "R": "frontal", "A": "lateral", "P": "lateral"}
+# A network takes any slice, sonogram or mammogram for a picture, so only these are read: DR and XR
+# are written for DX; chests are taken on XA and RF units too; OT and SC are captured pictures; ""
+# does not say. The class is asked as well, since one of the two may have been lost or changed.
 _RADIOGRAPHS = ("CR", "DX", "RG", "DR", "XR", "XA", "RF", "OT", "SC", "")
 _OTHER_CLASSES = (
     uid.CTImageStorage,
@@ -45,17 +41,10 @@ _FILTERING = threading.Lock()
 
 def looks_like_dicom(data: bytes) -> bool:
     """Tell whether data has DICOM's magic word, or starts like an old file, with group 0008."""
-    if data[128:132] == b"DICM":
-        return True
     # (0008,0000..0018), little endian, then the letters of a value representation or a small length
-    is_group_8 = data[:2] == b"\x08\x00" and data[2:4] in (
-        b"\0\0",
-        b"\5\0",
-        b"\x08\0",
-        b"\x16\0",
-        b"\x18\0",
-    )
-    return is_group_8 and (data[4:6].isalpha() or int.from_bytes(data[4:8], "little") <= 256)
+    is_group_8 = data[:4] in [bytes((8, 0, element, 0)) for element in (0, 5, 8, 0x16, 0x18)]
+    is_old = data[4:6].isalpha() or int.from_bytes(data[4:8], "little") <= 256
+    return data[128:132] == b"DICM" or (is_group_8 and is_old)
 
 
 def read_dicom(data: bytes, path: Path) -> Image:
@@ -74,14 +63,17 @@ def read_dicom(data: bytes, path: Path) -> Image:
         )
     with naming_errors(path, _UNREADABLE):
         dataset = _parse(data)
-        other = _other_than_radiograph(dataset)
-    if other:
-        known = ", ".join(filter(None, _RADIOGRAPHS))
-        raise ValueError(f"{path}: DICOM of {other}, no X-ray image ({known}); leave it out")
+        modality = str(dataset.get("Modality") or "").strip().upper()
+        kind = dataset.get("SOPClassUID")
+    is_other = modality not in _RADIOGRAPHS
+    if is_other or kind in _OTHER_CLASSES:
+        other = f"modality {modality}" if is_other else f"class {uid.UID(kind).name}"
+        raise ValueError(
+            f"{path}: DICOM of {other}, no X-ray image ({', '.join(_RADIOGRAPHS[:-1])}); "
+            "leave it out"
+        )
     with naming_errors(path, _UNREADABLE):
-        _check_header(dataset)
-        pixels = _displayed(dataset)
-        return Image(pixels, _spacing_of(dataset), _view_in(dataset) or view_of(path))
+        return Image(_displayed(dataset), _spacing_of(dataset), _view_in(dataset) or view_of(path))
 
 
 def read_view(data: bytes, path: Path) -> str | None:
@@ -101,26 +93,17 @@ def quiet() -> Iterator[None]:
         yield
 
 
-def _parse(data: bytes) -> pydicom.Dataset:
+def _parse(data: bytes) -> Dataset:
     with quiet():
-        dataset = pydicom.dcmread(io.BytesIO(data), force=True)
+        dataset = dcmread(io.BytesIO(data), force=True)
     # an old file without a header: it can only be uncompressed
-    if "TransferSyntaxUID" not in dataset.file_meta:
-        implicit, _ = dataset.original_encoding
-        syntax = uid.ImplicitVRLittleEndian if implicit else uid.ExplicitVRLittleEndian
-        dataset.file_meta.TransferSyntaxUID = syntax
+    syntaxes = uid.ExplicitVRLittleEndian, uid.ImplicitVRLittleEndian
+    dataset.file_meta.setdefault("TransferSyntaxUID", syntaxes[bool(dataset.original_encoding[0])])
     return dataset
 
 
-def _other_than_radiograph(dataset: pydicom.Dataset) -> str:
-    """Return the modality or SOP class that a radiograph does not have, or an empty text."""
-    modality, kind = str(dataset.get("Modality") or "").strip().upper(), dataset.get("SOPClassUID")
-    if modality not in _RADIOGRAPHS:
-        return f"modality {modality}"
-    return f"class {uid.UID(kind).name}" if kind in _OTHER_CLASSES else ""
-
-
-def _check_header(dataset: pydicom.Dataset) -> None:
+def _displayed(dataset: Dataset) -> np.ndarray:
+    """Return (H, W) float32 in 0..1."""
     if "PixelData" not in dataset:
         raise ValueError("no pixel data: not an image, or cut short")
     if (frames := int(dataset.get("NumberOfFrames") or 1)) > 1:
@@ -128,19 +111,13 @@ def _check_header(dataset: pydicom.Dataset) -> None:
     rows, columns = dataset.Rows, dataset.Columns
     if rows * columns > MAX_PIXELS:
         raise ValueError(f"{rows} x {columns} pixels, more than the limit of {MAX_PIXELS}")
-
-
-def _displayed(dataset: pydicom.Dataset) -> np.ndarray:
-    """Return (H, W) float32 in 0..1."""
     stored, photometric = dataset.pixel_array, dataset.PhotometricInterpretation
     if stored.ndim == 3 and stored.shape[-1] == 3 and photometric != "PALETTE COLOR":
         if dataset.BitsStored not in (8, 16):
             raise ValueError(f"color with {dataset.BitsStored} bits, but 8 or 16 are needed")
         return to_unit(stored)
     if stored.ndim != 2 or photometric not in ("MONOCHROME1", "MONOCHROME2"):
-        raise ValueError(
-            f"photometric interpretation {photometric}, but grayscale or RGB is needed"
-        )
+        raise ValueError(f"photometric interpretation {photometric}, not grayscale or RGB")
     padding = _padding(stored, dataset)
     pixels = _windowed(apply_modality_lut(stored, dataset), dataset, padding)
     if photometric == "MONOCHROME1":
@@ -149,7 +126,7 @@ def _displayed(dataset: pydicom.Dataset) -> np.ndarray:
     return pixels.astype(np.float32)
 
 
-def _padding(stored: np.ndarray, dataset: pydicom.Dataset) -> np.ndarray:
+def _padding(stored: np.ndarray, dataset: Dataset) -> np.ndarray:
     """Return (H, W) bool: pixels that are no measurement."""
     value = dataset.get("PixelPaddingValue")
     if value is None:
@@ -160,25 +137,19 @@ def _padding(stored: np.ndarray, dataset: pydicom.Dataset) -> np.ndarray:
     return padding & (not padding.all())  # a value that every pixel has marks none of them
 
 
-def _windowed(values: np.ndarray, dataset: pydicom.Dataset, padding: np.ndarray) -> np.ndarray:
+def _windowed(values: np.ndarray, dataset: Dataset, padding: np.ndarray) -> np.ndarray:
     """Return (H, W) float64 in 0..1."""
     if dataset.get("VOILUTSequence"):
         bits = int(dataset.VOILUTSequence[0].LUTDescriptor[2])
         return apply_voi(values, dataset) / float(2**bits - 1)
-    window = _first_window(dataset)
-    if window:
-        return _window(values, *window, function=dataset.get("VOILUTFunction") or "LINEAR")
+    windows = [dataset.get(name) for name in ("WindowCenter", "WindowWidth")]
+    if None not in windows and "" not in windows:
+        center, width = (float(np.atleast_1d(value)[0]) for value in windows)  # the first one
+        if np.isfinite(center) and width > 0:
+            return _window(values, center, width, dataset.get("VOILUTFunction") or "LINEAR")
     measured = values[~padding]
     low, high = float(measured.min()), float(measured.max())
     return np.clip((values - low) / (high - low or 1), 0, 1)
-
-
-def _first_window(dataset: pydicom.Dataset) -> tuple[float, float] | None:
-    values = [dataset.get(name) for name in ("WindowCenter", "WindowWidth")]
-    if None in values or "" in values:
-        return None
-    center, width = (float(np.atleast_1d(value)[0]) for value in values)
-    return (center, width) if np.isfinite(center) and width > 0 else None
 
 
 def _window(values: np.ndarray, center: float, width: float, function: str) -> np.ndarray:
@@ -196,7 +167,7 @@ def _window(values: np.ndarray, center: float, width: float, function: str) -> n
     return np.clip((values - center) / width + 0.5, 0, 1)
 
 
-def _spacing_of(dataset: pydicom.Dataset) -> tuple[float, float] | None:
+def _spacing_of(dataset: Dataset) -> tuple[float, float] | None:
     # the first is at the patient, where it is given
     for name in ("PixelSpacing", "ImagerPixelSpacing"):
         spacing = np.array(dataset.get(name) or (), float).ravel()
@@ -205,7 +176,7 @@ def _spacing_of(dataset: pydicom.Dataset) -> tuple[float, float] | None:
     return None
 
 
-def _view_in(dataset: pydicom.Dataset) -> str | None:
+def _view_in(dataset: Dataset) -> str | None:
     position = str(dataset.get("ViewPosition") or "").strip().upper()
     rows = str(np.atleast_1d(dataset.get("PatientOrientation") or "")[0]).strip().upper()
     return _POSITIONS.get(position) or _ROW_DIRECTIONS.get(rows[:1])

@@ -2,17 +2,16 @@
 
 import contextlib
 import os
-from collections.abc import Iterator
 from pathlib import Path
 
 from paxray_lib.images.image import FORMATS
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".dcm", ".dicom")
+#: Images of other formats as a rule: found, so that a report can say why they were not read.
 OTHER_SUFFIXES = (
     *(".tif", ".tiff", ".bmp", ".webp", ".gif", ".jp2", ".jpx", ".j2k", ".jxl", ".heic", ".avif"),
     *(".nii", ".nii.gz", ".nrrd", ".mha", ".mhd", ".ima", ".img"),
 )
-"""Images of other formats as a rule: found, so that a report can say why they were not read."""
 
 
 def find_images(path: str | os.PathLike) -> list[Path]:
@@ -32,28 +31,24 @@ def find_images(path: str | os.PathLike) -> list[Path]:
         return [path]
     if not path.is_dir():
         raise FileNotFoundError(f"{path}: no such file or folder; check the path")
-    images = sorted(file for file in _walk(path) if _is_image(file))
-    if not images:
-        raise FileNotFoundError(
-            f"{path}: no {FORMATS} image in this folder or below it; check the path"
-        )
-    return images
-
-
-def _walk(folder: Path) -> Iterator[Path]:
+    images: list[Path] = []
     visited = set()  # a link to a folder in it would be walked forever
-    for root, folders, files in os.walk(folder, followlinks=True):
+    for root, folders, files in os.walk(path, followlinks=True):
         visited.add(os.path.realpath(root))
         shown = [name for name in folders if name[0] != "."]
         folders[:] = [f for f in shown if os.path.realpath(os.path.join(root, f)) not in visited]
-        yield from (Path(root, name) for name in files if name[0] != ".")
+        images += filter(_is_image, (Path(root, name) for name in files if name[0] != "."))
+    if not images:
+        raise FileNotFoundError(
+            f"{path}: no {FORMATS} image in or below this folder; check the path"
+        )
+    return sorted(images)
 
 
 def _is_image(path: Path) -> bool:
     if path.name.lower().endswith(IMAGE_SUFFIXES + OTHER_SUFFIXES):
         return True
-    if path.name.upper() == "DICOMDIR" or not path.is_file():
-        return False
-    with contextlib.suppress(OSError), open(path, "rb") as file:
-        return file.read(132)[128:] == b"DICM"
+    if path.name.upper() != "DICOMDIR" and path.is_file():
+        with contextlib.suppress(OSError), open(path, "rb") as file:
+            return file.read(132)[128:] == b"DICM"
     return False

@@ -38,15 +38,13 @@ def naming_errors(path: Path, problem: str) -> Iterator[None]:
         raise ValueError(f"{path}: {problem} ({reason}); fetch or export it again") from error
 
 
-def to_gray(array: np.ndarray) -> np.ndarray:
-    """Return (H, W) from unsigned (H, W) or R, G, B (H, W, 3), to the digit as Pillow's "L"."""
-    if array.ndim == 2:
-        return array
-    red, green, blue = np.moveaxis(array.astype(np.uint32), -1, 0)
-    # The weights sum to 65536: 16-bit values stay below 2**32.
-    return ((red * 19595 + green * 38470 + blue * 7471 + 0x8000) >> 16).astype(array.dtype)
+def to_unit(array: np.ndarray, bits: int | None = None) -> np.ndarray:
+    """Return (H, W) float32 in 0..1 from unsigned integers, gray (H, W) or R, G, B (H, W, 3).
 
-
-def to_unit(array: np.ndarray) -> np.ndarray:
-    """Return (H, W) float32 in 0..1 from unsigned integers of their full range, gray or RGB."""
-    return to_gray(array).astype(np.float32) / np.float32(np.iinfo(array.dtype).max)
+    They have `bits`, or all of their type. Color becomes gray to the digit as by Pillow's "L"."""
+    full = 2 ** (bits or 8 * array.itemsize) - 1
+    if array.ndim == 3:
+        red, green, blue = np.moveaxis(array.astype(np.uint32), -1, 0)
+        # The weights sum to 65536: 16-bit values stay below 2**32.
+        array = (red * 19595 + green * 38470 + blue * 7471 + 0x8000) >> 16
+    return array.astype(np.float32) / np.float32(full)

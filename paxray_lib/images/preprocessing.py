@@ -10,38 +10,10 @@ import numpy as np
 from paxray_lib.images.image import Image
 from paxray_lib.utils.errors import check_choice
 
-IMAGENET_MEAN = (0.485, 0.456, 0.406)  # of red, green and blue in 0..1, as torchvision has them
-IMAGENET_STD = (0.229, 0.224, 0.225)
+# of red, green and blue in 0..1, as torchvision has them
+IMAGENET_MEAN, IMAGENET_STD = np.array([(0.485, 0.456, 0.406), (0.229, 0.224, 0.225)])
 _SCALES = {"published": 255.0, "standard": 1.0}
 _DIVIDE = "divide 8 bit by 255, 16 bit by 65535"
-
-
-def resize_pixels(pixels: np.ndarray, size: tuple[int, int], antialias: bool) -> np.ndarray:
-    """Resize ignoring the aspect, with half-pixel centers.
-
-    Parameters
-    ----------
-    pixels : (H, W) float array
-    size : (h, w)
-    antialias : bool
-        If True, an axis that shrinks takes the mean over the area of each new pixel, so that no
-        detail aliases. If False, both axes are bilinear, as in
-        `torch.nn.functional.interpolate(mode="bilinear", align_corners=False)`.
-
-    Returns
-    -------
-    (h, w) float32 array
-    """
-    pixels = np.ascontiguousarray(pixels, dtype=np.float32)
-    if pixels.ndim != 2 or not pixels.size:
-        raise ValueError(f"pixels: shape {pixels.shape}, but one grayscale image (H, W) is needed")
-    height, width = size
-    if antialias:
-        shrunk = (min(pixels.shape[1], width), min(pixels.shape[0], height))
-        pixels = cv2.resize(pixels, shrunk, interpolation=cv2.INTER_AREA)
-    if pixels.shape == (height, width):
-        return pixels
-    return cv2.resize(pixels, (width, height), interpolation=cv2.INTER_LINEAR)
 
 
 @dataclass(frozen=True)
@@ -52,9 +24,10 @@ class Preprocessing:
     ----------
     kind : str
         "published": as the published PAXRay network was trained and evaluated. Values 0..255,
-        bilinear without antialiasing, then ImageNet's mean and standard deviation, which are meant
-        for 0..1: x is *not* divided by 255. "standard": values 0..1, an axis that shrinks is
-        averaged by area, then ImageNet's mean and standard deviation.
+        bilinear without antialiasing, as `torch.nn.functional.interpolate`, then ImageNet's mean
+        and standard deviation, which are meant for 0..1: x is *not* divided by 255.
+        "standard": values 0..1, an axis that shrinks is averaged over the area of each new pixel,
+        so that no detail aliases, then ImageNet's mean and standard deviation.
     size : (h, w) of the network's input in pixels
     """
 
@@ -77,34 +50,42 @@ class Preprocessing:
         return self.normalize(self.resize(pixels))
 
     def resize(self, pixels: np.ndarray) -> np.ndarray:
-        """Return (h, w) float32 in 0..1 from (H, W) floats in 0..1.
+        """Return (h, w) float32 in 0..1 from (H, W) floats in 0..1, ignoring the aspect.
 
         Raises
         ------
         ValueError
-            If the values are integers, NaN or outside 0..1.
+            If it is not one image, or the values are integers, NaN or outside 0..1.
         """
         if pixels.dtype.kind != "f":
             raise ValueError(f"pixels: {pixels.dtype}, but floats in 0..1 are needed; {_DIVIDE}")
-        resized = resize_pixels(pixels, self.size, antialias=self.kind == "standard")
-        low, high = float(resized.min()), float(resized.max())
+        if pixels.ndim != 2 or not pixels.size:
+            raise ValueError(
+                f"pixels: shape {pixels.shape}, but one grayscale image (H, W) is needed"
+            )
+        height, width = self.size
+        pixels = np.ascontiguousarray(pixels, dtype=np.float32)
+        if self.kind == "standard":
+            shrunk = (min(pixels.shape[1], width), min(pixels.shape[0], height))
+            pixels = cv2.resize(pixels, shrunk, interpolation=cv2.INTER_AREA)
+        if pixels.shape != self.size:
+            pixels = cv2.resize(pixels, (width, height), interpolation=cv2.INTER_LINEAR)
+        low, high = float(pixels.min()), float(pixels.max())
         if not (low >= -1e-3 and high <= 1 + 1e-3):  # written so that NaN fails too
             raise ValueError(f"pixels: values {low:g}..{high:g}, but 0..1 is needed; {_DIVIDE}")
-        return resized
+        return pixels
 
     def normalize(self, pixels: np.ndarray) -> np.ndarray:
         """Return (..., 3, h, w) float32 from resized (..., h, w) floats in 0..1."""
         scaled = pixels.astype(np.float32)[..., None, :, :] * np.float32(_SCALES[self.kind])
-        mean = np.array(IMAGENET_MEAN, np.float32)[:, None, None]
-        std = np.array(IMAGENET_STD, np.float32)[:, None, None]
+        mean, std = np.array([IMAGENET_MEAN, IMAGENET_STD], np.float32)[..., None, None]
         return (scaled - mean) / std
 
     def affine(self) -> tuple[np.ndarray, np.ndarray]:
         """Return (scale, offset), each (3,) float32: `normalize` is x * scale + offset, rounded.
 
         For the training device, where one fused step is cheaper."""
-        std = np.array(IMAGENET_STD)
-        scale, offset = _SCALES[self.kind] / std, -np.array(IMAGENET_MEAN) / std
+        scale, offset = _SCALES[self.kind] / IMAGENET_STD, -IMAGENET_MEAN / IMAGENET_STD
         return scale.astype(np.float32), offset.astype(np.float32)
 
     def to_dict(self) -> dict[str, Any]:
@@ -113,10 +94,7 @@ class Preprocessing:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "Preprocessing":
-        """Undo `to_dict`.
-
-        A missing or unknown key is a ValueError: a guess would silently give wrong masks.
-        """
+        """Undo `to_dict`; raise ValueError for other keys: a guess would give wrong masks."""
         if not isinstance(values, Mapping) or set(values) != {"kind", "size"}:
             keys = sorted(map(str, values)) if isinstance(values, Mapping) else repr(values)
             raise ValueError(f"preprocessing: keys {keys}, but exactly kind and size are needed")

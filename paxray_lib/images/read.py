@@ -24,14 +24,12 @@ import numpy as np
 from PIL import ExifTags, ImageOps, JpegImagePlugin, PngImagePlugin
 from PIL import Image as PillowImage
 
-from paxray_lib.images.image import MAX_PIXELS, Image, naming_errors, to_gray, to_unit
+from paxray_lib.images.image import MAX_PIXELS, Image, naming_errors, to_unit
 from paxray_lib.images.views import view_of
 from paxray_lib.utils.files import atomic_write
 
-_PNG = b"\x89PNG\r\n\x1a\n"
-_RASTER = (_PNG, b"\xff\xd8\xff")  # PNG, JPEG
+_PNG, _JPEG = b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff"
 _SPACING_KEY = "paxray:pixel_mm"
-_DEPTHS = (8, 10, 12, 14)  # bits of detectors and of the DICOM files that they write
 
 
 def read_image(path: str | os.PathLike) -> Image:
@@ -57,7 +55,7 @@ def read_image(path: str | os.PathLike) -> Image:
     """
     path = Path(path)
     data = _read_bytes(path)
-    if data.startswith(_RASTER):
+    if data.startswith((_PNG, _JPEG)):
         image = _read_raster(data, path)
     else:
         from paxray_lib.images.dicom import read_dicom  # only where needed: it takes 0.3 s
@@ -74,7 +72,7 @@ def read_view(path: str | os.PathLike) -> str | None:
     """Return the view of an image file as `read_image` finds it, without decoding its pixels."""
     path = Path(path)
     data = _read_bytes(path)
-    if data.startswith(_RASTER):
+    if data.startswith((_PNG, _JPEG)):
         return view_of(path)
 
     from paxray_lib.images import dicom
@@ -94,62 +92,52 @@ def write_png(path: str | os.PathLike, pixels: np.ndarray, pixel_mm: float) -> N
 def _read_bytes(path: Path) -> bytes:
     if path.is_dir():
         raise ValueError(f"{path}: a folder, but one image file is needed")
-    try:
-        data = path.read_bytes()
-    except FileNotFoundError:
-        raise FileNotFoundError(f"{path}: no such file; check the path") from None
+    if not path.exists():
+        raise FileNotFoundError(f"{path}: no such file; check the path")
+    data = path.read_bytes()
     if not data:
         raise ValueError(f"{path}: the file is empty; fetch or export it again")
     return data
 
 
 def _read_raster(data: bytes, path: Path) -> Image:
-    kind = "PNG" if data.startswith(_PNG) else "JPEG"
+    is_png = data.startswith(_PNG)
     # The plugins, not Image.open: it tries other formats and warns of large headers.
-    plugin = PngImagePlugin.PngImageFile if kind == "PNG" else JpegImagePlugin.JpegImageFile
-    with naming_errors(path, f"damaged or cut short {kind}"):
+    plugin = PngImagePlugin.PngImageFile if is_png else JpegImagePlugin.JpegImageFile
+    with naming_errors(path, f"damaged or cut short {plugin.format}"):
         image = plugin(io.BytesIO(data))
     if image.width * image.height > MAX_PIXELS:  # before memory is spent on it
         raise ValueError(
             f"{path}: {image.height} x {image.width} pixels, more than the limit of {MAX_PIXELS}; "
             "make the image smaller"
         )
-    with naming_errors(path, f"damaged or cut short {kind}"):
+    with naming_errors(path, f"damaged or cut short {plugin.format}"):
         image.load()
-        is_wide = kind == "PNG" and data[24] == 16  # the bit depth in the header
-        pixels = wide_to_unit(_wide_array(data)) if is_wide else to_unit(_byte_array(image))
-        return Image(_upright(pixels, image), _spacing_of(image), view_of(path))
-
-
-def _byte_array(image: PillowImage.Image) -> np.ndarray:
-    image.info.pop("transparency", None)  # ignored, like an alpha channel; Pillow would warn
-    # by RGB: of a palette Pillow rounds otherwise
-    return np.asarray(image if image.mode == "L" else image.convert("RGB").convert("L"))
-
-
-def _wide_array(data: bytes) -> np.ndarray:
-    # OpenCV, because Pillow reads all 16-bit kinds but plain gray as 8 bit.
-    array = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
-    if array is None:
-        raise ValueError("16-bit data cannot be decoded")
-    return array if array.ndim == 2 else array[..., 2::-1]  # B, G, R(, A) -> R, G, B
+        if is_png and data[24] == 16:  # the bit depth in the header
+            # OpenCV, because Pillow reads all 16-bit kinds but plain gray as 8 bit
+            array = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+            if array is None:
+                raise ValueError("16-bit data cannot be decoded")
+            # B, G, R(, A) -> R, G, B
+            pixels = wide_to_unit(array if array.ndim == 2 else array[..., 2::-1])
+        else:
+            image.info.pop("transparency", None)  # ignored, like an alpha channel
+            # by RGB: of a palette Pillow rounds otherwise
+            gray = image if image.mode == "L" else image.convert("RGB").convert("L")
+            pixels = to_unit(np.asarray(gray))
+        frame = PillowImage.fromarray(pixels)  # Pillow has no 16-bit color to turn
+        orientation = ExifTags.Base.Orientation
+        frame.getexif()[orientation] = image.getexif().get(orientation, 1)
+        pixels = np.array(ImageOps.exif_transpose(frame))
+        return Image(pixels, _spacing_of(image), view_of(path))
 
 
 def wide_to_unit(array: np.ndarray) -> np.ndarray:
     """Return (H, W) float32 in 0..1 from uint16, gray or RGB, whose values may have fewer bits.
 
-    The divisor is 255, 1023, 4095 or 16383 if that holds the maximum, else 65535.
-    """
-    bits = next((depth for depth in _DEPTHS if array.max() < 2**depth), 16)
-    return to_gray(array).astype(np.float32) / np.float32(2**bits - 1)
-
-
-def _upright(pixels: np.ndarray, image: PillowImage.Image) -> np.ndarray:
-    """Apply the EXIF orientation of the file that (H, W) float32 pixels come from."""
-    orientation = ExifTags.Base.Orientation
-    frame = PillowImage.fromarray(pixels)  # Pillow has no 16-bit color to turn
-    frame.getexif()[orientation] = image.getexif().get(orientation, 1)
-    return np.array(ImageOps.exif_transpose(frame))
+    The divisor is 255, 1023, 4095 or 16383 if that holds the maximum, else 65535."""
+    # bits of detectors and of the DICOM files that they write
+    return to_unit(array, next((bits for bits in (8, 10, 12, 14) if array.max() < 2**bits), 16))
 
 
 def _spacing_of(image: PillowImage.Image) -> tuple[float, float] | None:

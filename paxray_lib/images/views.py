@@ -4,15 +4,8 @@ import os
 import re
 from pathlib import Path
 
-from paxray_lib.utils.errors import check_choice
-
 VIEWS = ("frontal", "lateral")
-_STEM = re.compile(r"(?P<case>.*?)[ _.-]*(?P<view>frontal|lateral)", re.IGNORECASE)
-
-
-def check_view(view: str) -> None:
-    """Raise ValueError for an unknown view."""
-    check_choice(view, VIEWS, "view")
+_VIEW = re.compile(r"[ _.-]*(frontal|lateral)\Z", re.IGNORECASE)
 
 
 def view_of(path: str | os.PathLike) -> str | None:
@@ -21,8 +14,8 @@ def view_of(path: str | os.PathLike) -> str | None:
     >>> view_of("images/p012frontal.png"), view_of("p012_Lateral.npy"), view_of("p012.png")
     ('frontal', 'lateral', None)
     """
-    match = _STEM.fullmatch(Path(path).stem)
-    return match["view"].lower() if match else None
+    match = _VIEW.search(Path(path).stem)
+    return match[1].lower() if match else None
 
 
 def case_of(path: str | os.PathLike) -> str:
@@ -31,6 +24,4 @@ def case_of(path: str | os.PathLike) -> str:
     >>> case_of("images/p012frontal.png"), case_of("p012_lateral.npy"), case_of("p012.png")
     ('p012', 'p012', 'p012')
     """
-    stem = Path(path).stem
-    match = _STEM.fullmatch(stem)
-    return match["case"] or stem if match else stem
+    return _VIEW.sub("", Path(path).stem) or Path(path).stem

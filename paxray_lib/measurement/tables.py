@@ -13,10 +13,11 @@ import pandas as pd
 
 from paxray_lib.data.dataset import PaxrayDataset
 from paxray_lib.images.read import read_image, read_view
-from paxray_lib.images.views import check_view
+from paxray_lib.images.views import VIEWS
 from paxray_lib.labels.table import LabelSet
 from paxray_lib.masks.packed import PackedMasks
 from paxray_lib.measurement.geometry import COUNTS, HEIGHTS, WIDTHS, measure
+from paxray_lib.utils.errors import check_choice
 from paxray_lib.utils.files import atomic_write
 from paxray_lib.utils.progress import map_ahead, progress
 
@@ -78,7 +79,7 @@ def measure_predictions(
     default = None if isinstance(view, Mapping) else view
     for name in {*views.values(), default}:
         if name is not None:
-            check_view(name)
+            check_choice(name, VIEWS, "view")
     out = Path(out)
     settings = json.loads((out / "settings.json").read_text(encoding="utf-8"))
     check_measurable(settings["format"])

@@ -25,7 +25,7 @@ import torch
 from paxray_lib.compute.collectives import from_first, gather, is_first, rank_and_world
 from paxray_lib.compute.devices import check_precision
 from paxray_lib.images.files import find_images
-from paxray_lib.images.views import check_view
+from paxray_lib.images.views import VIEWS
 from paxray_lib.models.decisions import check_threshold
 from paxray_lib.models.segmenter import AnatomySegmenter
 from paxray_lib.prediction.formats import FORMATS, output_names
@@ -93,7 +93,7 @@ def predict(
     if batch_size is not None and batch_size < 1:
         raise ValueError(f"batch_size {batch_size}: must be 1 or more")
     if view is not None:
-        check_view(view)
+        check_choice(view, VIEWS, "view")
     indices = model.labels.select(labels) if labels else list(range(len(model.labels)))
     out = Path(out)
     outputs = from_first(lambda: _plan(images, out, FORMATS[format]))

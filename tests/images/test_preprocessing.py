@@ -10,7 +10,7 @@ from helpers.sampledata import ROOT
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from paxray_lib.images.preprocessing import Preprocessing, resize_pixels
+from paxray_lib.images.preprocessing import Preprocessing
 from paxray_lib.images.read import Image, read_image
 
 REFERENCE = ROOT / "tests/reference"
@@ -44,7 +44,7 @@ def area_oracle(pixels, size):
 @given(source=sizes, size=sizes, seed=st.integers(0, 99))
 def test_resize_against_torch_and_area(source, size, seed):
     pixels = np.random.default_rng(seed).random(source, dtype=np.float32)
-    plain = resize_pixels(pixels, size, antialias=False)
+    plain = Preprocessing("published", size).resize(pixels)
     wanted = torch.nn.functional.interpolate(
         torch.from_numpy(pixels)[None, None], size, mode="bilinear"
     )[0, 0].numpy()
@@ -52,7 +52,7 @@ def test_resize_against_torch_and_area(source, size, seed):
     assert plain.dtype == np.float32
     np.testing.assert_allclose(plain, wanted, atol=5e-6)
     np.testing.assert_allclose(
-        resize_pixels(pixels, size, antialias=True), area_oracle(pixels, size), atol=5e-6
+        Preprocessing("standard", size).resize(pixels), area_oracle(pixels, size), atol=5e-6
     )
 
 
@@ -63,26 +63,26 @@ def test_published_resize_equals_torch_at_512(source):
         torch.from_numpy(pixels)[None, None], (512, 512), mode="bilinear"
     )[0, 0]
     np.testing.assert_allclose(
-        resize_pixels(pixels, (512, 512), antialias=False), wanted.numpy(), rtol=1e-6, atol=1e-6
+        Preprocessing("published", (512, 512)).resize(pixels), wanted.numpy(), rtol=1e-6, atol=1e-6
     )
 
 
 def test_antialias_keeps_fine_lines_gray():
     lines = np.tile(np.array([0, 1], np.float32), (64, 64))  # one-pixel lines
-    assert np.ptp(resize_pixels(lines, (16, 16), antialias=True)) < 1e-6
+    assert np.ptp(Preprocessing("standard", (16, 16)).resize(lines)) < 1e-6
 
 
 def test_resize_does_not_change_its_input():
     pixels = np.random.default_rng(0).random((9, 7), dtype=np.float32)
     before = pixels.copy()
-    resize_pixels(pixels, (9, 7), antialias=True)[:] = 0
+    Preprocessing("standard", (9, 7)).resize(pixels)[:] = 0
     np.testing.assert_array_equal(pixels, before)
 
 
 @pytest.mark.parametrize("shape", [(0, 4), (3, 4, 5), (4,)])
 def test_resize_refuses_other_shapes(shape):
     with pytest.raises(ValueError, match="one grayscale image"):
-        resize_pixels(np.zeros(shape, np.float32), (8, 8), antialias=False)
+        Preprocessing("published", (8, 8)).resize(np.zeros(shape, np.float32))
 
 
 # ---------------------------------------------------------------- preprocessing

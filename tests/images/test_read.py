@@ -17,7 +17,7 @@ from PIL.PngImagePlugin import PngInfo
 
 from paxray_lib.images.files import find_images
 from paxray_lib.images.image import MAX_PIXELS
-from paxray_lib.images.preprocessing import resize_pixels
+from paxray_lib.images.preprocessing import Preprocessing
 from paxray_lib.images.read import read_image, write_png
 
 
@@ -359,7 +359,7 @@ def assert_shown_right(path):
     if path.suffix in (".jpg", ".png"):
         with PillowImage.open(path) as stored:
             assert stored.size == (width, height), path.name
-    small = resize_pixels(image.pixels, (100, 100), antialias=True)
+    small = Preprocessing("standard", (100, 100)).resize(image.pixels)
     if "lateral" in path.name:
         spine_side_lung, soft_below = small[55:70, 45:60].mean(), small[85:95, 35:60].mean()
         assert soft_below > spine_side_lung + 0.1, path.name
