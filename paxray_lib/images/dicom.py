@@ -14,8 +14,9 @@ import numpy as np
 from pydicom import Dataset, dcmread, uid
 from pydicom.pixels import apply_modality_lut, apply_voi
 
-from paxray_lib.images.image import FORMATS, MAX_PIXELS, Image, naming_errors, to_unit
+from paxray_lib.images.image import FORMATS, MAX_PIXELS, Image, to_unit
 from paxray_lib.images.views import view_of
+from paxray_lib.utils.errors import naming_errors
 
 _POSITIONS = {"PA": "frontal", "AP": "frontal"} | dict.fromkeys(("LL", "RL", "LATERAL"), "lateral")
 # rows that run to the left or right of the patient, or to the front or back

@@ -1,9 +1,6 @@
 """An image as `read_image` returns it, and what its decoders share."""
 
-import contextlib
-from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
@@ -26,16 +23,6 @@ class Image:
     pixels: np.ndarray
     spacing_mm: tuple[float, float] | None = None
     view: str | None = None
-
-
-@contextlib.contextmanager
-def naming_errors(path: Path, problem: str) -> Iterator[None]:
-    """Turn what decoders raise for broken data into a ValueError that names the file."""
-    try:
-        yield
-    except Exception as error:
-        reason = " ".join(str(error).split())
-        raise ValueError(f"{path}: {problem} ({reason}); fetch or export it again") from error
 
 
 def to_unit(array: np.ndarray, bits: int | None = None) -> np.ndarray:

@@ -24,8 +24,9 @@ import numpy as np
 from PIL import ExifTags, ImageOps, JpegImagePlugin, PngImagePlugin
 from PIL import Image as PillowImage
 
-from paxray_lib.images.image import MAX_PIXELS, Image, naming_errors, to_unit
+from paxray_lib.images.image import MAX_PIXELS, Image, to_unit
 from paxray_lib.images.views import view_of
+from paxray_lib.utils.errors import naming_errors
 from paxray_lib.utils.files import atomic_write
 
 _PNG, _JPEG = b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff"

@@ -1,21 +1,19 @@
 """Label bits of pixels, as arrays or tensors: packing, moving, counting and mirroring them.
 
-Bit `i % 8` (little order) of byte `i // 8` of a pixel is label `i`. `Bits` is a NumPy array or a
-torch tensor; tensors are worked on where they are."""
+Bit `i % 8` (little order) of byte `i // 8` of a pixel is label `i`. Tensors are worked on where
+they are."""
 
+import sys
 from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any
 
 import cv2
 import numpy as np
 
 from paxray_lib.labels.table import LabelSet
 
-if TYPE_CHECKING:
-    import torch
-
-Bits = TypeVar("Bits", bound="np.ndarray | torch.Tensor")
+Bits = Any  # a NumPy array or a torch tensor
 
 
 def byte_count(labels: int) -> int:
@@ -52,14 +50,12 @@ def pack_bits(stack: np.ndarray, names: Sequence[str]) -> np.ndarray:
     ValueError
         If the stack is not (L, H, W) with L names, not numeric, or holds values other than 0 and 1.
     """
-    if stack.ndim != 3 or len(stack) != len(names):
+    count, *shape = stack.shape or (0,)
+    if len(shape) != 2 or count != len(names) or not stack.size or stack.dtype.kind not in "biuf":
         raise ValueError(
-            f"a mask stack of {len(names)} labels must be ({len(names)}, H, W), "
-            f"got {stack.shape}; other labels?"
+            f"a stack of {len(names)} labels must be ({len(names)}, H, W) of 0 and 1, "
+            f"got {stack.shape} {stack.dtype}; other labels?"
         )
-    if stack.dtype.kind not in "biuf":
-        raise ValueError(f"a mask stack must be bool or numbers that are 0 or 1, got {stack.dtype}")
-    shape = stack.shape[1:]
     size = shape[0] * shape[1]
     # a word holds one byte of each of eight pixels
     planes = np.zeros((byte_count(len(names)), -(-size // 8)), np.uint64)
@@ -69,7 +65,8 @@ def pack_bits(stack: np.ndarray, names: Sequence[str]) -> np.ndarray:
         pixels[...] = _as_bits(np.asarray(mask), names[i])
         word <<= np.uint64(i % 8)  # 0 or 1 in each byte: nothing reaches the next one
         planes[i // 8] |= word
-    return _transpose(planes.view(np.uint8)[:, :size]).reshape(*shape, -1)
+    # four times as fast as NumPy
+    return cv2.transpose(planes.view(np.uint8)[:, :size]).reshape(*shape, -1)
 
 
 def _as_bits(mask: np.ndarray, name: str) -> np.ndarray:
@@ -77,24 +74,18 @@ def _as_bits(mask: np.ndarray, name: str) -> np.ndarray:
     values = mask.view(np.uint8) if mask.dtype == bool else mask
     if values.dtype == np.uint8 and values.max(initial=0) <= 1:
         return values
-    bits = values == 1
-    if not np.array_equal(bits, values != 0):
-        other = values[(values != 0) & ~bits].ravel()[0]
-        hint = "compare a 0/255 stack with > 0" if other == 255 else "threshold the values"
+    others = values[(values != 0) & (values != 1)]
+    if others.size:
+        hint = "compare a 0/255 stack with > 0" if others[0] == 255 else "threshold the values"
         raise ValueError(
-            f"mask of {name!r} holds {other}, but only 0 and 1 are allowed; {hint} first"
+            f"mask of {name!r} holds {others[0]}, but only 0 and 1 are allowed; {hint} first"
         )
-    return bits.view(np.uint8)
-
-
-def _transpose(matrix: np.ndarray) -> np.ndarray:
-    """Return the contiguous (n, m) transpose of (m, n) uint8, four times as fast as NumPy."""
-    return cv2.transpose(matrix) if matrix.size else np.ascontiguousarray(matrix.T)
+    return (values == 1).view(np.uint8)
 
 
 def unpack_bits(data: np.ndarray, indices: Sequence[int]) -> np.ndarray:
     """Return the (len(indices), H, W) bool masks of some labels of (H, W, B) packed bits."""
-    planes = _transpose(data.reshape(-1, data.shape[2])).reshape(-1, *data.shape[:2])  # (B, H, W)
+    planes = cv2.transpose(data.reshape(-1, data.shape[2])).reshape(-1, *data.shape[:2])
     out = np.empty((len(indices), *data.shape[:2]), bool)
     for k, i in enumerate(indices):
         np.not_equal(planes[i // 8] & np.uint8(1 << i % 8), 0, out=out[k])
@@ -115,17 +106,16 @@ def nearest_indices(source: int, target: int) -> np.ndarray:
 
 def iter_planes(data: np.ndarray, labels: int, size: tuple[int, int]) -> Iterator[np.ndarray]:
     """Yield the (H, W) bool masks, resized (nearest) to `size`, without ever holding them all."""
-    rows, columns = (nearest_indices(n, m) for n, m in zip(data.shape[:2], size, strict=True))
+    rows, columns = map(nearest_indices, data.shape[:2], size)
     for i in range(labels):
         if i % 8 == 0:
-            plane = np.ascontiguousarray(data[..., i // 8])
-        mask = plane & np.uint8(1 << i % 8) != 0
-        yield mask if mask.shape == tuple(size) else mask.take(columns, axis=1).take(rows, axis=0)
+            plane = data[..., i // 8].take(rows, axis=0).take(columns, axis=1)
+        yield plane & np.uint8(1 << i % 8) != 0
 
 
 def iter_rows(data: np.ndarray, size: tuple[int, int], block: int = 64) -> Iterator[np.ndarray]:
     """Yield the bits resized (nearest) to `size`, from the top down, as (<= block, W, B) uint8."""
-    rows, columns = (nearest_indices(n, m) for n, m in zip(data.shape[:2], size, strict=True))
+    rows, columns = map(nearest_indices, data.shape[:2], size)
     for top in range(0, size[0], block):
         yield data[rows[top : top + block]][:, columns]
 
@@ -135,24 +125,20 @@ def iter_rows(data: np.ndarray, size: tuple[int, int], block: int = 64) -> Itera
 
 def as_words(pixels: Bits) -> Bits:
     """Return (..., ceil(B / 8)) int64 words of (..., B) uint8 pixels; missing bytes are zero."""
-    return _view(_grown(pixels, (*pixels.shape[:-1], -(-pixels.shape[-1] // 8) * 8)), "int64")
+    whole = (*pixels.shape[:-1], -(-pixels.shape[-1] // 8) * 8)
+    return _grown(pixels, whole).view(_library(pixels).int64)
 
 
-def _grown(array: Any, shape: tuple[int, ...]) -> Any:
-    """Return a copy of a larger shape, zero beyond the given uint8 array or tensor."""
-    is_array = isinstance(array, np.ndarray)
-    grown = np.zeros(shape, np.uint8) if is_array else array.new_zeros(shape)
-    grown[tuple(slice(n) for n in array.shape)] = array
+def _grown(bits: Bits, shape: tuple[int, ...]) -> Bits:
+    """Return a copy of a larger shape, zero beyond the given uint8 bits."""
+    library = _library(bits)
+    grown = library.zeros(shape, dtype=library.uint8, device=bits.device)
+    grown[tuple(slice(n) for n in bits.shape)] = bits
     return grown
 
 
-def _view(array: Any, dtype: str) -> Any:
-    """Look at the memory of an array or tensor in another type."""
-    if isinstance(array, np.ndarray):
-        return array.view(dtype)
-    import torch
-
-    return array.view(getattr(torch, dtype))
+def _library(bits: Bits) -> Any:
+    return np if isinstance(bits, np.ndarray) else sys.modules["torch"]
 
 
 _STEPS = ((1, 3, 0x5555555555555555), (2, 5, 0x3333333333333333), (4, 17, 0x0F0F0F0F0F0F0F0F))
@@ -170,7 +156,8 @@ def count_bits(packed: Bits) -> np.ndarray:
     pixels = -(-height * width // _BLOCK) * _BLOCK
     padded = _grown(packed.reshape(n, height * width, size), (n, pixels, size))
     # a row of `size` words is eight pixels
-    fields = {0: _view(padded.reshape(n, pixels // 8, 8 * size), "int64")}
+    library = _library(packed)
+    fields = {0: padded.reshape(n, pixels // 8, 8 * size).view(library.int64)}
     for shift, group, mask in _STEPS:
         split = {}
         for bit, words in fields.items():
@@ -178,17 +165,10 @@ def count_bits(packed: Bits) -> np.ndarray:
             split[bit] = (grouped & mask).sum(1)
             split[bit + shift] = ((grouped >> shift) & mask).sum(1)
         fields = split
-    totals = np.stack([_byte_sums(fields[bit]) for bit in range(8)], axis=-1)  # (N, B, 8)
-    return totals.reshape(n, -1)
-
-
-def _byte_sums(words: Any) -> np.ndarray:
-    """Sum the bytes of words (N, K, B), where a row of B words is eight pixels: (N, B) int64."""
-    n, rows, size = words.shape
-    octets = _view(words, "uint8").reshape(n, rows * 8, size)
-    if isinstance(octets, np.ndarray):
-        return octets.sum(1, dtype=np.int64)
-    return octets.sum(1).cpu().numpy()
+    # a row of B words is eight pixels: their bytes are added
+    octets = (fields[bit].view(library.uint8).reshape(n, -1, size) for bit in range(8))
+    totals = library.stack([bytes_.sum(1, dtype=library.int64) for bytes_ in octets], -1)
+    return np.asarray(totals if library is np else totals.cpu()).reshape(n, -1)  # from (N, B, 8)
 
 
 # -- mirroring
@@ -202,10 +182,8 @@ def swap_sides(data: Bits, labels: LabelSet) -> Bits:
     ValueError
         If the counterpart of a label is not among the labels.
     """
-    return _swap_runs(data, labels) if isinstance(data, np.ndarray) else _swap(data, labels)
-
-
-def _swap_runs(data: np.ndarray, labels: LabelSet) -> Any:
+    if not isinstance(data, np.ndarray):
+        return _swap(data, labels)
     width = data.shape[-1]
     items = np.ascontiguousarray(data).reshape(-1, width)
     flat = items.ravel()
@@ -219,25 +197,21 @@ def _swap_runs(data: np.ndarray, labels: LabelSet) -> Any:
     return np.repeat(swapped, np.diff(starts, append=len(items))).view(np.uint8).reshape(data.shape)
 
 
-def _swap(bits: Any, labels: LabelSet) -> Any:
+def _swap(bits: Bits, labels: LabelSet) -> Bits:
     words = as_words(bits)
     out = words * 0
     for source, target, shift, mask in _swap_plan(labels):
         moved = words[..., source] << shift if shift >= 0 else words[..., source] >> -shift
         out[..., target] |= moved & mask
-    return _view(out, "uint8")[..., : bits.shape[-1]]
+    return out.view(_library(bits).uint8)[..., : bits.shape[-1]]
 
 
 @lru_cache(maxsize=32)
 def _swap_plan(labels: LabelSet) -> list[tuple[int, int, int, int]]:
     """Return the steps that move each label's bit to its mirror label, in 64-bit words.
 
-    Bits that move by the same distance move together: some twenty steps instead of 166.
-
-    Returns
-    -------
-    list of (source word, target word, shift to the left, mask of the bits in the target word)
-    """
+    Bits that move by the same distance move together: some twenty steps instead of 166. A step is
+    (source word, target word, shift to the left, mask of the bits in the target word)."""
     if labels.without_mirror:
         unpaired = ", ".join(labels.without_mirror[:3])
         raise ValueError(

@@ -5,14 +5,13 @@ right, anterior and posterior as modifiers. Every other label is a code of the p
 99PAXRAY: its own name."""
 
 import csv
-from functools import cache
 from importlib.metadata import version
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-import pydicom
+from pydicom import Dataset, dcmread
 
 from paxray_lib.images.dicom import looks_like_dicom, quiet
 from paxray_lib.labels.table import LabelSet
@@ -24,12 +23,15 @@ if TYPE_CHECKING:
     import highdicom
 
 SCHEME = "99PAXRAY"
+_TABLE = Path(__file__).with_name("anatomy_codes.csv").read_text(encoding="utf-8")
+_CODES = {row["part"]: (row["code"], row["meaning"]) for row in csv.DictReader(_TABLE.splitlines())}
 _MODIFIERS = {
     "left": ("7771000", "Left"),
     "right": ("24028007", "Right"),
     "anterior": ("255549009", "Anterior"),
     "posterior": ("255551008", "Posterior"),
 }
+_NO_REFERENCE = ", so no dicom-seg can refer to it; use format packed"
 _NEEDED = ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID", "SOPClassUID")
 # Attributes that the standard allows to be empty and highdicom reads; many real files lack some
 _MAY_BE_EMPTY = (
@@ -48,16 +50,10 @@ def code_of(name: str) -> tuple[tuple[str, str, str], list[tuple[str, str]]]:
     """
     words = name.split("_")
     part = "_".join(word for word in words if word not in (*_MODIFIERS, "overall"))
-    if part not in _codes():
+    if part not in _CODES:
         return (name, SCHEME, name.replace("_", " ")[:64]), []
-    value, meaning = _codes()[part]
+    value, meaning = _CODES[part]
     return (value, "SCT", meaning), [_MODIFIERS[word] for word in words if word in _MODIFIERS]
-
-
-@cache
-def _codes() -> dict[str, tuple[str, str]]:
-    with Path(__file__).with_name("anatomy_codes.csv").open(newline="", encoding="utf-8") as file:
-        return {line["part"]: (line["code"], line["meaning"]) for line in csv.DictReader(file)}
 
 
 def write_dicom_seg(
@@ -67,10 +63,9 @@ def write_dicom_seg(
 
     Parameters
     ----------
-    path : path of the new file
+    path, source : the new file, and the image's
     masks : PackedMasks of any size; they are resized (nearest) to `size`
     size : (H, W) of the image
-    source : the image's file
     algorithm : name of the model, for the algorithm identification
 
     Raises
@@ -87,41 +82,38 @@ def write_dicom_seg(
         ) from error
     frames = segmentation.PerFrameFunctionalGroupsSequence
     numbers = {f.SegmentIdentificationSequence[0].ReferencedSegmentNumber for f in frames}
+    planes = enumerate(iter_planes(masks.data, len(masks.labels), size), 1)
+    shown = (plane for number, plane in planes if number in numbers)
+    # DICOM packs frames without gaps: eight fill whole bytes
+    groups = iter(lambda: list(islice(shown, 8)), [])
+    packed = b"".join(np.packbits(group, bitorder="little").tobytes() for group in groups)
+    segmentation.PixelData = packed + b"\0" * (len(packed) % 2)
     segmentation.Rows, segmentation.Columns = size
-    segmentation.PixelData = _frames(masks, size, numbers)
     with atomic_write(path) as temporary:
         segmentation.save_as(temporary)
 
 
-def _read_header(source: Path) -> pydicom.Dataset:
+def _read_header(source: Path) -> Dataset:
     with open(source, "rb") as file:
         if not looks_like_dicom(file.read(256)):
-            raise ValueError(
-                f"{source}: not DICOM, so no dicom-seg can refer to it; "
-                "use format packed, npy or coco"
-            )
+            raise ValueError(f"{source}: not DICOM{_NO_REFERENCE}, npy or coco")
         file.seek(0)
         with quiet():
-            header = pydicom.dcmread(file, stop_before_pixels=True, force=True)
+            header = dcmread(file, stop_before_pixels=True, force=True)
     missing = [name for name in _NEEDED if not header.get(name)]
     if missing:
-        raise ValueError(
-            f"{source}: lacks {', '.join(missing)}, so no dicom-seg can refer to it; "
-            "use format packed"
-        )
+        raise ValueError(f"{source}: lacks {', '.join(missing)}{_NO_REFERENCE}")
     for name in _MAY_BE_EMPTY:
         header.setdefault(name, "")
     header.Modality = header.get("Modality") or "OT"
-    # An X-ray has no place in space, so what it may say of one is incomplete, and highdicom would
-    # fail on it now or when it reads the file back. The segmentation has the pixels of the image
-    # that it refers to.
+    # An X-ray has no place in space: what it may say of one is incomplete, and highdicom fails on it
     for name in ("FrameOfReferenceUID", "PixelSpacing", "SliceThickness"):
         header.pop(name, None)
     return header
 
 
 def _describe(
-    masks: PackedMasks, size: tuple[int, int], header: pydicom.Dataset, algorithm: str
+    masks: PackedMasks, size: tuple[int, int], header: Dataset, algorithm: str
 ) -> "highdicom.seg.Segmentation":
     """Return the segmentation, complete but for the size of its frames.
 
@@ -153,9 +145,8 @@ def _describe(
 
 
 def _segments(labels: LabelSet, algorithm: str) -> "list[highdicom.seg.SegmentDescription]":
-    from highdicom import AlgorithmIdentificationSequence
-    from highdicom.seg import SegmentDescription
-    from highdicom.sr.coding import CodedConcept
+    from highdicom import AlgorithmIdentificationSequence, seg
+    from highdicom.sr import CodedConcept
 
     family = CodedConcept("123110", "DCM", "Artificial Intelligence")
     identification = AlgorithmIdentificationSequence(algorithm[:64], family, version("paxray-lib"))
@@ -163,7 +154,7 @@ def _segments(labels: LabelSet, algorithm: str) -> "list[highdicom.seg.SegmentDe
     segments = []
     for number, name in enumerate(labels.names, 1):
         code, modifiers = code_of(name)
-        segment = SegmentDescription(
+        segment = seg.SegmentDescription(
             number, name[:64], category, CodedConcept(*code), "AUTOMATIC", identification
         )
         if modifiers:
@@ -172,14 +163,3 @@ def _segments(labels: LabelSet, algorithm: str) -> "list[highdicom.seg.SegmentDe
             anatomy.SegmentedPropertyTypeModifierCodeSequence = coded
         segments.append(segment)
     return segments
-
-
-def _frames(masks: PackedMasks, size: tuple[int, int], numbers: set[int]) -> bytes:
-    """Return the frames of the segments with these numbers (from 1), one bit per pixel.
-
-    DICOM packs them without gaps: eight frames fill whole bytes."""
-    planes = enumerate(iter_planes(masks.data, len(masks.labels), size), 1)
-    frames = (plane for number, plane in planes if number in numbers)
-    groups = iter(lambda: list(islice(frames, 8)), [])
-    packed = b"".join(np.packbits(group, bitorder="little").tobytes() for group in groups)
-    return packed + b"\0" * (len(packed) % 2)

@@ -15,7 +15,7 @@ import json
 import struct
 import zlib
 from collections.abc import Callable
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -24,6 +24,7 @@ import zstandard
 
 from paxray_lib.labels.table import LABELS, LabelSet
 from paxray_lib.masks.bits import byte_count, iter_planes, iter_rows, pack_bits, stray_bits
+from paxray_lib.utils.errors import naming_errors
 from paxray_lib.utils.files import atomic_write
 
 MASK_SUFFIXES = (".pxm", ".npy", ".json")
@@ -41,12 +42,21 @@ def read_masks(path: Path, labels: LabelSet | None) -> tuple[np.ndarray, LabelSe
 
     `labels` are the expected ones, or None for those in the file. Errors are those of
     `PackedMasks.read`."""
-    read = _by_suffix(path, {".npy": _read_npy, ".pxm": _read_pxm, ".json": _read_coco})
+    read_npy = partial(_read_npy, labels=labels)  # it has no names
+    read = _by_suffix(path, {".npy": read_npy, ".pxm": _read_pxm, ".json": _read_coco})
     if not path.exists():
         raise FileNotFoundError(f"{path}: no such mask file")
     if not path.is_file():
         raise ValueError(f"{path}: not a file; give one mask file")
-    return read(path, labels)
+    data, own = read(path)
+    if labels is None or labels == own:
+        return data, labels or own
+    _check_count(path, len(own), labels, "wrong data file?")
+    first = next(i for i, (a, b) in enumerate(zip(labels, own, strict=True)) if a != b)
+    raise ValueError(
+        f"{path}: label {first} is {own[first]!r} in the file but {labels[first]!r} is expected; "
+        "wrong data file?"
+    )
 
 
 def write_masks(path: Path, data: np.ndarray, labels: LabelSet, size: tuple[int, int]) -> None:
@@ -63,22 +73,9 @@ def _by_suffix(path: Path, functions: dict[str, Callable]) -> Callable:
     return functions[path.suffix.lower()]
 
 
-def _checked_labels(path: Path, own: LabelSet, labels: LabelSet | None) -> LabelSet:
-    if labels is None or labels == own:
-        return labels or own
-    _check_count(path, len(own), labels)
-    first = next(i for i, (a, b) in enumerate(zip(labels, own, strict=True)) if a != b)
-    raise ValueError(
-        f"{path}: label {first} is {own[first]!r} in the file but {labels[first]!r} is expected; "
-        "wrong data file?"
-    )
-
-
-def _check_count(path: Path, count: int, labels: LabelSet) -> None:
+def _check_count(path: Path, count: int, labels: LabelSet, hint: str) -> None:
     if count != len(labels):
-        raise ValueError(
-            f"{path}: {count} masks, but {len(labels)} labels are expected; wrong data file?"
-        )
+        raise ValueError(f"{path}: {count} masks, but {len(labels)} labels are expected; {hint}")
 
 
 def _check_size(height: int, width: int, labels: int) -> None:
@@ -90,23 +87,12 @@ def _check_size(height: int, width: int, labels: int) -> None:
 
 
 def _read_npy(path: Path, labels: LabelSet | None) -> tuple[np.ndarray, LabelSet]:
-    try:
+    with naming_errors(path, "not a readable .npy stack, or cut short"):
         stack = np.lib.format.open_memmap(path, mode="r")  # refuses pickled objects
-    except Exception as error:
-        raise ValueError(
-            f"{path}: not a readable .npy stack, or cut short ({error}); fetch it again"
-        ) from error
-    if stack.ndim != 3 or stack.dtype.kind not in "biuf" or 0 in stack.shape:
-        raise ValueError(
-            f"{path}: expected a (L, H, W) stack of 0 and 1, got {stack.shape} {stack.dtype}"
-        )
-    if labels is None and len(stack) != len(LABELS):
-        raise ValueError(
-            f"{path}: {len(stack)} masks without names (the published table has {len(LABELS)}); "
-            "pass labels="
-        )
+        count = len(stack)
+    hint = "pass labels=, since it has no names" if labels is None else "wrong data file?"
     labels = labels or LABELS
-    _check_count(path, len(stack), labels)
+    _check_count(path, count, labels, hint)
     try:
         return pack_bits(stack, labels.names), labels
     except ValueError as error:
@@ -138,7 +124,7 @@ def _write_pxm(file: BinaryIO, data: np.ndarray, labels: LabelSet, size: tuple[i
     file.write(content + struct.pack("<I", zlib.crc32(content)))
 
 
-def _read_pxm(path: Path, labels: LabelSet | None) -> tuple[np.ndarray, LabelSet]:
+def _read_pxm(path: Path) -> tuple[np.ndarray, LabelSet]:
     content = path.read_bytes()
     if content[: len(_MAGIC)] != _MAGIC:
         raise ValueError(
@@ -156,13 +142,8 @@ def _read_pxm(path: Path, labels: LabelSet | None) -> tuple[np.ndarray, LabelSet
             "update"
         )
     start = _HEAD.size + length
-    try:
-        data, own = _decode_pxm(json.loads(content[_HEAD.size : start]), content[start:-4])
-    except Exception as error:
-        raise ValueError(
-            f"{path}: damaged packed mask file ({error}); write or fetch it again"
-        ) from error
-    return data, _checked_labels(path, own, labels)
+    with naming_errors(path, "damaged packed mask file"):
+        return _decode_pxm(json.loads(content[_HEAD.size : start]), content[start:-4])
 
 
 def _decode_pxm(header: dict, body: bytes) -> tuple[np.ndarray, LabelSet]:
@@ -215,14 +196,13 @@ def _write_coco(file: BinaryIO, data: np.ndarray, labels: LabelSet, size: tuple[
     file.write(json.dumps(content).encode())
 
 
-def _read_coco(path: Path, labels: LabelSet | None) -> tuple[np.ndarray, LabelSet]:
+def _read_coco(path: Path) -> tuple[np.ndarray, LabelSet]:
     try:
-        data, own = _decode_coco(json.loads(path.read_bytes()))
+        return _decode_coco(json.loads(path.read_bytes()))
     except KeyError as error:
         raise ValueError(f"{path}: not a COCO RLE file ({error} is missing or unknown)") from error
     except Exception as error:
         raise ValueError(f"{path}: not a COCO RLE file of one image ({error})") from error
-    return data, _checked_labels(path, own, labels)
 
 
 def _decode_coco(content: dict) -> tuple[np.ndarray, LabelSet]:

@@ -5,7 +5,6 @@ ground truth that cannot be. Closing is one look-up per byte: each of the 256 va
 the bits that it implies."""
 
 from functools import lru_cache
-from typing import Any
 
 import numpy as np
 
@@ -21,7 +20,7 @@ def close_tree(masks: PackedMasks) -> PackedMasks:
 
 def close_bits(bits: Bits, labels: LabelSet) -> Bits:
     """Return (..., B) uint8 packed bits, as array or tensor, with the wholes of all labels set."""
-    closed: Any = bits + 0  # a copy
+    closed = bits + 0  # a copy
     for byte, implied in _implied(labels):
         if isinstance(bits, np.ndarray):
             closed |= implied[bits[..., byte]]

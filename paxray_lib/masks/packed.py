@@ -12,17 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from paxray_lib.labels.table import LabelSet
-from paxray_lib.masks.bits import (
-    as_items,
-    byte_count,
-    byte_mask,
-    count_bits,
-    nearest_indices,
-    pack_bits,
-    stray_bits,
-    swap_sides,
-    unpack_bits,
-)
+from paxray_lib.masks import bits
 from paxray_lib.masks.files import read_masks, write_masks
 
 
@@ -54,14 +44,14 @@ class PackedMasks:
 
     def __post_init__(self) -> None:
         data, count = self.data, len(self.labels)
-        width = byte_count(count)
+        width = bits.byte_count(count)
         is_packed = data.ndim == 3 and data.dtype == np.uint8 and data.shape[2] == width
         if not is_packed or data.size == 0:
             raise ValueError(
                 f"packed data of {count} labels must be (H, W, {width}) uint8, got {data.shape} "
                 f"{data.dtype}; to pack a (L, H, W) stack use PackedMasks.pack"
             )
-        if stray_bits(data, count):
+        if bits.stray_bits(data, count):
             raise ValueError(
                 f"packed data of {count} labels: bits beyond label {count - 1} are set; "
                 "other labels?"
@@ -85,12 +75,12 @@ class PackedMasks:
         ValueError
             If the number of labels or dimensions differs, or a value is neither 0 nor 1.
         """
-        return cls(pack_bits(np.asarray(stack), labels.names), labels)
+        return cls(bits.pack_bits(np.asarray(stack), labels.names), labels)
 
     def unpack(self, names: str | Iterable[str] | None = None) -> np.ndarray:
         """Return a (L, H, W) bool array of all labels, or of those that `LabelSet.select` gives."""
         indices = range(len(self.labels)) if names is None else self.labels.select(names)
-        return unpack_bits(self.data, indices)
+        return bits.unpack_bits(self.data, indices)
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -98,9 +88,11 @@ class PackedMasks:
         return len(self.labels), *self.data.shape[:2]
 
     def __eq__(self, other: object) -> bool:  # without a hash, then: masks are not hashable
-        if not isinstance(other, PackedMasks):
-            return False
-        return self.labels == other.labels and np.array_equal(self.data, other.data)
+        return (
+            isinstance(other, PackedMasks)
+            and self.labels == other.labels
+            and np.array_equal(self.data, other.data)
+        )
 
     def __repr__(self) -> str:
         return f"PackedMasks(shape={self.shape}, {self.data.nbytes / 1e6:.1f} MB)"
@@ -109,12 +101,12 @@ class PackedMasks:
 
     def counts(self) -> np.ndarray:
         """Return the area of each label in pixels, (L,) int64."""
-        return count_bits(self.data[None])[0, : len(self.labels)]
+        return bits.count_bits(self.data[None])[0, : len(self.labels)]
 
     def union(self, *names: str) -> np.ndarray:
         """Return the (H, W) bool union of all labels, or of those that `names` select."""
         indices = self.labels.select(*names) if names else range(len(self.labels))
-        return (self.data & byte_mask(indices, self.data.shape[2])).any(axis=2)
+        return (self.data & bits.byte_mask(indices, self.data.shape[2])).any(axis=2)
 
     def at(self, row: int, column: int) -> list[int]:
         """Return the indices of the labels at one pixel."""
@@ -135,7 +127,7 @@ class PackedMasks:
                 f"label indices must be in 0..{len(self.labels) - 1}, got {wrong or 'none at all'}"
             )
         return PackedMasks.pack(
-            unpack_bits(self.data, indices), LabelSet(self.labels.names[i] for i in indices)
+            bits.unpack_bits(self.data, indices), LabelSet(self.labels.names[i] for i in indices)
         )
 
     # -- moving pixels
@@ -144,14 +136,12 @@ class PackedMasks:
         """Resize to the nearest neighbour: source index = index * in // out, in integers."""
         if height < 1 or width < 1:
             raise ValueError(f"cannot resize masks to {height} x {width}")
-        rows = nearest_indices(self.data.shape[0], height)
-        columns = nearest_indices(self.data.shape[1], width)
-        return self.gather(rows, columns)
+        return self.gather(*map(bits.nearest_indices, self.data.shape[:2], (height, width)))
 
     def gather(self, rows: np.ndarray, columns: np.ndarray) -> "PackedMasks":
         """Return the pixels of source rows (h,) and columns (w,): any resize, crop and flip."""
         positions = np.add.outer(np.asarray(rows) * self.data.shape[1], columns)
-        pixels = as_items(self.data).ravel().take(positions)  # flat: three times as fast
+        pixels = bits.as_items(self.data).ravel().take(positions)  # flat: three times as fast
         return self._unchecked(pixels.view(np.uint8).reshape(*positions.shape, -1), self.labels)
 
     def crop(self, top: int, left: int, height: int, width: int) -> "PackedMasks":
@@ -181,7 +171,7 @@ class PackedMasks:
                 "'frontal' and 'lateral'"
             )
         flipped = np.ascontiguousarray(self.data[:, ::-1])
-        swapped = swap_sides(flipped, self.labels) if view == "frontal" else flipped
+        swapped = bits.swap_sides(flipped, self.labels) if view == "frontal" else flipped
         return self._unchecked(swapped, self.labels)
 
     # -- files

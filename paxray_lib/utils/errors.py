@@ -1,7 +1,9 @@
-"""Error texts that list near matches."""
+"""Error texts that list near matches, or name a file."""
 
+import contextlib
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from pathlib import Path
 
 
 class Stopped(RuntimeError):
@@ -29,3 +31,13 @@ def check_choice(value: str, choices: Iterable[str], name: str) -> None:
     if value not in choices:
         near = did_you_mean(str(value), choices)
         raise ValueError(f"{name} {value!r}: unknown{near} (one of {', '.join(choices)})")
+
+
+@contextlib.contextmanager
+def naming_errors(path: Path, problem: str) -> Iterator[None]:
+    """Turn what decoders raise for broken data into a ValueError that names the file."""
+    try:
+        yield
+    except Exception as error:
+        reason = " ".join(str(error).split())
+        raise ValueError(f"{path}: {problem} ({reason}); fetch or export it again") from error

@@ -259,14 +259,14 @@ def test_packed_file_of_a_later_version(tmp_path):
 @pytest.mark.parametrize(
     ("stack", "message"),
     [
-        (np.zeros((166, 4)), r"expected a \(L, H, W\) stack of 0 and 1, got \(166, 4\) float64"),
+        (np.zeros((166, 4)), r"\(166, H, W\) of 0 and 1, got \(166, 4\) float64"),
         (np.zeros((166, 0, 4), bool), r"got \(166, 0, 4\) bool"),
         (np.zeros((166, 2, 2), complex), "complex128"),
         (np.full((166, 2, 2), "a"), "<U1"),
         (np.full((166, 2, 2), 255, np.uint8), "'lung_overall' holds 255, .*0/255"),
         (np.full((166, 2, 2), np.nan), "holds nan"),
         (np.full((166, 2, 2), -1), "holds -1"),
-        (np.zeros((159, 2, 2), bool), "159 masks without names .*166.*; pass labels="),
+        (np.zeros((159, 2, 2), bool), "159 masks, but 166 labels .*; pass labels=, .* no names"),
     ],
 )
 def test_bad_npy_files_say_what_is_wrong(tmp_path, stack, message):

@@ -67,7 +67,7 @@ def test_pack_refuses_bool_bytes_that_are_neither_0_nor_1():
 
 @pytest.mark.parametrize("shape", [(2, 4, 5), (4, 5), (3, 4, 5, 1)])
 def test_pack_refuses_other_shapes(shape):
-    with pytest.raises(ValueError, match=r"of 3 labels must be \(3, H, W\), got"):
+    with pytest.raises(ValueError, match=r"of 3 labels must be \(3, H, W\) of 0 and 1, got"):
         pack(np.zeros(shape), some_labels(3))
 
 
