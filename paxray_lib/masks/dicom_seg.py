@@ -22,7 +22,6 @@ from paxray_lib.utils.files import atomic_write
 if TYPE_CHECKING:
     import highdicom
 
-SCHEME = "99PAXRAY"
 _TABLE = Path(__file__).with_name("anatomy_codes.csv").read_text(encoding="utf-8")
 _CODES = {row["part"]: (row["code"], row["meaning"]) for row in csv.DictReader(_TABLE.splitlines())}
 _MODIFIERS = {
@@ -51,7 +50,7 @@ def code_of(name: str) -> tuple[tuple[str, str, str], list[tuple[str, str]]]:
     words = name.split("_")
     part = "_".join(word for word in words if word not in (*_MODIFIERS, "overall"))
     if part not in _CODES:
-        return (name, SCHEME, name.replace("_", " ")[:64]), []
+        return (name, "99PAXRAY", name.replace("_", " ")[:64]), []
     value, meaning = _CODES[part]
     return (value, "SCT", meaning), [_MODIFIERS[word] for word in words if word in _MODIFIERS]
 
@@ -106,7 +105,7 @@ def _read_header(source: Path) -> Dataset:
     for name in _MAY_BE_EMPTY:
         header.setdefault(name, "")
     header.Modality = header.get("Modality") or "OT"
-    # An X-ray has no place in space: what it may say of one is incomplete, and highdicom fails on it
+    # an X-ray has no place in space: highdicom fails on the little that it may say of one
     for name in ("FrameOfReferenceUID", "PixelSpacing", "SliceThickness"):
         header.pop(name, None)
     return header

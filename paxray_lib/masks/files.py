@@ -12,6 +12,7 @@ Packed file (`.pxm`), all integers little-endian:
 """
 
 import json
+import math
 import struct
 import zlib
 from collections.abc import Callable
@@ -31,7 +32,6 @@ MASK_SUFFIXES = (".pxm", ".npy", ".json")
 _MAGIC = b"PAXMASK\n"
 _VERSION = 1
 _HEAD = struct.Struct("<8sHI")
-_LEVEL = 6  # benchmarks/LOG.md has the other levels
 # a header that claims more (10,000 x 10,000 with 166 labels fit) is damaged or hostile
 _MAX_BYTES = 1 << 31
 _LabelSet = lru_cache(maxsize=8)(LabelSet)  # one object for many files: it caches what it derives
@@ -63,7 +63,7 @@ def write_masks(path: Path, data: np.ndarray, labels: LabelSet, size: tuple[int,
     """Write (H, W, B) packed bits, resized (nearest) to `size`, atomically, by the suffix."""
     write = _by_suffix(path, {".npy": _write_npy, ".pxm": _write_pxm, ".json": _write_coco})
     with atomic_write(path) as temporary, open(temporary, "wb") as file:
-        write(file, data, labels, size)
+        write(file, data, labels, (int(size[0]), int(size[1])))
 
 
 def _by_suffix(path: Path, functions: dict[str, Callable]) -> Callable:
@@ -90,7 +90,7 @@ def _read_npy(path: Path, labels: LabelSet | None) -> tuple[np.ndarray, LabelSet
     with naming_errors(path, "not a readable .npy stack, or cut short"):
         stack = np.lib.format.open_memmap(path, mode="r")  # refuses pickled objects
         count = len(stack)
-    hint = "pass labels=, since it has no names" if labels is None else "wrong data file?"
+    hint = "wrong data file?" if labels else "pass labels=, since it has no names"
     labels = labels or LABELS
     _check_count(path, count, labels, hint)
     try:
@@ -100,7 +100,7 @@ def _read_npy(path: Path, labels: LabelSet | None) -> tuple[np.ndarray, LabelSet
 
 
 def _write_npy(file: BinaryIO, data: np.ndarray, labels: LabelSet, size: tuple[int, int]) -> None:
-    header = {"descr": "|b1", "fortran_order": False, "shape": (len(labels), *map(int, size))}
+    header = {"descr": "|b1", "fortran_order": False, "shape": (len(labels), *size)}
     np.lib.format.write_array_header_1_0(file, header)
     for mask in iter_planes(data, len(labels), size):
         file.write(np.ascontiguousarray(mask).data)
@@ -110,12 +110,12 @@ def _write_npy(file: BinaryIO, data: np.ndarray, labels: LabelSet, size: tuple[i
 
 
 def _write_pxm(file: BinaryIO, data: np.ndarray, labels: LabelSet, size: tuple[int, int]) -> None:
-    height, width = map(int, size)
-    frame = zstandard.ZstdCompressor(level=_LEVEL).compressobj(size=height * width * data.shape[2])
+    # benchmarks/LOG.md has the other levels
+    frame = zstandard.ZstdCompressor(level=6).compressobj(size=math.prod(size) * data.shape[2])
     body = [frame.compress(rows.data) for rows in map(np.ascontiguousarray, iter_rows(data, size))]
     body.append(frame.flush())
     header = {
-        "shape": [len(labels), height, width],
+        "shape": [len(labels), *size],
         "labels": list(labels.names),
         "body_bytes": sum(map(len, body)),
     }
@@ -130,8 +130,8 @@ def _read_pxm(path: Path) -> tuple[np.ndarray, LabelSet]:
         raise ValueError(
             f"{path}: not a packed mask file (its magic word is missing); is the suffix right?"
         )
-    checksum = struct.pack("<I", zlib.crc32(content[:-4]))
-    if len(content) < _HEAD.size + 4 or content[-4:] != checksum:
+    is_short = len(content) < _HEAD.size + 4
+    if is_short or content[-4:] != struct.pack("<I", zlib.crc32(content[:-4])):
         raise ValueError(
             f"{path}: damaged or cut short (its checksum does not match); write or fetch it again"
         )
@@ -141,26 +141,22 @@ def _read_pxm(path: Path) -> tuple[np.ndarray, LabelSet]:
             f"{path}: packed format version {version}, but this program reads version {_VERSION}; "
             "update"
         )
-    start = _HEAD.size + length
     with naming_errors(path, "damaged packed mask file"):
-        return _decode_pxm(json.loads(content[_HEAD.size : start]), content[start:-4])
-
-
-def _decode_pxm(header: dict, body: bytes) -> tuple[np.ndarray, LabelSet]:
-    labels = _LabelSet(tuple(header["labels"]))
-    count, height, width = map(int, header["shape"])
-    _check_size(height, width, len(labels))
-    if count != len(labels) or header["body_bytes"] != len(body):
-        raise ValueError(
-            f"{count} masks with {len(labels)} names, {len(body)} of {header['body_bytes']} bytes"
-        )
-    data = np.empty((height, width, byte_count(count)), np.uint8)
-    # into our own memory: writable for torch, and a frame that holds more cannot fill the memory
-    with zstandard.ZstdDecompressor().stream_reader(body) as reader:
-        if reader.readinto(data.reshape(-1)) != data.nbytes or reader.read(1):
-            raise ValueError(f"its body does not hold {count} masks of {height} x {width}")
-    if stray_bits(data, count):
-        raise ValueError(f"bits beyond label {count - 1} are set")
+        header = json.loads(content[_HEAD.size : _HEAD.size + length])
+        body = content[_HEAD.size + length : -4]
+        labels = _LabelSet(tuple(header["labels"]))
+        count, height, width = map(int, header["shape"])
+        _check_size(height, width, len(labels))
+        if count != len(labels) or header["body_bytes"] != len(body):
+            claims = f"{len(body)} of {header['body_bytes']} bytes"
+            raise ValueError(f"{count} masks with {len(labels)} names, {claims}")
+        data = np.empty((height, width, byte_count(count)), np.uint8)
+        # into our own memory: writable for torch, and a frame that holds more cannot fill the memory
+        with zstandard.ZstdDecompressor().stream_reader(body) as reader:
+            if reader.readinto(data.reshape(-1)) != data.nbytes or reader.read(1):
+                raise ValueError(f"its body does not hold {count} masks of {height} x {width}")
+        if stray_bits(data, count):
+            raise ValueError(f"bits beyond label {count - 1} are set")
     return data, labels
 
 
@@ -170,23 +166,23 @@ def _decode_pxm(header: dict, body: bytes) -> tuple[np.ndarray, LabelSet]:
 def _write_coco(file: BinaryIO, data: np.ndarray, labels: LabelSet, size: tuple[int, int]) -> None:
     from pycocotools import mask as coco
 
-    height, width = map(int, size)
     annotations: list[dict[str, Any]] = []
     for i, mask in enumerate(iter_planes(data, len(labels), size)):
         if area := int(np.count_nonzero(mask)):
             rle = coco.encode(np.asfortranarray(mask.view(np.uint8)))
-            annotation = {
-                "id": len(annotations) + 1,
-                "image_id": 1,
-                "category_id": i,
-                "segmentation": {"size": rle["size"], "counts": rle["counts"].decode("ascii")},
-                "bbox": coco.toBbox(rle).tolist(),
-                "area": area,
-                "iscrowd": 0,
-            }
-            annotations.append(annotation)
+            annotations.append(
+                {
+                    "id": len(annotations) + 1,
+                    "image_id": 1,
+                    "category_id": i,
+                    "segmentation": {"size": rle["size"], "counts": rle["counts"].decode("ascii")},
+                    "bbox": coco.toBbox(rle).tolist(),
+                    "area": area,
+                    "iscrowd": 0,
+                }
+            )
     content = {
-        "images": [{"id": 1, "height": height, "width": width}],
+        "images": [{"id": 1, "height": size[0], "width": size[1]}],
         "annotations": annotations,
         "categories": [
             {"id": i, "name": name, "supercategory": group}

@@ -38,37 +38,28 @@ def moments(masks: PackedMasks, pixels: np.ndarray | None = None) -> Moments:
     masks : PackedMasks of (L, H, W)
     pixels : (H, W) float array, optional; without it the brightness is NaN
     """
-    _, height, width = masks.shape
-    bits, runs = _combinations(masks, pixels)  # (U, L), (U, 4)
-    area, row, column, light = runs.T @ bits  # (4, L)
+    count, height, width = masks.shape
+    words = as_words(masks.data.reshape(height * width, -1))
+    # runs of pixels with the same labels, each within one row
+    is_first = np.r_[True, (words[1:] != words[:-1]).any(axis=1)]
+    is_first[::width] = True
+    starts = np.flatnonzero(is_first)  # (R,)
+    length = np.diff(starts, append=height * width)
+    row, first = np.divmod(starts, width)
+    column = length * first + length * (length - 1) / 2
+    values = np.full(height * width, np.nan) if pixels is None else pixels.ravel()
+    light = np.add.reduceat(values, starts, dtype=float)
+    sums = np.stack([length, length * row, column, light], axis=1)  # (R, 4)
+    # the same labels may have many runs: what is added up per label is a row for each combination
+    order = np.lexsort(words[starts].T)
+    patterns = words[starts[order]]
+    groups = np.flatnonzero(np.r_[True, (patterns[1:] != patterns[:-1]).any(axis=1)])  # (U,)
+    octets = patterns[groups].view(np.uint8)
+    bits = np.unpackbits(octets, axis=1, bitorder="little", count=count).astype(float)  # (U, L)
+    sums = np.add.reduceat(sums[order], groups)  # (U, 4)
+    area, row, column, light = sums.T @ bits  # (4, L)
     with np.errstate(invalid="ignore"):
         rows, columns = (row / area + 0.5) / height, (column / area + 0.5) / width
         brightness = light / area
-    shared = bits.T @ (bits * runs[:, :1])
+    shared = bits.T @ (bits * sums[:, :1])
     return Moments(area.astype(np.int64), rows, columns, brightness, shared.astype(np.int64))
-
-
-def _combinations(masks: PackedMasks, pixels: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
-    """Return the combinations of labels that occur, (U, L) of 0.0 and 1.0, and sums for each.
-
-    The sums (U, 4) are the number of its pixels and the sums of their rows, columns and values."""
-    _, height, width = masks.shape
-    words = as_words(masks.data.reshape(height * width, -1))
-    new = np.ones(height * width, bool)
-    new[1:] = (words[1:] != words[:-1]).any(axis=1)
-    new[::width] = True  # a run lies in one row
-    starts = np.flatnonzero(new)  # (R,)
-    length = np.diff(starts, append=height * width)
-    row, first = np.divmod(starts, width)
-    values = np.full(height * width, np.nan) if pixels is None else pixels.ravel()
-    light = np.add.reduceat(values, starts, dtype=float)
-    columns = length * first + length * (length - 1) / 2
-    sums = np.stack([length, length * row, columns, light], axis=1)  # (R, 4)
-    patterns = words[starts]
-    order = np.lexsort(patterns.T)
-    patterns = patterns[order]
-    groups = np.flatnonzero(np.r_[True, (patterns[1:] != patterns[:-1]).any(axis=1)])
-    bits = np.unpackbits(
-        patterns[groups].view(np.uint8), axis=1, bitorder="little", count=len(masks.labels)
-    )
-    return bits.astype(float), np.add.reduceat(sums[order], groups)
