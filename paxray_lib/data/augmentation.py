@@ -3,10 +3,9 @@
     params = draw(np.random.default_rng([seed, epoch, position]), config, sample.view)
     pixels, masks = apply(params, sample.image, sample.masks)
 
-`augment` does the same to tensors on any device: worker processes and the training set in memory
-share it. Masks stay packed. Resize, crop and flip are composed into one list of source rows and one
-of source columns, so that each pixel of 21 bytes is moved once. Rotation and zoom use a map of
-source positions, the same for image and masks.
+`augment` does the same to tensors on any device. Masks stay packed. Resize, crop and flip are
+composed into one list of source rows and one of columns, so that each pixel of 21 bytes is moved
+once. Rotation and zoom use a map of source positions, the same for image and masks.
 
 The defaults are the published recipe (Seibold et al., BMVC 2022): image and masks 512 x 512; with
 probability 0.6 both are resized, nearest, to a height and a width drawn independently from the
@@ -43,28 +42,21 @@ class AugmentConfig:
 
     Parameters
     ----------
-    image_size : int
-        Images and masks are first brought to this many pixels square (bilinear and nearest).
-    crop_size : int
-        Side of the square that is cut out.
-    resize_prob : float in 0..1
+    image_size, crop_size : int
+        Images and masks are first brought to a square (bilinear and nearest), in pixels; a smaller
+        one is cut out.
+    resize_prob, resize_scale : float in 0..1, and at least 1
         Probability of a random resize. Both sides are drawn from crop_size to below
         int(image_size * resize_scale).
-    resize_scale : float, at least 1
     flip_prob : float in 0..1
         Probability of a left-right flip, where the view is known.
     rotate_degrees : float in 0..180
         Largest rotation to either side.
     zoom : float, 0 to below 1
         Largest change of size; 0.1 draws a factor between 1 / 1.1 and 1.1.
-    brightness : float, 0 to below 1
-        Largest shift, in units of the full range.
-    contrast : float, 0 to below 1
-        Largest relative change of contrast around mid-gray.
-    gamma : float, 0 to below 1
-        Largest relative change of the exponent.
-    noise : float, 0 to below 1
-        Largest standard deviation of Gaussian noise, in units of the full range.
+    brightness, contrast, gamma, noise : float, 0 to below 1
+        Largest shift, in units of the full range; relative change of contrast around mid-gray, and
+        of the exponent; standard deviation of Gaussian noise, in units of the full range.
 
     Raises
     ------
@@ -98,10 +90,9 @@ class Params:
 
     Attributes
     ----------
-    size : int
-        Side of the square that image and masks are first brought to, in pixels.
-    height, width : int
-        After the random resize.
+    size, height, width : int
+        Side of the square that image and masks are first brought to, and both sides after the
+        random resize, in pixels.
     top, left, crop : int
         The crop out of (height, width).
     flip : "frontal", "lateral" or None
@@ -110,7 +101,6 @@ class Params:
         Counterclockwise rotation around the centre of the crop, and factor of size.
     brightness, contrast, gamma, noise : float
         Added, multiplied around 0.5, exponent, standard deviation; on pixels in 0..1.
-    noise_seed : int
     """
 
     size: int
@@ -128,40 +118,25 @@ class Params:
     noise: float = 0.0
     noise_seed: int = 0
 
-    @property
-    def is_rigid(self) -> bool:
-        """Whether rows and columns stay rows and columns: no rotation, no zoom."""
-        return self.degrees == 0 and self.zoom == 1
-
 
 def draw(rng: np.random.Generator, config: AugmentConfig, view: str | None = None) -> Params:
-    """Draw the parameters for one sample.
+    """Draw the parameters for one sample, which is never flipped if its view is None.
 
     Always draws the same amount of randomness, so that one setting does not shift the draws of
-    another.
-
-    Parameters
-    ----------
-    rng : numpy Generator
-        For exact resuming, seed it with (seed, epoch, position).
-    config : AugmentConfig
-    view : "frontal", "lateral" or None
-        A sample of unknown view is never flipped.
-    """
-    chance, high, wide, down, right, flip, turn, zoom, bright, contrast, gamma, noise = rng.random(
-        12
-    ).tolist()
-    height, width = config.image_size, config.image_size
+    another. For exact resuming, seed `rng` with (seed, epoch, position)."""
+    size, crop, drawn = config.image_size, config.crop_size, rng.random(12).tolist()
+    chance, high, wide, down, right, flip, turn, zoom, bright, contrast, gamma, noise = drawn
+    height, width = size, size
     if chance < config.resize_prob:
-        above = max(int(config.image_size * config.resize_scale), config.crop_size + 1)
-        height, width = (_integer(u, config.crop_size, above) for u in (high, wide))
+        span = max(int(size * config.resize_scale), crop + 1) - crop
+        height, width = crop + int(high * span), crop + int(wide * span)
     return Params(
-        size=config.image_size,
+        size=size,
         height=height,
         width=width,
-        top=_integer(down, 0, height - config.crop_size + 1),
-        left=_integer(right, 0, width - config.crop_size + 1),
-        crop=config.crop_size,
+        top=int(down * (height - crop + 1)),
+        left=int(right * (width - crop + 1)),
+        crop=crop,
         flip=view if view in ("frontal", "lateral") and flip < config.flip_prob else None,
         degrees=(2 * turn - 1) * config.rotate_degrees,
         zoom=(1 + config.zoom) ** (2 * zoom - 1),
@@ -171,10 +146,6 @@ def draw(rng: np.random.Generator, config: AugmentConfig, view: str | None = Non
         noise=noise * config.noise,
         noise_seed=int(rng.integers(2**63)),
     )
-
-
-def _integer(uniform: float, low: int, above: int) -> int:
-    return low + int(uniform * (above - low))
 
 
 def apply(params: Params, pixels: np.ndarray, masks: PackedMasks) -> tuple[np.ndarray, PackedMasks]:
@@ -188,8 +159,7 @@ def apply(params: Params, pixels: np.ndarray, masks: PackedMasks) -> tuple[np.nd
 
     Returns
     -------
-    pixels : (crop, crop) float32 array in 0..1
-    masks : PackedMasks of (crop, crop)
+    (crop, crop) float32 array in 0..1, and PackedMasks of that size
         What a rotation or zoom brings in from outside the image is black and has no label.
 
     Raises
@@ -201,11 +171,10 @@ def apply(params: Params, pixels: np.ndarray, masks: PackedMasks) -> tuple[np.nd
         raise ValueError(
             f"image must be (H, W) like its masks, got {pixels.shape} and {masks.shape[1:]}"
         )
-    square = (params.size, params.size)
-    if pixels.shape != square:
-        pixels = cv2.resize(pixels, square, interpolation=cv2.INTER_LINEAR)
-    tensors = torch.from_numpy(np.ascontiguousarray(pixels)), torch.from_numpy(masks.data)
-    moved, bits = augment(params, *tensors, masks.labels)
+    if pixels.shape != (params.size, params.size):
+        pixels = cv2.resize(pixels, (params.size, params.size), interpolation=cv2.INTER_LINEAR)
+    image = torch.from_numpy(np.ascontiguousarray(pixels))
+    moved, bits = augment(params, image, torch.from_numpy(masks.data), masks.labels)
     return moved.numpy(), PackedMasks(bits.numpy(), masks.labels)
 
 
@@ -223,14 +192,16 @@ def augment(
 
     Returns
     -------
-    pixels : (crop, crop) float32 tensor in 0..1
-    bits : (crop, crop, B) uint8 tensor
-        The same to the bit on every device.
+    (crop, crop) float32 tensor in 0..1, and (crop, crop, B) uint8 tensor
+        The bits are the same on every device.
     """
-    move = _move_rigid if params.is_rigid else _move_affine
+    move = _move_rigid if params.degrees == 0 and params.zoom == 1 else _move_affine
     pixels, bits = move(params, pixels, bits)
-    if params.flip == "frontal":
-        bits = _swap_sides(bits, labels)
+    if params.flip == "frontal" and bits.device.type == "cpu":
+        # arrays are faster: neighbours mostly have the same labels
+        bits = torch.from_numpy(swap_sides(bits.numpy(), labels))
+    elif params.flip == "frontal":
+        bits = swap_sides(bits, labels)
     return change_intensity(params, pixels), bits
 
 
@@ -239,8 +210,7 @@ def source_indices(
 ) -> tuple[Tensor, Tensor]:
     """Return the source rows and columns (crop,) of resize, crop and flip in (height, width).
 
-    Nearest neighbour in exact integers: first to `size`, then to the drawn size.
-    """
+    Nearest neighbour in exact integers: first to `size`, then to the drawn size."""
     crop = torch.arange(params.crop, device=device)
     rows = (crop + params.top) * params.size // params.height
     columns = (crop + params.left) * params.size // params.width
@@ -273,8 +243,7 @@ def _move_affine(params: Params, pixels: Tensor, bits: Tensor) -> tuple[Tensor, 
 
 def _take(bits: Tensor, places: Tensor) -> Tensor:
     """Return the pixels (h, w, B) of (H, W, B) at places (h, w), counted row by row."""
-    taken = bits.flatten(0, 1).index_select(0, places.flatten())
-    return taken.unflatten(0, places.shape)
+    return bits.flatten(0, 1).index_select(0, places.flatten()).unflatten(0, places.shape)
 
 
 def source_positions(
@@ -282,20 +251,8 @@ def source_positions(
 ) -> tuple[Tensor, Tensor]:
     """Return where the pixels of the crop come from in (height, width), under rotation and zoom.
 
-    Returns
-    -------
-    x, y : (crop, crop) float64 tensors
-        From the upper left edge, so that the centre of pixel 0 is 0.5. Products and sums of
-        float64 one by one, which are the same to the bit on every device.
-    """
-    crop = torch.arange(params.crop, dtype=torch.float64, device=device) + 0.5
-    rows = _affine(params, height, width).tolist()
-    x, y = (a * crop[None] + (b * crop[:, None] + c) for a, b, c in rows)
-    return x, y
-
-
-def _affine(params: Params, height: int, width: int) -> np.ndarray:
-    """Return the (2, 3) float64 map from (x, y, 1) in the crop to (x, y) in (height, width)."""
+    x and y, (crop, crop) float64, are from the upper left edge: the centre of pixel 0 is 0.5.
+    Products and sums of float64 one by one, which are the same to the bit on every device."""
     middle = params.crop / 2
     angle = math.radians(params.degrees)
     # inverse of a counterclockwise turn on the screen, where y points down
@@ -304,13 +261,11 @@ def _affine(params: Params, height: int, width: int) -> np.ndarray:
     scale = np.diag([width / params.width, height / params.height])
     linear = scale @ (turn / params.zoom) @ mirror
     centre = scale @ [params.left + middle, params.top + middle]
-    return np.column_stack([linear, centre - linear @ [middle, middle]])
-
-
-def _swap_sides(bits: Tensor, labels: LabelSet) -> Tensor:
-    if bits.device.type == "cpu":  # arrays are faster: neighbours mostly have the same labels
-        return torch.from_numpy(swap_sides(bits.numpy(), labels))
-    return swap_sides(bits, labels)
+    # from (x, y, 1) in the crop to (x, y) in (height, width)
+    rows = np.column_stack([linear, centre - linear @ [middle, middle]]).tolist()
+    crop = torch.arange(params.crop, dtype=torch.float64, device=device) + 0.5
+    x, y = (a * crop[None] + (b * crop[:, None] + c) for a, b, c in rows)
+    return x, y
 
 
 def change_intensity(params: Params, pixels: Tensor) -> Tensor:

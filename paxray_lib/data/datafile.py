@@ -12,7 +12,7 @@ place. Other top-level keys are kept and ignored."""
 import json
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -74,13 +74,9 @@ class Datafile:
         return packed if packed.is_file() else listed
 
     def view(self, entry: Entry, image: Image | None = None) -> str | None:
-        """Return the view, "frontal", "lateral" or None, of an entry, or else of its image file.
+        """Return the view, "frontal", "lateral" or None, of an entry, or else of its image.
 
-        Parameters
-        ----------
-        entry : one of `splits`
-        image : its image, if it has been read; otherwise the file is asked, without decoding it
-        """
+        An image that has not been read is asked by its file, without decoding it."""
         if entry.view is not None:
             return entry.view
         return read_view(self.root / entry.image) if image is None else image.view
@@ -93,10 +89,8 @@ def read_datafile(
 
     Parameters
     ----------
-    data_root : path
-        Folder that the paths in the file are relative to.
-    datafile : path
-        Absolute, or relative to `data_root`, or else to the working directory.
+    data_root : folder that the paths in the file are relative to
+    datafile : absolute, or relative to `data_root`, or else to the working directory
 
     Raises
     ------
@@ -110,13 +104,13 @@ def read_datafile(
         raise FileNotFoundError(f"{root}: no such data folder; {_remedy(root)}")
     path = next((p for p in (root / datafile, Path(datafile)) if p.is_file()), None)
     if path is None:
-        raise FileNotFoundError(f"{root / datafile}: no such data file; {_listing(root)}")
+        names = ", ".join(sorted(path.name for path in root.glob("*.json")))
+        there = f"the folder has {names or 'no .json file at all; ' + _remedy(root)}"
+        raise FileNotFoundError(f"{root / datafile}: no such data file; {there}")
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
+        return _parse(path, root, json.loads(path.read_text(encoding="utf-8")))
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise ValueError(f"{path}: not a JSON file ({error})") from error
-    try:
-        return _parse(path, root, content)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
 
@@ -124,10 +118,17 @@ def read_datafile(
 def _parse(path: Path, root: Path, content: Any) -> Datafile:
     if not isinstance(content, dict) or "label_dict" not in content:
         raise ValueError("no 'label_dict'; a PAXRay data file has label_dict, train, val and test")
-    extra = dict(content)
-    labels = LabelSet.from_label_dict(extra.pop("label_dict"))
-    names = [name for name, items in extra.items() if _is_split(name, items)]
-    splits = {name: _entries(name, extra.pop(name)) for name in names}
+    labels = LabelSet.from_label_dict(content["label_dict"])
+    splits, extra = {}, {}
+    for name, items in content.items():
+        # other keys may hold lists too, authors, say
+        first = items[0] if isinstance(items, list) and items else None
+        if name in SPLITS and not isinstance(items, list):
+            raise ValueError(f"split {name!r} must be a list of items, got {type(items).__name__}")
+        if name in SPLITS or (isinstance(first, dict) and "image" in first):
+            splits[name] = tuple(_entry(f"{name}[{i}]", item) for i, item in enumerate(items))
+        elif name != "label_dict":
+            extra[name] = items
     if not splits:
         raise ValueError("no split; a PAXRay data file has train, val and test")
     return Datafile(path, root, labels, splits, extra)
@@ -143,20 +144,14 @@ def write_datafile(
 
     An item gets a case or a view where its file stem says another one, so that `read_datafile`
     finds the same entries."""
-    items = {name: [_item(entry) for entry in entries] for name, entries in splits.items()}
-    content = {"label_dict": labels.to_label_dict(), **(extra or {}), **items}
+    content: dict[str, Any] = {"label_dict": labels.to_label_dict(), **(extra or {})}
+    said = {"case": case_of, "view": view_of}
+    for name, entries in splits.items():
+        content[name] = [
+            {k: v for k, v in asdict(entry).items() if k not in said or v != said[k](entry.image)}
+            for entry in entries
+        ]
     write_text(Path(path), json.dumps(content, indent=1))
-
-
-def _item(entry: Entry) -> dict[str, str | None]:
-    said = {"case": case_of(entry.image), "view": view_of(entry.image)}
-    other = {key: getattr(entry, key) for key in said if getattr(entry, key) != said[key]}
-    return {"image": entry.image, "target": entry.target, **other}
-
-
-def _listing(root: Path) -> str:
-    names = ", ".join(sorted(path.name for path in root.glob("*.json")))
-    return f"the folder has {names or 'no .json file at all; ' + _remedy(root)}"
 
 
 def _remedy(root: Path) -> str:
@@ -166,23 +161,9 @@ def _remedy(root: Path) -> str:
     return f"check the path; the PAXRay data set comes by 'paxray fetch dataset --to {root}'"
 
 
-def _is_split(name: str, items: Any) -> bool:
-    # other keys may hold lists too, authors, say
-    first = items[0] if isinstance(items, list) and items else None
-    return name in SPLITS or (isinstance(first, dict) and "image" in first)
-
-
-def _entries(split: str, items: Any) -> tuple[Entry, ...]:
-    if not isinstance(items, list):
-        raise ValueError(f"split {split!r} must be a list of items, got {type(items).__name__}")
-    return tuple(_entry(f"{split}[{i}]", item) for i, item in enumerate(items))
-
-
 def _entry(where: str, item: Any) -> Entry:
     if not isinstance(item, dict) or not isinstance(item.get("image"), str):
-        raise ValueError(
-            f"{where} must be an object with 'image' and 'target', got {str(item)[:80]}"
-        )
+        raise ValueError(f"{where} must be an object with 'image' and 'target', not {item!s:.80}")
     image, target, case = item["image"], item.get("target"), item.get("case")
     view = item.get("view", view_of(image))
     if not isinstance(target, str | None):

@@ -36,19 +36,9 @@ class Sample:
 
 
 class PaxrayDataset(Sequence[Sample]):
-    """The samples of one split, read from disk as they are asked for.
+    """The samples of one split, "train", "val" or "test"; also a map-style torch dataset.
 
-    Also a map-style torch dataset.
-
-    Parameters
-    ----------
-    data_root, datafile : path
-        As for `read_datafile`.
-    split : str
-        "train", "val" or "test".
-
-    Examples
-    --------
+    `data_root` and `datafile` are as for `read_datafile`.
     ``PaxrayDataset("data/sample", split="test")[0].masks.unpack("heart")`` is a (1, H, W) bool
     array."""
 
@@ -71,8 +61,8 @@ class PaxrayDataset(Sequence[Sample]):
         return len(self.entries)
 
     def __repr__(self) -> str:
-        size = f"{len(self)} images, {len(self.labels)} labels"
-        return f"PaxrayDataset({self.datafile.path}, {self.split!r}: {size})"
+        name = f"{self.datafile.path}, {self.split!r}"
+        return f"PaxrayDataset({name}: {len(self)} images, {len(self.labels)} labels)"
 
     def image_path(self, index: int) -> Path:
         """Return the image file of a sample."""
@@ -86,8 +76,8 @@ class PaxrayDataset(Sequence[Sample]):
     def __getitem__(self, index: int) -> Sample:  # type: ignore[override]  # no slices: it reads
         if not -len(self) <= index < len(self):
             raise IndexError(f"sample {index} of {len(self)}")
-        entry, path = self.entries[index], self.image_path(index)
-        image, masks = read_image(path), self.masks(index)
+        entry, path, masks = self.entries[index], self.image_path(index), self.masks(index)
+        image = read_image(path)
         if masks is not None and masks.shape[1:] != image.pixels.shape:
             raise ValueError(
                 f"{entry.target}: masks of {masks.shape[1:]} do not fit {entry.image} "
@@ -101,8 +91,7 @@ class PaxrayDataset(Sequence[Sample]):
 class EpochSampler:
     """The order of one epoch as (epoch, position, index), a function of (seed, epoch) alone.
 
-    Resuming at `start` gives exactly the rest of the epoch.
-    """
+    Resuming at `start` gives exactly the rest of the epoch."""
 
     length: int
     seed: int

@@ -34,13 +34,8 @@ def fetch_dataset(to: str | os.PathLike, archive: str | os.PathLike | None = Non
 
     Parameters
     ----------
-    to : folder that will hold paxray.json; must not exist yet, or be empty
+    to : folder that will hold paxray.json, and is returned; must not exist yet, or be empty
     archive : a local copy of paxray_dataset.zip; without it, it is downloaded beside `to`
-
-    Returns
-    -------
-    Path
-        `to`.
 
     Raises
     ------
@@ -60,13 +55,11 @@ def fetch_dataset(to: str | os.PathLike, archive: str | os.PathLike | None = Non
         download_from_drive(
             DATASET_FOLDER, lambda names: only_file(names, DATASET_ARCHIVE), archive
         )
-    archive = Path(archive)
-    if not archive.is_file():
+    if not Path(archive).is_file():
         raise FileNotFoundError(f"{archive}: no such file")
-    digest = sha256(archive)
-    root = unpack(archive, to)
-    _record(root / "fetched.json", archive, digest, source)
-    return root
+    unpack(archive, to)
+    _record(to / "fetched.json", Path(archive), source)
+    return to
 
 
 def fetch_weights(
@@ -101,30 +94,27 @@ def fetch_weights(
         with atomic_write(target) as temporary:
             shutil.copyfile(archive, temporary)
     say(f"{target}: {model.name}, {len(model.labels)} labels")
-    _record(target.with_suffix(".json"), target, sha256(target), source)
+    _record(target.with_suffix(".json"), target, source)
     return target
 
 
 def _weights_name(names: list[str], which: str) -> str:
     """Return the file of weights for a part of the training images, by the words in its name."""
     files = [name for name in names if name.lower().endswith((".pth", ".pt", ".ckpt"))]
-    parts = {
-        name: [part for part, words in WHICH.items() if any(word in name.lower() for word in words)]
-        for name in files
-    }
-    matches = [name for name in files if which in parts[name]]
+    matches = [name for name in files if any(word in name.lower() for word in WHICH[which])]
     if not matches and which == "full":
-        matches = [name for name in files if not parts[name]]
+        other = WHICH["half"] + WHICH["quarter"]
+        matches = [name for name in files if not any(word in name.lower() for word in other)]
     if len(matches) != 1:
-        raise ValueError(
-            f"cannot tell which file is {which!r} among {', '.join(names) or 'no files'}"
-        )
+        there = ", ".join(names) or "no files"
+        raise ValueError(f"cannot tell which file is {which!r} among {there}")
     return matches[0]
 
 
-def _record(path: Path, file: Path, digest: str, source: str) -> None:
-    entry = {"file": file.name, "bytes": file.stat().st_size, "sha256": digest, "source": source}
-    write_text(path, json.dumps({**entry, "fetched": now()}, indent=1))
+def _record(path: Path, file: Path, source: str) -> None:
+    size, digest = file.stat().st_size, sha256(file)
+    entry = {"file": file.name, "bytes": size, "sha256": digest, "source": source, "fetched": now()}
+    write_text(path, json.dumps(entry, indent=1))
 
 
 def unpack(archive: str | os.PathLike, to: str | os.PathLike) -> Path:
@@ -144,8 +134,15 @@ def unpack(archive: str | os.PathLike, to: str | os.PathLike) -> Path:
         with zipfile.ZipFile(archive) as file:
             members = _checked_members(archive, file)
             partial = _partial_folder(to, members)
-            missing = [member for member in members if not _is_extracted(member, partial)]
-            _check_space(archive, missing, partial)
+            # a file that was cut short, or whose checksum is wrong, lacks its last block
+            sizes = {path: path.stat().st_size for path in partial.rglob("*") if path.is_file()}
+            missing = [m for m in members if sizes.get(partial / m.filename) != m.file_size]
+            needed, free = sum(m.file_size for m in missing), shutil.disk_usage(partial).free
+            if needed > free:
+                raise ValueError(
+                    f"{archive}: needs {needed >> 20} MiB, "
+                    f"but {partial.parent} has {free >> 20} MiB free"
+                )
             for member in progress(missing, f"unpacking {archive.name}"):
                 file.extract(member, partial)  # no more than the claimed size; checks the CRC
     except _DAMAGED as error:
@@ -171,7 +168,10 @@ def _checked_members(archive: Path, file: zipfile.ZipFile) -> list[zipfile.ZipIn
             "more than any PAXRay data set"
         )
     for member in members:
-        if not _stays_inside(member):
+        path = PurePosixPath(member.filename.replace("\\", "/"))
+        is_file = stat.S_IFMT(member.external_attr >> 16) in (0, stat.S_IFREG)
+        is_relative = path.parts and not path.is_absolute() and ":" not in path.parts[0]
+        if not is_file or not is_relative or ".." in path.parts:
             raise ValueError(
                 f"{archive}: {member.filename!r} leads outside or is no plain file; "
                 "do not use this archive"
@@ -181,13 +181,6 @@ def _checked_members(archive: Path, file: zipfile.ZipFile) -> list[zipfile.ZipIn
                 f"{archive}: {member.filename!r} is encrypted; is it {DATASET_ARCHIVE}?"
             )
     return members
-
-
-def _stays_inside(member: zipfile.ZipInfo) -> bool:
-    path = PurePosixPath(member.filename.replace("\\", "/"))
-    is_file = stat.S_IFMT(member.external_attr >> 16) in (0, stat.S_IFREG)
-    is_relative = bool(path.parts) and not path.is_absolute() and ":" not in path.parts[0]
-    return is_file and is_relative and ".." not in path.parts
 
 
 def _partial_folder(to: Path, members: list[zipfile.ZipInfo]) -> Path:
@@ -200,17 +193,3 @@ def _partial_folder(to: Path, members: list[zipfile.ZipInfo]) -> Path:
             shutil.rmtree(other)
     partial.mkdir(parents=True, exist_ok=True)
     return partial
-
-
-def _is_extracted(member: zipfile.ZipInfo, folder: Path) -> bool:
-    # a file that was cut short, or whose checksum is wrong, lacks its last block
-    target = folder / member.filename
-    return target.is_file() and target.stat().st_size == member.file_size
-
-
-def _check_space(archive: Path, members: list[zipfile.ZipInfo], folder: Path) -> None:
-    needed, free = sum(m.file_size for m in members), shutil.disk_usage(folder).free
-    if needed > free:
-        raise ValueError(
-            f"{archive}: needs {needed >> 20} MiB, but {folder.parent} has {free >> 20} MiB free"
-        )

@@ -20,14 +20,10 @@ class Packed:
 
     Attributes
     ----------
-    path : Path
-        The `.npy` target.
-    status : str
-        "packed", "skipped" if it was packed before, or "failed".
-    removed : bool
-        Whether the `.npy` was there and is deleted now.
-    reason : str
-        What went wrong, naming the file, or empty.
+    path : the `.npy` target
+    status : "packed", "skipped" if it was packed before, or "failed"
+    removed : whether the `.npy` was there and is deleted now
+    reason : what went wrong, naming the file, or empty
     """
 
     path: Path
@@ -52,10 +48,8 @@ def pack_dataset(datafile: Datafile, workers: int, remove_npy: bool = False) -> 
     Parameters
     ----------
     datafile : Datafile
-    workers : int
-        Threads. Two are half again as fast as one; then reading 43.5 MB per file takes the time.
-    remove_npy : bool
-        Delete each `.npy` once its packed file has been read back and equals it.
+    workers : threads; two are half again as fast as one, then reading takes the time
+    remove_npy : delete each `.npy` once its packed file has been read back and equals it
 
     Raises
     ------

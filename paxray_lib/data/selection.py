@@ -1,5 +1,6 @@
 """Choices among samples and labels, and mean masks over a split."""
 
+import contextlib
 import os
 from collections.abc import Iterable, Sequence
 
@@ -7,7 +8,6 @@ import numpy as np
 
 from paxray_lib.data.datafile import SPLITS, read_datafile
 from paxray_lib.data.dataset import PaxrayDataset
-from paxray_lib.labels.table import LabelSet
 from paxray_lib.masks.packed import PackedMasks
 from paxray_lib.utils.progress import map_ahead, progress
 
@@ -45,19 +45,14 @@ def choose_labels(wanted: Iterable[str], masks: Sequence[PackedMasks], count: in
     list of str
         In the order of `wanted`, or the largest first.
     """
-    labels = masks[0].labels
-    known = [name for name in wanted if _is_known(labels, name)]
-    if known:
-        return known
+    labels, known = masks[0].labels, []
+    for name in wanted:
+        with contextlib.suppress(ValueError):
+            labels.select(name)
+            known.append(name)
     areas = np.sum([stack.counts() for stack in masks], axis=0)  # (L,)
-    return list(dict.fromkeys(labels.names[i] for i in np.argsort(-areas, kind="stable")))[:count]
-
-
-def _is_known(labels: LabelSet, name: str) -> bool:
-    try:
-        return bool(labels.select(name))
-    except ValueError:
-        return False
+    largest = dict.fromkeys(labels.names[i] for i in np.argsort(-areas, kind="stable"))
+    return known or list(largest)[:count]
 
 
 def mean_masks(dataset: PaxrayDataset, view: str, size: int) -> np.ndarray:

@@ -151,7 +151,7 @@ def _read_pxm(path: Path) -> tuple[np.ndarray, LabelSet]:
             claims = f"{len(body)} of {header['body_bytes']} bytes"
             raise ValueError(f"{count} masks with {len(labels)} names, {claims}")
         data = np.empty((height, width, byte_count(count)), np.uint8)
-        # into our own memory: writable for torch, and a frame that holds more cannot fill the memory
+        # into our own memory: writable for torch, and a frame that holds more cannot fill it
         with zstandard.ZstdDecompressor().stream_reader(body) as reader:
             if reader.readinto(data.reshape(-1)) != data.nbytes or reader.read(1):
                 raise ValueError(f"its body does not hold {count} masks of {height} x {width}")
