@@ -17,10 +17,8 @@ def label_lines(labels: LabelSet, indices: Iterable[int]) -> list[str]:
     for i in indices:
         mirror = labels.mirror[i] if labels.mirror[i] != i else ""
         wholes = ", ".join(labels.display_names[parent] for parent in labels.parents[i])
-        row = _ROW.format(
-            i, labels.display_names[i], labels.group[i], labels.side[i], mirror, wholes
-        )
-        lines.append(row.rstrip())
+        cells = labels.display_names[i], labels.group[i], labels.side[i], mirror, wholes
+        lines.append(_ROW.format(i, *cells).rstrip())
     return lines
 
 

@@ -18,42 +18,51 @@ import numpy as np
 
 from paxray_lib.utils.errors import did_you_mean
 
-with Path(__file__).with_name("labels.csv").open(newline="", encoding="utf-8") as _file:
-    _TABLE = list(csv.DictReader(_file))
+_CSV = Path(__file__).with_name("labels.csv")
+_TABLE = list(csv.DictReader(_CSV.read_text(encoding="utf-8").splitlines()))
 # the second `mediastinum_upper` is the same part; `LabelSet.colors` makes its own shade
 _ROWS = {row["name"]: row for row in reversed(_TABLE)}
-_OTHER_SIDE = {"left": "right", "Left": "Right", "LEFT": "RIGHT"}
-_OTHER_SIDE |= {right: left for left, right in _OTHER_SIDE.items()}
+_OTHER_SIDE = {
+    "left": "right", "Left": "Right", "LEFT": "RIGHT",
+    "right": "left", "Right": "Left", "RIGHT": "LEFT",
+}  # fmt: skip
 # neither after nor before a letter
 _SIDE_WORD = re.compile(rf"(?<![^\W\d_])({'|'.join(_OTHER_SIDE)})(?![^\W\d_])")
 
 
-def _side_of(name: str) -> str:
+def _row(name: str) -> dict[str, str]:
+    """Return what the table says of a name, or else what the name itself says."""
     if name in _ROWS:
-        return _ROWS[name]["side"]
-    words = {word.lower() for word in _SIDE_WORD.findall(name)}
-    return words.pop() if len(words) == 1 else ""  # "left and right lung" has both sides
-
-
-def _mirror_of(name: str) -> str:
-    if name in _ROWS:
-        return _ROWS[name]["mirror"]
-    return _SIDE_WORD.sub(lambda word: _OTHER_SIDE[word[0]], name) if _side_of(name) else name
+        return _ROWS[name]
+    sides = {word.lower() for word in _SIDE_WORD.findall(name)}
+    row = {"group": "other", "side": "", "mirror": name, "parents": ""}
+    if len(sides) == 1:  # "left and right lung" has both
+        mirror = _SIDE_WORD.sub(lambda word: _OTHER_SIDE[word[0]], name)
+        row |= {"side": sides.pop(), "mirror": mirror}
+    return row
 
 
 class LabelSet(Sequence[str]):
     """An ordered, immutable list of label names with what is known about each.
 
-    Names of the published table get its group, side, mirror, parents and colour. Other names are
-    kept with group "other", no parent, and a colour made from their position. One with the word
-    "left" or "right" (also "Left" or "LEFT") has that side, and the name with the other word as
-    mirror; others have no side and themselves as mirror.
+    Names of the published table get its group, side, mirror, parents and colour. Others have group
+    "other", no parent, and a colour made from their position. One with the word "left" or "right"
+    (also "Left" or "LEFT") has that side, and the name with the other word as mirror; others have
+    no side and themselves as mirror.
 
     Parameters
     ----------
     names : iterable of str
-        Label names in the order of the mask channels. A name may occur more than once
-        (`mediastinum_upper` does in the published table); no occurrence is lost.
+        Label names in the order of the mask channels. A name may occur more than once, as
+        `mediastinum_upper` does in the published table.
+
+    Attributes
+    ----------
+    group, groups : tuple of str
+        Group of each label: lungs, mediastinum, heart, airways, esophagus, great_vessels, bones,
+        vertebrae, ribs, diaphragms or other; and those that occur, in order of first appearance.
+    side : tuple of str
+        Side of each label in the patient: "left", "right", or "" for what has no side.
 
     Raises
     ------
@@ -70,16 +79,19 @@ class LabelSet(Sequence[str]):
 
     def __init__(self, names: Iterable[str]):
         if isinstance(names, str):
-            raise ValueError(
-                f"label names must be a list of strings, got the string {names!r}; "
-                "put it in brackets"
-            )
+            raise ValueError(f"label names: got the string {names!r}; put it in brackets")
         self.names: tuple[str, ...] = tuple(names)
         bad = [name for name in self.names if not isinstance(name, str) or not name]
         if bad or not self.names:
             raise ValueError(
-                f"label names must be non-empty strings, got {bad[:3] if bad else 'none at all'}"
+                f"label names must be non-empty strings, got {bad[:3] or 'none at all'}"
             )
+        self.group = tuple(_row(name)["group"] for name in self.names)
+        self.groups = tuple(dict.fromkeys(self.group))
+        self.side = tuple(_row(name)["side"] for name in self.names)
+        self._indices: dict[str, list[int]] = {}
+        for i, name in enumerate(self.names):
+            self._indices.setdefault(name, []).append(i)
 
     @classmethod
     def from_label_dict(cls, label_dict: Mapping[str, str]) -> "LabelSet":
@@ -118,19 +130,8 @@ class LabelSet(Sequence[str]):
         return f"LabelSet({len(self)} labels: {shown})"
 
     @cached_property
-    def _indices(self) -> dict[str, list[int]]:
-        indices: dict[str, list[int]] = {}
-        for i, name in enumerate(self.names):
-            indices.setdefault(name, []).append(i)
-        return indices
-
-    @cached_property
     def display_names(self) -> tuple[str, ...]:
-        """Names for people to read and choose from, each unique.
-
-        A name that occurs once stays as it is. One that occurs more often gets its index: the
-        published table calls two labels `mediastinum_upper`, at 12 and 16, which nobody could tell
-        apart in a list.
+        """Names for people to read and choose from; one that occurs more often gets its index.
 
         >>> LABELS.display_names[11:13]
         ('mediastinum_lower', 'mediastinum_upper (12)')
@@ -139,24 +140,6 @@ class LabelSet(Sequence[str]):
             name if len(self._indices[name]) == 1 else f"{name} ({i})"
             for i, name in enumerate(self.names)
         )
-
-    @cached_property
-    def group(self) -> tuple[str, ...]:
-        """Group of each label.
-
-        One of lungs, mediastinum, heart, airways, esophagus, great_vessels, bones, vertebrae, ribs,
-        diaphragms, or other."""
-        return tuple(_ROWS[name]["group"] if name in _ROWS else "other" for name in self.names)
-
-    @cached_property
-    def groups(self) -> tuple[str, ...]:
-        """The groups that occur, in order of first appearance."""
-        return tuple(dict.fromkeys(self.group))
-
-    @cached_property
-    def side(self) -> tuple[str, ...]:
-        """Side of each label in the patient: "left", "right", or "" for what has no side."""
-        return tuple(map(_side_of, self.names))
 
     @cached_property
     def mirror(self) -> np.ndarray:
@@ -176,10 +159,10 @@ class LabelSet(Sequence[str]):
 
     def _counterparts(self, name: str) -> list[int]:
         """Return the indices of the mirror label, or none if it is not in the set as often."""
-        other = _mirror_of(name)
+        other = _row(name)["mirror"]
         indices = self._indices.get(other, [])
         # an unknown name, lung_left_lobemiddle, say, may lead to a known one without counterpart
-        is_pair = _mirror_of(other) == name and len(indices) == len(self._indices[name])
+        is_pair = _row(other)["mirror"] == name and len(indices) == len(self._indices[name])
         return indices if is_pair else []
 
     @cached_property
@@ -188,7 +171,7 @@ class LabelSet(Sequence[str]):
         return tuple(tuple(sorted(self._nearest(name))) for name in self.names)
 
     def _nearest(self, name: str) -> set[int]:
-        parents = _ROWS[name]["parents"].split() if name in _ROWS else ()
+        parents = _row(name)["parents"].split()
         return {i for p in parents for i in self._indices.get(p) or self._nearest(p)}
 
     @cached_property
@@ -211,7 +194,6 @@ class LabelSet(Sequence[str]):
 
     def tree(self) -> list[tuple[int, int]]:
         """Return (index, depth) of every label in display order, each below its first parent."""
-
         first = [parents[0] if parents else None for parents in self.parents]
 
         def below(parent: int | None, depth: int) -> list[tuple[int, int]]:
@@ -251,7 +233,7 @@ class LabelSet(Sequence[str]):
         for item in wanted:
             if not isinstance(item, str | Iterable):
                 raise ValueError(
-                    f"label names, groups or patterns are needed, got {item!r}; see LabelSet.names"
+                    f"names, groups or patterns are needed, got {item!r}; see LabelSet.names"
                 )
             selected.update(self._select_one(item) if isinstance(item, str) else self.select(*item))
         return sorted(selected)
@@ -279,8 +261,8 @@ def _color(name: str, index: int) -> tuple[int, ...]:
     )
 
 
+#: The published table of 166 labels.
 LABELS = LabelSet(row["name"] for row in _TABLE)
-"""The published table of 166 labels."""
 
 
 def tree_pairs(labels: LabelSet) -> list[tuple[int, int]]:

@@ -8,7 +8,7 @@ import csv
 from importlib.metadata import version
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
 import numpy as np
 from pydicom import Dataset, dcmread
@@ -18,9 +18,6 @@ from paxray_lib.labels.table import LabelSet
 from paxray_lib.masks.bits import iter_planes
 from paxray_lib.masks.packed import PackedMasks
 from paxray_lib.utils.files import atomic_write
-
-if TYPE_CHECKING:
-    import highdicom
 
 _TABLE = Path(__file__).with_name("anatomy_codes.csv").read_text(encoding="utf-8")
 _CODES = {row["part"]: (row["code"], row["meaning"]) for row in csv.DictReader(_TABLE.splitlines())}
@@ -111,10 +108,8 @@ def _read_header(source: Path) -> Dataset:
     return header
 
 
-def _describe(
-    masks: PackedMasks, size: tuple[int, int], header: Dataset, algorithm: str
-) -> "highdicom.seg.Segmentation":
-    """Return the segmentation, complete but for the size of its frames.
+def _describe(masks: PackedMasks, size: tuple[int, int], header: Dataset, algorithm: str) -> Any:
+    """Return highdicom's segmentation, complete but for the size of its frames.
 
     highdicom wants the whole (1, H, W, L) array, 1.5 GB for a large X-ray. What it makes of it,
     apart from the pixels, does not depend on the size: it gets the masks as small as they are."""
@@ -143,7 +138,7 @@ def _describe(
         )
 
 
-def _segments(labels: LabelSet, algorithm: str) -> "list[highdicom.seg.SegmentDescription]":
+def _segments(labels: LabelSet, algorithm: str) -> list[Any]:
     from highdicom import AlgorithmIdentificationSequence, seg
     from highdicom.sr import CodedConcept
 

@@ -14,6 +14,7 @@ Packed file (`.pxm`), all integers little-endian:
 import json
 import math
 import struct
+import threading
 import zlib
 from collections.abc import Callable
 from functools import lru_cache, partial
@@ -34,6 +35,7 @@ _VERSION = 1
 _HEAD = struct.Struct("<8sHI")
 # a header that claims more (10,000 x 10,000 with 166 labels fit) is damaged or hostile
 _MAX_BYTES = 1 << 31
+_ONE_AT_A_TIME = threading.Lock()  # NumPy's parsing of headers may fail in threads of Python 3.11
 _LabelSet = lru_cache(maxsize=8)(LabelSet)  # one object for many files: it caches what it derives
 
 
@@ -87,7 +89,7 @@ def _check_size(height: int, width: int, labels: int) -> None:
 
 
 def _read_npy(path: Path, labels: LabelSet | None) -> tuple[np.ndarray, LabelSet]:
-    with naming_errors(path, "not a readable .npy stack, or cut short"):
+    with _ONE_AT_A_TIME, naming_errors(path, "not a readable .npy stack, or cut short"):
         stack = np.lib.format.open_memmap(path, mode="r")  # refuses pickled objects
         count = len(stack)
     hint = "wrong data file?" if labels else "pass labels=, since it has no names"
