@@ -1,17 +1,28 @@
-"""Compare two evaluations of the same images: differences of scores, with their intervals.
+"""Compare two evaluations of the same images, or the options of a prediction.
 
 Both are resampled with the same patients, so that what makes a patient easy or hard for both
 cancels: the interval of the difference is narrower than the two intervals of the scores would let
 one think.
 """
 
+import os
+
 import numpy as np
 import pandas as pd
+import torch
 
-from paxray_lib.evaluation.result import Evaluation
+from paxray_lib.compute.collectives import gather_items
+from paxray_lib.data.dataset import PaxrayDataset
+from paxray_lib.evaluation.count import count_decisions, use_logits
+from paxray_lib.evaluation.evaluate import check_labels
+from paxray_lib.evaluation.result import Evaluation, image_table
 from paxray_lib.evaluation.tables import list_parts, score_columns
-from paxray_lib.metrics.bootstrap import draw_weights, interval, resample_mean
-from paxray_lib.metrics.scores import mean_score
+from paxray_lib.masks.hierarchy import close_bits
+from paxray_lib.masks.packed import PackedMasks
+from paxray_lib.metrics import Counts, draw_weights, interval, mean_score, resample_mean
+from paxray_lib.models.decisions import pack_decisions
+from paxray_lib.models.folding import optimize_for_inference
+from paxray_lib.models.segmenter import AnatomySegmenter
 from paxray_lib.utils.errors import check_choice
 
 
@@ -42,14 +53,14 @@ def compare_evaluations(
         If images, labels or targets differ, or the score is unknown.
     """
     _check_comparable(first, second)
-    (a, convention), (b, _) = (_column(evaluation, score) for evaluation in (first, second))
+    columns = [score_columns(each.counts, each.surface) for each in (first, second)]
+    check_choice(score, [name for name in columns[0] if name in columns[1]], "score")
+    (a, convention), (b, _) = (known[score] for known in columns)
     parts = list(list_parts(first.labels, first.images["view"]))
     if by_label:
-        everywhere = parts[0][2]
-        parts += [("label", name, everywhere, [i]) for i, name in enumerate(first.labels)]
-    cases = first.images["case"].to_numpy()
+        parts += [("label", name, parts[0][2], [i]) for i, name in enumerate(first.labels)]
+    cases, present = first.images["case"].to_numpy(), first.counts.tp + first.counts.fn > 0
     weights = draw_weights(cases)
-    present = (first.counts.tp + first.counts.fn) > 0  # (N, L)
     rows = []
     for scope, name, images, labels in parts:
         chosen = [values[images][:, labels] for values in (a, b)]
@@ -59,20 +70,19 @@ def compare_evaluations(
             for values in chosen
         ]
         ends = interval(resampled[1] - resampled[0])
-        index = labels[0] if scope == "label" else -1
         shown = int(present[images][:, labels].any(axis=1).sum())
-        rows.append((scope, name, index, shown, *means, means[1] - means[0], *map(float, ends)))
+        place = (scope, name, labels[0] if scope == "label" else -1, shown)
+        rows.append((*place, *means, means[1] - means[0], *map(float, ends)))
     names = ["scope", "name", "index", "images", "first", "second", "difference", "low", "high"]
     return pd.DataFrame(rows, columns=names)
 
 
 def largest_changes(differences: pd.DataFrame, count: int = 4) -> tuple[str, pd.DataFrame]:
-    """Return how many labels lose and gain, in words, and a table of those that do most.
+    """Return how many labels lose and gain, in words, and a table of the `count` that do most.
 
     Parameters
     ----------
     differences : DataFrame of `compare_evaluations`
-    count : rows of each kind, at most
 
     Returns
     -------
@@ -81,8 +91,8 @@ def largest_changes(differences: pd.DataFrame, count: int = 4) -> tuple[str, pd.
     table : by name, the largest loss first, the largest gain last: index, images, first, second,
         difference, low, high
     """
-    labels = differences[differences["scope"] == "label"]
-    labels = labels.dropna(subset="difference").sort_values("difference")
+    labels = differences.query("scope == 'label'").dropna(subset="difference")
+    labels = labels.sort_values("difference")
     sign = np.sign(labels["difference"])
     lose, same, gain = (labels[sign == wanted] for wanted in (-1, 0, 1))
     text = f"{_number(len(gain), 'gain')}, {_number(len(lose), 'lose')}"
@@ -97,10 +107,64 @@ def _number(labels: int, verb: str) -> str:
     return f"{labels} labels {verb}" if labels > 1 else f"{'1' if labels else 'no'} label {verb}s"
 
 
-def _column(evaluation: Evaluation, score: str) -> tuple[np.ndarray, str]:
-    columns = score_columns(evaluation.counts, evaluation.surface)
-    check_choice(score, columns, "score")
-    return columns[score]
+#: Names by whether to average with the mirrored image, and to close under the label tree.
+VARIANTS = {
+    (False, False): "baseline",
+    (False, True): "close_tree",
+    (True, False): "mirror",
+    (True, True): "mirror and close_tree",
+}
+
+
+def gains_table(
+    model: AnatomySegmenter,
+    data_root: str | os.PathLike,
+    datafile: str | os.PathLike = "paxray.json",
+    *,
+    split: str = "val",
+    threshold: float = 0.5,
+    score: str = "iou_present",
+) -> pd.DataFrame:
+    """Return what each option of a prediction adds to a score of a split, one row per variant.
+
+    The options are to average with the mirror image, and to close the label tree. Choose them on
+    the validation split: on the test split the choice itself would be fitted to what is tested.
+
+    Parameters
+    ----------
+    model : module from `build_model` or `load_model`
+    data_root, datafile, split : as for `PaxrayDataset`
+    threshold : a pixel has a label where its sigmoid is greater
+    score : a score of `compare_evaluations`, such as "iou_present" or "dice_published"
+
+    Returns
+    -------
+    DataFrame
+        Indexed by variant: the score, `gain` (the difference to "baseline"), low and high (95 %
+        interval of the gain, over patients), and `helps`: whether the whole interval is above 0.
+    """
+    dataset = PaxrayDataset(data_root, datafile, split)
+    check_labels(model.labels, dataset)
+    model, images = optimize_for_inference(model), image_table(dataset)
+
+    def count_both(logits: torch.Tensor, target: PackedMasks) -> list[Counts]:
+        bits = pack_decisions(logits, threshold)[0]
+        closed = close_bits(bits, target.labels)
+        return [count_decisions(decided, target) for decided in (bits, closed)]
+
+    evaluations = []
+    for mirror in (False, True):
+        pixels = gather_items(list(use_logits(model, dataset, count_both, mirror=mirror)))
+        for parts in zip(*pixels, strict=True):
+            evaluations.append(Evaluation(Counts.concat(parts), dataset.labels, images))
+    tables = [
+        compare_evaluations(evaluations[0], variant, score, by_label=False).head(1)
+        for variant in evaluations
+    ]
+    gains = pd.concat(tables).set_axis(list(VARIANTS.values()))
+    gains = gains[["second", "difference", "low", "high"]]
+    gains = gains.rename(columns={"second": score, "difference": "gain"})
+    return gains.assign(helps=gains["low"] > 0)
 
 
 def _check_comparable(first: Evaluation, second: Evaluation) -> None:
@@ -116,8 +180,7 @@ def _check_comparable(first: Evaluation, second: Evaluation) -> None:
         raise ValueError(
             f"evaluations of other images ({len(names[0])} and {len(names[1])}): {detail}"
         )
-    targets = [evaluation.counts.tp + evaluation.counts.fn for evaluation in (first, second)]
-    differs = (targets[0] != targets[1]).any(axis=1)  # (N,)
-    if differs.any():
-        name = names[0][int(differs.argmax())]
-        raise ValueError(f"{name}: its masks are not the same in both evaluations")
+    true, other = (evaluation.counts.tp + evaluation.counts.fn for evaluation in (first, second))
+    for name, differs in zip(names[0], (true != other).any(axis=1), strict=True):
+        if differs:
+            raise ValueError(f"{name}: its masks are not the same in both evaluations")

@@ -7,7 +7,7 @@ also compares boundaries and sorts probabilities into bins.
 import itertools
 import os
 from collections.abc import Callable, Iterator
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -16,9 +16,8 @@ from paxray_lib.compute.collectives import gather_items, is_first, rank_and_worl
 from paxray_lib.data.dataset import PaxrayDataset, check_targets
 from paxray_lib.masks.hierarchy import close_bits
 from paxray_lib.masks.packed import PackedMasks
-from paxray_lib.metrics.calibration import GRID, Reliability, bin_pixels
-from paxray_lib.metrics.counting import Counts, counts
-from paxray_lib.metrics.surface import Surface, surface
+from paxray_lib.metrics import Counts, Reliability, Surface, bin_pixels, counts
+from paxray_lib.metrics.surface import surface
 from paxray_lib.models.decisions import pack_decisions
 from paxray_lib.models.folding import optimize_for_inference
 from paxray_lib.models.inference import each_logits
@@ -41,7 +40,8 @@ def count_dataset(
     The model is not changed: a copy in evaluation mode with folded BatchNorm decides, on the
     model's own device and in its own precision. Reading and preprocessing run in threads beside the
     network. Several processes (see `compute.collectives`) share the images, and each of them
-    returns the whole.
+    returns the whole. Raises ValueError if a target is missing, or the network's output for an
+    image is not finite.
 
     Parameters
     ----------
@@ -50,11 +50,6 @@ def count_dataset(
     threshold : a pixel has a label where its sigmoid is greater
     batch_size : images that pass through the network together
     quiet : show no progress
-
-    Raises
-    ------
-    ValueError
-        If a target is missing, or the network's output for an image is not finite.
     """
 
     def count(logits: torch.Tensor, target: PackedMasks) -> Counts:
@@ -72,17 +67,13 @@ def measure_dataset(
     mirror: bool = False,
     close_tree: bool = False,
 ) -> tuple[Counts, Surface, Reliability]:
-    """Count pixels, compare boundaries and sort probabilities of a model's decisions.
+    """Count pixels, compare boundaries (N, L) and sort probabilities (L, BINS) of decisions.
 
     Boundaries are compared in threads beside the network. With `mirror` each image is averaged with
     its mirror image, and with `close_tree` parts are added to their wholes, as `predict` does.
     Several processes return what one alone returns, but for pixels whose logit is within rounding
     of the threshold, since other images are in their batches. For other arguments and errors see
     `count_dataset`.
-
-    Returns
-    -------
-    Counts of (N, L), Surface of (N, L), Reliability of (L, BINS): the sums over all images
     """
 
     def decide(
@@ -90,12 +81,8 @@ def measure_dataset(
     ) -> tuple[Counts, PackedMasks, PackedMasks, Reliability]:
         bits = pack_decisions(logits, threshold)[0]
         bits = close_bits(bits, target.labels) if close_tree else bits
-        return (
-            count_decisions(bits, target),
-            _resized(bits, target),
-            target,
-            _bins(logits[0], target),
-        )
+        pixels, bins = count_decisions(bits, target), _bins(logits[0], target)
+        return pixels, _resized(bits, target), target, bins
 
     decided = use_logits(model, dataset, decide, batch_size, not is_first(), mirror)
     threads = min(8, os.cpu_count() or 1)
@@ -125,9 +112,9 @@ def use_logits(
 
     def prepare(index: int) -> tuple[torch.Tensor, str | None, PackedMasks, str]:
         sample = dataset[index]
-        view = sample.view if mirror else None
-        target: PackedMasks = sample.masks  # type: ignore[assignment]  # check_targets
-        return torch.as_tensor(model.preprocess(sample.image)), view, target, sample.name
+        inputs, view = torch.as_tensor(model.preprocess(sample.image)), sample.view
+        masks: Any = sample.masks  # of each image, as `check_targets` says
+        return inputs, view if mirror else None, masks, sample.name
 
     def use_finite(logits: torch.Tensor | None, target: PackedMasks, name: str) -> _T:
         if logits is None:
@@ -162,7 +149,7 @@ def _resized(bits: torch.Tensor, target: PackedMasks) -> PackedMasks:
 def _bins(logits: torch.Tensor, target: PackedMasks) -> Reliability:
     """Sort the probabilities of a grid of pixels, at the network's size, into bins."""
     size, (height, width) = logits.shape[-2:], target.shape[1:]
-    steps = [max(1, n // GRID) for n in size]
+    steps = [max(1, n // 64) for n in size]  # to a grid of about 64 x 64
     rows, columns = (np.arange(step // 2, n, step) for n, step in zip(size, steps, strict=True))
     probabilities = logits[:, rows[0] :: steps[0], columns[0] :: steps[1]].sigmoid()
     true = target.gather(rows * height // size[0], columns * width // size[1]).unpack()

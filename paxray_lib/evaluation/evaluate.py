@@ -15,15 +15,14 @@ from paxray_lib.evaluation.count import measure_dataset
 from paxray_lib.evaluation.result import Evaluation, image_table
 from paxray_lib.labels.table import LabelSet
 from paxray_lib.masks.packed import PackedMasks
-from paxray_lib.metrics.counting import Counts, counts
-from paxray_lib.metrics.surface import Surface, surface
+from paxray_lib.metrics import Counts, Surface, counts
+from paxray_lib.metrics.surface import surface
 from paxray_lib.models.checkpoints import load_model
 from paxray_lib.models.folding import optimize_for_inference
 from paxray_lib.models.segmenter import AnatomySegmenter
 
+#: Mean IoU on PAXRay's test split (Seibold et al., BMVC 2022, arXiv 2210.03416), not measured here.
 PUBLISHED_PERCENT = {"all training images": 60.6, "half of them": 57.07, "a quarter of them": 52.77}
-"""Mean IoU on PAXRay's test split (Seibold et al., BMVC 2022, arXiv 2210.03416), not measured here.
-"""
 
 
 def evaluate(
@@ -51,8 +50,7 @@ def evaluate(
     out : folder to write counts.npz, per_label.csv and summary.json to, optional
     device : torch device for a model that is loaded from a file
     threshold : a pixel has a label where its sigmoid is greater
-    mirror : average each image with its mirror image (see `ablation.gains_table` for what that
-        gains)
+    mirror : average each image with its mirror image (what that gains: `compare.gains_table`)
     close_tree : add parts to their wholes, see `masks.hierarchy.close_tree`
     precision : "float32", or "bfloat16": faster on hardware that has it, and decides otherwise at
         some outlines
@@ -84,8 +82,7 @@ def evaluate(
         "synthetic": bool(dataset.datafile.extra.get("synthetic")),
         "dtype": str(next(model.parameters()).dtype).removeprefix("torch."),
     }
-    images = image_table(dataset)
-    result = Evaluation(pixels, dataset.labels, images, info, outlines, bins)
+    result = Evaluation(pixels, dataset.labels, image_table(dataset), info, outlines, bins)
     if out is not None and is_first():
         result.write(out)
     return result
@@ -99,12 +96,8 @@ def evaluate_constant(
 ) -> Evaluation:
     """Evaluate the best constant guess: the pixels that a label covers in most training images.
 
-    Each view has a guess of its own.
-
-    Raises
-    ------
-    ValueError
-        If no training image has masks, or a test image has none.
+    Each view has a guess of its own. Raises ValueError if no training image has masks, or a test
+    image has none.
     """
     if not any(entry.target for entry in train.entries):
         raise ValueError(
@@ -145,13 +138,8 @@ def published_verdict(
 ) -> str:
     """Say in one line whether a mean IoU under the published convention is the published one.
 
-    The data cannot tell where their file says that they are synthetic.
-
-    Parameters
-    ----------
-    summary : `Evaluation.summary`
-    published_percent : one of `PUBLISHED_PERCENT`
-    tolerance : in percentage points
+    Where their file says that the data are synthetic they cannot tell. `summary` is that of an
+    `Evaluation`, `published_percent` one of `PUBLISHED_PERCENT`, the tolerance percentage points.
     """
     measured = 100 * summary["overall"]["iou_published"]
     subject = f"mean IoU {measured:.2f} % (convention 'published')"
@@ -175,9 +163,9 @@ def published_table(summary: Mapping[str, Any]) -> pd.DataFrame:
     paper has none).
     """
     scores = summary["overall"]
-    ends = [np.nan if end is None else 100 * end for end in scores["iou_published_interval"]]
-    rows = {"this model, this data": ("measured here", 100 * scores["iou_published"], *ends)}
-    paper = PUBLISHED_PERCENT.items()
-    rows |= {f"PAXRay, {name}": ("published", value, np.nan, np.nan) for name, value in paper}
+    ours = [scores["iou_published"], *scores["iou_published_interval"]]
+    rows = {"this model, this data": ("measured here", *(100 * np.array(ours, float)))}
+    for name, value in PUBLISHED_PERCENT.items():
+        rows[f"PAXRay, {name}"] = ("published", value, np.nan, np.nan)
     columns = ["source", "mean IoU (%)", "low", "high"]
     return pd.DataFrame.from_dict(rows, orient="index", columns=columns)

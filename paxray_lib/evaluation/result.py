@@ -26,16 +26,10 @@ import pandas as pd
 from paxray_lib.data.dataset import PaxrayDataset
 from paxray_lib.evaluation.tables import per_label_table, score_columns, summarize
 from paxray_lib.labels.table import LabelSet
-from paxray_lib.metrics.calibration import Reliability, calibration_error
-from paxray_lib.metrics.counting import Counts
-from paxray_lib.metrics.scores import ratio
-from paxray_lib.metrics.surface import Surface
+from paxray_lib.metrics import Counts, Reliability, Surface, calibration_error, known_mean
 from paxray_lib.utils.files import atomic_write, read_json
 
 _IMAGES = ("image", "case", "view")
-_SURFACE = ("within", "total", "hd95")
-_BINS = ("pixels", "true", "probability")
-_COMPUTED = ("overall", "views", "groups", "calibration_error")
 
 
 @dataclass(frozen=True)
@@ -66,10 +60,7 @@ class Evaluation:
 
     @functools.cached_property
     def summary(self) -> dict[str, Any]:
-        """`info`, the calibration error, and scores overall, per view and group.
-
-        See `tables.summarize`.
-        """
+        """`info`, the calibration error, and the scores of `tables.summarize`."""
         views, cases, bins = self.images["view"], self.images["case"], self.reliability
         error = {} if bins is None else {"calibration_error": calibration_error(bins)}
         scores = summarize(self.counts, self.labels, views, cases, self.surface)
@@ -78,51 +69,40 @@ class Evaluation:
     def scores_by_image(self) -> pd.DataFrame:
         """Return image, case, view, and the means over each image's labels: iou_present, ..."""
         columns = score_columns(self.counts, self.surface).items()
-        means = {name: _image_means(v) for name, (v, kind) in columns if kind == "present"}
+        means = {name: known_mean(v, axis=1) for name, (v, kind) in columns if kind == "present"}
         return self.images.assign(**means)
 
     def scores_by_group(self, score: str = "iou") -> pd.DataFrame:
         """Return image, case, view, group, and the mean over its labels: a row per image and group.
 
-        Parameters
-        ----------
-        score : iou, dice, precision, recall, or nsd
+        The score is iou, dice, precision, recall, or nsd.
         """
         column, groups = f"{score}_present", np.array(self.labels.group)
         values, _ = score_columns(self.counts, self.surface)[column]
-        parts = [
-            self.images.assign(group=group, **{column: _image_means(values[:, groups == group])})
-            for group in self.labels.groups
-        ]
+        means = {name: known_mean(values[:, groups == name], axis=1) for name in self.labels.groups}
+        parts = [self.images.assign(group=name, **{column: m}) for name, m in means.items()]
         return pd.concat(parts, ignore_index=True)
 
     def write(self, folder: str | os.PathLike) -> None:
         """Write counts.npz, per_label.csv and summary.json, each atomically."""
         folder = Path(folder)
+        arrays = {f"{name}s": self.images[name].to_numpy(dtype=str) for name in _IMAGES}
+        arrays |= {"names": np.array(self.labels.names), **vars(self.counts)}
+        for prefix, part in (("surface", self.surface), ("bins", self.reliability)):
+            if part is not None:
+                arrays |= {f"{prefix}_{name}": values for name, values in vars(part).items()}
         with atomic_write(folder / "counts.npz") as path:
-            np.savez_compressed(path, allow_pickle=False, **self._arrays())
+            np.savez_compressed(path, allow_pickle=False, **arrays)
         with atomic_write(folder / "per_label.csv") as path:
             self.per_label.to_csv(path, index=False, float_format="%.6f")
         with atomic_write(folder / "summary.json") as path:
             path.write_text(json.dumps(self.summary, indent=1, allow_nan=False), encoding="utf-8")
 
-    def _arrays(self) -> dict[str, np.ndarray]:
-        arrays = {f"{name}s": self.images[name].to_numpy(dtype=str) for name in _IMAGES}
-        arrays |= {"names": np.array(self.labels.names), **vars(self.counts)}
-        if self.surface is not None:
-            arrays |= {f"surface_{name}": getattr(self.surface, name) for name in _SURFACE}
-        if self.reliability is not None:
-            arrays |= {f"bins_{name}": getattr(self.reliability, name) for name in _BINS}
-        return arrays
-
     @classmethod
     def read(cls, folder: str | os.PathLike) -> "Evaluation":
         """Read what `write` wrote; the tables are computed again from the counts.
 
-        Raises
-        ------
-        FileNotFoundError, ValueError
-            If counts.npz is missing or damaged.
+        Raises FileNotFoundError or ValueError if counts.npz is missing or damaged.
         """
         path = Path(folder) / "counts.npz"
         with open(path, "rb") as raw:
@@ -132,21 +112,18 @@ class Evaluation:
                 found = Counts(data["tp"], data["fp"], data["fn"])
                 images = pd.DataFrame({name: data[f"{name}s"] for name in _IMAGES})
                 labels = LabelSet(data["names"].tolist())
+                surface, bins = (
+                    {k.removeprefix(prefix): v for k, v in data.items() if k.startswith(prefix)}
+                    for prefix in ("surface_", "bins_")
+                )
+                outlines = Surface(**surface) if surface else None
+                reliability = Reliability(**bins) if bins else None
             except Exception as error:
                 raise ValueError(f"{path}: not readable: {error}") from error
-        summary = read_json(path.with_name("summary.json"))
-        return cls(
-            found,
-            labels,
-            images,
-            {key: value for key, value in summary.items() if key not in _COMPUTED},
-            Surface(*(data[f"surface_{name}"] for name in _SURFACE))
-            if "surface_total" in data
-            else None,
-            Reliability(*(data[f"bins_{name}"] for name in _BINS))
-            if "bins_pixels" in data
-            else None,
-        )
+        computed = ("overall", "views", "groups", "calibration_error")
+        summary = read_json(path.with_name("summary.json")).items()
+        info = {key: value for key, value in summary if key not in computed}
+        return cls(found, labels, images, info, outlines, reliability)
 
 
 def image_table(dataset: PaxrayDataset) -> pd.DataFrame:
@@ -154,8 +131,3 @@ def image_table(dataset: PaxrayDataset) -> pd.DataFrame:
     view = dataset.datafile.view
     rows = [(entry.image, entry.case, view(entry) or "unknown") for entry in dataset.entries]
     return pd.DataFrame(rows, columns=list(_IMAGES))
-
-
-def _image_means(scores: np.ndarray) -> np.ndarray:
-    """Return the mean over the labels of each image that occur in it, (N,), of (N, L) scores."""
-    return ratio(np.nansum(scores, axis=1), (~np.isnan(scores)).sum(1))

@@ -10,17 +10,22 @@ import numpy as np
 import pandas as pd
 
 from paxray_lib.labels.table import LabelSet
-from paxray_lib.metrics.bootstrap import (
+from paxray_lib.metrics import (
+    Counts,
+    Surface,
+    dice,
     draw_weights,
     interval,
-    patients_with,
+    iou,
+    mean_score,
+    per_label,
+    precision,
+    ratio,
+    recall,
     resample_mean,
-    resample_per_label,
 )
-from paxray_lib.metrics.counting import Counts
-from paxray_lib.metrics.scores import dice, iou, mean_score, per_label, precision, recall
-from paxray_lib.metrics.surface import Surface
 
+#: Scores with their convention, in the order of files; their column is called score_convention.
 COLUMNS = (
     ("iou", "published"),
     ("iou", "present"),
@@ -30,17 +35,17 @@ COLUMNS = (
     ("recall", "present"),
     ("nsd", "present"),
 )
-"""Scores with their convention, in the order of files; their column is called score_convention."""
+#: Columns that have an interval in the table of labels; in the summary all have one.
 WITH_INTERVAL = ("iou_present", "dice_present", "nsd_present")
-"""Columns that have an interval in the table of labels; in the summary all have one."""
 
 
-Part = tuple[str, str, np.ndarray, list[int]]
-"""Scope ("overall", "view", "group"), name, images as (N,) bool, indices of labels."""
+def list_parts(
+    labels: LabelSet, views: Iterable[str]
+) -> Iterator[tuple[str, str, np.ndarray, list[int]]]:
+    """Yield all images and labels, then each view, then each group of labels.
 
-
-def list_parts(labels: LabelSet, views: Iterable[str]) -> Iterator[Part]:
-    """Yield all images and labels, then each view, then each group of labels."""
+    As scope ("overall", "view", "group"), name, images as (N,) bool, indices of labels.
+    """
     views, everything = np.asarray(views), list(range(len(labels)))
     everywhere = np.full(len(views), True)
     yield "overall", "overall", everywhere, everything
@@ -54,12 +59,7 @@ def score_columns(
     counts: Counts, surface: Surface | None = None
 ) -> dict[str, tuple[np.ndarray, str]]:
     """Return {column: (scores by image and label, (N, L) float64; convention of their mean)}."""
-    scores = {
-        "iou": iou(counts),
-        "dice": dice(counts),
-        "precision": precision(counts),
-        "recall": recall(counts),
-    }
+    scores = {score.__name__: score(counts) for score in (iou, dice, precision, recall)}
     if surface is not None:
         scores["nsd"] = surface.nsd
     return {f"{name}_{kind}": (scores[name], kind) for name, kind in COLUMNS if name in scores}
@@ -98,13 +98,11 @@ def per_label_table(
     if surface is not None:
         columns["hd95_median"] = [_median(values) for values in surface.hd95.T]
     if cases is not None:
-        weights = draw_weights(cases)
+        cases, weights = np.asarray(cases), draw_weights(cases)
         for name in [name for name in WITH_INTERVAL if name in scores]:
             values, kind = scores[name]
-            low, high = interval(resample_per_label(values, weights, kind))
-            several = patients_with(values, cases) > 1
-            columns[f"{name}_low"] = np.where(several, low, np.nan)
-            columns[f"{name}_high"] = np.where(several, high, np.nan)
+            each = [resample_mean(column[:, None], weights, kind, cases) for column in values.T]
+            columns[f"{name}_low"], columns[f"{name}_high"] = interval(np.stack(each, axis=1))
     return pd.DataFrame(columns)
 
 
@@ -129,41 +127,30 @@ def summarize(
     """
     columns, cases = score_columns(counts, surface), np.asarray(cases)
     weights = draw_weights(cases)
-    scores: dict[str, dict[str, Any]] = {"overall": {}, "view": {}, "group": {}}
+    found: dict[str, dict[str, Any]] = {"overall": {}, "view": {}, "group": {}}
     for scope, name, images, indices in list_parts(labels, views):
-        part = {column: (v[images][:, indices], kind) for column, (v, kind) in columns.items()}
-        scores[scope][name] = _scores(part, weights[:, images], cases[images])
+        occurs = ~np.isnan(columns["iou_present"][0][images][:, indices])
+        scores = found[scope][name] = {
+            "images": len(occurs),
+            "patients": len(np.unique(cases[images])),
+            "labels": len(indices),
+            "labels_scored": int(occurs.any(axis=0).sum()),
+        }
+        for column, (values, kind) in columns.items():
+            part = values[images][:, indices]
+            ends = interval(resample_mean(part, weights[:, images], kind, cases[images]))
+            scores[column] = _json_number(mean_score(part, kind))
+            scores[f"{column}_interval"] = [_json_number(end) for end in ends]
         if surface is not None:
-            scores[scope][name] |= _distances(surface.hd95[images][:, indices])
+            hd95 = surface.hd95[images][:, indices]
+            share = ratio(np.isinf(hd95).sum(), (~np.isnan(hd95)).sum())
+            scores["hd95_median"] = _json_number(_median(hd95))
+            scores["hd95_infinite_share"] = _json_number(share)
     return {
-        "overall": scores["overall"]["overall"],
-        "views": scores["view"],
-        "groups": scores["group"],
+        "overall": found["overall"]["overall"],
+        "views": found["view"],
+        "groups": found["group"],
     }
-
-
-def _scores(
-    columns: Mapping[str, tuple[np.ndarray, str]], weights: np.ndarray, cases: np.ndarray
-) -> dict[str, Any]:
-    """Return the scores of a part: `columns` (n, l), `weights` (R, n), `cases` (n,)."""
-    occurs = ~np.isnan(columns["iou_present"][0])
-    scores: dict[str, Any] = {
-        "images": len(cases),
-        "patients": len(set(cases.tolist())),
-        "labels": occurs.shape[1],
-        "labels_scored": int(occurs.any(axis=0).sum()),
-    }
-    for name, (values, convention) in columns.items():
-        scores[name] = _json_number(mean_score(values, convention))
-        ends = interval(resample_mean(values, weights, convention, cases))
-        scores[f"{name}_interval"] = [_json_number(end) for end in ends]
-    return scores
-
-
-def _distances(hd95: np.ndarray) -> dict[str, float | None]:
-    known = hd95[~np.isnan(hd95)]
-    share = float(np.isinf(known).mean()) if len(known) else None
-    return {"hd95_median": _json_number(_median(known)), "hd95_infinite_share": share}
 
 
 def _json_number(value: float | np.ndarray) -> float | None:
@@ -183,8 +170,7 @@ def _median(values: np.ndarray) -> float:
 def score_frame(scores: Mapping[str, Any]) -> pd.DataFrame:
     """Return scores of `summarize` as a table for people: one row per score; value, low, high.
 
-    NaN for none. A median distance that is infinite, for which a summary has None, is infinite
-    here.
+    NaN for none; a median distance that is infinite, None in a summary, is infinite here.
 
     >>> scores = {"iou_present": 0.5, "iou_present_interval": [0.25, 0.75], "nsd_present": None}
     >>> score_frame(scores)
@@ -192,15 +178,16 @@ def score_frame(scores: Mapping[str, Any]) -> pd.DataFrame:
     iou_present    0.5  0.25  0.75
     nsd_present    NaN   NaN   NaN
     """
-    share = scores.get("hd95_infinite_share") or 0
-    rows = {}
-    for name, value in scores.items():
-        if not isinstance(value, (list, int)):
-            infinite = name == "hd95_median" and value is None and share >= 0.5
-            ends = scores.get(f"{name}_interval", (None, None))
-            rows[name] = (np.inf if infinite else value, *ends)
+    rows = {
+        name: (value, *scores.get(f"{name}_interval", (None, None)))
+        for name, value in scores.items()
+        if not isinstance(value, (list, int))
+    }
     columns = ["value", "low", "high"]
-    return pd.DataFrame.from_dict(rows, orient="index", columns=columns, dtype=np.float64)
+    frame = pd.DataFrame.from_dict(rows, orient="index", columns=columns, dtype=np.float64)
+    if (scores.get("hd95_infinite_share") or 0) >= 0.5:
+        frame.loc["hd95_median", "value"] = np.inf
+    return frame
 
 
 def score_lines(scores: Mapping[str, Any]) -> list[str]:

@@ -5,7 +5,24 @@ surface: how far outlines lie apart; calibration: whether probabilities are what
 bootstrap: confidence intervals over patients.
 """
 
+from paxray_lib.metrics.bootstrap import draw_weights, interval, resample_mean
+from paxray_lib.metrics.calibration import Reliability, bin_pixels, calibration_error
 from paxray_lib.metrics.counting import Counts, counts
-from paxray_lib.metrics.scores import CONVENTIONS, dice, iou, mean_score
+from paxray_lib.metrics.scores import (
+    CONVENTIONS,
+    dice,
+    iou,
+    known_mean,
+    mean_score,
+    per_label,
+    precision,
+    ratio,
+    recall,
+)
+from paxray_lib.metrics.surface import Surface
 
-__all__ = ["CONVENTIONS", "Counts", "counts", "dice", "iou", "mean_score"]
+__all__ = [
+    "CONVENTIONS", "Counts", "Reliability", "Surface", "bin_pixels", "calibration_error", "counts",
+    "dice", "draw_weights", "interval", "iou", "known_mean", "mean_score", "per_label", "precision",
+    "ratio", "recall", "resample_mean",
+]  # fmt: skip

@@ -15,7 +15,6 @@ from paxray_lib.labels.table import LabelSet
 from paxray_lib.metrics.scores import ratio
 
 BINS = 20
-GRID = 64
 
 
 @dataclass(frozen=True)
@@ -24,10 +23,8 @@ class Reliability:
 
     Attributes
     ----------
-    pixels : (L, K) int64 ndarray
-        Pixels whose probability for the label is in the bin.
-    true : (L, K) int64 ndarray
-        Those of them that have the label.
+    pixels, true : (L, K) int64 ndarray
+        Pixels whose probability for the label is in the bin; those of them that have the label.
     probability : (L, K) float64 ndarray
         Sum of their probabilities.
     """
@@ -39,31 +36,27 @@ class Reliability:
     @classmethod
     def total(cls, parts: Iterable["Reliability"]) -> "Reliability":
         """Return the sums over several images, added in their order."""
-        columns = zip(*((part.pixels, part.true, part.probability) for part in parts), strict=True)
+        columns = zip(*(vars(part).values() for part in parts), strict=True)
         return cls(*(np.sum(column, axis=0) for column in columns))
 
 
 def bin_pixels(probabilities: np.ndarray, target: np.ndarray) -> Reliability:
-    """Sort the pixels of one image into bins.
+    """Sort the pixels of one image into bins: a Reliability of (L, BINS).
 
     Parameters
     ----------
     probabilities : (L, h, w) float array in 0..1
     target : (L, h, w) bool array
-
-    Returns
-    -------
-    Reliability of (L, BINS)
     """
     labels = len(probabilities)
     values = probabilities.reshape(labels, -1)
     bins = np.minimum((values * BINS).astype(np.int64), BINS - 1)
     bins += BINS * np.arange(labels)[:, None]  # one histogram for all labels
-    size = labels * BINS
+    flat, size = bins.ravel(), labels * BINS
     histograms = (
-        np.bincount(bins.ravel(), minlength=size),
+        np.bincount(flat, minlength=size),
         np.bincount(bins[target.reshape(labels, -1)], minlength=size),
-        np.bincount(bins.ravel(), values.ravel().astype(np.float64), minlength=size),
+        np.bincount(flat, values.ravel().astype(np.float64), minlength=size),
     )
     return Reliability(*(histogram.reshape(labels, BINS) for histogram in histograms))
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
@@ -16,12 +16,35 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Counts:
-    """Pixels per image and label.
+class PerImage:
+    """What is counted per image and label, each field an array (N, L)."""
+
+    def __getitem__(self, images: Any) -> Self:
+        """Return what some images have: a slice, a list of indices or a boolean array."""
+        return type(self)(*(values[images] for values in vars(self).values()))
+
+    @classmethod
+    def concat(cls, parts: Iterable[Self]) -> Self:
+        """Join several batches along the images.
+
+        Raises ValueError if there is no part, or the parts differ in their number of labels.
+        """
+        rows = [list(vars(part).values()) for part in parts]
+        widths = sorted({row[0].shape[1] for row in rows})
+        if len(widths) != 1:
+            raise ValueError(
+                f"counts to join must have one number of labels, got {widths or 'no counts at all'}"
+            )
+        return cls(*map(np.concatenate, zip(*rows, strict=True)))
+
+
+@dataclass(frozen=True)
+class Counts(PerImage):
+    """Pixels per image and label, (N, L) int64.
 
     Attributes
     ----------
-    tp, fp, fn : (N, L) int64 ndarray
+    tp, fp, fn : ndarray
         Pixels in prediction and target, in the prediction alone, in the target alone.
     """
 
@@ -30,9 +53,8 @@ class Counts:
     fn: np.ndarray
 
     def __post_init__(self) -> None:
-        for name in ("tp", "fp", "fn"):
-            object.__setattr__(self, name, np.asarray(getattr(self, name), np.int64))
-        shapes = {self.tp.shape, self.fp.shape, self.fn.shape}
+        vars(self).update({name: np.asarray(v, np.int64) for name, v in vars(self).items()})
+        shapes = {values.shape for values in vars(self).values()}
         if len(shapes) != 1 or self.tp.ndim != 2:
             raise ValueError(
                 f"tp, fp and fn must have one shape (images, labels), got {sorted(shapes)}"
@@ -40,28 +62,6 @@ class Counts:
 
     def __len__(self) -> int:
         return len(self.tp)
-
-    def __getitem__(self, images: Any) -> "Counts":
-        """Return the counts of some images: a slice, a list of indices or a boolean array."""
-        return Counts(self.tp[images], self.fp[images], self.fn[images])
-
-    @classmethod
-    def concat(cls, parts: Iterable["Counts"]) -> "Counts":
-        """Join the counts of several batches along the images.
-
-        Raises
-        ------
-        ValueError
-            If there is no part, or the parts differ in their number of labels.
-        """
-        parts = list(parts)
-        widths = sorted({part.tp.shape[1] for part in parts})
-        if len(widths) != 1:
-            raise ValueError(
-                f"counts to join must have one number of labels, got {widths or 'no counts at all'}"
-            )
-        columns = zip(*((part.tp, part.fp, part.fn) for part in parts), strict=True)
-        return cls(*map(np.concatenate, columns))
 
 
 def counts(
@@ -74,16 +74,10 @@ def counts(
     Parameters
     ----------
     pred, target : arrays or tensors of one shape, or PackedMasks
-        Dense: (N, L, H, W), bool or 0/1 integers. Packed: (N, H, W, B) uint8, bit i of a label i in
-        byte i // 8 at position i % 8, with `labels` given. Or one `PackedMasks` each, or a list of
-        N of them, whose sizes may differ. Tensors are counted on the device they are on.
-    labels : int, optional
-        Number of labels L in packed arrays; bits past it are ignored.
-
-    Returns
-    -------
-    Counts
-        tp, fp, fn as (N, L) int64.
+        Dense: (N, L, H, W), bool or 0/1 integers. Packed: (N, H, W, B) uint8, label i in byte
+        i // 8 at bit i % 8, with `labels` given. Or one `PackedMasks` each, or a list of N of them,
+        whose sizes may differ. Tensors are counted on the device they are on.
+    labels : number of labels L in packed arrays; bits past it are ignored
 
     Raises
     ------
@@ -117,38 +111,30 @@ def counts(
             f"cannot compare {type(pred).__name__} with {type(target).__name__}: "
             "give both in one kind"
         )
-    if pred.shape != target.shape:
-        raise ValueError(f"prediction has shape {tuple(pred.shape)}, target {tuple(target.shape)}")
-    if pred.ndim != 4:
+    if pred.shape != target.shape or pred.ndim != 4:
         raise ValueError(
-            f"shape {tuple(pred.shape)}: need 4 axes, the first one images; "
-            "add it to one image by x[None]"
+            f"prediction has shape {tuple(pred.shape)}, target {tuple(target.shape)}: they need "
+            "one shape of 4 axes, the first one images; add it to one image by x[None]"
         )
-    return _dense_counts(pred, target) if labels is None else _packed_counts(pred, target, labels)
-
-
-def _dense_counts(pred: "Array", target: "Array") -> Counts:
+    if labels is not None:
+        return _packed_counts(pred, target, labels)
     pred, target = _as_bool(pred, "prediction"), _as_bool(target, "target")
-    both, predicted, true = map(_count_planes, (pred & target, pred, target))
+    both, predicted, true = (
+        # plane by plane: count_nonzero with an axis is ten times slower
+        np.reshape([np.count_nonzero(plane) for image in masks for plane in image], masks.shape[:2])
+        for masks in (pred & target, pred, target)
+    )
     return Counts(both, predicted - both, true - both)
 
 
 def _as_bool(masks: "Array", name: str) -> np.ndarray:
     array = masks if isinstance(masks, np.ndarray) else masks.cpu().numpy()
-    if array.dtype == bool:
-        return array
-    if ((array != 0) & (array != 1)).any():
+    if array.dtype != bool and ((array != 0) & (array != 1)).any():
         raise ValueError(
             f"{name}: dense masks of {array.dtype} must hold 0 and 1 only, but reach "
             f"{array.max()}; for packed masks say how many labels= there are"
         )
-    return array != 0
-
-
-def _count_planes(masks: np.ndarray) -> np.ndarray:
-    # plane by plane: count_nonzero with an axis is ten times slower
-    pixels = [np.count_nonzero(plane) for image in masks for plane in image]
-    return np.array(pixels, np.int64).reshape(masks.shape[:2])
+    return array.astype(bool, copy=False)
 
 
 def _packed_counts(pred: "Array", target: "Array", labels: int) -> Counts:

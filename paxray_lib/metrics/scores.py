@@ -51,38 +51,32 @@ def ratio(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
     return np.divide(part, whole, out=np.full(whole.shape, np.nan), where=whole > 0)
 
 
-def per_label(scores: np.ndarray, convention: str = "published") -> np.ndarray:
-    """Average scores over images under a named convention.
+def known_mean(values: np.ndarray, axis: int) -> np.ndarray:
+    """Return the mean along an axis of the values that are not NaN; NaN where all are."""
+    return ratio(np.nansum(values, axis), (~np.isnan(values)).sum(axis))
 
-    Parameters
-    ----------
-    scores : (N, L) float array
-        From `iou` or `dice`; NaN where a label is absent from both.
-    convention : {"published", "present"}
-        See the top of this module.
 
-    Returns
-    -------
-    (L,) float64 array
-        One value per label index, so that two labels of one name keep one each. NaN for a label
-        without a value ("present": in no image; either: no images).
+def fill(scores: np.ndarray, convention: str) -> np.ndarray:
+    """Return scores with what a convention says of a label that is absent: 0, or NaN as before.
 
-    Raises
-    ------
-    ValueError
-        If the convention is unknown.
+    Raises ValueError if the convention is unknown.
     """
     check_choice(convention, CONVENTIONS, "convention")
-    valid = ~np.isnan(scores)
-    number = valid.sum(0) if convention == "present" else np.full(scores.shape[1], len(scores))
-    return ratio(np.where(valid, scores, 0).sum(0), number)
+    return np.where(np.isnan(scores), 0, scores) if convention == "published" else scores
+
+
+def per_label(scores: np.ndarray, convention: str = "published") -> np.ndarray:
+    """Average (N, L) scores over images, for each label index: (L,) float64.
+
+    NaN for a label without a value ("present": in no image; either convention: no images). Raises
+    ValueError if the convention is unknown.
+    """
+    return known_mean(fill(scores, convention), axis=0)
 
 
 def mean_score(scores: np.ndarray, convention: str = "published") -> float:
     """Average scores over images, then over labels; NaN if there is no value at all.
 
-    Examples
-    --------
     >>> scores = np.array([[0.5, np.nan, np.nan], [1.0, 0.25, np.nan]])
     >>> mean_score(scores, "present"), round(mean_score(scores, "published"), 4)
     (0.5, 0.2917)

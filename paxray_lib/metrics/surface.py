@@ -16,74 +16,48 @@ there is no score. Distances are in pixels of the image at its own size: PAXRay'
 spacing.
 """
 
-from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
 
 import cv2
 import numpy as np
 
 from paxray_lib.masks.packed import PackedMasks
+from paxray_lib.metrics.counting import PerImage
 from paxray_lib.metrics.scores import ratio
 
 TOLERANCE_PX = 2.0
 
 
 @dataclass(frozen=True)
-class Surface:
-    """What boundary scores are made from, per image and label.
+class Surface(PerImage):
+    """What boundary scores are made from, per image and label: (N, L).
 
     Attributes
     ----------
-    within : (N, L) int64 ndarray
+    within : int64 ndarray
         Boundary pixels of prediction and target within the tolerance of the other one's boundary.
-    total : (N, L) int64 ndarray
+    total : int64 ndarray
         Boundary pixels of prediction and target.
-    hd95 : (N, L) float64 ndarray
+    hd95 : float64 ndarray
         95 % Hausdorff distance in pixels; infinite where one of the masks is empty, NaN where both
         are.
-    tolerance : pixels
     """
 
     within: np.ndarray
     total: np.ndarray
     hd95: np.ndarray
-    tolerance: float = TOLERANCE_PX
 
     @property
     def nsd(self) -> np.ndarray:
         """Normalised surface Dice, (N, L) float64; NaN and 0 as for `scores.iou`."""
         return ratio(self.within, self.total)
 
-    def __getitem__(self, images: Any) -> "Surface":
-        """Return the boundaries of some images: a slice, a list of indices or a boolean array."""
-        return Surface(self.within[images], self.total[images], self.hd95[images], self.tolerance)
-
-    @classmethod
-    def concat(cls, parts: Iterable["Surface"]) -> "Surface":
-        """Join the boundaries of several images, counted at one tolerance."""
-        parts = list(parts)
-        columns = zip(*((part.within, part.total, part.hd95) for part in parts), strict=True)
-        within, total, hd95 = map(np.concatenate, columns)
-        return cls(within, total, hd95, parts[0].tolerance)
-
 
 def surface(pred: PackedMasks, target: PackedMasks, tolerance: float = TOLERANCE_PX) -> Surface:
-    """Compare the boundaries of all labels of one image.
+    """Compare the boundaries of all labels of one image: a Surface of (1, L).
 
-    Parameters
-    ----------
-    pred, target : PackedMasks of one shape and the same labels
-    tolerance : in pixels, for the surface Dice
-
-    Returns
-    -------
-    Surface of (1, L)
-
-    Raises
-    ------
-    ValueError
-        If shapes or labels differ, or the tolerance is negative.
+    The tolerance is in pixels, for the surface Dice. Raises ValueError if shapes or labels differ,
+    or the tolerance is negative.
     """
     if pred.shape != target.shape or pred.labels != target.labels:
         raise ValueError(
@@ -94,17 +68,11 @@ def surface(pred: PackedMasks, target: PackedMasks, tolerance: float = TOLERANCE
     planes = [np.ascontiguousarray(masks.data.transpose(2, 0, 1)) for masks in (pred, target)]
     boxes = _boxes(pred.data | target.data)
     rows = [_compare(planes, i, boxes[i], tolerance) for i in range(len(pred.labels))]
-    within, total, hd95 = (np.array(column)[None] for column in zip(*rows, strict=True))
-    return Surface(within, total, hd95, tolerance)
+    return Surface(*(np.array(column)[None] for column in zip(*rows, strict=True)))
 
 
 def _boxes(data: np.ndarray) -> list[tuple[slice, slice]]:
-    """Return the rows and columns of each bit's bounding box; empty for a bit that is nowhere set.
-
-    Parameters
-    ----------
-    data : (H, W, B) uint8 packed bits
-    """
+    """Return rows and columns of the bounding box of each bit of (H, W, B) uint8, maybe empty."""
     spans = []
     for axis in (1, 0):
         lines = np.bitwise_or.reduce(data, axis=axis)
@@ -120,12 +88,12 @@ def _compare(
 ) -> tuple[int, int, float]:
     """Return a label's boundary pixels within the tolerance, all of them, and its 95 % distance.
 
-    Parameters
-    ----------
-    planes : (B, H, W) uint8 of prediction and target
+    `planes` are (B, H, W) uint8 of prediction and target.
     """
-    bit = np.uint8(1 << label % 8)
-    edges = [_edges(plane[label // 8][box] & bit != 0) for plane in planes]
+    masks = np.stack([plane[label // 8][box] & np.uint8(1 << label % 8) != 0 for plane in planes])
+    inside = np.pad(masks, ((0, 0), (1, 1), (1, 1)))
+    core = inside[:, :-2, 1:-1] & inside[:, 2:, 1:-1] & inside[:, 1:-1, :-2] & inside[:, 1:-1, 2:]
+    edges = masks & ~core  # (2, h, w)
     sizes = [int(np.count_nonzero(edge)) for edge in edges]
     if not all(sizes):
         return 0, sum(sizes), np.inf if any(sizes) else np.nan
@@ -137,10 +105,3 @@ def _compare(
         squares.append(np.rint(np.square(distances[edge], dtype=np.float64)))
     within = sum(int(np.count_nonzero(square <= tolerance**2)) for square in squares)
     return within, sum(sizes), max(float(np.percentile(np.sqrt(square), 95)) for square in squares)
-
-
-def _edges(mask: np.ndarray) -> np.ndarray:
-    """Return the pixels of a (h, w) bool mask with one of their four neighbours outside."""
-    inside = np.pad(mask, 1)
-    core = inside[:-2, 1:-1] & inside[2:, 1:-1] & inside[1:-1, :-2] & inside[1:-1, 2:]
-    return mask & ~core

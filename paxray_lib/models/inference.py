@@ -8,6 +8,7 @@ from torch import Tensor
 
 from paxray_lib.images.read import Image
 from paxray_lib.labels.table import LabelSet
+from paxray_lib.masks import hierarchy
 from paxray_lib.masks.packed import PackedMasks
 from paxray_lib.models.decisions import pack_decisions
 from paxray_lib.models.segmenter import AnatomySegmenter
@@ -23,6 +24,7 @@ def predict_image(
     image: Image | np.ndarray,
     threshold: float = 0.5,
     mirror: bool = False,
+    close_tree: bool = False,
 ) -> PackedMasks:
     """Return the masks of one image at its own height and width.
 
@@ -33,6 +35,7 @@ def predict_image(
     threshold : a pixel has a label where its sigmoid is greater
     mirror : average the logits with those of the mirrored image, sides swapped back; needs an
         Image of known view
+    close_tree : add parts to their wholes, see `masks.hierarchy.close_tree`
 
     Raises
     ------
@@ -45,7 +48,8 @@ def predict_image(
     if bits is None:
         raise ValueError(NOT_FINITE)
     height, width = pixels.shape
-    return PackedMasks(bits, model.labels).resize(height, width)
+    masks = PackedMasks(bits, model.labels).resize(height, width)
+    return hierarchy.close_tree(masks) if close_tree else masks
 
 
 def segment(

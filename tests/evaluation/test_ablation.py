@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 
 from paxray_lib.cli import app
 from paxray_lib.data.dataset import PaxrayDataset
-from paxray_lib.evaluation.ablation import VARIANTS, gains_table, predictor
+from paxray_lib.evaluation.compare import VARIANTS, gains_table
 from paxray_lib.evaluation.evaluate import evaluate
 from paxray_lib.images.preprocessing import Preprocessing
 from paxray_lib.images.read import read_image
@@ -70,9 +70,9 @@ def test_an_evaluation_with_options_scores_what_the_table_says(tiny, model, gain
 @pytest.mark.parametrize("close", [False, True])
 def test_pictures_are_of_the_masks_that_are_scored(tiny, model, close):
     options = {"threshold": 0.4, "close_tree": close}
-    result, predict = evaluate(model, tiny, split="val", **options), predictor(model, **options)
+    result = evaluate(model, tiny, split="val", **options)
     for i, sample in enumerate(PaxrayDataset(tiny, split="val")):
-        found = counts(predict(sample), sample.masks)
+        found = counts(predict_image(model, sample.image, **options), sample.masks)
         np.testing.assert_array_equal(
             [found.tp[0], found.fp[0]], [result.counts.tp[i], result.counts.fp[i]]
         )

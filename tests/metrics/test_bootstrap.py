@@ -31,8 +31,8 @@ def test_interval_covers_the_truth_about_as_often_as_it_says():
     rng, hits = np.random.default_rng(1), 0
     weights = bootstrap.draw_weights(range(40), resamples=500)
     for _ in range(200):
-        low, high = bootstrap.interval(
-            bootstrap.resample_per_label(rng.normal(0.7, 0.1, (40, 1)), weights, "present")
-        )
-        hits += low[0] <= 0.7 <= high[0]
+        scores = rng.normal(0.7, 0.1, (40, 1))
+        means = bootstrap.resample_mean(scores, weights, "present", np.arange(40))
+        low, high = bootstrap.interval(means)
+        hits += low <= 0.7 <= high
     assert 0.88 <= hits / 200 <= 0.99
