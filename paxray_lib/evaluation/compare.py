@@ -1,8 +1,7 @@
 """Compare two evaluations of the same images, or the options of a prediction.
 
-Both are resampled with the same patients, so that what makes a patient easy or hard for both
-cancels: the interval of the difference is narrower than the two intervals of the scores would let
-one think.
+Both are resampled with the same patients: what makes a patient easy or hard for both cancels, and
+the interval of the difference is narrower than those of the scores would let one think.
 """
 
 import os
@@ -161,14 +160,12 @@ def gains_table(
         compare_evaluations(evaluations[0], variant, score, by_label=False).head(1)
         for variant in evaluations
     ]
-    gains = pd.concat(tables).set_axis(list(VARIANTS.values()))
-    gains = gains[["second", "difference", "low", "high"]]
-    gains = gains.rename(columns={"second": score, "difference": "gain"})
+    gains = pd.concat(tables).rename(columns={"second": score, "difference": "gain"})
+    gains = gains.set_axis(list(VARIANTS.values()))[[score, "gain", "low", "high"]]
     return gains.assign(helps=gains["low"] > 0)
 
 
 def _check_comparable(first: Evaluation, second: Evaluation) -> None:
-    """Raise ValueError unless two evaluations are of the same images, labels and targets."""
     if first.labels != second.labels:
         raise ValueError(
             f"evaluations of {len(first.labels)} and {len(second.labels)} labels, or of other names"

@@ -167,5 +167,4 @@ def published_table(summary: Mapping[str, Any]) -> pd.DataFrame:
     rows = {"this model, this data": ("measured here", *(100 * np.array(ours, float)))}
     for name, value in PUBLISHED_PERCENT.items():
         rows[f"PAXRay, {name}"] = ("published", value, np.nan, np.nan)
-    columns = ["source", "mean IoU (%)", "low", "high"]
-    return pd.DataFrame.from_dict(rows, orient="index", columns=columns)
+    return pd.DataFrame.from_dict(rows, "index", columns=["source", "mean IoU (%)", "low", "high"])

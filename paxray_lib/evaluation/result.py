@@ -128,6 +128,5 @@ class Evaluation:
 
 def image_table(dataset: PaxrayDataset) -> pd.DataFrame:
     """Return image, case and view ("unknown" where it is) of each sample."""
-    view = dataset.datafile.view
-    rows = [(entry.image, entry.case, view(entry) or "unknown") for entry in dataset.entries]
+    rows = [(e.image, e.case, dataset.datafile.view(e) or "unknown") for e in dataset.entries]
     return pd.DataFrame(rows, columns=list(_IMAGES))

@@ -9,32 +9,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from paxray_lib import metrics
 from paxray_lib.labels.table import LabelSet
-from paxray_lib.metrics import (
-    Counts,
-    Surface,
-    dice,
-    draw_weights,
-    interval,
-    iou,
-    mean_score,
-    per_label,
-    precision,
-    ratio,
-    recall,
-    resample_mean,
-)
 
 #: Scores with their convention, in the order of files; their column is called score_convention.
 COLUMNS = (
-    ("iou", "published"),
-    ("iou", "present"),
-    ("dice", "published"),
-    ("dice", "present"),
-    ("precision", "present"),
-    ("recall", "present"),
-    ("nsd", "present"),
-)
+    ("iou", "published"), ("iou", "present"), ("dice", "published"), ("dice", "present"),
+    ("precision", "present"), ("recall", "present"), ("nsd", "present"),
+)  # fmt: skip
 #: Columns that have an interval in the table of labels; in the summary all have one.
 WITH_INTERVAL = ("iou_present", "dice_present", "nsd_present")
 
@@ -56,20 +38,22 @@ def list_parts(
 
 
 def score_columns(
-    counts: Counts, surface: Surface | None = None
+    counts: metrics.Counts, surface: metrics.Surface | None = None
 ) -> dict[str, tuple[np.ndarray, str]]:
     """Return {column: (scores by image and label, (N, L) float64; convention of their mean)}."""
-    scores = {score.__name__: score(counts) for score in (iou, dice, precision, recall)}
+    scores = {
+        name: getattr(metrics, name)(counts) for name in ("iou", "dice", "precision", "recall")
+    }
     if surface is not None:
         scores["nsd"] = surface.nsd
     return {f"{name}_{kind}": (scores[name], kind) for name, kind in COLUMNS if name in scores}
 
 
 def per_label_table(
-    counts: Counts,
+    counts: metrics.Counts,
     labels: LabelSet,
     cases: Iterable[str] | None = None,
-    surface: Surface | None = None,
+    surface: metrics.Surface | None = None,
 ) -> pd.DataFrame:
     """Return one row per label index.
 
@@ -94,24 +78,26 @@ def per_label_table(
         "pixels": true.sum(axis=0),
     }
     scores = score_columns(counts, surface)
-    columns |= {name: per_label(values, kind) for name, (values, kind) in scores.items()}
+    columns |= {name: metrics.per_label(values, kind) for name, (values, kind) in scores.items()}
     if surface is not None:
-        columns["hd95_median"] = [_median(values) for values in surface.hd95.T]
+        # of an even number the upper one in the middle: a mean with an infinite one is no distance
+        columns["hd95_median"] = pd.DataFrame(surface.hd95).quantile(interpolation="higher")
     if cases is not None:
-        cases, weights = np.asarray(cases), draw_weights(cases)
+        cases, weights = np.asarray(cases), metrics.draw_weights(cases)
         for name in [name for name in WITH_INTERVAL if name in scores]:
             values, kind = scores[name]
-            each = [resample_mean(column[:, None], weights, kind, cases) for column in values.T]
-            columns[f"{name}_low"], columns[f"{name}_high"] = interval(np.stack(each, axis=1))
+            means = [metrics.resample_mean(v[:, None], weights, kind, cases) for v in values.T]
+            low, high = metrics.interval(np.stack(means, axis=1))
+            columns |= {f"{name}_low": low, f"{name}_high": high}
     return pd.DataFrame(columns)
 
 
 def summarize(
-    counts: Counts,
+    counts: metrics.Counts,
     labels: LabelSet,
     views: Iterable[str],
     cases: Iterable[str],
-    surface: Surface | None = None,
+    surface: metrics.Surface | None = None,
 ) -> dict[str, Any]:
     """Return {"overall": scores, "views": {view: scores}, "groups": {group: scores}}.
 
@@ -126,7 +112,7 @@ def summarize(
     None. The median is None too where it is infinite, that is where that share is a half or more.
     """
     columns, cases = score_columns(counts, surface), np.asarray(cases)
-    weights = draw_weights(cases)
+    weights = metrics.draw_weights(cases)
     found: dict[str, dict[str, Any]] = {"overall": {}, "view": {}, "group": {}}
     for scope, name, images, indices in list_parts(labels, views):
         occurs = ~np.isnan(columns["iou_present"][0][images][:, indices])
@@ -138,33 +124,19 @@ def summarize(
         }
         for column, (values, kind) in columns.items():
             part = values[images][:, indices]
-            ends = interval(resample_mean(part, weights[:, images], kind, cases[images]))
-            scores[column] = _json_number(mean_score(part, kind))
-            scores[f"{column}_interval"] = [_json_number(end) for end in ends]
+            means = metrics.resample_mean(part, weights[:, images], kind, cases[images])
+            scores[column] = _json_number(metrics.mean_score(part, kind))
+            scores[f"{column}_interval"] = [_json_number(end) for end in metrics.interval(means)]
         if surface is not None:
-            hd95 = surface.hd95[images][:, indices]
-            share = ratio(np.isinf(hd95).sum(), (~np.isnan(hd95)).sum())
-            scores["hd95_median"] = _json_number(_median(hd95))
-            scores["hd95_infinite_share"] = _json_number(share)
-    return {
-        "overall": found["overall"]["overall"],
-        "views": found["view"],
-        "groups": found["group"],
-    }
+            known = pd.Series(surface.hd95[images][:, indices].ravel()).dropna()
+            scores["hd95_median"] = _json_number(known.quantile(interpolation="higher"))
+            scores["hd95_infinite_share"] = _json_number(np.isinf(known).mean())
+    overall = found["overall"]["overall"]
+    return {"overall": overall, "views": found["view"], "groups": found["group"]}
 
 
 def _json_number(value: float | np.ndarray) -> float | None:
     return float(value) if np.isfinite(value) else None  # JSON has no other
-
-
-def _median(values: np.ndarray) -> float:
-    """Return the median of the values that are not NaN, among them infinite ones; NaN without any.
-
-    Of an even number the upper one of the two in the middle is taken: the mean with an infinite one
-    is no distance.
-    """
-    known = np.sort(values[~np.isnan(values)])
-    return float(known[len(known) // 2]) if len(known) else float("nan")
 
 
 def score_frame(scores: Mapping[str, Any]) -> pd.DataFrame:
@@ -183,8 +155,7 @@ def score_frame(scores: Mapping[str, Any]) -> pd.DataFrame:
         for name, value in scores.items()
         if not isinstance(value, (list, int))
     }
-    columns = ["value", "low", "high"]
-    frame = pd.DataFrame.from_dict(rows, orient="index", columns=columns, dtype=np.float64)
+    frame = pd.DataFrame.from_dict(rows, "index", columns=["value", "low", "high"], dtype=float)
     if (scores.get("hd95_infinite_share") or 0) >= 0.5:
         frame.loc["hd95_median", "value"] = np.inf
     return frame

@@ -16,7 +16,6 @@ from paxray_lib.metrics.scores import (
     mean_score,
     per_label,
     precision,
-    ratio,
     recall,
 )
 from paxray_lib.metrics.surface import Surface
@@ -24,5 +23,5 @@ from paxray_lib.metrics.surface import Surface
 __all__ = [
     "CONVENTIONS", "Counts", "Reliability", "Surface", "bin_pixels", "calibration_error", "counts",
     "dice", "draw_weights", "interval", "iou", "known_mean", "mean_score", "per_label", "precision",
-    "ratio", "recall", "resample_mean",
+    "recall", "resample_mean",
 ]  # fmt: skip
