@@ -59,7 +59,7 @@ def select_planes(masks: PackedMasks, indices: Iterable[int] | None) -> Planes:
 
 
 def _word(colors: np.ndarray) -> np.ndarray:
-    """Return the (...) uint64 words of single labels of (..., 3) colours."""
+    # (..., 3) -> (...) uint64, each the word of a single label
     return np.uint64(1) + (colors.astype(np.uint64) << _SHIFTS).sum(axis=-1, dtype=np.uint64)
 
 

@@ -196,8 +196,7 @@ def compare(
         return canvas
     words = one_color(true.data & predicted.data, TRUE_POSITIVE)
     words += one_color(predicted.data & ~true.data, FALSE_POSITIVE)
-    words += one_color(true.data & ~predicted.data, FALSE_NEGATIVE)
-    paint(canvas, words, alpha)
+    paint(canvas, words + one_color(true.data & ~predicted.data, FALSE_NEGATIVE), alpha)
     return canvas
 
 
@@ -258,8 +257,7 @@ def visualize_label(
         For an unknown name, with near matches, and if sizes or numbers do not fit.
     """
     masks, pixels = as_masks(masks, labels), as_pixels(image)
-    present = np.flatnonzero(masks.counts()).tolist()
-    indices = present if names is None else masks.labels.select(names)
+    indices = np.flatnonzero(masks.counts()) if names is None else masks.labels.select(names)
     parts = [render(pixels, masks, indices, **style)]
     if concat:
         parts.insert(0, windowed(pixels, style.get("window", (0, 255))))

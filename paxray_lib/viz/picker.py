@@ -17,7 +17,7 @@ from paxray_lib.viz.overlay import ALPHA, ImageLike, MasksLike, render
 from paxray_lib.viz.viewer.sources import from_image
 
 _ALL_GROUPS = "all groups"
-_WIDE, _HALF = {"width": "98%"}, {"width": "48%"}
+_FULL, _WIDE, _HALF = {"width": "100%"}, {"width": "98%"}, {"width": "48%"}
 _SLIDER: dict[str, Any] = {"layout": _WIDE, "style": {"description_width": "72px"}}
 _INDENT = 3 * "\N{NO-BREAK SPACE}"
 
@@ -58,7 +58,7 @@ class LabelPicker(widgets.HBox):
         source = from_image(image, masks, prediction, labels)
         self._labels, self._scene = source.labels, source.load(0)
         self._names = list(dict.fromkeys(self._labels.names))
-        self._selected = self._in_order(source.choose(selected, self._scene.masks))
+        self._selected = list(dict.fromkeys(source.choose(selected, self._scene.masks)))
         self._lists: dict[tuple[str, ...], widgets.SelectMultiple] = {}
         controls = widgets.VBox(self._controls(), layout={"width": "270px", "flex": "0 0 auto"})
         limits = {"max_width": "calc(100% - 280px)", "object_fit": "contain"}
@@ -101,8 +101,8 @@ class LabelPicker(widgets.HBox):
         self._box = widgets.Box(layout=_WIDE)
         self._all = widgets.Button(description="add all listed", layout=_HALF)
         self._none = widgets.Button(description="clear", layout=_HALF)
-        percent = round(ALPHA * 100 / 255)
-        self._opacity = widgets.IntSlider(percent, 0, 100, description="opacity %", **_SLIDER)
+        opacity = {"value": round(ALPHA * 100 / 255), "description": "opacity %"}
+        self._opacity = widgets.IntSlider(min=0, max=100, **opacity, **_SLIDER)
         self._outline = widgets.IntSlider(1, 0, 5, description="outline", **_SLIDER)
         self._status = widgets.Label()
         for control in (self._search, self._group):
@@ -112,8 +112,8 @@ class LabelPicker(widgets.HBox):
         self._all.on_click(lambda _: self._choose([*self._selected, *self._listed()]))
         self._none.on_click(lambda _: self._choose([]))
         hint = widgets.Label("Ctrl or Shift + click chooses several.")
-        buttons, sliders = widgets.HBox([self._all, self._none]), (self._opacity, self._outline)
-        return [self._search, self._group, self._box, hint, buttons, *sliders, self._status]
+        filters, buttons = (self._search, self._group), widgets.HBox([self._all, self._none])
+        return [*filters, self._box, hint, buttons, self._opacity, self._outline, self._status]
 
     def _list_labels(self) -> None:
         """Show the list of the labels that fit the search and the group, as the tree has them.
@@ -122,29 +122,25 @@ class LabelPicker(widgets.HBox):
         belongs to the list that was seen: with new options it would choose another label, and the
         front end fails where there are fewer of them.
         """
-        found, group = search_labels(self._labels, self._search.value), self._group.value
-        texts: dict[str, str] = {}
-        for i, depth in self._labels.tree():
-            if i in found and group in (_ALL_GROUPS, self._labels.group[i]):
-                name = self._labels.names[i]
-                same = self._labels.index(name)
+        labels, group = self._labels, self._group.value
+        found, texts = search_labels(labels, self._search.value), dict[str, str]()
+        for i, depth in labels.tree():
+            if i in found and group in (_ALL_GROUPS, labels.group[i]):
+                name, same = labels.names[i], labels.index(labels.names[i])
                 which = f" ({', '.join(map(str, same))})" if len(same) > 1 else ""
                 texts.setdefault(name, _INDENT * depth + name + which)
         names = tuple(texts)
         if names not in self._lists:
             options = [(text, name) for name, text in texts.items()]
-            new = widgets.SelectMultiple(options=options, rows=16, layout={"width": "100%"})
-            new.observe(self._choose_listed, "value")
-            self._lists[names] = new
+            self._lists[names] = widgets.SelectMultiple(options=options, rows=16, layout=_FULL)
+            self._lists[names].observe(self._choose_listed, "value")
         self._box.children = [self._lists[names]]
-        self._mark()
+        self._mark_selected()
 
     def _listed(self) -> list[str]:
-        """Return the names in the list that is shown."""
         return [name for _, name in self._box.children[0].options]
 
-    def _mark(self) -> None:
-        """Mark the chosen names in the list."""
+    def _mark_selected(self) -> None:
         self._box.children[0].value = [name for name in self._listed() if name in self._selected]
 
     def _choose_listed(self, change: Bunch) -> None:
@@ -153,15 +149,11 @@ class LabelPicker(widgets.HBox):
         self._choose([*(name for name in self._selected if name not in listed), *change.new])
 
     def _choose(self, names: Iterable[str]) -> None:
-        selected = self._in_order(names)
+        selected = sorted(set(names), key=self._names.index)
         if selected != self._selected:
             self._selected = selected
-            self._mark()
+            self._mark_selected()
             self._redraw()
-
-    def _in_order(self, names: Iterable[str]) -> list[str]:
-        """Return names in the order of the labels, each once."""
-        return sorted(set(names), key=self._names.index)
 
     def _redraw(self) -> None:
         self._status.value = f"{len(self._selected)} of {len(self._names)} selected"

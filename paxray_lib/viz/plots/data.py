@@ -1,7 +1,6 @@
 """Figures of what a data set holds: numbers per label, positions, overlaps, unusual images."""
 
 import itertools
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -12,9 +11,6 @@ from matplotlib.figure import Figure
 from paxray_lib.images import read_image
 from paxray_lib.labels import LabelSet
 from paxray_lib.viz.plots import style
-
-_SUSPICIOUS_PERCENT = 20  # of a child outside its parent; chosen by eye
-_NAMED_GROUP = 5  # labels: smaller groups have no room for a name
 
 
 def plot_by_label(
@@ -115,7 +111,8 @@ def plot_overlaps(matrices: Mapping[str, np.ndarray], labels: LabelSet) -> Figur
     """
     inner = [i for i in range(1, len(labels)) if labels.group[i] != labels.group[i - 1]]
     spans = itertools.pairwise([0, *inner, len(labels)])
-    named = [(start, end) for start, end in spans if end - start >= _NAMED_GROUP]
+    # smaller groups have no room for a name
+    named = [(start, end) for start, end in spans if end - start >= 5]
     ticks = [(start + end - 1) / 2 for start, end in named]
     texts = [f"{labels.group[start]} {start} to {end - 1}" for start, end in named]
     figure = style.new_figure(5.6 * len(matrices) + 0.8, 5.6)
@@ -154,13 +151,13 @@ def plot_tree_check(table: pd.DataFrame) -> Figure:
     left.legend(loc="upper left", **style.SMALL_LEGEND)
     outside = np.sort(table["outside_percent"].dropna())[::-1]
     right.plot(np.arange(1, len(outside) + 1), outside, "o", markersize=3, color=style.BLUE)
-    right.axhline(_SUSPICIOUS_PERCENT, color=style.RED, linewidth=0.8)
+    right.axhline(20, color=style.RED, linewidth=0.8)  # more is suspicious; chosen by eye
     right.set(xlabel="child and parent, by rank", ylabel="pixels of the child outside (%)")
     right.set(ylim=(-2, 102))
     return figure
 
 
-def plot_unusual(root: str | os.PathLike, table: pd.DataFrame, count: int = 8) -> Figure:
+def plot_unusual(root: str | Path, table: pd.DataFrame, count: int = 8) -> Figure:
     """Show the most unusual images with what is unusual about them.
 
     `root` is the folder of the data set, `table` that of `quality.statistics.unusual_table`, of
@@ -169,6 +166,6 @@ def plot_unusual(root: str | os.PathLike, table: pd.DataFrame, count: int = 8) -
     tiles = []
     for row in table.head(count).itertuples():
         numbers = f"{row.feature} {row.value:.2f}\nusual {row.usual:.2f}, z {row.z:.1f}"
-        path = Path(root, row.image)
-        tiles.append((f"{path.name}\n{numbers}", style.as_bytes(read_image(path).pixels)))
+        pixels = read_image(Path(root, row.image)).pixels
+        tiles.append((f"{Path(row.image).name}\n{numbers}", style.as_bytes(pixels)))
     return style.tile_images(tiles, height=3.5)

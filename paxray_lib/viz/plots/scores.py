@@ -16,8 +16,6 @@ _MODEL_COLORS = (style.BLUE, "#b9c4cc", style.ORANGE)
 _VIEW_COLORS = {"frontal": style.BLUE, "lateral": style.ORANGE, "unknown": "#999999"}
 _VIEW_MARKERS = {"frontal": "o", "lateral": "^", "unknown": "s"}
 _CURVES = {"iou_present": "-", "dice_present": "--", "iou_published": ":"}
-_BOX_COLOR = {"color": "#777777"}
-_HISTOGRAM_EDGES = np.linspace(0, 1, 26).tolist()
 
 
 def plot_training(metrics: pd.DataFrame) -> Figure:
@@ -70,7 +68,7 @@ def plot_score_distribution(scores: pd.DataFrame, score: str = "iou_present") ->
     views = [view for view in _VIEW_COLORS if view in set(scores["view"])]
     values = [scores.loc[scores["view"] == view, score].dropna() for view in views]
     colors = [_VIEW_COLORS[view] for view in views]
-    axis.hist(values, bins=_HISTOGRAM_EDGES, label=views, color=colors, stacked=True)
+    axis.hist(values, bins=np.linspace(0, 1, 26).tolist(), label=views, color=colors, stacked=True)
     axis.set(xlabel=f"mean {style.score_title(score)} of an image, 0 to 1", ylabel="images")
     axis.set_xlim(0, 1)
     axis.legend(frameon=False)
@@ -87,13 +85,14 @@ def plot_group_distribution(scores: pd.DataFrame, ylabel: str) -> Figure:
     groups, rng = list(dict.fromkeys(scores["group"])), np.random.default_rng(0)
     views = [view for view in _VIEW_MARKERS if view in set(scores["view"])]
     step = 0.8 / max(2, len(views))
-    parts: dict[str, Any] = dict.fromkeys(("boxprops", "whiskerprops", "capprops"), _BOX_COLOR)
+    parts = ("boxprops", "whiskerprops", "capprops")
+    box: dict[str, Any] = {**dict.fromkeys(parts, {"color": "#777777"}), "showfliers": False}
     for (k, group), (n, view) in itertools.product(enumerate(groups), enumerate(views)):
         middle = k + (n - (len(views) - 1) / 2) * step
         chosen = (scores["group"] == group) & (scores["view"] == view)
         values = scores.loc[chosen, scores.columns[-1]].dropna().to_numpy()
-        place: dict[str, Any] = {"positions": [middle], "widths": 0.85 * step}
-        axis.boxplot([values], showfliers=False, medianprops={"color": "k"}, **place, **parts)
+        box |= {"positions": [middle], "widths": 0.85 * step, "medianprops": {"color": "k"}}
+        axis.boxplot([values], **box)
         # apart, so that each dot can be seen
         columns = middle + step * rng.uniform(-0.28, 0.28, len(values))
         look: dict[str, Any] = {"marker": _VIEW_MARKERS[view], "color": style.GROUP_COLORS[group]}
@@ -177,6 +176,6 @@ def plot_agreement(pairs: pd.DataFrame, name: str) -> Figure:
 
 
 def _dot(name: str, **marker: Any) -> Line2D:
-    """Return a legend's handle for a marker, whatever the colours that it has in the figure."""
+    # for a legend, whatever the colours that it has in the figure
     dot = {"color": "#555555", "marker": "o", **marker}
     return Line2D([], [], linestyle="", label=name, **dot)

@@ -30,9 +30,8 @@ SMALL_LEGEND: dict[str, Any] = {"frameon": False, "fontsize": 8}
 _MOST_NAMED = 12  # labels in a legend; chosen by eye
 
 
+# a notebook shows it without pyplot, whose state and backend it does not need
 class _NotebookFigure(Figure):
-    """A figure that a notebook shows without pyplot, whose state and backend it does not need."""
-
     def _repr_png_(self) -> bytes:
         buffer = io.BytesIO()
         self.savefig(buffer, format="png", facecolor="white")

@@ -18,7 +18,6 @@ from PIL import Image
 _TEMPLATE = jinja2.Template(
     Path(__file__).with_suffix(".html").read_text(encoding="utf-8"), autoescape=True
 )
-_FIGURE_SIZE, _FIGURE_QUALITY = 700, 70  # pixels, JPEG
 
 
 def offline_page(
@@ -36,17 +35,16 @@ def offline_page(
 
     Parameters
     ----------
-    module, css : the widget's JavaScript and style
-    traits : values of the widget's traits
-    messages : iterable of images as `Scene.to_message` makes them, the one shown first
+    module, css, traits : the widget's JavaScript and style, and the values of its traits
+    messages : images as `Scene.to_message` makes them, the one shown first
         As many are stored as `max_bytes` allows, and at least one.
     smaller : function of a part of height and width
         Returns the message of the first image reduced to it; called if that does not fit.
     figure, caption : image and text for readers without JavaScript
     """
     jpeg = io.BytesIO()
-    figure.thumbnail((_FIGURE_SIZE, _FIGURE_SIZE))
-    figure.save(jpeg, "JPEG", quality=_FIGURE_QUALITY)
+    figure.thumbnail((700, 700))
+    figure.save(jpeg, "JPEG", quality=70)
     fields = {
         "css": Markup(css.replace("</", "<\\/")),
         "caption": caption,
@@ -56,25 +54,17 @@ def offline_page(
         "script": Markup(module[: module.rindex("export default")] + "startOffline(document);"),
     }
     room = max_bytes - sum(map(len, fields.values())) - len(_json(traits))
-    scenes = ",".join(_fitting(messages, smaller, room))
+    texts = map(_json, messages)
+    scenes = next(texts)
+    if len(scenes) > room:
+        # the bytes grow a little slower than the pixels: a tenth less makes up for it
+        scenes = _json(smaller(0.9 * math.sqrt(max(room, 1) / len(scenes))))
+    for text in texts:
+        if len(scenes) + 1 + len(text) > room:
+            break
+        scenes += f",{text}"
     state = Markup(f'{{"traits":{_json(traits)},"scenes":[{scenes}]}}')
     return _TEMPLATE.render(state=state, **fields)
-
-
-def _fitting(messages: Iterable[Mapping], smaller: Callable, room: int) -> list[str]:
-    """Return the messages that fit into `room` characters as JSON, the first reduced if need be."""
-    texts = map(_json, messages)
-    first = next(texts)
-    if len(first) > room:
-        # the bytes grow a little slower than the pixels: a tenth less makes up for it
-        first = _json(smaller(0.9 * math.sqrt(max(room, 1) / len(first))))
-    stored, room = [first], room - len(first)
-    for text in texts:
-        room -= len(text) + 1
-        if room < 0:
-            break
-        stored.append(text)
-    return stored
 
 
 def _json(value: Any) -> str:

@@ -18,8 +18,6 @@ from paxray_lib.masks.bits import as_words
 from paxray_lib.masks.packed import PackedMasks
 from paxray_lib.viz.overlay import check_fit, compare, render, windowed
 
-_ZLIB_LEVEL = 6  # higher ones take far longer and save little
-
 
 @dataclass(frozen=True)
 class Scene:
@@ -98,7 +96,7 @@ def pack_image(pixels: np.ndarray) -> bytes:
     around = np.pad(planes, ((0, 0), (1, 0), (1, 0)))
     left, up, corner = around[:, 1:, :-1], around[:, :-1, 1:], around[:, :-1, :-1]
     guess = np.clip(left + up - corner, np.minimum(left, up), np.maximum(left, up))
-    return zlib.compress((planes - guess).astype(np.uint8).tobytes(), _ZLIB_LEVEL)
+    return zlib.compress((planes - guess).astype(np.uint8).tobytes())
 
 
 def pack_masks(masks: PackedMasks) -> tuple[int, bytes]:
@@ -116,4 +114,4 @@ def pack_masks(masks: PackedMasks) -> tuple[int, bytes]:
     sets = np.empty((rows.max() + 1, pixels.shape[1]), np.uint8)
     sets[rows] = pixels
     ids = rows[1:].astype("<u2" if len(sets) <= 65536 else "<u4")
-    return len(sets), zlib.compress(sets.tobytes() + ids.tobytes(), _ZLIB_LEVEL)
+    return len(sets), zlib.compress(sets.tobytes() + ids.tobytes())

@@ -19,7 +19,6 @@ from paxray_lib.viz.viewer.scene import Scene
 
 #: A folder of mask files, a function of a sample, or none.
 Predictions = str | os.PathLike | Callable[[Sample], MasksLike | None] | None
-_SHOWN_FIRST = ("lung_left", "lung_right", "heart")
 
 
 @dataclass(frozen=True)
@@ -51,7 +50,8 @@ class Source:
         if selected is not None:
             return [names[i] for i in self.labels.select(selected)]
         present = [names[i] for i in np.flatnonzero(masks.counts())] if masks is not None else []
-        return [name for name in present if name in _SHOWN_FIRST] or present[:1]
+        usual = ("lung_left", "lung_right", "heart")
+        return [name for name in present if name in usual] or present[:1]
 
 
 def from_image(
@@ -81,7 +81,7 @@ def from_dataset(dataset: PaxrayDataset, predictions: Predictions = None) -> Sou
     views = [dataset.datafile.view(entry) for entry in dataset.entries]
     files: Sequence[Path | None] = [None] * len(images)
     if predictions is not None and not callable(predictions):
-        files = _mask_files(predictions, images, repr(dataset))
+        files = find_masks(predictions, images, repr(dataset))
 
     def load(index: int) -> Scene:
         sample = dataset[index]
@@ -99,7 +99,7 @@ def from_folder(
     """Return the source of the images below a folder that have predicted masks below another."""
     root = Path(images)
     paths = [path.relative_to(root) for path in find_images(root)]
-    files = _mask_files(predictions, paths, f"{root} ({len(paths)})")
+    files = find_masks(predictions, paths, f"{root} ({len(paths)})")
     pairs = [(path, masks) for path, masks in zip(paths, files, strict=True) if masks]
     names = [path.with_suffix("").as_posix() for path, _ in pairs]
     views = [view_of(path) for path, _ in pairs]
@@ -114,31 +114,26 @@ def from_folder(
     return Source(known, names, views, load)
 
 
-def _mask_files(
-    folder: str | os.PathLike, images: Sequence[str | os.PathLike], source: str
-) -> list[Path | None]:
-    """Return the mask file of each image; raises a ValueError if there is none at all."""
-    files = [find_masks(folder, image) for image in images]
+def find_masks(folder: str | os.PathLike, images: Sequence[Path], source: str) -> list[Path | None]:
+    """Return the mask file of each image, at its path in a folder or directly in it, or None.
+
+    The suffix is replaced (`a/s.pxm`) or added (`a/s.png.pxm`), as `predict` names its output.
+    None for all images is a ValueError that names their `source`.
+    """
+    if not Path(folder).is_dir():
+        raise FileNotFoundError(f"{folder}: no such folder of predictions")
+    files: list[Path | None] = []
+    for image in images:
+        candidates = (
+            Path(folder, name)
+            for path in (image, Path(image.name))
+            for suffix in MASK_SUFFIXES
+            for name in (path.with_suffix(suffix), f"{path.as_posix()}{suffix}")
+        )
+        files.append(next((path for path in candidates if path.is_file()), None))
     if not any(files):
         raise ValueError(f"{folder}: no mask file there bears the name of an image of {source}")
     return files
-
-
-def find_masks(folder: str | os.PathLike, image: str | os.PathLike) -> Path | None:
-    """Return the mask file of an image, at its path in a folder or directly in it, or None.
-
-    The suffix is replaced (`a/s.pxm`) or added (`a/s.png.pxm`), as `predict` names its output.
-    """
-    folder, image = Path(folder), Path(image)
-    if not folder.is_dir():
-        raise FileNotFoundError(f"{folder}: no such folder of predictions")
-    candidates = (
-        folder / name
-        for path in (image, Path(image.name))
-        for suffix in MASK_SUFFIXES
-        for name in (path.with_suffix(suffix), f"{path.as_posix()}{suffix}")
-    )
-    return next((path for path in candidates if path.is_file()), None)
 
 
 def score_columns(table: pd.DataFrame, names: Sequence[str]) -> dict[str, list[float | None]]:

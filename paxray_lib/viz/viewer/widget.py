@@ -1,12 +1,10 @@
 """LabelViewer: any of the labels over any image, drawn in the browser.
 
 It answers while the kernel is busy. In JupyterLab, Notebook 7 and other front ends with ipywidgets
-it is an anywidget; selection, style and the image shown are traits that may be set from Python.
-Each display also carries a `text/html` form that needs neither a kernel nor a network: in an HTML
-export it is the same viewer over the images stored in it, and a reader without JavaScript sees a
-static figure. VS Code loads the JavaScript of third-party widgets after asking
-(`jupyter.widgetScriptSources`), Colab needs its custom widget manager, which anywidget enables by
-itself. Both follow their documentation and were not tried.
+it is an anywidget. Each display also carries a `text/html` form that needs neither a kernel nor a
+network: in an HTML export it is the same viewer over the images stored in it. VS Code loads the
+JavaScript of third-party widgets after asking (`jupyter.widgetScriptSources`), Colab needs its
+custom widget manager, which anywidget enables by itself; neither was tried.
 """
 
 import json
@@ -33,8 +31,6 @@ from paxray_lib.viz.viewer.offline_page import offline_page
 _SCRIPTS = "masks blending page tree camera drawing viewer offline"  # joined into one module
 _STYLE = ("mode", "alpha", "outline", "dashed", "window")
 _PAGE_BYTES = 380_000  # what a display adds to a page
-_CAPTION_NAMES = 12
-_KEPT_SCENES = 3  # the one shown and its neighbours
 
 
 def _read(name: str) -> str:
@@ -101,7 +97,8 @@ class LabelViewer(anywidget.AnyWidget):
             check_choice(name, _STYLE, "setting")
         if not isinstance(image, sources.Source):
             image = sources.from_image(image, masks, prediction, labels)
-        self._source, self._load = image, lru_cache(_KEPT_SCENES)(image.load)
+        self._source = image
+        self._load = lru_cache(3)(image.load)  # the image shown and its neighbours
         first = self._message(0)
         masks, known = None if "error" in first else self._load(0).masks, image.labels
         super().__init__(
@@ -235,12 +232,8 @@ class LabelViewer(anywidget.AnyWidget):
         if self._first["index"] != self.position:
             self._first = self._message(self.position)
         data, metadata = super()._repr_mimebundle_(**options) or ({}, {})
-        return {**data, "text/html": self._page()}, metadata
-
-    def _page(self) -> str:
-        """Return the viewer as HTML with the image shown and as many after it as fit a page."""
         names = self._source.names
-        shown = ", ".join(self.selected[:_CAPTION_NAMES]) or "no label selected"
+        shown = ", ".join(self.selected[:12]) or "no label selected"
         caption = f"{names[self.position]}: {shown}"
         try:
             figure = self.figure()
@@ -248,7 +241,7 @@ class LabelViewer(anywidget.AnyWidget):
             figure, caption = PilImage.new("RGB", (8, 8)), str(error)
         traits = LabelViewer.class_own_traits(sync=True).keys() - {"_first"}
         order = ((self.position + k) % len(names) for k in range(len(names)))
-        return offline_page(
+        page = offline_page(
             module=str(self._esm),
             css=str(self._css),
             traits={name: getattr(self, name) for name in sorted(traits)},
@@ -258,12 +251,13 @@ class LabelViewer(anywidget.AnyWidget):
             caption=caption,
             max_bytes=_PAGE_BYTES,
         )
+        return {**data, "text/html": page}, metadata
 
     def _smaller(self, part: float) -> dict[str, Any]:
         """Return the message of the image shown, with height and width times `part`."""
         scene = self._load(self.position)
         message = scene.reduced(part).to_message()
+        height, width = scene.pixels.shape[:2]
         size = "{height} x {width}".format_map(message)
-        whole = "{} x {}".format(*scene.pixels.shape)
-        note = f"This page stores the image reduced to {size} pixels; it has {whole}. "
+        note = f"This page stores the image reduced to {size} pixels; it has {height} x {width}. "
         return {"index": self.position, **message, "note": note}

@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -62,10 +64,10 @@ def test_masks_are_found_as_predict_names_them(tmp_path):
     (tmp_path / "a").mkdir()
     for name in ("a/s.pxm", "t.png.npy", "u.json"):
         (tmp_path / name).touch()
-    assert find_masks(tmp_path, "a/s.png") == tmp_path / "a/s.pxm"
-    assert find_masks(tmp_path, "t.png") == tmp_path / "t.png.npy"
-    assert find_masks(tmp_path, "images/u.jpg") == tmp_path / "u.json"
-    assert find_masks(tmp_path, "s.png") is None
+    images = [Path(name) for name in ("a/s.png", "t.png", "images/u.jpg", "s.png")]
+    *found, missing = find_masks(tmp_path, images, "the test")
+    assert found == [tmp_path / name for name in ("a/s.pxm", "t.png.npy", "u.json")]
+    assert missing is None
 
 
 def test_scores_are_put_in_the_order_of_the_images():
