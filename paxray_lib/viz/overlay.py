@@ -178,8 +178,7 @@ def compare(
     mode : {"difference", "both", "target", "prediction"}
         "difference" is rule 5, without outlines. "both" fills the target and outlines the
         prediction, at least one pixel wide. The others are `render` of one stack.
-    image, indices, alpha, outline, dashed, window
-        As for `render`, whose result and errors this has too.
+    image, indices, alpha, outline, dashed, window : as for `render`, as are result and errors
     """
     check_choice(mode, MODES, "mode")
     canvas = windowed(image, window)

@@ -101,8 +101,9 @@ class LabelPicker(widgets.HBox):
         self._box = widgets.Box(layout=_WIDE)
         self._all = widgets.Button(description="add all listed", layout=_HALF)
         self._none = widgets.Button(description="clear", layout=_HALF)
-        opacity = {"value": round(ALPHA * 100 / 255), "description": "opacity %"}
-        self._opacity = widgets.IntSlider(min=0, max=100, **opacity, **_SLIDER)
+        self._opacity = widgets.IntSlider(
+            round(ALPHA * 100 / 255), 0, 100, description="opacity %", **_SLIDER
+        )
         self._outline = widgets.IntSlider(1, 0, 5, description="outline", **_SLIDER)
         self._status = widgets.Label()
         for control in (self._search, self._group):
@@ -111,9 +112,12 @@ class LabelPicker(widgets.HBox):
             control.observe(lambda _: self._redraw(), "value")
         self._all.on_click(lambda _: self._choose([*self._selected, *self._listed()]))
         self._none.on_click(lambda _: self._choose([]))
-        hint = widgets.Label("Ctrl or Shift + click chooses several.")
-        filters, buttons = (self._search, self._group), widgets.HBox([self._all, self._none])
-        return [*filters, self._box, hint, buttons, self._opacity, self._outline, self._status]
+        return [
+            *(self._search, self._group, self._box),
+            widgets.Label("Ctrl or Shift + click chooses several."),
+            widgets.HBox([self._all, self._none]),
+            *(self._opacity, self._outline, self._status),
+        ]
 
     def _list_labels(self) -> None:
         """Show the list of the labels that fit the search and the group, as the tree has them.

@@ -87,17 +87,12 @@ def plot_positions(
         landmarks = means[view][np.isin(labels.group, ("bones", "lungs"))].max(axis=0, initial=0)
         axis.imshow(landmarks, cmap="Greys", vmin=0, vmax=3, extent=(0, 100, 100, 0))
         for group, rows in table[table["images"] > 0].groupby("group", sort=False):
-            color, name = style.GROUP_COLORS[group], style.as_words(group)
-            dots = {"fmt": "o", "markersize": 3, "elinewidth": 0.4, "color": color, "label": name}
-            middle, spread = (rows["column"], rows["row"]), (rows["row_sd"], rows["column_sd"])
-            axis.errorbar(*middle, *spread, **dots)
-        axis.set(
-            title=view,
-            xlim=(0, 100),
-            ylim=(100, 0),
-            xlabel="column of the centroid (% of the width)",
-            ylabel="row of the centroid (% of the height)",
-        )
+            dots = {"fmt": "o", "markersize": 3, "elinewidth": 0.4}
+            dots |= {"color": style.GROUP_COLORS[group], "label": style.as_words(group)}
+            axis.errorbar(rows["column"], rows["row"], rows["row_sd"], rows["column_sd"], **dots)
+        axis.set(title=view, xlim=(0, 100), ylim=(100, 0))
+        axis.set_xlabel("column of the centroid (% of the width)")
+        axis.set_ylabel("row of the centroid (% of the height)")
     handles, names = axes[0].get_legend_handles_labels()
     figure.legend(handles, names, loc="outside upper center", ncols=5, **style.SMALL_LEGEND)
     return figure
@@ -124,11 +119,8 @@ def plot_overlaps(matrices: Mapping[str, np.ndarray], labels: LabelSet) -> Figur
         for start in inner:
             axis.axhline(start - 0.5, color="white", linewidth=0.5)
             axis.axvline(start - 0.5, color="white", linewidth=0.5)
-        axis.set(
-            title=view,
-            xlabel="... also bear this label (by index)",
-            ylabel="pixels of this label ... (by index)",
-        )
+        axis.set(title=view, xlabel="... also bear this label (by index)")
+        axis.set_ylabel("pixels of this label ... (by index)")
     figure.colorbar(shown, ax=axes, label="pixels (%)", shrink=0.8)
     return figure
 

@@ -198,8 +198,7 @@ def plot_projected_labels(
             axis.set(xticks=[], yticks=[])
             axis.spines[:].set_visible(False)
         row[0].set_ylabel(view, fontsize=10)
-    stacks = [masks for _, masks in views.values()]
     for column, names in zip(axes.T, selections, strict=True):
         column[0].set_title("\n".join(names), fontsize=9)
-        style.name_colors(figure, stacks, names, column[-1])
+        style.name_colors(figure, [masks for _, masks in views.values()], names, column[-1])
     return figure

@@ -67,8 +67,8 @@ def plot_score_distribution(scores: pd.DataFrame, score: str = "iou_present") ->
     figure, axis = style.open_axes(7.0, 3.0)
     views = [view for view in _VIEW_COLORS if view in set(scores["view"])]
     values = [scores.loc[scores["view"] == view, score].dropna() for view in views]
-    colors = [_VIEW_COLORS[view] for view in views]
-    axis.hist(values, bins=np.linspace(0, 1, 26).tolist(), label=views, color=colors, stacked=True)
+    look = {"label": views, "color": [_VIEW_COLORS[view] for view in views]}
+    axis.hist(values, bins=np.linspace(0, 1, 26).tolist(), stacked=True, **look)
     axis.set(xlabel=f"mean {style.score_title(score)} of an image, 0 to 1", ylabel="images")
     axis.set_xlim(0, 1)
     axis.legend(frameon=False)
@@ -85,14 +85,15 @@ def plot_group_distribution(scores: pd.DataFrame, ylabel: str) -> Figure:
     groups, rng = list(dict.fromkeys(scores["group"])), np.random.default_rng(0)
     views = [view for view in _VIEW_MARKERS if view in set(scores["view"])]
     step = 0.8 / max(2, len(views))
-    parts = ("boxprops", "whiskerprops", "capprops")
-    box: dict[str, Any] = {**dict.fromkeys(parts, {"color": "#777777"}), "showfliers": False}
+    box: dict[str, Any] = {
+        f"{part}props": {"color": "#777777"} for part in ("box", "whisker", "cap")
+    }
     for (k, group), (n, view) in itertools.product(enumerate(groups), enumerate(views)):
         middle = k + (n - (len(views) - 1) / 2) * step
         chosen = (scores["group"] == group) & (scores["view"] == view)
         values = scores.loc[chosen, scores.columns[-1]].dropna().to_numpy()
         box |= {"positions": [middle], "widths": 0.85 * step, "medianprops": {"color": "k"}}
-        axis.boxplot([values], **box)
+        axis.boxplot([values], showfliers=False, **box)
         # apart, so that each dot can be seen
         columns = middle + step * rng.uniform(-0.28, 0.28, len(values))
         look: dict[str, Any] = {"marker": _VIEW_MARKERS[view], "color": style.GROUP_COLORS[group]}
@@ -146,10 +147,8 @@ def plot_differences(table: pd.DataFrame, xlabel: str) -> Figure:
     axis.set_yticks(rows, [style.as_words(name) for name in table["name"]])
     axis.set(xlabel=xlabel, ylim=(len(table) - 0.5, -0.5))
     hollow = _dot("interval with zero, or none", markerfacecolor="white")
-    dots, place = [_dot("interval without zero"), hollow], (0.5, 1)
-    axis.legend(
-        handles=dots, loc="lower center", bbox_to_anchor=place, ncols=2, **style.SMALL_LEGEND
-    )
+    place = {"loc": "lower center", "bbox_to_anchor": (0.5, 1), **style.SMALL_LEGEND}
+    axis.legend(handles=[_dot("interval without zero"), hollow], ncols=2, **place)
     axis.spines["left"].set_visible(False)
     return figure
 

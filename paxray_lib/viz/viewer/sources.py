@@ -50,8 +50,7 @@ class Source:
         if selected is not None:
             return [names[i] for i in self.labels.select(selected)]
         present = [names[i] for i in np.flatnonzero(masks.counts())] if masks is not None else []
-        usual = ("lung_left", "lung_right", "heart")
-        return [name for name in present if name in usual] or present[:1]
+        return [n for n in present if n in ("lung_left", "lung_right", "heart")] or present[:1]
 
 
 def from_image(
@@ -139,9 +138,8 @@ def find_masks(folder: str | os.PathLike, images: Sequence[Path], source: str) -
 def score_columns(table: pd.DataFrame, names: Sequence[str]) -> dict[str, list[float | None]]:
     """Return the numeric columns of a table of scores, in the order of the images' names.
 
-    The table has one row per image, named by its column image, file or name: a path, or the stem
-    alone. The result has for each column one number per image, None where there is none. Without
-    such a column, or with other images alone, it is a ValueError.
+    The table has one row per image, named by its column image, file or name: a path, or the stem.
+    The result has one number, or None, per column and image. Other tables are a ValueError.
     """
     key = next((column for column in ("image", "file", "name") if column in table), None)
     numbers = table.select_dtypes("number")

@@ -51,8 +51,8 @@ class LabelViewer(anywidget.AnyWidget):
 
     Attributes
     ----------
-    selected : list of str
-        The chosen names. May be set to names, groups or patterns; an exact name stands for itself.
+    selected : the chosen names; may be set to names, groups, patterns
+        An exact name stands for itself.
     mode, alpha, outline, dashed, window : as for `overlay.compare`
     position : the image shown, where there are several
     view_filter : {"", "frontal", "lateral"}
@@ -134,8 +134,7 @@ class LabelViewer(anywidget.AnyWidget):
         images : PaxrayDataset, or folder of images
         predictions : folder, or function of a Sample that returns masks (data sets only)
             Mask files bear the names of the images, as `predict` writes them.
-        scores : DataFrame such as `Evaluation.scores_by_image()`
-            One row per image, with a column `image` and numbers to sort by.
+        scores : table of a column `image` and numbers, such as `Evaluation.scores_by_image()`
         labels : LabelSet of `.npy` predictions of a folder; the 166 published ones by default
         selected, **style : as for `LabelViewer`
         """
