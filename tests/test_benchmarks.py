@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from paxray_lib.models.published import PublishedUNet
+from paxray_lib.models import build_model
 
 BENCHMARKS = Path(__file__).resolve().parent.parent / "benchmarks"
 
@@ -32,11 +32,11 @@ def test_the_plain_network_is_the_published_one():
     import _plain
 
     torch.manual_seed(0)
-    network = PublishedUNet(3).eval()
+    model = build_model("paxray_unet", ["a", "b", "c"]).eval()
     images = torch.randn(1, 3, 40, 50)
     with torch.inference_mode():
         torch.testing.assert_close(
-            _plain.PlainUNet.like(network)(images), network(images), rtol=1e-4, atol=1e-4
+            _plain.PlainUNet.like(model.network)(images), model(images), rtol=1e-4, atol=1e-4
         )
 
 

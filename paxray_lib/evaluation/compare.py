@@ -19,9 +19,7 @@ from paxray_lib.evaluation.tables import list_parts, score_columns
 from paxray_lib.masks.hierarchy import close_bits
 from paxray_lib.masks.packed import PackedMasks
 from paxray_lib.metrics import Counts, draw_weights, interval, mean_score, resample_mean
-from paxray_lib.models.decisions import pack_decisions
-from paxray_lib.models.folding import optimize_for_inference
-from paxray_lib.models.segmenter import AnatomySegmenter
+from paxray_lib.models import AnatomySegmenter, optimize_for_inference, pack_decisions
 from paxray_lib.utils.errors import check_choice
 
 

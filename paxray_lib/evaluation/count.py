@@ -18,10 +18,12 @@ from paxray_lib.masks.hierarchy import close_bits
 from paxray_lib.masks.packed import PackedMasks
 from paxray_lib.metrics import Counts, Reliability, Surface, bin_pixels, counts
 from paxray_lib.metrics.surface import surface
-from paxray_lib.models.decisions import pack_decisions
-from paxray_lib.models.folding import optimize_for_inference
-from paxray_lib.models.inference import each_logits
-from paxray_lib.models.segmenter import AnatomySegmenter
+from paxray_lib.models import (
+    AnatomySegmenter,
+    each_logits,
+    optimize_for_inference,
+    pack_decisions,
+)
 from paxray_lib.utils.progress import map_ahead, progress
 
 _T = TypeVar("_T")

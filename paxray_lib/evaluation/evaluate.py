@@ -17,9 +17,7 @@ from paxray_lib.labels.table import LabelSet
 from paxray_lib.masks.packed import PackedMasks
 from paxray_lib.metrics import Counts, Surface, counts
 from paxray_lib.metrics.surface import surface
-from paxray_lib.models.checkpoints import load_model
-from paxray_lib.models.folding import optimize_for_inference
-from paxray_lib.models.segmenter import AnatomySegmenter
+from paxray_lib.models import AnatomySegmenter, load_model, optimize_for_inference
 
 #: Mean IoU on PAXRay's test split (Seibold et al., BMVC 2022, arXiv 2210.03416), not measured here.
 PUBLISHED_PERCENT = {"all training images": 60.6, "half of them": 57.07, "a quarter of them": 52.77}

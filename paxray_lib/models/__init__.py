@@ -6,6 +6,17 @@ published    the network of the PAXRay paper
 weights      files of weights, read safely and compared key by key
 checkpoints  models saved and loaded
 folding      a faster copy of a model for inference
-decisions    logits to packed bits
-inference    one image, or a batch, through a model
+inference    an image, or a batch, through a model to logits, packed bits or masks
+describe     a network in about ten lines
 """
+
+from paxray_lib.models.build import build_model
+from paxray_lib.models.checkpoints import load_model, read_extra, save_model
+from paxray_lib.models.folding import optimize_for_inference
+from paxray_lib.models.inference import each_logits, pack_decisions, predict_image
+from paxray_lib.models.segmenter import AnatomySegmenter
+
+__all__ = [
+    *("AnatomySegmenter", "build_model", "each_logits", "load_model", "optimize_for_inference"),
+    *("pack_decisions", "predict_image", "read_extra", "save_model"),
+]

@@ -2,33 +2,38 @@
 
 Two families: `paxray_unet`, the published network, and every decoder of segmentation_models_pytorch
 with every encoder that it knows. Each gives logits (N, L, h / s, w / s) at the stride s of its last
-convolution (`PublishedUNet` does by `coarse`), which `AnatomySegmenter` enlarges.
+convolution, which `AnatomySegmenter` enlarges.
 """
 
 import contextlib
 import os
-import urllib.error
-import urllib.request
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import httpx
 import torch
+from huggingface_hub import constants
 from torch import Tensor, nn
+from torchvision.models import ResNet50_Weights
 
 from paxray_lib.images.preprocessing import Preprocessing
 from paxray_lib.labels.table import LabelSet
-from paxray_lib.models.published import PUBLISHED, PublishedUNet, rename_resnet
+from paxray_lib.models.published import PUBLISHED, PublishedUNet
 from paxray_lib.models.segmenter import AnatomySegmenter
-from paxray_lib.models.weights import fill_encoder, read_weights, state_of
+from paxray_lib.models.weights import fill, read_weights, state_of
 from paxray_lib.utils.errors import check_choice, did_you_mean
 
 # Our U-Net stops at half the input's resolution: with 166 labels the last decoder block and a head
 # at full resolution cost more than all the rest, and bilinear upsampling of logits draws contours
 # as smooth. 1 is smp's U-Net.
 UNET_HEAD_STRIDE = 2
-# what smp and timm raise for a decoder and an encoder that do not go together
-_UNSUITABLE = (ValueError, LookupError, TypeError, AttributeError, RuntimeError)
+# layers after the last convolution, as torchvision, timm and EfficientNet name them: a file of
+# encoder weights may have them, a segmentation network drops them
+_CLASSIFIERS = (
+    *("fc.", "classifier.", "head.", "last_linear."),
+    *("_fc.", "_conv_head.", "_bn1.", "last_layer."),
+)
 
 
 def build_model(
@@ -71,45 +76,40 @@ def build_model(
     config: dict[str, Any] = {"architecture": architecture, "encoder": encoder}
     if architecture == "unet":
         config["head_stride"] = UNET_HEAD_STRIDE
-    if preprocessing is None:
-        preprocessing = Preprocessing("published" if architecture == PUBLISHED else "standard")
     network = make_network(config, len(labels), encoder_weights)
-    return AnatomySegmenter(network, config, labels, preprocessing)
+    usual = Preprocessing("published" if architecture == PUBLISHED else "standard")
+    return AnatomySegmenter(network, config, labels, preprocessing or usual)
 
 
 def make_network(
     config: Mapping[str, Any], num_labels: int, encoder_weights: str | os.PathLike | None = None
 ) -> nn.Module:
     """Return the network that `config` (architecture, encoder, head_stride) describes."""
-    encoder = config["encoder"]
-    published = config["architecture"] == PUBLISHED
+    encoder, published = config["encoder"], config["architecture"] == PUBLISHED
     if published and encoder != "resnet50":
         raise ValueError(
             f"{PUBLISHED} has the encoder resnet50, not {encoder!r}; use 'unet' for others"
         )
     online = encoder_weights == "imagenet"
-    network = PublishedUNet(num_labels) if published else _smp_network(config, num_labels, online)
+    network: Any = (
+        PublishedUNet(num_labels) if published else _smp_network(config, num_labels, online)
+    )
     if encoder_weights is None or (online and not published):
         return network
-    if online:
-        state = _imagenet_resnet50()
-    else:
-        state = state_of(read_weights(encoder_weights), encoder_weights)
-    if published:
-        state = rename_resnet(state)
-    target = network.get_submodule("backbone.backbone" if published else "encoder")
-    fill_encoder(target, state, encoder_weights, f"the encoder {encoder}")
+    state = (
+        _imagenet_resnet50() if online else state_of(read_weights(encoder_weights), encoder_weights)
+    )
+    own = network.encoder.state_dict()
+    state = {k: value for k, value in state.items() if k in own or not k.startswith(_CLASSIFIERS)}
+    fill(network.encoder, state, encoder_weights, f"the encoder {encoder}")
     return network
 
 
 def _imagenet_resnet50() -> dict[str, Tensor]:
-    from torchvision.models import ResNet50_Weights
-
     weights = ResNet50_Weights.IMAGENET1K_V1
-    cached = Path(torch.hub.get_dir(), "checkpoints", Path(weights.url).name)
     with _download_advice("resnet50"):
-        if not cached.is_file() and not _reachable(weights.url):
-            raise OSError(f"{weights.url} cannot be reached")
+        if not Path(torch.hub.get_dir(), "checkpoints", Path(weights.url).name).is_file():
+            httpx.head(weights.url, timeout=3)  # fails soon where the download would hang
         return dict(weights.get_state_dict(progress=False, check_hash=True))
 
 
@@ -119,7 +119,14 @@ def _smp_network(config: Mapping[str, Any], num_labels: int, online: bool) -> nn
 
     architecture, encoder = config["architecture"], config["encoder"]
     check_choice(architecture, [PUBLISHED, *smp.MODEL_ARCHITECTURES_MAPPING], "architecture")
-    _check_encoder(encoder, smp.encoders.get_encoder_names())
+    names = smp.encoders.get_encoder_names()
+    if encoder not in names:
+        import timm
+
+        names += [f"tu-{name}" for name in timm.list_models()]
+        if encoder.partition(".")[0] not in names:
+            hint = did_you_mean(encoder, names)
+            raise ValueError(f"unknown encoder {encoder!r}{hint}; for instance resnet18, resnet50")
     weights = (True if encoder.startswith("tu-") else "imagenet") if online else None
     options = {"dynamic_img_size": True} if architecture == "dpt" else {}
     with _download_advice(encoder) if online else contextlib.nullcontext():
@@ -127,34 +134,20 @@ def _smp_network(config: Mapping[str, Any], num_labels: int, online: bool) -> nn
             network = smp.create_model(
                 architecture, encoder, weights, classes=num_labels, **options
             )
-        except _UNSUITABLE as error:
+        # what smp and timm raise for a decoder and an encoder that do not go together
+        except (ValueError, LookupError, TypeError, AttributeError, RuntimeError) as error:
             raise ValueError(
                 f"{architecture} does not work with the encoder {encoder}: {error}"
             ) from error
-    _move_upsampling_out(network)
-    if config.get("head_stride", 1) == 2:
-        _halve(network, num_labels)
-    return network
-
-
-def _check_encoder(encoder: str, names: list[str]) -> None:
-    if encoder in names:
-        return
-    import timm
-
-    names = [*names, *(f"tu-{name}" for name in timm.list_models())]
-    if encoder.partition(".")[0] not in names:
-        hint = did_you_mean(encoder, names)
-        raise ValueError(f"unknown encoder {encoder!r}{hint}; for instance resnet18, resnet50")
-
-
-def _move_upsampling_out(network: Any) -> None:
-    """Let smp's network return the logits of its last convolution: the segmenter enlarges them."""
+    # to return the logits of its last convolution: the segmenter enlarges them
     head = network.segmentation_head
     if isinstance(head, nn.Sequential):  # convolution, upsampling, activation
         head[1] = nn.Identity()
     else:
         head.upsampling_factor = 1
+    if config.get("head_stride", 1) == 2:
+        _halve(network, num_labels)
+    return network
 
 
 def _halve(unet: Any, num_labels: int) -> None:
@@ -169,13 +162,15 @@ def _halve(unet: Any, num_labels: int) -> None:
 @contextlib.contextmanager
 def _download_advice(encoder: str) -> Iterator[None]:
     """Fail at once where there is no internet, and say what to do instead."""
-    import httpx
-    from huggingface_hub import constants
-
     offline = constants.HF_HUB_OFFLINE
-    # huggingface_hub retries for 23 s; in its offline mode it looks into its cache and gives up
-    constants.HF_HUB_OFFLINE = offline or not _reachable(constants.ENDPOINT)
     try:
+        if not offline:
+            # huggingface_hub retries for 23 s; in its offline mode it looks into its cache and
+            # gives up
+            try:
+                httpx.head(constants.ENDPOINT, timeout=3)
+            except httpx.HTTPError:
+                constants.HF_HUB_OFFLINE = True
         yield
     except (OSError, httpx.HTTPError) as error:
         raise OSError(
@@ -184,14 +179,3 @@ def _download_advice(encoder: str) -> Iterator[None]:
         ) from error
     finally:
         constants.HF_HUB_OFFLINE = offline
-
-
-def _reachable(url: str) -> bool:
-    request = urllib.request.Request(url, method="HEAD")
-    try:
-        with urllib.request.urlopen(request, timeout=3):
-            return True
-    except urllib.error.HTTPError:
-        return True  # an answer
-    except OSError:
-        return False

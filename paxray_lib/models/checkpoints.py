@@ -24,17 +24,12 @@ _PLAIN = (type(None), bool, int, float, str, bytes, torch.Size, torch.Tensor)
 def save_model(path: str | os.PathLike, model: AnatomySegmenter, **extra: Any) -> None:
     """Write a checkpoint, whole or not at all: weights, config, label names, preprocessing.
 
-    Parameters
-    ----------
-    path : path of the file
-    model : AnatomySegmenter, as built or loaded
-    extra : plain values, tensors, and lists, tuples and dicts of them: optimizer state, epoch, ...
+    `extra`: plain values, tensors, and lists, tuples and dicts of them: optimizer state, epoch, ...
 
     Raises
     ------
     ValueError
-        If `extra` holds anything else, which could not be read back, or the model comes from
-        `optimize_for_inference`.
+        If `extra` holds anything else, or the model comes from `optimize_for_inference`.
     OSError
         If the file cannot be written.
     """
@@ -44,10 +39,7 @@ def save_model(path: str | os.PathLike, model: AnatomySegmenter, **extra: Any) -
             "made from"
         )
     _check_plain(extra, "extra")
-    content = {
-        "format": FORMAT,
-        "version": VERSION,
-        "config": model.config,
+    content = {"format": FORMAT, "version": VERSION, "config": model.config} | {
         "labels": list(model.labels.names),
         "preprocessing": model.preprocessing.to_dict(),
         "model": model.network.state_dict(),
@@ -65,8 +57,9 @@ def _check_plain(value: Any, name: str) -> None:
         for key, item in value.items() if isinstance(value, dict) else enumerate(value):
             _check_plain(item, f"{name}[{key!r}]")
     elif type(value) not in _PLAIN:
-        kind = type(value).__name__
-        raise ValueError(f"checkpoint: {name} is a {kind}; convert it to plain values or a tensor")
+        raise ValueError(
+            f"checkpoint: {name} is a {type(value).__name__}; convert it to plain values or a tensor"
+        )
 
 
 def load_model(
@@ -80,20 +73,17 @@ def load_model(
     The file is one of these:
 
     - A checkpoint of ours, which needs nothing else.
-    - A published checkpoint (`.pth` with "opt", "model", "optimizer", "epoch"), with or without
-      `module.` in its keys.
+    - A published checkpoint (`.pth` with "opt", "model", "optimizer", "epoch").
     - A plain state dict of the published network, or a file with one as "model", such as CXAS's.
 
     Parameters
     ----------
-    path : path of the file
+    path : str or path
     device : "cpu", "cuda", "cuda:1", or "auto" for the GPU if there is one
-    labels : LabelSet or names, optional
-        Names for a file that carries none. Default: the published table for 166 labels, else
-        "label_0", "label_1", ...
-    preprocessing : Preprocessing, optional
-        For a file that does not state it. Default: "published" for files of the published code
-        and for 166 labels.
+    labels : names for a file that carries none; by default the published table for 166 labels,
+        else "label_0", "label_1", ...
+    preprocessing : for a file that does not state it; by default "published" for files of the
+        published code and for 166 labels
 
     Raises
     ------
@@ -104,10 +94,10 @@ def load_model(
         preprocessing, or `device` is not there.
     """
     device = find_device(device)
-    labels = labels if labels is None or isinstance(labels, LabelSet) else LabelSet(labels)
+    names = labels if labels is None or isinstance(labels, LabelSet) else LabelSet(labels)
     content = read_weights(path)
     describe = _describe_ours if _is_ours(content) else _describe_published
-    config, labels, preprocessing = describe(content, path, labels, preprocessing)
+    config, labels, preprocessing = describe(content, path, names, preprocessing)
     # on "meta" nothing is allocated or initialized; smp's encoders may have buffers outside of the
     # state dict
     with torch.device("meta" if config["architecture"] == PUBLISHED else "cpu"):
@@ -132,26 +122,18 @@ def _is_ours(content: object) -> bool:
     return isinstance(content, Mapping) and content.get("format") == FORMAT
 
 
-_Description = tuple[dict[str, Any], LabelSet, Preprocessing]
-
-
 def _describe_ours(
-    content: Mapping[str, Any],
-    path: str | os.PathLike,
-    labels: LabelSet | None,
-    preprocessing: Preprocessing | None,
-) -> _Description:
+    file: Any, path: str | os.PathLike, labels: LabelSet | None, preprocessing: Preprocessing | None
+) -> tuple[dict[str, Any], LabelSet, Preprocessing]:
     """Return config, labels and preprocessing of a checkpoint of ours; given ones must agree."""
-    version = content.get("version")
-    if version != VERSION:
+    if (version := file.get("version")) != VERSION:
         raise ValueError(f"{path}: checkpoint version {version}, not {VERSION}; update paxray_lib")
     try:
-        config = dict(content["config"])
-        own_labels = LabelSet(content["labels"])
-        own_preprocessing = Preprocessing.from_dict(content["preprocessing"])
-        names = config["architecture"], config["encoder"]
-        stride = config.get("head_stride", 1)
-        if not (all(isinstance(name, str) for name in names) and isinstance(stride, int)):
+        config = {"head_stride": 1, **file["config"]}
+        own_labels = LabelSet(file["labels"])
+        own_preprocessing = Preprocessing.from_dict(file["preprocessing"])
+        kinds = [type(config[name]) for name in ("architecture", "encoder", "head_stride")]
+        if kinds != [str, str, int]:
             raise TypeError(f"config {config}")
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{path}: damaged checkpoint ({error}); copy it again") from error
@@ -164,17 +146,14 @@ def _describe_ours(
                 f"{path}: carries its own {name}, {own}, other than the given {given}; "
                 f"leave {name} out"
             )
-    return config, own_labels, own_preprocessing
+    return dict(file["config"]), own_labels, own_preprocessing
 
 
 def _describe_published(
-    content: Any,
-    path: str | os.PathLike,
-    labels: LabelSet | None,
-    preprocessing: Preprocessing | None,
-) -> _Description:
+    file: Any, path: str | os.PathLike, labels: LabelSet | None, preprocessing: Preprocessing | None
+) -> tuple[dict[str, Any], LabelSet, Preprocessing]:
     """Return config, labels and preprocessing for weights of the published network."""
-    state = state_of(content, path)
+    state = state_of(file, path)
     if LAST_LAYER not in state or not state[LAST_LAYER].ndim:
         raise ValueError(
             f"{path}: neither a checkpoint of this library nor weights of the published network "
@@ -189,11 +168,11 @@ def _describe_published(
             f"{path}: a network for {count} labels, but {len(labels)} names given; "
             "another file or list?"
         )
-    if preprocessing is None and count != len(LABELS) and "opt" not in content:
+    if preprocessing is None and count != len(LABELS) and "opt" not in file:
         raise ValueError(
             f"{path}: {count} labels, and nothing says how its input was prepared; give load_model "
             "preprocessing=Preprocessing('published') for networks of the published PAXRay code, "
             "'standard' for CXAS, then save_model"
         )
-    config = {"architecture": PUBLISHED, "encoder": "resnet50"}
-    return config, labels, preprocessing or Preprocessing("published")
+    usual = Preprocessing("published")
+    return {"architecture": PUBLISHED, "encoder": "resnet50"}, labels, preprocessing or usual

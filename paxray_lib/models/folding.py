@@ -17,22 +17,16 @@ def optimize_for_inference(
     """Return a copy for inference on the model's device: BatchNorm folded, channels last.
 
     Logits differ from the model's by rounding, about 1e-5 in float32. With bfloat16, inputs,
-    weights and logits have 8 bits of mantissa. The copy cannot be trained or saved. A model that
-    is optimized already, or of another class, is returned unchanged.
-
-    Parameters
-    ----------
-    model : module from `build_model` or `load_model`
-    dtype : of the copy's weights; by default the model's own
+    weights and logits have 8 bits of mantissa; by default the dtype stays. The copy cannot be
+    trained or saved. A model that is optimized already, or of another class, is returned unchanged.
     """
-    if not isinstance(model, AnatomySegmenter):
+    own = next(model.parameters()).dtype
+    dtype = dtype or own
+    if not isinstance(model, AnatomySegmenter) or (model.optimized and own == dtype):
         return model
-    own = next(model.parameters())
-    dtype = dtype or own.dtype
-    if model.optimized and own.dtype == dtype:
-        return model
-    network = fold_batch_norm(model.network)
-    fast = AnatomySegmenter(network, model.config, model.labels, model.preprocessing)
+    fast = AnatomySegmenter(
+        fold_batch_norm(model.network), model.config, model.labels, model.preprocessing
+    )
     fast.optimized = True
     return fast.eval().to(dtype=dtype).to(memory_format=torch.channels_last)
 
@@ -64,23 +58,21 @@ def _conv_norm_pairs(network: nn.Module, images: Tensor) -> list[tuple[str, str]
     """
     names = {module: name for name, module in network.named_modules()}
     runs: Counter[nn.Module] = Counter()
-    pairs: list[tuple[nn.Module, nn.Module]] = []
+    writers: dict[nn.Module, nn.Module] = {}  # of what each BatchNorm reads
 
-    def mark_output(conv: nn.Module, _: Any, output: Any) -> None:
-        runs[conv] += 1
-        output.writer = conv
+    def look(module: nn.Module, inputs: tuple, output: Any) -> None:
+        runs[module] += 1
+        if isinstance(module, nn.Conv2d):
+            output.writer = module
+        else:
+            writers[module] = getattr(inputs[0], "writer", network)
 
-    def look_at_input(norm: nn.Module, inputs: tuple) -> None:
-        runs[norm] += 1
-        pairs.append((getattr(inputs[0], "writer", network), norm))
-
-    convs = [module for module in names if isinstance(module, nn.Conv2d)]
     # not the subclasses of BatchNorm2d, which may contain an activation
-    norms = [module for module in names if type(module) is nn.BatchNorm2d]
-    hooks = [conv.register_forward_hook(mark_output) for conv in convs]
-    hooks += [norm.register_forward_pre_hook(look_at_input) for norm in norms]
+    watched = [m for m in names if isinstance(m, nn.Conv2d) or type(m) is nn.BatchNorm2d]
+    hooks = [module.register_forward_hook(look) for module in watched]
     with torch.inference_mode():
         network(images)
     for hook in hooks:
         hook.remove()
-    return [(names[conv], names[norm]) for conv, norm in pairs if runs[conv] == runs[norm] == 1]
+    pairs = writers.items()
+    return [(names[conv], names[norm]) for norm, conv in pairs if runs[conv] == runs[norm] == 1]

@@ -1,16 +1,16 @@
 """Applying a model to images: logits, packed decisions, masks."""
 
+import math
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from paxray_lib.images.read import Image
-from paxray_lib.labels.table import LabelSet
 from paxray_lib.masks import hierarchy
 from paxray_lib.masks.packed import PackedMasks
-from paxray_lib.models.decisions import pack_decisions
 from paxray_lib.models.segmenter import AnatomySegmenter
 
 NOT_FINITE = (
@@ -47,8 +47,7 @@ def predict_image(
     (bits,) = segment(model, inputs, [view if mirror else None], threshold)
     if bits is None:
         raise ValueError(NOT_FINITE)
-    height, width = pixels.shape
-    masks = PackedMasks(bits, model.labels).resize(height, width)
+    masks = PackedMasks(bits, model.labels).resize(*pixels.shape)
     return hierarchy.close_tree(masks) if close_tree else masks
 
 
@@ -100,25 +99,21 @@ def each_logits(
             chosen = [i for i, view in enumerate(mirror_views) if view is not None]
             flipped = model.coarse(inputs[chosen].flip(-1)).float().split(1) if chosen else ()
         mirrored = dict(zip(chosen, flipped, strict=True))
-        height, width = inputs.shape[-2:]
+        size = inputs.shape[-2:]
         for i, view in enumerate(mirror_views):
-            # not across a yield, where it would hold for the caller too
-            with torch.inference_mode():
-                logits = _logits(
-                    model, coarse[i : i + 1], mirrored.get(i), view, (height, width), indices
-                )
-            yield logits
-            del logits
+            # no variable keeps an image's logits
+            yield _logits(model, coarse[i : i + 1], mirrored.get(i), view, size, indices)
     finally:
         model.train(was_training)
 
 
+@torch.inference_mode()  # not around a `yield`, where it would hold for the caller too
 def _logits(
     model: AnatomySegmenter,
     coarse: Tensor,
     mirrored: Tensor | None,
     view: str | None,
-    size: tuple[int, int],
+    size: tuple[int, ...],
     indices: list[int],
 ) -> Tensor | None:
     """Return the logits (1, len(indices), h, w) of one image, averaged with its mirror image's."""
@@ -126,15 +121,20 @@ def _logits(
         return None
     logits = _enlarge(model, coarse, indices, size)
     if mirrored is not None:
-        partners, alone = _mirror_plan(model.labels, indices, view)
+        partners = indices
+        if view == "frontal":
+            partners = model.labels.mirror[indices].tolist()
         back = _enlarge(model, mirrored, partners, size).flip(-1)
-        back[:, alone] = logits[:, alone]
+        for k, (i, partner) in enumerate(zip(indices, partners, strict=True)):
+            # the right middle lobe has no counterpart: the mirrored image says nothing of it
+            if view == "frontal" and i == partner and model.labels.side[i]:
+                back[:, k] = logits[:, k]
         logits = logits.add_(back).div_(2)
     return logits
 
 
 def _enlarge(
-    model: AnatomySegmenter, coarse: Tensor, indices: list[int], size: tuple[int, int]
+    model: AnatomySegmenter, coarse: Tensor, indices: list[int], size: tuple[int, ...]
 ) -> Tensor:
     """Return the logits (1, len(indices), h, w) of some labels from coarse (1, L, h / s, w / s)."""
     if indices != list(range(coarse.shape[1])):
@@ -146,15 +146,68 @@ def _enlarge(
     return model.upsample(coarse, size)
 
 
-def _mirror_plan(
-    labels: LabelSet, indices: list[int], view: str | None
-) -> tuple[list[int], list[int]]:
-    """Return each label's partner in the mirrored image, and the positions of those without one.
+def check_threshold(threshold: float) -> None:
+    """Raise ValueError unless a threshold lies between 0 and 1."""
+    if not 0 < threshold < 1:
+        raise ValueError(f"threshold {threshold}: must lie between 0 and 1")
 
-    The right middle lobe has no counterpart on the left, so the mirrored image says nothing of it.
+
+def pack_decisions(logits: Tensor, threshold: float = 0.5) -> Tensor:
+    """Return the packed bits of ``sigmoid(logits) > threshold`` (strictly, as published).
+
+    The logits are compared with logit(threshold), so that no probabilities are computed.
+    A logit that is not a number is not above the threshold.
+
+    Parameters
+    ----------
+    logits : (N, L, H, W) floating tensor, contiguous or channels-last
+    threshold : float in (0, 1)
+
+    Returns
+    -------
+    (N, H, W, ceil(L / 8)) uint8 tensor on the same device
+
+    Raises
+    ------
+    ValueError
+        If the threshold is not between 0 and 1 or the logits are not 4-dimensional.
     """
-    if view != "frontal":
-        return indices, []
-    partners = [int(labels.mirror[i]) for i in indices]
-    pairs = enumerate(zip(indices, partners, strict=True))
-    return partners, [k for k, (i, j) in pairs if i == j and labels.side[i]]
+    check_threshold(threshold)
+    if logits.ndim != 4:
+        shape = tuple(logits.shape)
+        raise ValueError(f"logits must have shape (images, labels, height, width), got {shape}")
+    exact = math.log(threshold / (1 - threshold))
+    cut = torch.tensor(exact, dtype=logits.dtype)
+    if cut.item() > exact:  # rounded up, it could pass over a logit
+        cut = torch.nextafter(cut, torch.tensor(-math.inf, dtype=logits.dtype))
+    # numpy compares small blocks in a fifth of torch's time, but does not know all of its types
+    known_to_numpy = logits.dtype in (torch.float32, torch.float64)
+    channels_last = logits.device.type == "cpu" and logits.stride(1) == 1
+    pack = _pack_channels_last if channels_last and known_to_numpy else _pack_planes
+    return pack(logits.detach(), cut.item())
+
+
+def _pack_channels_last(logits: Tensor, cut: float) -> Tensor:
+    """Pack pixel by pixel, in blocks of rows whose booleans stay in the cache."""
+    pixels = logits.permute(0, 2, 3, 1).numpy()  # (N, H, W, L)
+    n, height, width, labels = pixels.shape
+    packed = np.empty((n, height, width, -(-labels // 8)), np.uint8)
+    step = max(1, 2**20 // (width * labels))  # rows of about a megabyte
+
+    def pack(block: tuple[int, slice]) -> None:
+        packed[block] = np.packbits(pixels[block] > cut, axis=-1, bitorder="little")
+
+    blocks = [(i, slice(top, top + step)) for i in range(n) for top in range(0, height, step)]
+    with ThreadPoolExecutor(torch.get_num_threads()) as pool:
+        list(pool.map(pack, blocks))  # a list, so that an error is raised here
+    return torch.from_numpy(packed)
+
+
+def _pack_planes(logits: Tensor, cut: float) -> Tensor:
+    """Pack eight label planes into one byte plane, for all images at once."""
+    n, labels, height, width = logits.shape
+    packed = torch.zeros(-(-labels // 8), n, height, width, dtype=torch.uint8, device=logits.device)
+    for label in range(labels):
+        plane = (logits[:, label] > cut).byte()  # (N, H, W)
+        packed[label // 8] |= plane.bitwise_left_shift_(label % 8)
+    return packed.permute(1, 2, 3, 0).contiguous()

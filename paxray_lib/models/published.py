@@ -7,7 +7,6 @@ have a bias although a BatchNorm follows.
 """
 
 from collections import OrderedDict
-from collections.abc import Mapping
 
 import torch
 import torchvision
@@ -41,13 +40,16 @@ class PublishedUNet(nn.Module):
         self.backbone = _Backbone()
         self.head = _Head(num_labels)
 
-    def coarse(self, images: Tensor) -> Tensor:
-        """Return logits (N, L, ceil(h / 4), ceil(w / 4)) before the last upsampling."""
+    def forward(self, images: Tensor) -> Tensor:
+        """Return logits (N, L, ceil(h / 4), ceil(w / 4)) from images (N, 3, h, w) of any size."""
         return self.head(self.backbone(images))
 
-    def forward(self, images: Tensor) -> Tensor:
-        """Return logits (N, L, h, w) from images (N, 3, h, w) of any size."""
-        return _upsample(self.coarse(images), images.shape[-2:])
+    @property
+    def encoder(self) -> nn.Module:
+        """The layers of the ResNet-50 under torchvision's names."""
+        (conv, norm, *_), *layers = self.backbone.backbone
+        stages = {f"layer{i}": layer for i, layer in enumerate(layers, 1)}
+        return nn.ModuleDict({"conv1": conv, "bn1": norm, **stages})
 
 
 class _Backbone(nn.Module):
@@ -58,10 +60,7 @@ class _Backbone(nn.Module):
         resnet = torchvision.models.resnet50(weights=None)
         self.backbone = _named(
             layer0=nn.Sequential(resnet.conv1, resnet.bn1, resnet.relu, resnet.maxpool),
-            layer1=resnet.layer1,
-            layer2=resnet.layer2,
-            layer3=resnet.layer3,
-            layer4=resnet.layer4,
+            **{f"layer{i}": resnet.get_submodule(f"layer{i}") for i in range(1, 5)},
         )
 
     def forward(self, images: Tensor) -> list[Tensor]:
@@ -75,7 +74,11 @@ class _Backbone(nn.Module):
 class _Head(nn.Module):
     def __init__(self, num_labels: int):
         super().__init__()
-        self.up1 = _FirstUp()
+        first = {
+            "conv1": _named(conv=_conv_norm_relu(2048, 1024)),
+            "conv2": _double_conv(2048, 512),
+        }
+        self.up1 = nn.ModuleDict(first)
         self.up2 = _named(conv=_double_conv(1024, 256))
         self.up3 = _named(conv=_double_conv(512, 64))
         self.up4 = _named(conv=_double_conv(128, 128))
@@ -84,23 +87,13 @@ class _Head(nn.Module):
     def features(self, maps: list[Tensor]) -> Tensor:
         """Return the 128 maps (N, 128, h/4, w/4) that the last convolution reads."""
         d1, d2, d3, d4, d5 = maps
-        x = self.up1(d5, d4)  # (N, 512, h/16, w/16)
+        x = self.up1["conv2"](_concatenate(d4, self.up1["conv1"](d5)))  # (N, 512, h/16, w/16)
         x = self.up2(_concatenate(d3, x))  # (N, 256, h/8, w/8)
         x = self.up3(_concatenate(d2, x))  # (N, 64, h/4, w/4)
         return self.up4(_concatenate(d1, x))
 
     def forward(self, maps: list[Tensor]) -> Tensor:
         return self.out(self.features(maps))
-
-
-class _FirstUp(nn.Module):
-    def __init__(self):
-        super().__init__()
-        self.conv1 = _named(conv=_conv_norm_relu(2048, 1024))
-        self.conv2 = _double_conv(2048, 512)
-
-    def forward(self, x: Tensor, skip: Tensor) -> Tensor:
-        return self.conv2(_concatenate(skip, self.conv1(x)))
 
 
 def _named(**module: nn.Module) -> nn.Sequential:
@@ -119,22 +112,8 @@ def _conv_norm_relu(channels: int, out: int) -> nn.Sequential:
     return nn.Sequential(convolution, nn.BatchNorm2d(out), nn.ReLU(inplace=True))
 
 
-def _upsample(x: Tensor, size: torch.Size) -> Tensor:
-    if x.shape[-2:] == size:  # as in `up4`, where both maps have stride 4
-        return x
-    return functional.interpolate(x, size, mode="bilinear", align_corners=False)
-
-
 def _concatenate(skip: Tensor, x: Tensor) -> Tensor:
-    return torch.cat([skip, _upsample(x, skip.shape[-2:])], dim=1)
-
-
-def rename_resnet(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return torchvision's ResNet weights under the names of `PublishedUNet.backbone.backbone`.
-
-    >>> list(rename_resnet({"conv1.weight": 0, "bn1.bias": 1, "layer1.0.bn1.bias": 2}))
-    ['layer0.0.weight', 'layer0.1.bias', 'layer1.0.bn1.bias']
-    """
-    stem = {"conv1": "layer0.0", "bn1": "layer0.1"}
-    parts = [(key.partition("."), value) for key, value in state.items()]
-    return {f"{stem.get(first, first)}.{rest}": value for (first, _, rest), value in parts}
+    size = skip.shape[-2:]
+    if x.shape[-2:] != size:  # for `up4` both maps have stride 4
+        x = functional.interpolate(x, size, mode="bilinear", align_corners=False)
+    return torch.cat([skip, x], dim=1)

@@ -10,7 +10,7 @@ from torch.nn import functional
 from paxray_lib.images.preprocessing import Preprocessing
 from paxray_lib.images.read import Image
 from paxray_lib.labels.table import LabelSet
-from paxray_lib.models.published import PUBLISHED, PublishedUNet
+from paxray_lib.models.published import PUBLISHED
 
 # Architecture: the number that heights and widths must be a multiple of, and the least size. smp's
 # decoders fail at other sizes, all but the U-Net; `pan` halves its smallest map three times.
@@ -43,19 +43,15 @@ class AnatomySegmenter(nn.Module):
         preprocessing: Preprocessing,
     ):
         super().__init__()
-        self.network = network
-        self.config = dict(config)
-        self.labels = labels
-        self.preprocessing = preprocessing
+        self.network, self.config = network, dict(config)
+        self.labels, self.preprocessing = labels, preprocessing
         self.optimized = False
 
     @property
     def name(self) -> str:
         """For people: `paxray_unet`, `unet-resnet18`."""
-        architecture = self.config["architecture"]
-        if architecture == PUBLISHED:
-            return architecture
-        return f"{architecture}-{self.config['encoder']}"
+        architecture, encoder = self.config["architecture"], self.config["encoder"]
+        return architecture if architecture == PUBLISHED else f"{architecture}-{encoder}"
 
     def preprocess(self, image: Image | np.ndarray) -> np.ndarray:
         """Return the network's input (3, h, w) float32 from an Image, or (H, W) float in 0..1."""
@@ -63,8 +59,7 @@ class AnatomySegmenter(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Return logits (N, L, h, w) from preprocessed images (N, 3, h, w) of any size."""
-        height, width = images.shape[-2:]
-        return self.upsample(self.coarse(images), (height, width))
+        return self.upsample(self.coarse(images), images.shape[-2:])
 
     def coarse(self, images: Tensor) -> Tensor:
         """Return the logits of the last convolution, before `upsample`: the cheap form to keep."""
@@ -75,11 +70,9 @@ class AnatomySegmenter(nn.Module):
             # larger than the border
             border = (0, right - width, 0, bottom - height)
             images = functional.pad(images, border, mode="replicate")
-        if isinstance(self.network, PublishedUNet):
-            return self.network.coarse(images)
         return self.network(images)
 
-    def upsample(self, coarse: Tensor, size: tuple[int, int]) -> Tensor:
+    def upsample(self, coarse: Tensor, size: tuple[int, ...]) -> Tensor:
         """Return logits (N, L, h, w) from `coarse`, for images of `size` = (h, w)."""
         padded = self.padded(*size)
         if coarse.shape[-2:] != padded:

@@ -13,34 +13,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import safetensors.torch
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
 # what torch.load and its restricted unpickler raise for damaged data, found by damaging files
 _BROKEN = (
-    pickle.UnpicklingError,
-    SafetensorError,
-    RuntimeError,
-    EOFError,
-    ValueError,
-    LookupError,
-    TypeError,
-    AttributeError,
-)
-_GLOBAL = re.compile(r"GLOBAL (\S+)")
-# layers after the last convolution, as torchvision, timm and EfficientNet name them: a file of
-# encoder weights may have them, a segmentation network drops them
-_CLASSIFIERS = (
-    "fc.",
-    "classifier.",
-    "head.",
-    "last_linear.",
-    "_fc.",
-    "_conv_head.",
-    "_bn1.",
-    "last_layer.",
+    *(pickle.UnpicklingError, safetensors.SafetensorError, RuntimeError, EOFError),
+    *(ValueError, LookupError, TypeError, AttributeError),
 )
 
 
@@ -48,13 +28,8 @@ def read_weights(path: str | os.PathLike, mapped: bool = True) -> Any:
     """Return the content of a PyTorch or safetensors file.
 
     Only tensors, plain values and `argparse.Namespace`, which the published checkpoints contain,
-    are unpickled.
-
-    Parameters
-    ----------
-    path : the file
-    mapped : leave tensors on the disk until they are used, so that what nobody touches, such as
-        optimizer state, takes no memory
+    are unpickled. `mapped` leaves tensors on the disk until they are used, so that what nobody
+    touches, such as optimizer state, takes no memory.
 
     Raises
     ------
@@ -72,7 +47,7 @@ def read_weights(path: str | os.PathLike, mapped: bool = True) -> Any:
         raise ValueError(f"{path}: the file is empty; copy or fetch it again")
     try:
         if path.suffix == ".safetensors":
-            return load_file(path)
+            return safetensors.torch.load_file(path)
         mapped = mapped and zipfile.is_zipfile(path)
         with torch.serialization.safe_globals([argparse.Namespace]), warnings.catch_warnings():
             # it loads, or is refused below
@@ -87,50 +62,42 @@ def read_weights(path: str | os.PathLike, mapped: bool = True) -> Any:
 
 def _reason(error: Exception) -> str:
     """Return why a file cannot be read, without torch's advice to read it unprotected."""
-    text = str(error)
-    if refused := _GLOBAL.search(text):
+    if refused := re.search(r"GLOBAL (\S+)", str(error)):
         return f"it asks for {refused[1]}"
-    if "weights_only" in text:
-        text = text.partition("WeightsUnpickler error:")[2]
-    line = (text.strip().splitlines() or [""])[0][:160]
+    text = str(error).rpartition("WeightsUnpickler error:")[2].strip()
+    line = re.split(r"\n|\. ", text)[0][:160]  # advice comes in later sentences
     return line if " " in line else f"{type(error).__name__} {line}".strip()
 
 
 def state_of(content: object, path: str | os.PathLike) -> dict[str, Tensor]:
     """Return the weights in `content`, or in its "model" or "state_dict", without `module.`.
 
-    Raises
-    ------
-    ValueError
-        If that is no mapping of names to dense tensors of real numbers.
+    Raises ValueError if that is no mapping of names to dense tensors of real numbers.
     """
     for key in ("model", "state_dict"):
         if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
             content = content[key]
-    if not isinstance(content, Mapping) or not content or not all(map(_is_dense, content.values())):
+    state = content if isinstance(content, Mapping) else {}
+    dense = [
+        isinstance(value, Tensor)
+        and value.layout == torch.strided
+        and not (value.is_quantized or value.is_complex() or value.is_meta)
+        for value in state.values()
+    ]
+    if not dense or not all(dense):
         raise ValueError(
             f"{path}: holds no weights (a mapping of names to dense, real tensors, alone or as "
             "'model')"
         )
-    return {str(key).removeprefix("module."): value for key, value in content.items()}
-
-
-def _is_dense(value: object) -> bool:
-    if not isinstance(value, Tensor) or value.is_quantized or value.is_complex():
-        return False
-    return value.layout == torch.strided and not value.is_meta
+    return {str(key).removeprefix("module."): value for key, value in state.items()}
 
 
 def fill(
     module: nn.Module, state: Mapping[str, Tensor], path: str | os.PathLike, name: str
 ) -> None:
-    """Give `module` copies of the weights in `state`; every key and shape must fit.
+    """Give `module`, on "meta" too, copies of the weights in `state`; every key and shape must fit.
 
-    Parameters
-    ----------
-    module : module, on the "meta" device too
-    state : names to tensors
-    path, name : the file and the network's name, for errors
+    `path` and `name`, the network's, are for errors.
 
     Raises
     ------
@@ -141,20 +108,6 @@ def fill(
     # files from before torch 0.4.1 lack it, and it is only a counter
     counters = [key for key in expected if key.endswith("num_batches_tracked")]
     state = {key: torch.zeros((), dtype=torch.int64) for key in counters} | dict(state)
-    if problems := _differences(expected, state):
-        raise ValueError(
-            f"{path}: does not fit {name}: {'; '.join(problems)}; "
-            "another architecture, encoder or file?"
-        )
-    # clones: parameters must not stay tied to a file that may be replaced
-    copies = {
-        key: state[key].detach().to(value.dtype, copy=True) for key, value in expected.items()
-    }
-    module.load_state_dict(copies, assign=True)
-
-
-def _differences(expected: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> list[str]:
-    """Return one text per kind of difference, with up to three examples."""
     differences = {
         "missing": [key for key in expected if key not in state],
         "not known": [key for key in state if key not in expected],
@@ -164,17 +117,18 @@ def _differences(expected: Mapping[str, Tensor], state: Mapping[str, Tensor]) ->
             if key in state and state[key].shape != value.shape
         ],
     }
-    return [
+    problems = [
         f"{len(keys)} {kind}: {', '.join(keys[:3])}{', ...' if len(keys) > 3 else ''}"
         for kind, keys in differences.items()
         if keys
     ]
-
-
-def fill_encoder(
-    encoder: nn.Module, state: Mapping[str, Tensor], path: str | os.PathLike, name: str
-) -> None:
-    """Like `fill`, from the weights of a whole classification network without its last layers."""
-    own = encoder.state_dict()
-    kept = {k: value for k, value in state.items() if k in own or not k.startswith(_CLASSIFIERS)}
-    fill(encoder, kept, path, name)
+    if problems:
+        raise ValueError(
+            f"{path}: does not fit {name}: {'; '.join(problems)}; "
+            "another architecture, encoder or file?"
+        )
+    # copies: parameters must not stay tied to a file that may be replaced
+    copies = {
+        key: state[key].detach().to(value.dtype, copy=True) for key, value in expected.items()
+    }
+    module.load_state_dict(copies, assign=True)

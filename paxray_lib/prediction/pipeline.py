@@ -12,24 +12,22 @@ import numpy as np
 import pandas as pd
 import torch
 
-from paxray_lib.compute.collectives import is_first, rank_and_world
+from paxray_lib.compute.collectives import gather, is_first, rank_and_world
 from paxray_lib.compute.devices import PRECISIONS
 from paxray_lib.images.read import read_image
 from paxray_lib.labels.table import LabelSet
 from paxray_lib.masks.dicom_seg import write_dicom_seg
 from paxray_lib.masks.hierarchy import close_tree
 from paxray_lib.masks.packed import PackedMasks
-from paxray_lib.models.folding import optimize_for_inference
+from paxray_lib.models import AnatomySegmenter, optimize_for_inference
 from paxray_lib.models.inference import NOT_FINITE, segment
-from paxray_lib.models.segmenter import AnatomySegmenter
+from paxray_lib.utils.errors import Stopped
 from paxray_lib.utils.files import atomic_write
 from paxray_lib.utils.manifest import Manifest
 from paxray_lib.utils.progress import map_ahead, progress
 
 REPORT = "report.csv"
 REPORT_EVERY_S = 5.0
-# with these nothing more can be written; any other error of the system concerns one file
-_NO_MORE_WRITING = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
 # an image's path, its (H, W), its view if it is to be mirrored, and the network's input (3, h, w)
 _Prepared = tuple[Path, tuple[int, int], str | None, torch.Tensor]
 # the same image's path and (H, W), and its packed bits (h, w, B), None if they are not finite
@@ -62,13 +60,32 @@ class Pipeline:
         self.rows: dict[Path, tuple[str, str]] = {}  # status and reason
         self._reported = 0.0
 
-    def run(self, batch_size: int) -> str:
-        """Do what is not done of this process's share.
+    def run(self, batch_size: int) -> pd.DataFrame:
+        """Do this process's share, then join reports and manifests; return the report.
 
-        Returns
-        -------
-        Why it had to stop before the end, or an empty text.
+        If one process had to stop before the end, all raise Stopped.
         """
+        stopped = self._run_share(batch_size)
+        if not is_first():
+            self.manifest.close()
+        for rows, reason in gather((self.rows, stopped)):
+            self.rows |= rows
+            stopped = stopped or reason
+        if is_first():
+            with contextlib.suppress(OSError):
+                self.manifest.absorb()
+                self._report()
+        gather(None)  # the report is complete before any process goes on
+        if stopped:
+            done = sum(status in ("ok", "skipped") for status, _ in self.rows.values())
+            raise Stopped(
+                f"{self.out}: {stopped}; {done} of {len(self.outputs)} done; "
+                "when that is mended, the same again goes on"
+            )
+        return self._table()
+
+    def _run_share(self, batch_size: int) -> str:
+        """Do what is not done; return why it had to stop before the end, or an empty text."""
         rank, world = rank_and_world()
         share = list(self.outputs)[rank::world]
         done = {path for path in share if self.manifest.is_done(self.outputs[path], path)}
@@ -92,25 +109,19 @@ class Pipeline:
                 self._report()
         return ""
 
-    def finish(self) -> None:
-        """Write the manifest and the report of all processes, which have ended."""
-        with contextlib.suppress(OSError):
-            self.manifest.absorb()
-            self._report()
-
-    def table(self) -> pd.DataFrame:
-        """Return the report as it stands."""
-        rows = []
-        for path, output in self.outputs.items():
-            status, reason = self.rows.get(path, ("pending", ""))
-            made = status in ("ok", "skipped")
-            rows.append((readable(path), status, reason, output if made else ""))
-        return pd.DataFrame(rows, columns=["file", "status", "reason", "output"])
+    def _table(self) -> pd.DataFrame:
+        rows = [
+            (readable(path), *self.rows.get(path, ("pending", "")), output)
+            for path, output in self.outputs.items()
+        ]
+        table = pd.DataFrame(rows, columns=["file", "status", "reason", "output"])
+        table.loc[table["status"].isin(["pending", "failed"]), "output"] = ""
+        return table
 
     def _report(self) -> None:
         if is_first():
             with atomic_write(self.out / REPORT) as path:
-                self.table().to_csv(path, index=False)
+                self._table().to_csv(path, index=False)
             self._reported = time.monotonic()
 
     def _read(self, path: Path) -> _Prepared | None:
@@ -146,23 +157,22 @@ class Pipeline:
             if bits is None:
                 raise ValueError(f"{path}: {NOT_FINITE}")
             self.manifest.start(output, path)
-            if self.settings["format"] == "dicom-seg":
-                name = self.settings["model"]
-                write_dicom_seg(self.out / output, self._masks(bits), size, path, name)
+            if self.settings["close_tree"]:
+                masks = close_tree(PackedMasks(bits, self.model.labels)).select(self.indices)
             else:
-                self._masks(bits).write(self.out / output, size)
+                masks = PackedMasks(bits, self.labels)
+            if self.settings["format"] == "dicom-seg":
+                write_dicom_seg(self.out / output, masks, size, path, self.settings["model"])
+            else:
+                masks.write(self.out / output, size)
             self.rows[path] = ("ok", "")
         except ValueError as error:
             self.rows[path] = ("failed", str(error))
         except OSError as error:
-            if error.errno in _NO_MORE_WRITING:
+            # with these nothing more can be written; any other error concerns one file
+            if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO):
                 raise
             self.rows[path] = ("failed", f"{path}: its output could not be written ({error})")
-
-    def _masks(self, bits: np.ndarray) -> PackedMasks:
-        if self.settings["close_tree"]:
-            return close_tree(PackedMasks(bits, self.model.labels)).select(self.indices)
-        return PackedMasks(bits, self.labels)
 
 
 def readable(path: Path) -> str:

@@ -15,27 +15,28 @@ share until all are done.
 import hashlib
 import json
 import os
-from collections.abc import Iterable
-from pathlib import Path
+from collections import Counter
+from collections.abc import Collection, Iterable, Sequence
+from contextlib import ExitStack
+from pathlib import Path, PurePath
 from typing import Any
 
 import pandas as pd
 import torch
 
-from paxray_lib.compute.collectives import from_first, gather, is_first, rank_and_world
+from paxray_lib.compute.collectives import from_first, rank_and_world
 from paxray_lib.compute.devices import check_precision
-from paxray_lib.images.files import find_images
+from paxray_lib.images.files import IMAGE_SUFFIXES, find_images
 from paxray_lib.images.views import VIEWS
-from paxray_lib.models.decisions import check_threshold
-from paxray_lib.models.segmenter import AnatomySegmenter
-from paxray_lib.prediction.formats import FORMATS, output_names
+from paxray_lib.models import AnatomySegmenter
+from paxray_lib.models.inference import check_threshold
 from paxray_lib.prediction.pipeline import REPORT, Pipeline
-from paxray_lib.utils.errors import Stopped, check_choice
+from paxray_lib.utils.errors import check_choice
 from paxray_lib.utils.files import write_text
-from paxray_lib.utils.manifest import NAME as MANIFEST
-from paxray_lib.utils.manifest import Manifest, read_manifest
+from paxray_lib.utils.manifest import NAME, Manifest, read_manifest
 
 SETTINGS = "settings.json"
+FORMATS = {"packed": ".pxm", "npy": ".npy", "coco": ".json", "dicom-seg": ".seg.dcm"}
 
 
 def predict(
@@ -58,7 +59,7 @@ def predict(
     Parameters
     ----------
     model : module from `build_model` or `load_model`
-    images : a file, a folder (read with everything below it), or several files
+    images : a file, a folder with everything below it, or several files
     out : folder for the outputs, which repeat the folders of the inputs, and `report.csv`
     format : "packed" (.pxm), "npy" ((L, H, W) bool, as published), "coco" (RLE JSON), or
         "dicom-seg" (for DICOM images)
@@ -114,8 +115,7 @@ def predict(
     from_first(lambda: opened.append(_open_manifest(out, outputs, settings, overwrite)))
     with opened[0] if opened else Manifest(out, rank=rank_and_world()[0]) as manifest:
         pipeline = Pipeline(model, manifest, settings, indices, outputs)
-        _work_together(pipeline, batch_size or (8 if next(model.parameters()).is_cuda else 1))
-        return pipeline.table()
+        return pipeline.run(batch_size or (8 if next(model.parameters()).is_cuda else 1))
 
 
 def _plan(
@@ -133,8 +133,39 @@ def _plan(
             raise ValueError("no images to predict: the list is empty")
         base = Path(os.path.commonpath([path.absolute().parent for path in paths]))
     names = [os.path.relpath(path.absolute(), base.absolute()) for path in paths]
-    outputs = output_names(names, suffix, (REPORT, SETTINGS, MANIFEST))
+    outputs = output_names(names, suffix, (REPORT, SETTINGS, NAME))
     return dict(zip(paths, outputs, strict=True))
+
+
+def output_names(names: Sequence[str], suffix: str, reserved: Collection[str] = ()) -> list[str]:
+    """Return a distinct output name per input: its suffix replaced, or kept where names clash.
+
+    Names that differ only in the case of letters clash, as they do on some file systems, and so do
+    inputs with `reserved` names. Raises ValueError if two inputs have one name.
+
+    >>> output_names(["a/s.png", "a/t.png", "a/S.jpg"], ".pxm")
+    ['a/s.png.pxm', 'a/t.pxm', 'a/S.jpg.pxm']
+    """
+    paths = [PurePath(name) for name in names]
+    full = [path.as_posix() + suffix for path in paths]
+    # only the suffix of an image: the end of a UID, as DICOM files have for a name, is no suffix
+    outputs = [
+        path.with_suffix("").as_posix() + suffix if path.suffix.lower() in IMAGE_SUFFIXES else name
+        for path, name in zip(paths, full, strict=True)
+    ]
+    changed = True
+    while changed:  # a name that is kept may clash with another
+        counts = Counter(output.casefold() for output in outputs) + Counter(reserved)
+        changed = False
+        for i, output in enumerate(outputs):
+            if counts[output.casefold()] > 1 and output != full[i]:
+                outputs[i], changed = full[i], True
+    # a.png and a.PNG are left where the file system tells them apart
+    counts = Counter(outputs) + Counter(reserved)
+    clashes = [name for name, output in zip(names, outputs, strict=True) if counts[output] > 1]
+    if clashes:
+        raise ValueError(f"no distinct outputs for {clashes[:3]}; are inputs listed twice?")
+    return outputs
 
 
 def _digest(model: torch.nn.Module) -> str:
@@ -152,11 +183,11 @@ def _open_manifest(
 
     Nothing that was not predicted from these inputs is written over, unless `overwrite`.
     """
-    manifest = Manifest(out)
-    try:
+    with ExitStack() as stack:
+        manifest = stack.enter_context(Manifest(out))
         if overwrite:
             manifest.forget()
-        else:
+        elif (out / SETTINGS).is_file():
             _check_settings(out / SETTINGS, settings)
         for path, output in outputs.items():
             if not (overwrite or manifest.may_write(output, path)):
@@ -166,15 +197,11 @@ def _open_manifest(
                 )
         manifest.clean(outputs.values())
         write_text(out / SETTINGS, json.dumps(settings, indent=1))
-    except (ValueError, OSError):
-        manifest.close()
-        raise
-    return manifest
+        stack.pop_all()  # it stays open
+        return manifest
 
 
 def _check_settings(path: Path, settings: dict[str, Any]) -> None:
-    if not path.is_file():
-        return
     try:
         old = dict(json.loads(path.read_text(encoding="utf-8")))
     except (ValueError, TypeError) as error:
@@ -186,23 +213,4 @@ def _check_settings(path: Path, settings: dict[str, Any]) -> None:
         raise ValueError(
             f"{path.parent}: holds predictions with other {', '.join(changed)}; "
             "use another folder, or overwrite"
-        )
-
-
-def _work_together(pipeline: Pipeline, batch_size: int) -> None:
-    """Do this process's share, then join reports and manifests; if one had to stop, all end so."""
-    stopped = pipeline.run(batch_size)
-    if not is_first():
-        pipeline.manifest.close()
-    for rows, reason in gather((pipeline.rows, stopped)):
-        pipeline.rows |= rows
-        stopped = stopped or reason
-    if is_first():
-        pipeline.finish()
-    gather(None)  # the report is complete before any process goes on
-    if stopped:
-        done = sum(status in ("ok", "skipped") for status, _ in pipeline.rows.values())
-        raise Stopped(
-            f"{pipeline.out}: {stopped}; {done} of {len(pipeline.outputs)} done; "
-            "when that is mended, the same again goes on"
         )

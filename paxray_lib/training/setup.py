@@ -11,10 +11,8 @@ from paxray_lib.compute.launch import find_launch
 from paxray_lib.data.dataset import PaxrayDataset
 from paxray_lib.images.preprocessing import Preprocessing
 from paxray_lib.labels.table import LabelSet
-from paxray_lib.models.build import build_model
-from paxray_lib.models.checkpoints import load_model, read_extra
+from paxray_lib.models import AnatomySegmenter, build_model, load_model, read_extra
 from paxray_lib.models.published import PUBLISHED
-from paxray_lib.models.segmenter import AnatomySegmenter
 from paxray_lib.training.batches import TrainingBatches, TrainingSet
 from paxray_lib.training.checks import check_data, check_resumable, data_digests
 from paxray_lib.training.config import TrainConfig

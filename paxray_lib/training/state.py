@@ -15,8 +15,7 @@ from lightning_fabric import Fabric
 
 from paxray_lib.compute.fabric import mean_over_processes
 from paxray_lib.data.dataset import PaxrayDataset
-from paxray_lib.models.checkpoints import save_model
-from paxray_lib.models.segmenter import AnatomySegmenter
+from paxray_lib.models import AnatomySegmenter, save_model
 from paxray_lib.training.batches import Batch, TrainingBatches
 from paxray_lib.training.config import TrainConfig
 from paxray_lib.training.errors import NotFinite, last_checkpoint, last_good

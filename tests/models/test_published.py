@@ -8,7 +8,8 @@ import torch
 from helpers.sampledata import ROOT
 from torch.nn import functional
 
-from paxray_lib.models.published import PublishedUNet
+from paxray_lib.labels.table import LABELS
+from paxray_lib.models import build_model
 
 REFERENCE = ROOT / "tests/reference"
 
@@ -47,7 +48,7 @@ def rows() -> list:
 
 def test_state_dict_has_the_published_keys_shapes_and_order(rows):
     with torch.device("meta"):
-        network = PublishedUNet(166)
+        network = build_model("paxray_unet", LABELS).network
     found = [
         [key, list(value.shape), str(value.dtype)] for key, value in network.state_dict().items()
     ]
@@ -58,14 +59,14 @@ def test_state_dict_has_the_published_keys_shapes_and_order(rows):
 def test_logits_equal_the_published_ones(rows):
     wanted = json.loads((REFERENCE / "published_forward.json").read_text())
     with torch.device("meta"):
-        network = PublishedUNet(166).eval()
-    network.load_state_dict(
+        model = build_model("paxray_unet", LABELS).eval()
+    model.network.load_state_dict(
         {row[0]: _fill(i, row[1], row[3]) for i, row in enumerate(rows)}, assign=True
     )
     c, h, w = np.ogrid[:3, :160, :192]
     images = torch.from_numpy(np.cos(0.01 * h + 0.02 * w + c).astype(np.float32))[None]
     with torch.inference_mode():
-        logits = network(images)
+        logits = model(images)
     assert list(logits.shape) == wanted["logits"]["shape"]
     for name in ("mean", "std", "min", "max"):
         assert float(getattr(logits.double(), name)()) == pytest.approx(
@@ -77,10 +78,10 @@ def test_logits_equal_the_published_ones(rows):
 
 def test_convolution_before_upsampling_changes_neither_values_nor_gradients():
     torch.manual_seed(0)
-    network = PublishedUNet(3)
-    maps = []
+    model = build_model("paxray_unet", ["a", "b", "c"])
+    network, maps = model.network, []
     network.head.up4.register_forward_hook(lambda _, __, out: maps.append(out))
-    logits = network(torch.randn(2, 3, 37, 50))
+    logits = model(torch.randn(2, 3, 37, 50))
     enlarged = functional.interpolate(maps[0], (37, 50), mode="bilinear", align_corners=False)
     published = network.head.out(enlarged)
     torch.testing.assert_close(logits, published, rtol=1e-4, atol=1e-5)

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from paxray_lib.prediction.formats import FORMATS, output_names
+from paxray_lib.prediction.predict import FORMATS, output_names
 
 
 @given(
