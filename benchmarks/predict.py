@@ -68,7 +68,7 @@ def full_logits(network, images):
     """Return the logits as the published code does: features enlarged, then the 1x1 convolution."""
     from torch.nn.functional import interpolate
 
-    features = network.head.features(network.backbone(images))
+    features = network.features(images)
     size = images.shape[-2:]
     return network.head.out(interpolate(features, size, mode="bilinear", align_corners=False))
 

@@ -17,6 +17,13 @@ from paxray_lib.models.inference import each_logits, pack_decisions, predict_ima
 from paxray_lib.models.segmenter import AnatomySegmenter
 
 __all__ = [
-    *("AnatomySegmenter", "build_model", "each_logits", "load_model", "optimize_for_inference"),
-    *("pack_decisions", "predict_image", "read_extra", "save_model"),
+    "AnatomySegmenter",
+    "build_model",
+    "each_logits",
+    "load_model",
+    "optimize_for_inference",
+    "pack_decisions",
+    "predict_image",
+    "read_extra",
+    "save_model",
 ]

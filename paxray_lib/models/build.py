@@ -51,17 +51,13 @@ def build_model(
         "paxray_unet" for the published network, or a decoder of segmentation_models_pytorch:
         "unet", "unetplusplus", "manet", "linknet", "fpn", "pspnet", "deeplabv3", "deeplabv3plus",
         "pan", "upernet", "segformer", "dpt".
-    labels : LabelSet or names
-        One label per channel of the output.
-    encoder : str
-        An encoder of segmentation_models_pytorch ("resnet18", "efficientnet-b0",
-        "tu-convnext_tiny", ...).
+    labels : one label per channel of the output
+    encoder : an encoder of segmentation_models_pytorch: "resnet18", "tu-convnext_tiny", ...
     encoder_weights : None, "imagenet" or path
         None: random. "imagenet": downloaded once (torchvision's IMAGENET1K_V1 for "paxray_unet"),
         needs internet. Otherwise a local file with the encoder's weights, as PyTorch or
         safetensors.
-    preprocessing : Preprocessing, optional
-        Default: "published" for "paxray_unet", else "standard", both 512 x 512.
+    preprocessing : by default "published" for "paxray_unet", else "standard", both 512 x 512
 
     Raises
     ------
@@ -165,8 +161,7 @@ def _download_advice(encoder: str) -> Iterator[None]:
     offline = constants.HF_HUB_OFFLINE
     try:
         if not offline:
-            # huggingface_hub retries for 23 s; in its offline mode it looks into its cache and
-            # gives up
+            # huggingface_hub retries for 23 s; offline it looks into its cache and gives up
             try:
                 httpx.head(constants.ENDPOINT, timeout=3)
             except httpx.HTTPError:

@@ -57,9 +57,8 @@ def _check_plain(value: Any, name: str) -> None:
         for key, item in value.items() if isinstance(value, dict) else enumerate(value):
             _check_plain(item, f"{name}[{key!r}]")
     elif type(value) not in _PLAIN:
-        raise ValueError(
-            f"checkpoint: {name} is a {type(value).__name__}; convert it to plain values or a tensor"
-        )
+        kind = type(value).__name__
+        raise ValueError(f"checkpoint: {name} is a {kind}; convert it to plain values or a tensor")
 
 
 def load_model(

@@ -13,15 +13,8 @@ from paxray_lib.models.segmenter import AnatomySegmenter
 def layer_table(model: AnatomySegmenter, size: int) -> pd.DataFrame:
     """Return one row per stage of a network that has parameters, in the order of definition.
 
-    Parameters
-    ----------
-    size : height and width in pixels of the image that the outputs are for
-
-    Returns
-    -------
-    DataFrame
-        Indexed by the stage's name. Columns: output (channels x height x width, empty if it is no
-        single tensor) and parameters (their number).
+    It is indexed by the stage's name. Columns: output (channels x height x width for an image of
+    `size` x `size`, empty if it is no single tensor) and parameters (their number).
     """
     model = copy.deepcopy(model).cpu().eval()  # the caller's keeps its mode and gets no hooks
     rows = {}

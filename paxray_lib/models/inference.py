@@ -99,10 +99,10 @@ def each_logits(
             chosen = [i for i, view in enumerate(mirror_views) if view is not None]
             flipped = model.coarse(inputs[chosen].flip(-1)).float().split(1) if chosen else ()
         mirrored = dict(zip(chosen, flipped, strict=True))
-        size = inputs.shape[-2:]
         for i, view in enumerate(mirror_views):
             # no variable keeps an image's logits
-            yield _logits(model, coarse[i : i + 1], mirrored.get(i), view, size, indices)
+            pair = coarse[i : i + 1], mirrored.get(i)
+            yield _logits(model, *pair, view, inputs.shape[-2:], indices)
     finally:
         model.train(was_training)
 
@@ -121,13 +121,12 @@ def _logits(
         return None
     logits = _enlarge(model, coarse, indices, size)
     if mirrored is not None:
-        partners = indices
-        if view == "frontal":
-            partners = model.labels.mirror[indices].tolist()
+        frontal = view == "frontal"
+        partners = model.labels.mirror[indices].tolist() if frontal else indices
         back = _enlarge(model, mirrored, partners, size).flip(-1)
         for k, (i, partner) in enumerate(zip(indices, partners, strict=True)):
             # the right middle lobe has no counterpart: the mirrored image says nothing of it
-            if view == "frontal" and i == partner and model.labels.side[i]:
+            if frontal and i == partner and model.labels.side[i]:
                 back[:, k] = logits[:, k]
         logits = logits.add_(back).div_(2)
     return logits

@@ -7,6 +7,7 @@ have a bias although a BatchNorm follows.
 """
 
 from collections import OrderedDict
+from typing import Any
 
 import torch
 import torchvision
@@ -14,18 +15,13 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 PUBLISHED = "paxray_unet"
-
 LAST_LAYER = "head.out.conv.weight"  # (L, 128, 1, 1): a file's number of labels
 
 
 class PublishedUNet(nn.Module):
     """The network that the published code calls `unet` with `resnet50`.
 
-    It has 73,381,094 parameters for 166 labels.
-
-    Parameters
-    ----------
-    num_labels : number of labels, L
+    It has 73,381,094 parameters for 166 labels, L.
 
     Notes
     -----
@@ -37,12 +33,33 @@ class PublishedUNet(nn.Module):
 
     def __init__(self, num_labels: int):
         super().__init__()
-        self.backbone = _Backbone()
-        self.head = _Head(num_labels)
+        resnet = torchvision.models.resnet50(weights=None)
+        stem = nn.Sequential(resnet.conv1, resnet.bn1, resnet.relu, resnet.maxpool)
+        layers = {f"layer{i}": resnet.get_submodule(f"layer{i}") for i in range(1, 5)}
+        self.backbone: Any = _named(backbone=_named(layer0=stem, **layers))
+        self.head: Any = _named(
+            up1=_FirstUp(),
+            up2=_named(conv=_double_conv(1024, 256)),
+            up3=_named(conv=_double_conv(512, 64)),
+            up4=_named(conv=_double_conv(128, 128)),
+            out=_named(conv=nn.Conv2d(128, num_labels, kernel_size=1)),
+        )
+
+    def features(self, images: Tensor) -> Tensor:
+        """Return the 128 maps (N, 128, h/4, w/4) that the last convolution reads."""
+        maps = [images]
+        for stage in self.backbone.backbone:
+            maps.append(stage(maps[-1]))
+        # 64, 256, 512, 1024 and 2048 channels at strides 4, 4, 8, 16 and 32
+        d1, d2, d3, d4, d5 = maps[1:]
+        x = self.head.up1(d5, d4)  # (N, 512, h/16, w/16)
+        x = self.head.up2(_concatenate(d3, x))  # (N, 256, h/8, w/8)
+        x = self.head.up3(_concatenate(d2, x))  # (N, 64, h/4, w/4)
+        return self.head.up4(_concatenate(d1, x))
 
     def forward(self, images: Tensor) -> Tensor:
         """Return logits (N, L, ceil(h / 4), ceil(w / 4)) from images (N, 3, h, w) of any size."""
-        return self.head(self.backbone(images))
+        return self.head.out(self.features(images))
 
     @property
     def encoder(self) -> nn.Module:
@@ -52,48 +69,14 @@ class PublishedUNet(nn.Module):
         return nn.ModuleDict({"conv1": conv, "bn1": norm, **stages})
 
 
-class _Backbone(nn.Module):
-    """ResNet-50 without its classifier; `backbone.backbone` is the published name."""
-
+class _FirstUp(nn.Module):
     def __init__(self):
         super().__init__()
-        resnet = torchvision.models.resnet50(weights=None)
-        self.backbone = _named(
-            layer0=nn.Sequential(resnet.conv1, resnet.bn1, resnet.relu, resnet.maxpool),
-            **{f"layer{i}": resnet.get_submodule(f"layer{i}") for i in range(1, 5)},
-        )
+        self.conv1 = _named(conv=_conv_norm_relu(2048, 1024))
+        self.conv2 = _double_conv(2048, 512)
 
-    def forward(self, images: Tensor) -> list[Tensor]:
-        """Return maps of 64, 256, 512, 1024 and 2048 channels at strides 4, 4, 8, 16 and 32."""
-        maps = [images]
-        for stage in self.backbone:
-            maps.append(stage(maps[-1]))
-        return maps[1:]
-
-
-class _Head(nn.Module):
-    def __init__(self, num_labels: int):
-        super().__init__()
-        first = {
-            "conv1": _named(conv=_conv_norm_relu(2048, 1024)),
-            "conv2": _double_conv(2048, 512),
-        }
-        self.up1 = nn.ModuleDict(first)
-        self.up2 = _named(conv=_double_conv(1024, 256))
-        self.up3 = _named(conv=_double_conv(512, 64))
-        self.up4 = _named(conv=_double_conv(128, 128))
-        self.out = _named(conv=nn.Conv2d(128, num_labels, kernel_size=1))
-
-    def features(self, maps: list[Tensor]) -> Tensor:
-        """Return the 128 maps (N, 128, h/4, w/4) that the last convolution reads."""
-        d1, d2, d3, d4, d5 = maps
-        x = self.up1["conv2"](_concatenate(d4, self.up1["conv1"](d5)))  # (N, 512, h/16, w/16)
-        x = self.up2(_concatenate(d3, x))  # (N, 256, h/8, w/8)
-        x = self.up3(_concatenate(d2, x))  # (N, 64, h/4, w/4)
-        return self.up4(_concatenate(d1, x))
-
-    def forward(self, maps: list[Tensor]) -> Tensor:
-        return self.out(self.features(maps))
+    def forward(self, x: Tensor, skip: Tensor) -> Tensor:
+        return self.conv2(_concatenate(skip, self.conv1(x)))
 
 
 def _named(**module: nn.Module) -> nn.Sequential:

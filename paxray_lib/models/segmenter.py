@@ -15,7 +15,6 @@ from paxray_lib.models.published import PUBLISHED
 # Architecture: the number that heights and widths must be a multiple of, and the least size. smp's
 # decoders fail at other sizes, all but the U-Net; `pan` halves its smallest map three times.
 _SIZES = {PUBLISHED: (1, 1), "pan": (32, 128)}
-_USUAL_SIZES = (32, 32)
 
 
 class AnatomySegmenter(nn.Module):
@@ -23,16 +22,11 @@ class AnatomySegmenter(nn.Module):
 
     Attributes
     ----------
-    network : nn.Module
-        The network proper; its `state_dict` is what a checkpoint holds.
-    config : dict
-        What rebuilds the network: `architecture`, `encoder`, and `head_stride` for a U-Net.
-    labels : LabelSet
-        One label per channel of the logits, L in all.
-    preprocessing : Preprocessing
-        How an image becomes the network's input.
-    optimized : bool
-        Whether this is a copy for inference, which cannot be saved.
+    network : the network proper; its `state_dict` is what a checkpoint holds
+    config : what rebuilds it: `architecture`, `encoder`, and `head_stride` for a U-Net
+    labels : one label per channel of the logits, L in all
+    preprocessing : how an image becomes the network's input
+    optimized : whether this is a copy for inference, which cannot be saved
     """
 
     def __init__(
@@ -68,8 +62,7 @@ class AnatomySegmenter(nn.Module):
         if (bottom, right) != (height, width):
             # replicate: zeros would be an edge that no X-ray has, and reflection needs an image
             # larger than the border
-            border = (0, right - width, 0, bottom - height)
-            images = functional.pad(images, border, mode="replicate")
+            images = functional.pad(images, (0, right - width, 0, bottom - height), "replicate")
         return self.network(images)
 
     def upsample(self, coarse: Tensor, size: tuple[int, ...]) -> Tensor:
@@ -82,6 +75,6 @@ class AnatomySegmenter(nn.Module):
 
     def padded(self, height: int, width: int) -> tuple[int, int]:
         """Return the height and width at which the network runs for images of the given size."""
-        multiple, least = _SIZES.get(self.config["architecture"], _USUAL_SIZES)
+        multiple, least = _SIZES.get(self.config["architecture"], (32, 32))
         down, across = (max(least, -(-n // multiple) * multiple) for n in (height, width))
         return down, across

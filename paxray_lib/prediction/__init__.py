@@ -1,5 +1,5 @@
 """Folders of X-rays to masks: inputs of any size, resumable, shared by several processes.
 
-predict    the public call: what is to be done, under which names, and whether it may be written here
+predict    the public call: what is to be done, and whether it may be written here
 pipeline   reading, the network and writing side by side, and the report
 """
