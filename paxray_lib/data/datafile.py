@@ -16,8 +16,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from paxray_lib.images.image import Image
-from paxray_lib.images.read import read_view
+from paxray_lib.images.read import Image, read_view
 from paxray_lib.images.views import VIEWS, case_of, view_of
 from paxray_lib.labels.table import LabelSet
 from paxray_lib.utils.errors import check_choice
@@ -142,8 +141,7 @@ def write_datafile(
 ) -> None:
     """Write a `paxray.json` atomically; `extra` adds top-level keys (name, license, ...).
 
-    An item gets a case or a view where its file stem says another one, so that `read_datafile`
-    finds the same entries."""
+    An item gets a case or a view where its file stem says another one."""
     content: dict[str, Any] = {"label_dict": labels.to_label_dict(), **(extra or {})}
     said = {"case": case_of, "view": view_of}
     for name, entries in splits.items():

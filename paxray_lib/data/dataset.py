@@ -9,7 +9,6 @@ import numpy as np
 
 from paxray_lib.data.datafile import read_datafile
 from paxray_lib.images.read import read_image
-from paxray_lib.labels.table import LabelSet
 from paxray_lib.masks.packed import PackedMasks
 
 
@@ -51,11 +50,7 @@ class PaxrayDataset(Sequence[Sample]):
         self.datafile = read_datafile(data_root, datafile)
         self.split = split
         self.entries = self.datafile.split(split)
-
-    @property
-    def labels(self) -> LabelSet:
-        """The labels of the masks."""
-        return self.datafile.labels
+        self.labels = self.datafile.labels
 
     def __len__(self) -> int:
         return len(self.entries)

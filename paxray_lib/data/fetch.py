@@ -13,6 +13,7 @@ import shutil
 import stat
 import zipfile
 import zlib
+from functools import partial
 from pathlib import Path, PurePosixPath
 
 from paxray_lib.utils.drive import download_from_drive, drive_url, only_file
@@ -25,8 +26,6 @@ WEIGHTS_FOLDER = "1JjWv_Ips_8CKbREk68JY-YMpu_lXu5Sa"
 DATASET_ARCHIVE = "paxray_dataset.zip"
 WHICH = {"full": ("full", "100"), "half": ("half", "50"), "quarter": ("quarter", "25")}
 MAX_BYTES = 200 << 30  # unpacked; the data set with .npy targets takes 37 GB
-MAX_FILES = 100_000
-_DAMAGED = (zipfile.BadZipFile, EOFError, zlib.error, lzma.LZMAError, NotImplementedError)
 
 
 def fetch_dataset(to: str | os.PathLike, archive: str | os.PathLike | None = None) -> Path:
@@ -49,16 +48,13 @@ def fetch_dataset(to: str | os.PathLike, archive: str | os.PathLike | None = Non
         raise FileExistsError(
             f"{to}: is there already; check it with 'paxray check', or choose another --to"
         )
-    source = str(archive) if archive is not None else drive_url(DATASET_FOLDER)
+    file = Path(archive or to.parent / DATASET_ARCHIVE)
     if archive is None:
-        archive = to.parent / DATASET_ARCHIVE
-        download_from_drive(
-            DATASET_FOLDER, lambda names: only_file(names, DATASET_ARCHIVE), archive
-        )
-    if not Path(archive).is_file():
-        raise FileNotFoundError(f"{archive}: no such file")
-    unpack(archive, to)
-    _record(to / "fetched.json", Path(archive), source)
+        download_from_drive(DATASET_FOLDER, partial(only_file, wanted=DATASET_ARCHIVE), file)
+    if not file.is_file():
+        raise FileNotFoundError(f"{file}: no such file")
+    unpack(file, to)
+    _record(to / "fetched.json", file, archive or drive_url(DATASET_FOLDER))
     return to
 
 
@@ -84,9 +80,8 @@ def fetch_weights(
 
     check_choice(which, WHICH, "weights")
     target = Path(to) / f"paxray_{which}.pth"
-    source = str(archive) if archive is not None else drive_url(WEIGHTS_FOLDER)
     if archive is None:
-        download_from_drive(WEIGHTS_FOLDER, lambda names: _weights_name(names, which), target)
+        download_from_drive(WEIGHTS_FOLDER, partial(_weights_name, which=which), target)
         model = load_model(target)
     else:
         # before the copy: a file that does not load must not take the name of a good one
@@ -94,7 +89,7 @@ def fetch_weights(
         with atomic_write(target) as temporary:
             shutil.copyfile(archive, temporary)
     say(f"{target}: {model.name}, {len(model.labels)} labels")
-    _record(target.with_suffix(".json"), target, source)
+    _record(target.with_suffix(".json"), target, archive or drive_url(WEIGHTS_FOLDER))
     return target
 
 
@@ -111,10 +106,10 @@ def _weights_name(names: list[str], which: str) -> str:
     return matches[0]
 
 
-def _record(path: Path, file: Path, source: str) -> None:
-    size, digest = file.stat().st_size, sha256(file)
-    entry = {"file": file.name, "bytes": size, "sha256": digest, "source": source, "fetched": now()}
-    write_text(path, json.dumps(entry, indent=1))
+def _record(path: Path, file: Path, source: str | os.PathLike) -> None:
+    about = {"file": file.name, "bytes": file.stat().st_size, "sha256": sha256(file)}
+    about |= {"source": str(source), "fetched": now()}
+    write_text(path, json.dumps(about, indent=1))
 
 
 def unpack(archive: str | os.PathLike, to: str | os.PathLike) -> Path:
@@ -133,36 +128,36 @@ def unpack(archive: str | os.PathLike, to: str | os.PathLike) -> Path:
     try:
         with zipfile.ZipFile(archive) as file:
             members = _checked_members(archive, file)
-            partial = _partial_folder(to, members)
+            folder = _partial_folder(to, members)
             # a file that was cut short, or whose checksum is wrong, lacks its last block
-            sizes = {path: path.stat().st_size for path in partial.rglob("*") if path.is_file()}
-            missing = [m for m in members if sizes.get(partial / m.filename) != m.file_size]
-            needed, free = sum(m.file_size for m in missing), shutil.disk_usage(partial).free
+            sizes = {path: path.stat().st_size for path in folder.rglob("*") if path.is_file()}
+            missing = [m for m in members if sizes.get(folder / m.filename) != m.file_size]
+            needed, free = sum(m.file_size for m in missing), shutil.disk_usage(folder).free
             if needed > free:
                 raise ValueError(
                     f"{archive}: needs {needed >> 20} MiB, "
-                    f"but {partial.parent} has {free >> 20} MiB free"
+                    f"but {folder.parent} has {free >> 20} MiB free"
                 )
             for member in progress(missing, f"unpacking {archive.name}"):
-                file.extract(member, partial)  # no more than the claimed size; checks the CRC
-    except _DAMAGED as error:
+                file.extract(member, folder)  # no more than the claimed size; checks the CRC
+    except (zipfile.BadZipFile, EOFError, zlib.error, lzma.LZMAError, NotImplementedError) as error:
         raise ValueError(
             f"{archive}: damaged or cut short ({error}); remove it and fetch it again"
         ) from error
-    roots = [path.parent for path in partial.glob("**/paxray.json")]
+    roots = [path.parent for path in folder.glob("**/paxray.json")]
     if not roots:
         raise ValueError(f"{archive}: holds no paxray.json; is it {DATASET_ARCHIVE}?")
     if to.is_dir():
         to.rmdir()  # empty, or this fails
     os.replace(min(roots, key=lambda root: len(root.parts)), to)
-    shutil.rmtree(partial, ignore_errors=True)
+    shutil.rmtree(folder, ignore_errors=True)
     return to
 
 
 def _checked_members(archive: Path, file: zipfile.ZipFile) -> list[zipfile.ZipInfo]:
     members = [member for member in file.infolist() if not member.filename.endswith("/")]
     total = sum(member.file_size for member in members)
-    if len(members) > MAX_FILES or total > MAX_BYTES:
+    if len(members) > 100_000 or total > MAX_BYTES:
         raise ValueError(
             f"{archive}: claims {len(members)} files of {total >> 30} GiB, "
             "more than any PAXRay data set"
@@ -187,9 +182,9 @@ def _partial_folder(to: Path, members: list[zipfile.ZipInfo]) -> Path:
     """Return the hidden folder for these members; remove those that other archives left."""
     content = repr([(member.filename, member.file_size, member.CRC) for member in members])
     digest = hashlib.sha256(content.encode("utf-8", "surrogatepass")).hexdigest()[:12]
-    partial = to.with_name(f".{to.name}.{digest}.unpacking")
+    folder = to.with_name(f".{to.name}.{digest}.unpacking")
     for other in to.parent.glob(f".{glob.escape(to.name)}.*.unpacking"):
-        if other != partial:
+        if other != folder:
             shutil.rmtree(other)
-    partial.mkdir(parents=True, exist_ok=True)
-    return partial
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder

@@ -1,10 +1,9 @@
 """The label table of PAXRay: 166 anatomy labels with group, side, mirror label, parents and colour.
 
 The names and their order are those of the published `label_dict` (Seibold et al., BMVC 2022, arXiv
-2210.03416). Everything else in `labels.csv` is added here. Parents are part-whole relations that
-hold for every patient: a lobe lies in its lung, `rib_left_anterior_3` in `rib_left_3` and in
-`rib_anterior_3`. The aorta, the esophagus and the airways leave the mediastinum (through the
-diaphragm, the neck and the hila), so they have no parent."""
+2210.03416); everything else in `labels.csv` is added here. Parents are part-whole relations that
+hold for every patient: `rib_left_anterior_3` lies in `rib_left_3` and in `rib_anterior_3`, but the
+aorta, the esophagus and the airways leave the mediastinum, so they have no parent."""
 
 import csv
 import re
@@ -203,13 +202,7 @@ class LabelSet(Sequence[str]):
         return below(None, 0)
 
     def index(self, name: str) -> list[int]:  # type: ignore[override]  # a name may occur twice
-        """Return all indices that bear `name`.
-
-        Raises
-        ------
-        ValueError
-            If no label has that name; the message lists near matches.
-        """
+        """Return all indices that bear `name`; ValueError, with near matches, if no label does."""
         if name not in self._indices:
             raise ValueError(f"unknown label {name!r}{did_you_mean(name, self.names)}")
         return list(self._indices[name])
@@ -222,13 +215,8 @@ class LabelSet(Sequence[str]):
         """Return the indices of names, groups and shell-style patterns, ascending, each once.
 
         A group stands for all of its labels. Where a label has a group's name (`ribs`) the group is
-        meant; the pattern ``"rib[s]"`` or `index("ribs")` is the label alone.
-
-        Raises
-        ------
-        ValueError
-            If one of them matches nothing, with near matches in the message, or is no text.
-        """
+        meant; the pattern ``"rib[s]"`` or `index("ribs")` is the label alone. What matches nothing
+        is a ValueError, with near matches."""
         selected: set[int] = set()
         for item in wanted:
             if not isinstance(item, str | Iterable):

@@ -17,20 +17,12 @@ Bits = Any  # a NumPy array or a torch tensor
 
 
 def byte_count(labels: int) -> int:
-    """Return how many bytes a pixel of that many labels takes.
-
-    >>> byte_count(166)
-    21
-    """
+    """Return how many bytes a pixel of that many labels takes: 21 for 166."""
     return -(-labels // 8)
 
 
 def byte_mask(indices: Iterable[int], width: int) -> np.ndarray:
-    """Return (width,) uint8 with the bits of `indices` set.
-
-    >>> byte_mask([0, 9], 2).tolist()
-    [1, 2]
-    """
+    """Return (width,) uint8 with the bits of `indices` set: [1, 2] for 0 and 9."""
     return np.packbits(np.isin(np.arange(8 * width), list(indices)), bitorder="little")
 
 
@@ -45,11 +37,7 @@ def stray_bits(data: np.ndarray, labels: int) -> bool:
 def pack_bits(stack: np.ndarray, names: Sequence[str]) -> np.ndarray:
     """Pack a (L, H, W) stack of bool, or of numbers that are all 0 or 1, into (H, W, B) uint8.
 
-    Raises
-    ------
-    ValueError
-        If the stack is not (L, H, W) with L names, not numeric, or holds values other than 0 and 1.
-    """
+    Other shapes, types and values are a ValueError."""
     count, *shape = stack.shape or (0,)
     if len(shape) != 2 or count != len(names) or not stack.size or stack.dtype.kind not in "biuf":
         raise ValueError(
@@ -96,11 +84,7 @@ def unpack_bits(data: np.ndarray, indices: Sequence[int]) -> np.ndarray:
 
 
 def nearest_indices(source: int, target: int) -> np.ndarray:
-    """Return (target,) int64, the source index of each index: index * source // target, exactly.
-
-    >>> nearest_indices(3, 6).tolist()
-    [0, 0, 1, 1, 2, 2]
-    """
+    """Return (target,) int64, the source index of each index: index * source // target, exactly."""
     return np.arange(target, dtype=np.int64) * source // target
 
 
@@ -177,11 +161,7 @@ def count_bits(packed: Bits) -> np.ndarray:
 def swap_sides(data: Bits, labels: LabelSet) -> Bits:
     """Return (..., B) uint8 packed bits with each label's bit moved to its mirror label.
 
-    Raises
-    ------
-    ValueError
-        If the counterpart of a label is not among the labels.
-    """
+    A label whose counterpart is not among the labels is a ValueError."""
     if not isinstance(data, np.ndarray):
         return _swap(data, labels)
     width = data.shape[-1]

@@ -217,9 +217,8 @@ def _decode_coco(content: dict) -> tuple[np.ndarray, LabelSet]:
     # runs go down the columns
     planes = np.zeros((byte_count(len(labels)), width * height), np.uint8)
     for annotation in content["annotations"]:
-        i = channels[annotation["category_id"]]
-        mask = _decode_segmentation(annotation["segmentation"], height, width)
-        planes[i // 8] |= mask << np.uint8(i % 8)
+        byte, bit = divmod(channels[annotation["category_id"]], 8)
+        planes[byte] |= _decode_segmentation(annotation["segmentation"], height, width) << bit
     return np.ascontiguousarray(planes.reshape(-1, width, height).transpose(2, 1, 0)), labels
 
 

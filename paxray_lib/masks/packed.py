@@ -1,8 +1,7 @@
 """PackedMasks: a stack of overlapping binary masks, one bit per label and pixel.
 
-Bit `i % 8` (little order) of byte `i // 8` of a pixel is label `i`. With 166 labels a pixel takes
-21 bytes and a stack of 512 x 512 takes 5.5 MB, an eighth of the bool array. Resize, crop and flip
-move whole pixels."""
+Bit `i % 8` (little order) of byte `i // 8` of a pixel is label `i`. A stack of 166 labels takes an
+eighth of the bool array, 21 bytes a pixel. Resize, crop and flip move whole pixels."""
 
 import os
 from collections.abc import Iterable
@@ -61,13 +60,7 @@ class PackedMasks:
 
     @classmethod
     def pack(cls, stack: np.ndarray, labels: LabelSet) -> "PackedMasks":
-        """Pack a (L, H, W) array of bool, or of numbers that are all 0 or 1.
-
-        Raises
-        ------
-        ValueError
-            If the number of labels or dimensions differs, or a value is neither 0 nor 1.
-        """
+        """Pack a (L, H, W) array of bool, or numbers that are all 0 or 1, or raise ValueError."""
         return cls(bits.pack_bits(np.asarray(stack), labels.names), labels)
 
     def unpack(self, names: str | Iterable[str] | None = None) -> np.ndarray:
@@ -106,13 +99,7 @@ class PackedMasks:
         return np.flatnonzero(np.unpackbits(self.data[row, column], bitorder="little")).tolist()
 
     def select(self, indices: Iterable[int]) -> "PackedMasks":
-        """Return the masks of some labels, in the given order.
-
-        Raises
-        ------
-        ValueError
-            If there is no index, or one is not in 0..L-1.
-        """
+        """Return the masks of some labels, in the order of `indices`: at least one of 0..L-1."""
         indices = [int(i) for i in indices]
         wrong = [i for i in indices if not 0 <= i < len(self.labels)]
         if wrong or not indices:
@@ -148,10 +135,7 @@ class PackedMasks:
         return PackedMasks(np.ascontiguousarray(part), self.labels)
 
     def flip(self, view: str) -> "PackedMasks":
-        """Mirror left and right.
-
-        In a "frontal" image the left and right labels of the patient are swapped too, in a
-        "lateral" one nothing is.
+        """Mirror left and right; in a "frontal" view, not a "lateral" one, swap the labels too.
 
         Raises
         ------
@@ -173,12 +157,8 @@ class PackedMasks:
     def read(cls, path: str | os.PathLike, labels: LabelSet | None = None) -> "PackedMasks":
         """Read `.npy` (a (L, H, W) stack), `.pxm` (packed) or `.json` (COCO RLE), by the suffix.
 
-        Parameters
-        ----------
-        path : path
-        labels : LabelSet, optional
-            The expected labels. A `.npy` stack has no names: without `labels` it must have the 166
-            of `LABELS`.
+        `labels` are the expected ones. A `.npy` stack has no names: without `labels` it must have
+        the 166 of `LABELS`.
 
         Raises
         ------
@@ -192,11 +172,6 @@ class PackedMasks:
     def write(self, path: str | os.PathLike, size: tuple[int, int] | None = None) -> None:
         """Write `.npy` (bool, as published), `.pxm` or `.json` (COCO RLE), by the suffix.
 
-        Parameters
-        ----------
-        path : path
-        size : (height, width), optional
-            Write the masks resized (see `resize`), a part at a time: masks of a large image never
-            lie in memory whole. The file appears when it is complete.
-        """
+        With `size`, (height, width), they are resized (see `resize`), a part at a time: masks of a
+        large image never lie in memory whole. The file appears when it is complete."""
         write_masks(Path(path), self.data, self.labels, size or self.shape[1:])
