@@ -3,13 +3,7 @@
 import numpy as np
 from scipy import ndimage
 
-from paxray_lib.ct.structures import (
-    CODES,
-    STRUCTURES,
-    codes_of,
-    count_values,
-    mean_index,
-)
+from paxray_lib.ct.structures import CODES, STRUCTURES, codes_of, count_values, mean_index
 from paxray_lib.labels.table import LABELS
 from paxray_lib.projection.rays import Spacing
 
@@ -28,34 +22,18 @@ def remove_strays(structures: np.ndarray, spacing: Spacing) -> tuple[np.ndarray,
     500 mm3: a few voxels with the name of a rib that the scan cut off. Larger ones are an exchange
     of sides, which `project.check_sides` refuses.
 
-    Parameters
-    ----------
-    structures : (Z, Y, X) uint8 array
-        Is not changed.
-    spacing : (z, y, x) voxel size in mm
-
-    Returns
-    -------
-    structures : (Z, Y, X) uint8 array
-    absent : dict of label to the reason why it is absent now
+    The structures given are not changed. Returned with the new ones is {label: the reason why it is
+    absent now}.
     """
     structures = structures.copy()
-    _remove_loose_pieces(structures)
-    return structures, _remove_wrong_sides(structures, spacing)
-
-
-def _remove_loose_pieces(structures: np.ndarray) -> None:
     boxes = ndimage.find_objects(structures, max_label=len(STRUCTURES))
-    neighbours = np.ones((3, 3, 3), bool)
     for code in codes_of("bone"):
-        box = boxes[code - 1]
-        if box is None:
-            continue
-        pieces, count = ndimage.label(structures[box] == code, neighbours)
-        if count > 1:
+        if box := boxes[code - 1]:
+            pieces, _ = ndimage.label(structures[box] == code, np.ones((3, 3, 3), bool))
             sizes = np.bincount(pieces.ravel())
             sizes[0] = sizes[1:].max()  # the background stays
             structures[box][(sizes < _LOOSE_PART * sizes[0])[pieces]] = 0
+    return structures, _remove_wrong_sides(structures, spacing)
 
 
 def _remove_wrong_sides(structures: np.ndarray, spacing: Spacing) -> dict[str, str]:

@@ -9,7 +9,7 @@ two patients may have files of the same name.
 import hashlib
 import json
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -25,7 +25,7 @@ from paxray_lib.ct.segmentation import names_file, read_names
 from paxray_lib.data.datafile import SPLITS, Datafile, Entry, read_datafile, write_datafile
 from paxray_lib.images.read import write_png
 from paxray_lib.images.views import VIEWS
-from paxray_lib.labels.table import LABELS
+from paxray_lib.labels import LABELS
 from paxray_lib.utils.errors import check_choice
 from paxray_lib.utils.files import now, sha256, write_text
 from paxray_lib.utils.locks import lock
@@ -38,16 +38,9 @@ _VERSION = 4  # raise it when the same input gives other projections
 class Outcome:
     """What became of a case.
 
-    Attributes
-    ----------
-    case : str
-    status : "ok", "skipped" (done before) or "failed"
-    reason : str
-        Why it failed.
-    moved_from : str
-        The split that listed it before, if it is another one than now.
-    names_not_used : tuple of str
-        Names in its segmentation that are in no row of totalseg.csv.
+    Its status is "ok", "skipped" (done before) or "failed" for a `reason`; `moved_from` is the
+    split that listed the case before, if it is another one than now; `names_not_used` are the names
+    in its segmentation that are in no row of totalseg.csv.
     """
 
     case: str
@@ -115,9 +108,10 @@ def _project_case(
         ]
         before = listed[0][0] if listed else ""
         after = split or before or "test"
+        path = out / "provenance" / f"{case.name}.json"
         record = {"case": case.name, "inputs": _inputs(case, names), "settings": settings}
-        done = _is_done(out, record, bool(listed))
-        unknown = () if done else _write_case(case, out, names, record)
+        done = _is_done(out, path, record, bool(listed))
+        unknown = () if done else _write_case(case, out, path, names, record)
         if set(listed) != {(after, entry) for entry in entries}:
             _list_case(out, data, after, entries)
     except (ValueError, OSError, MemoryError) as error:
@@ -131,16 +125,8 @@ def _project_case(
 
 
 def _entries(case: str) -> list[Entry]:
-    return [Entry(image, target, case, view) for view, image, target in _outputs(case)]
-
-
-def _outputs(case: str) -> Iterator[tuple[str, str, str]]:
-    for view in VIEWS:
-        yield view, f"images/{case}{view}.png", f"labels/{case}{view}.pxm"
-
-
-def _record_path(out: Path, case: str) -> Path:
-    return out / "provenance" / f"{case}.json"
+    """Return the two images of a case with their masks."""
+    return [Entry(f"images/{case}{v}.png", f"labels/{case}{v}.pxm", case, v) for v in VIEWS]
 
 
 def _inputs(case: Case, names: str | os.PathLike | None) -> dict[str, dict[str, str]]:
@@ -160,9 +146,10 @@ def _digest(path: Path) -> str:
     return hashlib.sha256("".join(lines).encode()).hexdigest()
 
 
-def _is_done(out: Path, record: dict[str, Any], is_listed: bool) -> bool:
-    path = _record_path(out, record["case"])
-    files = [out / name for _, *names in _outputs(record["case"]) for name in names]
+def _is_done(out: Path, path: Path, record: dict[str, Any], is_listed: bool) -> bool:
+    """Tell whether the files of a case are there, made of the same; `path` is its record."""
+    entries = _entries(record["case"])
+    files = [out / name for entry in entries for name in (entry.image, str(entry.target))]
     if not path.is_file():
         taken = next((file for file in files if file.exists()), None)
         if taken and is_listed:
@@ -187,17 +174,16 @@ def _is_done(out: Path, record: dict[str, Any], is_listed: bool) -> bool:
 
 
 def _write_case(
-    case: Case, out: Path, names: str | os.PathLike | None, record: dict[str, Any]
+    case: Case, out: Path, path: Path, names: str | os.PathLike | None, record: dict[str, Any]
 ) -> list[str]:
     """Write the files of a case, and return the names in its segmentation that are not used."""
-    path = _record_path(out, case.name)
     scan = read_scan(case.ct, case.segmentation, names)
     projected = project_scan(scan, record["settings"]["size"], record["settings"]["formation"])
     path.unlink(missing_ok=True)  # from here on the files are of neither version
-    for view, image_file, mask_file in _outputs(case.name):
-        image, masks = projected.views[view]
-        write_png(out / image_file, image, projected.pixel_mm)
-        masks.write(out / mask_file)
+    for entry in _entries(case.name):
+        image, masks = projected.views[str(entry.view)]
+        write_png(out / entry.image, image, projected.pixel_mm)
+        masks.write(out / str(entry.target))
     present = sum(masks.counts() for _, masks in projected.views.values()) > 0
     provenance = {
         "scan": scan.facts,
@@ -227,9 +213,8 @@ def _read_existing(out: Path) -> Datafile | None:
 
 def _list_case(out: Path, data: Datafile | None, split: str, entries: list[Entry]) -> None:
     """Add a case to a split of paxray.json, and take it out of any other."""
-    splits: dict[str, tuple[Entry, ...]] = dict.fromkeys(SPLITS, ())
-    for name, part in (data.splits if data else {}).items():
-        splits[name] = tuple(entry for entry in part if entry.case != entries[0].case)
-    splits[split] += tuple(entries)
+    splits = dict.fromkeys(SPLITS, ()) | (data.splits if data else {})
+    kept = {n: tuple(e for e in part if e.case != entries[0].case) for n, part in splits.items()}
+    kept[split] += tuple(entries)
     extra = data.extra if data else {"name": "projected CTs"}
-    write_datafile(out / "paxray.json", LABELS, splits, extra)
+    write_datafile(out / "paxray.json", LABELS, kept, extra)

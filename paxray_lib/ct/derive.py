@@ -12,8 +12,8 @@ gives exactly the mirrored labels. The rules stand in
 - and here: vessels of the lungs.
 """
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -44,16 +44,8 @@ _SPINE = [
 ]
 
 
-@dataclass
-class Anatomy:
-    """The labels of one scan.
-
-    Attributes
-    ----------
-    volumes : list of (volume, names)
-        For `projection.rays.cast_shadows`.
-    absent : dict of label to reason
-    """
+class Anatomy(NamedTuple):
+    """Label volumes of one scan for `projection.rays.cast_shadows`; {absent label: reason}."""
 
     volumes: list[LabelVolume]
     absent: dict[str, str]
@@ -66,28 +58,22 @@ def derive(scan: Scan) -> Anatomy:
     here = [structure for structure in STRUCTURES if structure.code in segmented.boxes]
     missing = missing_prerequisites(structure.name for structure in here)
     absent |= missing
-    names: dict[int, tuple[str, ...]] = {
-        structure.code: (structure.label,) for structure in here if structure.label
-    }
-    names |= divide_ribs(segmented, absent)
-    names |= divide_aorta(segmented, absent)
+    names: dict[int, tuple[str, ...]] = {s.code: (s.label,) for s in here if s.label}
+    names |= divide_ribs(segmented, absent) | divide_aorta(segmented, absent)
     volumes: list[LabelVolume] = [
         (segmented.codes, names),
         (find_regions(segmented, absent), REGIONS),
         _lung_vessels(scan.hu, structures, scan.spacing, absent),
     ]
-    volumes = [(volume, _without(named, missing)) for volume, named in volumes]
+    volumes = [
+        (
+            volume,
+            {value: tuple(n for n in named if n not in missing) for value, named in of.items()},
+        )
+        for volume, of in volumes
+    ]
     _list_absent(volumes, missing, absent)
     return Anatomy(volumes, absent)
-
-
-def _without(
-    names: Mapping[int, tuple[str, ...]], missing: Iterable[str]
-) -> dict[int, tuple[str, ...]]:
-    return {
-        value: tuple(label for label in labels if label not in missing)
-        for value, labels in names.items()
-    }
 
 
 def _lung_vessels(
@@ -123,8 +109,8 @@ def _list_absent(
     """Add a reason for every label that no volume has, neither itself nor a part of it."""
     pixel = np.zeros((len(LABELS), 1, 1), bool)  # with all labels that are present
     for volume, names in volumes:
-        counts = count_values(volume)
-        labels = {name for value, named in names.items() if counts[value] for name in named}
+        here = np.flatnonzero(count_values(volume)).tolist()
+        labels = {name for value in here for name in names.get(value, ())}
         pixel[[i for name in labels for i in LABELS.index(name)]] = True
     present = close_tree(PackedMasks.pack(pixel, LABELS)).counts() > 0
     present[[i for name in missing for i in LABELS.index(name)]] = False

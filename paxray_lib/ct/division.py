@@ -38,9 +38,13 @@ def divide_ribs(segmented: Segmented, absent: dict[str, str]) -> dict[int, tuple
             absent |= {anterior: reason, posterior: reason}
             continue
         voxels = segmented.codes[box] == code
-        front = _front_of(voxels, side, segmented.spacing)
+        # in front of the most lateral point
+        flat, band = voxels.sum(axis=0), max(1, int(_LATERAL_MM / segmented.spacing[2]))
+        along = (flat[:, -band:] if side == "left" else flat[:, :band]).sum(axis=1)
+        y = np.arange(len(along))
+        front = voxels & (y * along.sum() < (along * y).sum())[:, None]
         names[code] = (posterior,)
-        if front.any():
+        if front.any(axis=(0, 2)).sum() * segmented.spacing[1] >= _FRONT_MM:
             segmented.codes[box][front] = anterior_code
             names[anterior_code] = (anterior,)
             if front.sum() == voxels.sum():
@@ -48,17 +52,6 @@ def divide_ribs(segmented: Segmented, absent: dict[str, str]) -> dict[int, tuple
         else:
             absent[anterior] = "the rib ends at its most lateral point"
     return names
-
-
-def _front_of(rib: np.ndarray, side: str, spacing: Spacing) -> np.ndarray:
-    """Return what of a (Z, Y, X) rib lies in front of its most lateral point, if it is enough."""
-    flat = rib.sum(axis=0)  # (Y, X)
-    band = max(1, int(_LATERAL_MM / spacing[2]))
-    lateral = flat[:, -band:] if side == "left" else flat[:, :band]
-    along = lateral.sum(axis=1)
-    y = np.arange(len(along))
-    front = rib & (y * along.sum() < (along * y).sum())[:, None]
-    return front & bool(front.any(axis=(0, 2)).sum() * spacing[1] >= _FRONT_MM)
 
 
 def divide_aorta(segmented: Segmented, absent: dict[str, str]) -> dict[int, tuple[str, ...]]:
@@ -73,8 +66,11 @@ def divide_aorta(segmented: Segmented, absent: dict[str, str]) -> dict[int, tupl
     if box is None:
         return {}
     aorta, parts = segmented.codes[box] == CODES["aorta"], segmented.codes[box]
-    start, limbs = _first_limbs(aorta, segmented.spacing)
-    if limbs is None:
+    pieces = [_limbs(plane, segmented.spacing) for plane in aorta]
+    lasting = max(1, round(_LIMBS_LAST_MM / segmented.spacing[0]))
+    # the first slice with two limbs that last
+    start = next((z for z in range(len(pieces)) if all(pieces[z : z + lasting])), None)
+    if start is None or not (limbs := pieces[start]):
         reason = "not derivable: no slice of the aorta shows two limbs, one behind the other"
         absent |= dict.fromkeys(AORTA, reason)
         return {}
@@ -91,16 +87,6 @@ def divide_aorta(segmented: Segmented, absent: dict[str, str]) -> dict[int, tupl
     if start == 0 and box[0].start == 0:
         absent["aorta_arch"] = "outside the scan, which begins below it"
     return {code: (part,) for part, code in AORTA.items() if part not in absent}
-
-
-def _first_limbs(aorta: np.ndarray, spacing: Spacing) -> tuple[int, tuple[float, float] | None]:
-    """Return the first slice with two limbs that last, and mean y of the front and the back one."""
-    limbs = [_limbs(plane, spacing) for plane in aorta]
-    lasting = max(1, round(_LIMBS_LAST_MM / spacing[0]))
-    for z in range(len(limbs)):
-        if all(limbs[z : z + lasting]):
-            return z, limbs[z]
-    return len(aorta), None
 
 
 def _limbs(plane: np.ndarray, spacing: Spacing) -> tuple[float, float] | None:

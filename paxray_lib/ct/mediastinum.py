@@ -80,21 +80,15 @@ def find_regions(segmented: Segmented, absent: dict[str, str]) -> np.ndarray:
     regions = np.zeros(codes.shape, np.uint8)
     for z in range(len(codes)):
         free = convex(chest[z] | abdomen[z]) & ~lung[z] & ~hard[z]
-        under = _touching(opened(free & (z >= dome) & ~heart[z], wide), abdomen[z])
+        under = opened(free & (z >= dome) & ~heart[z], wide)
+        _, pieces = cv2.connectedComponents(under.view(np.uint8), connectivity=4)
+        under &= np.isin(pieces, pieces[abdomen[z]])  # the pieces that hold a part of an organ
         between = free & ~under & (z < floor) & _between(right[z], left[z])
         between[spine[z] :] = False
         np.copyto(regions[z], under_side, where=under)
         np.copyto(regions[z], np.uint8(_WHOLE), where=opened(between, thin) | heart[z])
     _divide_mediastinum(regions, segmented, absent)
     return regions
-
-
-def _touching(plane: np.ndarray, organs: np.ndarray) -> np.ndarray:
-    """Return the pieces of a (Y, X) plane that hold a part of the organs."""
-    count, pieces = cv2.connectedComponents(plane.view(np.uint8), connectivity=4)
-    kept = np.zeros(count, bool)
-    kept[pieces[plane & organs]] = True
-    return kept[pieces]
 
 
 def _ends(volume: np.ndarray, otherwise: float = np.inf) -> np.ndarray:
@@ -147,9 +141,8 @@ def _divide_mediastinum(regions: np.ndarray, segmented: Segmented, absent: dict[
     parts = [f"mediastinum_{part}" for part in ("anterior", "middle", "posterior")]
     upper, lower = (_centre_of_vertebra(segmented, level) for level in ("T4", "T5"))
     if upper is None or lower is None:
-        for name in ("mediastinum_upper", "mediastinum_lower", *parts):
-            reason = "not derivable: T4 and T5 are not both in the scan, or cut by it"
-            absent.setdefault(name, reason)
+        reason = "not derivable: T4 and T5 are not both in the scan, or cut by it"
+        absent |= dict.fromkeys(("mediastinum_upper", "mediastinum_lower", *parts), reason) | absent
         return
     split = int(np.ceil((upper + lower) / 2))
     mediastinum = regions == _WHOLE
@@ -158,8 +151,7 @@ def _divide_mediastinum(regions: np.ndarray, segmented: Segmented, absent: dict[
     with_core = np.any(core, axis=(1, 2))
     levels = [z for z in range(split, len(regions)) if with_core[z] and mediastinum[z].any()]
     if not levels:
-        for name in parts:
-            absent.setdefault(name, "not derivable: no heart")
+        absent |= dict.fromkeys(parts, "not derivable: no heart") | absent
         regions[split:][mediastinum[split:]] = _LOWER
         return
     centre = levels[0]
@@ -205,12 +197,11 @@ def convex(plane: np.ndarray) -> np.ndarray:
 def _hull_side(rows: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.ndarray:
     """Return the lower convex envelope of x over rows, at each y (Andrew's monotone chain)."""
     chain: list[tuple[int, int]] = []
-    for point in zip(rows.tolist(), x.tolist(), strict=True):
-        while len(chain) > 1 and _turns_inward(chain[-2], chain[-1], point):
+    for c in zip(rows.tolist(), x.tolist(), strict=True):
+        while len(chain) > 1:
+            a, b = chain[-2:]
+            if (b[1] - a[1]) * (c[0] - a[0]) < (c[1] - a[1]) * (b[0] - a[0]):
+                break
             chain.pop()
-        chain.append(point)
+        chain.append(c)
     return np.interp(y, *np.array(chain, float).T)
-
-
-def _turns_inward(a: tuple[int, int], b: tuple[int, int], c: tuple[int, int]) -> bool:
-    return (b[1] - a[1]) * (c[0] - a[0]) >= (c[1] - a[1]) * (b[0] - a[0])

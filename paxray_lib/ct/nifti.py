@@ -45,7 +45,9 @@ def open_nifti(path: Path) -> Nifti1Image:
     try:
         image = nibabel.load(path)
     except Exception as error:
-        raise ValueError(f"{path}: not readable as NIfTI ({_one_line(error)})") from error
+        raise ValueError(
+            f"{path}: not readable as NIfTI ({' '.join(str(error).split())})"
+        ) from error
     shape = getattr(image, "shape", ())
     if not isinstance(image, Nifti1Image) or len(shape) < 3 or shape[3:] not in ((), (1,)):
         raise ValueError(f"{path}: shape {shape}; one volume of three dimensions is needed")
@@ -62,10 +64,6 @@ def open_nifti(path: Path) -> Nifti1Image:
     return image if image.ndim == 3 else image.slicer[..., 0]
 
 
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())
-
-
 def read_volume(image: Nifti1Image, affine: np.ndarray, path: Path) -> SpatialImage:
     """Return an image turned to (Z, Y, X): integers as stored, all else as float32."""
     stored = image.dataobj  # the header's own slope and intercept are cleared when a file is read
@@ -78,7 +76,9 @@ def read_volume(image: Nifti1Image, affine: np.ndarray, path: Path) -> SpatialIm
     except MemoryError:
         raise
     except Exception as error:
-        raise ValueError(f"{path}: damaged or cut short ({_one_line(error)})") from error
+        raise ValueError(
+            f"{path}: damaged or cut short ({' '.join(str(error).split())})"
+        ) from error
     turn = ornt_transform(io_orientation(affine), axcodes2ornt(_AXES))
     return SpatialImage(values, affine).as_reoriented(turn)
 

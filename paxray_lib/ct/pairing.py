@@ -62,7 +62,9 @@ def find_cases(
     if not segmentation.is_dir():
         raise ValueError(f"{segmentation}: --ct is a folder, so --segmentation must be one too")
     shared = ct.resolve() == segmentation.resolve()
-    scans = _by_name(_list_cts(ct, shared))
+    files = [path for path in nifti_files(ct) if not _is_segmentation(path, shared)]
+    inner = [(path.parent.name, path) for path in nifti_files(ct, "*/*") if _is_ct(path)]
+    scans = _by_name([*((_case_name(path, _CT_ENDINGS), path) for path in files), *inner])
     masks = _by_name(_list_segmentations(segmentation, shared))
     if not scans:
         raise FileNotFoundError(f"{ct}: no .nii or .nii.gz file in this folder")
@@ -84,14 +86,6 @@ def _by_name(named: Iterable[tuple[str, Path]]) -> dict[str, Path]:
     return paths
 
 
-def _list_cts(folder: Path, shared: bool) -> Iterable[tuple[str, Path]]:
-    """Yield the CTs of a folder with the names of their cases; see `find_cases`."""
-    for path in nifti_files(folder):
-        if not _is_segmentation(path, shared):
-            yield _case_name(path, _CT_ENDINGS), path
-    yield from ((p.parent.name, p) for p in nifti_files(folder, "*/*") if _is_ct(p))
-
-
 def _list_segmentations(folder: Path, shared: bool) -> Iterable[tuple[str, Path]]:
     """Yield the segmentations of a folder with the names of their cases; see `find_cases`."""
     for path in nifti_files(folder):
@@ -99,17 +93,12 @@ def _list_segmentations(folder: Path, shared: bool) -> Iterable[tuple[str, Path]
         if ambiguous or _is_segmentation(path, shared):
             yield _case_name(path, _SEGMENTATION_ENDINGS), path
     for case in sorted(path for path in folder.iterdir() if path.is_dir()):
-        inner = _inner_segmentation(case)
+        masks = case / "segmentations"
+        files = (p for p in nifti_files(case) if stem_of(p).lower() in _SEGMENTATION_STEMS)
+        # a folder of masks, one file of all, or masks themselves
+        inner = masks if masks.is_dir() else next(files, case)
         if inner.is_file() or any(not _is_ct(path) for path in nifti_files(inner)):
             yield _case_name(case, _SEGMENTATION_ENDINGS), inner
-
-
-def _inner_segmentation(folder: Path) -> Path:
-    """Return what a case's folder has: a folder of masks, one file of all, or masks itself."""
-    if (folder / "segmentations").is_dir():
-        return folder / "segmentations"
-    files = (path for path in nifti_files(folder) if stem_of(path).lower() in _SEGMENTATION_STEMS)
-    return next(files, folder)
 
 
 def _case_name(path: Path, endings: Iterable[str]) -> str:

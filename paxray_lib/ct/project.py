@@ -1,6 +1,5 @@
 """One CT with its segmentation to X-ray-like images and masks."""
 
-from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
@@ -12,7 +11,7 @@ from paxray_lib.ct.scan import Scan
 from paxray_lib.ct.structures import STRUCTURES, codes_of, is_in, mean_index
 from paxray_lib.images.views import VIEWS
 from paxray_lib.labels.table import LABELS
-from paxray_lib.masks.bits import byte_mask
+from paxray_lib.masks.bits import byte_count, byte_mask
 from paxray_lib.masks.packed import PackedMasks
 from paxray_lib.projection.radiograph import (
     Exposure,
@@ -57,9 +56,7 @@ class Projected:
     cropped_mm: tuple[float, float]
 
 
-def project_scan(
-    scan: Scan, size: int = 512, formation: str = "attenuation", exposure: Exposure = CT_EXPOSURE
-) -> Projected:
+def project_scan(scan: Scan, size: int = 512, formation: str = "attenuation") -> Projected:
     """Project a scan to a frontal and a lateral view of the chest.
 
     What is far above or below the lungs is left out.
@@ -70,10 +67,8 @@ def project_scan(
     size : int
         Height and width of the images; the body fits, pixels are isotropic and equal in both views.
     formation : "attenuation" or "published"
-        Beer-Lambert attenuation with contrast agent and metal limited, then `exposure`; or the
-        recipe of the data set: sums of the CT numbers, equalised.
-    exposure : Exposure
-        For "attenuation".
+        Beer-Lambert attenuation with contrast agent and metal limited, exposed as in CT_EXPOSURE;
+        or the recipe of the data set: sums of the CT numbers, equalised.
 
     Raises
     ------
@@ -82,7 +77,9 @@ def project_scan(
         its counterpart.
     """
     check_settings(size, formation)
-    near, cropped_mm = _near_lungs(scan)
+    near = _near_lungs(scan)
+    slice_mm = scan.spacing[0]
+    cropped_mm = near.start * slice_mm, (len(scan.hu) - near.stop) * slice_mm
     body = body_mask(scan.hu[near], scan.spacing)
     box = bounding_box(body)
     body, hu, structures = (
@@ -91,11 +88,15 @@ def project_scan(
     cropped = replace(scan, hu=hu, structures=structures)
     geometry = Geometry.fit(hu.shape, scan.spacing, size)
     with ThreadPoolExecutor(1) as pool:
-        images = pool.submit(_form_images, cropped, body, geometry, formation, exposure)
+        images = pool.submit(_form_images, cropped, body, geometry, formation)
         anatomy = derive(cropped)
         shadows = cast_shadows(anatomy.volumes)
         masks = {view: project_masks(shadows, geometry, view) for view in VIEWS}
-    masks = {view: _without(masks[view], anatomy.absent) for view in VIEWS}
+    # a whole of which parts alone are known has their union before
+    known = ~byte_mask(
+        [i for name in anatomy.absent for i in LABELS.index(name)], byte_count(len(LABELS))
+    )
+    masks = {view: PackedMasks(m.data & known, m.labels) for view, m in masks.items()}
     check_sides(masks["frontal"])
     views = {view: (image, masks[view]) for view, image in images.result().items()}
     ends = np.union1d(structures[0], structures[-1])
@@ -110,22 +111,18 @@ def check_settings(size: int, formation: str) -> None:
     check_choice(formation, FORMATIONS, "formation")
 
 
-def _near_lungs(scan: Scan) -> tuple[slice, tuple[float, float]]:
-    """Return the slices from 60 mm above the lungs to 120 mm below.
-
-    Also returns how many mm lie above and below these.
-    """
+def _near_lungs(scan: Scan) -> slice:
+    """Return the slices from 60 mm above the lungs to 120 mm below."""
     slices = np.flatnonzero(is_in(scan.structures, codes_of("lung")).any(axis=(1, 2)))
     slice_mm, count = scan.spacing[0], len(scan.structures)
     if not len(slices):
-        return slice(0, count), (0.0, 0.0)
+        return slice(0, count)
     first = max(0, int(slices[0]) - round(ABOVE_MM / slice_mm))
-    end = min(count, int(slices[-1]) + 1 + round(BELOW_MM / slice_mm))
-    return slice(first, end), (first * slice_mm, (count - end) * slice_mm)
+    return slice(first, min(count, int(slices[-1]) + 1 + round(BELOW_MM / slice_mm)))
 
 
 def _form_images(
-    scan: Scan, body: np.ndarray, geometry: Geometry, formation: str, exposure: Exposure
+    scan: Scan, body: np.ndarray, geometry: Geometry, formation: str
 ) -> dict[str, np.ndarray]:
     """Return the (size, size) uint8 image of each view."""
     if formation == "published":
@@ -133,26 +130,17 @@ def _form_images(
         levels = {view: equalized(hounsfield_sums(hu, geometry, view)) for view in VIEWS}
     else:
         hu = limit_contrast(scan.hu, scan.structures, body, scan.spacing)
-        levels = {
-            view: radiograph(line_integrals(hu, geometry, view, exposure.bone), exposure)
-            for view in VIEWS
-        }
+        depths = {view: line_integrals(hu, geometry, view, CT_EXPOSURE.bone) for view in VIEWS}
+        levels = {view: radiograph(depth, CT_EXPOSURE) for view, depth in depths.items()}
     return {view: np.rint(level * 255).astype(np.uint8) for view, level in levels.items()}
-
-
-def _without(masks: PackedMasks, absent: Iterable[str]) -> PackedMasks:
-    # a whole of which parts alone are known has their union before
-    indices = [i for name in absent for i in LABELS.index(name)]
-    return PackedMasks(masks.data & ~byte_mask(indices, masks.data.shape[-1]), masks.labels)
 
 
 def check_sides(masks: PackedMasks) -> None:
     """Raise ValueError if, in frontal masks, a left label lies to the right of its counterpart."""
     labels, stack, areas = masks.labels, masks.unpack(), masks.counts()
     for left, right in enumerate(labels.mirror):
-        if labels.side[left] != "left" or not areas[left] or not areas[right]:
-            continue
-        if mean_index(stack[left], 1) < mean_index(stack[right], 1):
+        both = labels.side[left] == "left" and areas[left] and areas[right]
+        if both and mean_index(stack[left], 1) < mean_index(stack[right], 1):
             raise ValueError(
                 f"{labels.names[left]} lies to the right of {labels.names[right]}: are left and "
                 "right exchanged in the segmentation?"

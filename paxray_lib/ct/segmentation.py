@@ -45,7 +45,9 @@ def read_label_volume(
     values = values.astype(np.uint16)
     known, source = _names_of(path, image, names)
     counts = count_values(values, high + 1)
-    if known is BUILT_IN and _looks_like_v1(counts):
+    # v1 has the lobes of the lungs at 13 to 17, v2 at 10 to 14
+    first, middle, last = np.add.reduceat(np.pad(counts, (0, 18)), (10, 13, 15, 18))[:3]
+    if known is BUILT_IN and middle > 0 and last > max(first, _RIGHT_LUNG_PART * middle):
         raise ValueError(
             f"{path}: values 15 to 17 fill what should be lung, as in TotalSegmentator v1, whose "
             "values have other names; segment again by v2, or give the table of v1's names with "
@@ -82,16 +84,6 @@ def _read_whole_numbers(
     return image, whole.astype(np.int32)
 
 
-def _looks_like_v1(counts: np.ndarray) -> bool:
-    """Tell whether the lobes of the lungs are 13 to 17, as in v1, and not 10 to 14.
-
-    `counts` has how often each value occurs.
-    """
-    counts = np.pad(counts, (0, 18))
-    first, middle, last = counts[10:13].sum(), counts[13:15].sum(), counts[15:18].sum()
-    return middle > 0 and last > first and last > _RIGHT_LUNG_PART * middle
-
-
 def names_file(segmentation: Path) -> Path:
     """Return where a table with the names of a label volume's values may lie beside it."""
     return segmentation.with_name(f"{stem_of(segmentation)}_labels.tsv")
@@ -101,8 +93,7 @@ def _names_of(path: Path, image: Nifti1Image, names: Names) -> tuple[dict[int, s
     """Return the names of the values, and where they are from."""
     if names is not None:
         return read_names(names), Path(names).name
-    in_header = _header_names(image.header.extensions)
-    if in_header:
+    if in_header := _header_names(image.header.extensions):
         return in_header, "header"
     if names_file(path).is_file():
         return read_names(names_file(path)), names_file(path).name

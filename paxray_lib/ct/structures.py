@@ -43,16 +43,11 @@ class Structure(NamedTuple):
     kind: str
 
 
-def _read_table() -> tuple[Structure, ...]:
-    with Path(__file__).with_name("totalseg.csv").open(newline="", encoding="utf-8") as file:
-        rows = list(csv.reader(file))[1:]
-    return tuple(
+with Path(__file__).with_name("totalseg.csv").open(newline="", encoding="utf-8") as _file:
+    STRUCTURES = tuple(
         Structure(code, int(value) if value else None, name, label, kind)
-        for code, (value, name, label, kind) in enumerate(rows, 1)
+        for code, (value, name, label, kind) in enumerate(list(csv.reader(_file))[1:], 1)
     )
-
-
-STRUCTURES = _read_table()
 CODES = {structure.name: structure.code for structure in STRUCTURES}
 # names of the values of TotalSegmentator v2, task `total`
 BUILT_IN = {s.value: s.name for s in STRUCTURES if s.value is not None}
