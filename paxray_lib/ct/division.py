@@ -27,10 +27,8 @@ def divide_ribs(segmented: Segmented, absent: dict[str, str]) -> dict[int, tuple
     the scan cuts is not divided. Reasons are added to `absent`.
     """
     names: dict[int, tuple[str, ...]] = {}
-    for rib, anterior_code in ANTERIOR_RIBS.items():
+    for rib in (rib for rib in ANTERIOR_RIBS if CODES[rib] in segmented.boxes):
         code = CODES[rib]
-        if code not in segmented.boxes:
-            continue
         box, (_, side, number) = segmented.boxes[code], rib.split("_")
         anterior, posterior = (f"rib_{side}_{part}_{number}" for part in ("anterior", "posterior"))
         if segmented.midline is None or segmented.is_cut(code):
@@ -45,8 +43,8 @@ def divide_ribs(segmented: Segmented, absent: dict[str, str]) -> dict[int, tuple
         front = voxels & (y * along.sum() < (along * y).sum())[:, None]
         names[code] = (posterior,)
         if front.any(axis=(0, 2)).sum() * segmented.spacing[1] >= _FRONT_MM:
-            segmented.codes[box][front] = anterior_code
-            names[anterior_code] = (anterior,)
+            segmented.codes[box][front] = ANTERIOR_RIBS[rib]
+            names[ANTERIOR_RIBS[rib]] = (anterior,)
             if front.sum() == voxels.sum():
                 absent[posterior] = "nothing of the rib lies behind its most lateral point"
         else:

@@ -51,15 +51,13 @@ def open_nifti(path: Path) -> Nifti1Image:
     shape = getattr(image, "shape", ())
     if not isinstance(image, Nifti1Image) or len(shape) < 3 or shape[3:] not in ((), (1,)):
         raise ValueError(f"{path}: shape {shape}; one volume of three dimensions is needed")
-    if image.get_data_dtype().kind not in "iuf":
+    kind = image.get_data_dtype()
+    if kind.kind not in "iuf":
+        raise ValueError(f"{path}: {kind} voxels, such as colors; one real number each is needed")
+    if math.prod(shape) > MAX_VOXELS:
         raise ValueError(
-            f"{path}: {image.get_data_dtype()} voxels, such as colors; one real number each is "
-            "needed"
-        )
-    if math.prod(image.shape) > MAX_VOXELS:
-        raise ValueError(
-            f"{path}: the header claims {image.shape} voxels, more than {MAX_VOXELS:,}; if it is "
-            "not damaged, cut or resample the scan"
+            f"{path}: the header claims {shape} voxels, more than {MAX_VOXELS:,}; if it is not "
+            "damaged, cut or resample the scan"
         )
     return image if image.ndim == 3 else image.slicer[..., 0]
 
@@ -119,19 +117,12 @@ def read_aligned(
 
     A header without an affine stands for that of the CT.
 
-    Parameters
-    ----------
-    path : Path
-    ct_image, ct : the CT as stored, and as `read_volume` returns it
-
-    Raises
-    ------
-    ValueError
-        If the grids are not the same.
+    The CT is given as stored, and as `read_volume` returns it. If the grids are not the same, a
+    ValueError is raised.
     """
     image = open_nifti(path)
     name = Path(ct_image.get_filename() or "the CT").name
-    affine = image.affine if has_affine(image) else ct_image.affine
+    affine = (image if has_affine(image) else ct_image).affine
     _check_spans(affine, path, "segment this very CT")
     volume = read_volume(image, affine, path)
     if volume.shape != ct.shape:

@@ -39,11 +39,7 @@ def find_cases(
 
     Capital and small letters of these names and endings are the same.
 
-    Returns
-    -------
-    cases : list of Case, by name
-    unmatched : list of str
-        One message per CT or segmentation that has no counterpart.
+    Returns the cases by name, and one message per CT or segmentation that has no counterpart.
 
     Raises
     ------

@@ -42,11 +42,9 @@ class Projected:
         image : (size, size) uint8 array, masks : PackedMasks.
     pixel_mm : float
     absent : dict of label to reason
-    cut : list of str
-        Structures that reach the first or the last slice, so that a part of them may be outside the
-        image.
-    cropped_mm : (above, below)
-        What of the scan is left out, farther than 60 mm above the lungs and 120 mm below them.
+    cut : structures that reach the first or the last slice, so that a part may be outside the image
+    cropped_mm : (above, below), what is left out, farther than 60 mm above the lungs and 120 mm
+        below them
     """
 
     views: dict[str, tuple[np.ndarray, PackedMasks]]
@@ -64,8 +62,7 @@ def project_scan(scan: Scan, size: int = 512, formation: str = "attenuation") ->
     Parameters
     ----------
     scan : Scan
-    size : int
-        Height and width of the images; the body fits, pixels are isotropic and equal in both views.
+    size : height and width of the images; the body fits, pixels are equal in both views
     formation : "attenuation" or "published"
         Beer-Lambert attenuation with contrast agent and metal limited, exposed as in CT_EXPOSURE;
         or the recipe of the data set: sums of the CT numbers, equalised.
@@ -112,13 +109,11 @@ def check_settings(size: int, formation: str) -> None:
 
 
 def _near_lungs(scan: Scan) -> slice:
-    """Return the slices from 60 mm above the lungs to 120 mm below."""
+    """Return the slices from 60 mm above the lungs to 120 mm below, all if there is no lung."""
     slices = np.flatnonzero(is_in(scan.structures, codes_of("lung")).any(axis=(1, 2)))
-    slice_mm, count = scan.spacing[0], len(scan.structures)
-    if not len(slices):
-        return slice(0, count)
-    first = max(0, int(slices[0]) - round(ABOVE_MM / slice_mm))
-    return slice(first, min(count, int(slices[-1]) + 1 + round(BELOW_MM / slice_mm)))
+    first, last = (slices[0], slices[-1]) if len(slices) else (0, len(scan.hu) - 1)
+    above, below = (round(mm / scan.spacing[0]) for mm in (ABOVE_MM, BELOW_MM))
+    return slice(max(0, int(first) - above), min(len(scan.hu), int(last) + 1 + below))
 
 
 def _form_images(

@@ -33,13 +33,10 @@ class Scan:
 
     Attributes
     ----------
-    hu : (Z, Y, X) int16 array
-        Hounsfield units, -1024 to 32767, oriented head to feet, front to back, right to left.
-    structures : (Z, Y, X) uint8 array
-        Codes of structures.STRUCTURES; 0 elsewhere.
+    hu : (Z, Y, X) int16 Hounsfield units from -1024, head to feet, front to back, right to left
+    structures : (Z, Y, X) uint8 codes of structures.STRUCTURES; 0 elsewhere
     spacing : (z, y, x) voxel size in mm
-    facts : dict
-        What a record of provenance says about the files: shapes, spacing, axes, affine, names.
+    facts : what a record of provenance says about the files: shapes, spacing, axes, affine, names
     """
 
     hu: np.ndarray
@@ -53,17 +50,15 @@ def read_scan(ct: str | os.PathLike, segmentation: str | os.PathLike, names: Nam
 
     Parameters
     ----------
-    ct : path
-        NIfTI file in Hounsfield units.
+    ct : path of a NIfTI file in Hounsfield units
     segmentation : path
         NIfTI file of the same grid, in any storage order, with one value per structure, or a
         folder with one binary NIfTI file per structure. Where files of a folder overlap, the one
-        in the first row of totalseg.csv counts. A header without an affine stands for that of the
-        CT.
+        in the first row of totalseg.csv counts. A header without an affine stands for the CT's.
     names : path, optional
-        A table of the names of a label volume's values. Without it they come from its header, as
-        TotalSegmentator writes them, or from `<its name>_labels.tsv` beside it, or else they are
-        those of TotalSegmentator v2, task `total`.
+        A table of the names of a label volume's values; by default those of its header, as
+        TotalSegmentator writes them, of `<its name>_labels.tsv` beside it, or else of
+        TotalSegmentator v2, task `total`.
 
     Raises
     ------

@@ -29,12 +29,8 @@ def read_label_volume(
 ) -> tuple[np.ndarray, dict[str, Any]]:
     """Read a volume with one value per structure.
 
-    Returns
-    -------
-    structures : (Z, Y, X) uint8 array of structures' codes
-    facts : dict
-        For the record of provenance: where the names are from, values without a name, names that
-        are not in totalseg.csv.
+    Returns the (Z, Y, X) uint8 codes of structures, and facts for the record of provenance: where
+    the names are from, values without a name, names that are not in totalseg.csv.
     """
     image, values = _read_whole_numbers(path, ct_image, ct)
     low, high = int(values.min()), int(values.max())
@@ -53,7 +49,7 @@ def read_label_volume(
             "values have other names; segment again by v2, or give the table of v1's names with "
             "--names"
         )
-    present = (np.flatnonzero(counts[1:]) + 1).tolist()
+    present = [value for value in np.flatnonzero(counts).tolist() if value]
     unnamed = [value for value in present if value not in known]
     if len(unnamed) == len(present):
         raise ValueError(
@@ -138,11 +134,8 @@ def read_mask_folder(
 def read_names(path: str | os.PathLike) -> dict[int, str]:
     """Read the names of a label volume's values.
 
-    Parameters
-    ----------
-    path : path
-        A table of value, tab or comma, name, with or without a header; or a `dataset.json` of
-        nnU-Net (`labels`).
+    `path` is a table of value, tab or comma, name, with or without a header; or a `dataset.json` of
+    nnU-Net (`labels`).
 
     Raises
     ------
@@ -174,11 +167,11 @@ def _table_names(path: Path) -> dict[int, str]:
     lines = [line for line in path.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
     rows = [[part.strip() for part in re.split(r"[\t,;]", line)] for line in lines]
     if rows and not rows[0][0].isdigit():
-        rows = rows[1:]
+        del rows[0]
     wrong = [row for row in rows if len(row) < 2 or not row[0].isdigit() or not row[1]]
     if wrong or not rows:
         raise ValueError(f"line {wrong[0]!r}" if wrong else "it is empty")
-    return {int(row[0]): row[1] for row in rows}
+    return {int(value): name for value, name, *_ in rows}
 
 
 def _json_names(path: Path) -> dict[int, str]:

@@ -25,15 +25,12 @@ class Structure(NamedTuple):
 
     Attributes
     ----------
-    code : int
-        Position in the table, from 1.
-    value : int or None
-        Its value in a label volume of TotalSegmentator v2, task `total`.
-    name : str
-    label : str
-        Our label, or "" for a structure that is none and that only the rules use.
+    code : position in the table, from 1
+    value : in a label volume of TotalSegmentator v2, task `total`; None if it is not in these
+    name : as TotalSegmentator's files are called
+    label : ours, or "" for a structure that is none and that only the rules use
     kind : "lung", "bone", "cartilage", "abdomen", "pericardium" (in it or crossing it), "back" (at
-    the spine) or "soft"
+        the spine) or "soft"
     """
 
     code: int

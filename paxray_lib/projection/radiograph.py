@@ -11,6 +11,8 @@ from paxray_lib.projection.rays import RAY_AXIS, Geometry, ray_sums
 # NIST (Hubbell and Seltzer, NISTIR 5632): 0.2059 cm2/g at 60 keV, 0.1837 cm2/g at 80 keV.
 WATER_PER_MM = 0.0195
 LOWEST_HU, HIGHEST_HU = -1024, 3071  # the range of a CT's 12 bits
+# the CT number of each bit pattern of an int16, within that range
+_CT_NUMBERS = np.arange(1 << 16, dtype=np.uint16).view(np.int16).clip(LOWEST_HU, HIGHEST_HU)
 
 # chosen by eye
 _SKIN = 0.3  # line integral of some 15 mm of water: below it an image fades to black
@@ -25,22 +27,14 @@ class Exposure:
 
     Attributes
     ----------
-    bone : float
-        Attenuation of bone relative to its CT number; above 1 for a softer beam.
-    scatter : float
-        Scattered light as a share of the primary light, spread over a tenth of the image; it
-        flattens dense regions.
-    low, high : float
-        Percentiles of the line integral inside the body that become black and white.
-    gamma : float
-        Exponent after windowing; above 1 darkens the lungs.
-    local : float
-        Share of local contrast: 0 none, 1 removes slow brightness changes altogether.
-    equalize : float
-        Share of histogram equalisation inside the body: 0 none, 1 full.
-    detail : float
-        How much edges and fine structures are amplified, as the processing in X-ray machines does;
-        0 is none.
+    bone : attenuation of bone relative to its CT number; above 1 for a softer beam
+    scatter : scattered light as a share of the primary light, spread over a tenth of the image; it
+        flattens dense regions
+    low, high : percentiles of the line integral inside the body that become black and white
+    gamma : exponent after windowing; above 1 darkens the lungs
+    local : share of local contrast, from 0 to 1, which removes slow brightness changes altogether
+    equalize : share of histogram equalisation inside the body, 0 to 1
+    detail : how much fine structures are amplified, as the processing in X-ray machines does
     """
 
     bone: float = 1.3
@@ -61,7 +55,7 @@ def line_integrals(
     `bone` multiplies what exceeds 150 HU, since bone attenuates a real beam more than its CT
     number says.
     """
-    numbers = np.clip(_ct_numbers(), -1000, HIGHEST_HU)
+    numbers = np.maximum(_CT_NUMBERS, -1000).astype(int)
     table = 1000 + numbers + (bone - 1) * np.maximum(numbers - _BONE_START, 0)  # water is 1000
     water = ray_sums(hu, geometry, view, np.rint(table).astype(np.uint16))
     return water * (WATER_PER_MM * geometry.spacing[RAY_AXIS[view]] / 1000)
@@ -73,13 +67,7 @@ def hounsfield_sums(hu: np.ndarray, geometry: Geometry, view: str) -> np.ndarray
     Numbers are clipped to -1024..3071 and counted from -1024, as in the recipe of the PAXRay data
     set (Seibold et al., BMVC 2022, arXiv 2210.03416).
     """
-    numbers = np.clip(_ct_numbers(), LOWEST_HU, HIGHEST_HU) - LOWEST_HU
-    return ray_sums(hu, geometry, view, numbers.astype(np.uint16))
-
-
-def _ct_numbers() -> np.ndarray:
-    """Return (65536,) int: the CT number of each bit pattern of an int16."""
-    return np.arange(1 << 16, dtype=np.uint16).view(np.int16).astype(int)
+    return ray_sums(hu, geometry, view, (_CT_NUMBERS - LOWEST_HU).astype(np.uint16))
 
 
 def equalized(sums: np.ndarray) -> np.ndarray:
@@ -107,7 +95,13 @@ def radiograph(depth: np.ndarray, exposure: Exposure | None = None) -> np.ndarra
     density = -np.log((light + exposure.scatter * glare) / (1 + exposure.scatter))
     density = density - exposure.local * (_slow(density, body, sigma) - density[body].mean())
     density = density + exposure.detail * (density - _slow(density, body, _FINE * sigma))
-    level = _window(density, body, exposure) ** exposure.gamma
+    # linear between two percentiles, mixed with its rank
+    inside = np.sort(density[body])
+    low, high = np.percentile(inside, [exposure.low, exposure.high])
+    linear = np.clip((density - low) / max(high - low, 1e-6), 0, 1)
+    marks = inside[np.linspace(0, len(inside) - 1, 1024).astype(int)]
+    rank = np.interp(density, marks, np.linspace(0, 1, len(marks)))
+    level = ((1 - exposure.equalize) * linear + exposure.equalize * rank) ** exposure.gamma
     return (np.clip(depth / _SKIN, 0, 1) * level).astype(np.float32)
 
 
@@ -115,13 +109,3 @@ def _slow(density: np.ndarray, body: np.ndarray, sigma: float) -> np.ndarray:
     # averages inside the body only: its outline must not glow
     weight = ndimage.gaussian_filter(body.astype(np.float64), sigma, mode="constant")
     return ndimage.gaussian_filter(density * body, sigma, mode="constant") / (weight + 1e-6)
-
-
-def _window(density: np.ndarray, body: np.ndarray, exposure: Exposure) -> np.ndarray:
-    """Return the density in 0..1: linear between two percentiles, mixed with its rank."""
-    inside = np.sort(density[body])
-    low, high = np.percentile(inside, [exposure.low, exposure.high])
-    linear = np.clip((density - low) / max(high - low, 1e-6), 0, 1)
-    marks = inside[np.linspace(0, len(inside) - 1, 1024).astype(int)]
-    rank = np.interp(density, marks, np.linspace(0, 1, len(marks)))
-    return (1 - exposure.equalize) * linear + exposure.equalize * rank

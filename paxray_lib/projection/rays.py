@@ -91,13 +91,8 @@ class Geometry:
 def ray_sums(hu: np.ndarray, geometry: Geometry, view: str, table: np.ndarray) -> np.ndarray:
     """Return the (size, size) float64 sums of a function of the CT numbers along the rays.
 
-    Parameters
-    ----------
-    hu : (Z, Y, X) int16 array of Hounsfield units
-    geometry : Geometry
-    view : "frontal" or "lateral"
-    table : (65536,) uint16 array
-        The function's value for the bit pattern of each CT number.
+    `hu` is (Z, Y, X) int16; `table` (65536,) uint16 has the function's value for the bit pattern of
+    each CT number.
 
     Raises
     ------
@@ -108,11 +103,9 @@ def ray_sums(hu: np.ndarray, geometry: Geometry, view: str, table: np.ndarray) -
         raise ValueError(
             f"Hounsfield units must be a (z, y, x) int16 array, got {hu.shape} {hu.dtype}"
         )
-    axis = RAY_AXIS[view] - 1
     # slice by slice: the cache holds a slice, memory holds no second volume
-    rays = np.stack(
-        [table[s.view(np.uint16)].sum(axis, dtype=np.uint32) for s in np.ascontiguousarray(hu)]
-    )
+    planes = (table[plane.view(np.uint16)] for plane in np.ascontiguousarray(hu))
+    rays = np.stack([plane.sum(RAY_AXIS[view] - 1, dtype=np.uint32) for plane in planes])
     rows, columns = geometry.weights(view)
     # integers below 2**53: exact in any order
     return rows @ rays.astype(np.float64) @ columns.T / _UNITS**2
@@ -120,14 +113,7 @@ def ray_sums(hu: np.ndarray, geometry: Geometry, view: str, table: np.ndarray) -
 
 @dataclass(frozen=True)
 class Shadow:
-    """What one structure covers.
-
-    Attributes
-    ----------
-    names : names of its labels
-    box : its box in the volume
-    cover : dict of view to bool array, the box seen along the rays
-    """
+    """What one structure covers: its labels, its box, and the box seen along the rays of a view."""
 
     names: tuple[str, ...]
     box: Box
@@ -154,14 +140,12 @@ def project_masks(
     stack = np.zeros((len(labels), geometry.size, geometry.size), bool)
     rows, columns = (w.astype(np.float32) for w in geometry.weights(view))
     for shadow in shadows:
-        down, right = shadow.box[0], shadow.box[3 - RAY_AXIS[view]]
-        weights = rows[:, down], columns[:, right]
+        weights = rows[:, shadow.box[0]], columns[:, shadow.box[3 - RAY_AXIS[view]]]
         window = tuple(_pixels_reached(w) for w in weights)
         share = weights[0][window[0]] @ shadow.cover[view].astype(np.float32)
         covered = share @ weights[1][window[1]].T * 2 >= _UNITS**2  # at least half of a pixel
-        for name in shadow.names:
-            for i in labels.index(name):
-                stack[i][window] |= covered
+        for i in (i for name in shadow.names for i in labels.index(name)):
+            stack[i][window] |= covered
     return close_tree(PackedMasks.pack(stack, labels))
 
 
