@@ -72,9 +72,8 @@ def limit_contrast(
     kernel = disk(_NEAR_MM, spacing)
     limited = np.full(hu.shape, AIR, np.int16)
     for z, bone in enumerate(is_in(structures, codes_of("bone", "cartilage"))):
-        near = structures[z] == 0
-        if bones_known:
-            near &= cv2.dilate(bone.view(np.uint8), kernel, borderValue=0).view(bool)
+        beside = cv2.dilate(bone.view(np.uint8), kernel, borderValue=0).view(bool)
+        near = (structures[z] == 0) & (beside | (not bones_known))
         cap = np.select([bone, near], np.array([METAL_CAP, NEAR_CAP], np.int16), np.int16(SOFT_CAP))
         np.copyto(limited[z], np.minimum(hu[z], cap), where=body[z])
     return limited

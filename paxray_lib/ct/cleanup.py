@@ -40,11 +40,11 @@ def _remove_wrong_sides(structures: np.ndarray, spacing: Spacing) -> dict[str, s
     counts = count_values(structures)
     absent: dict[str, str] = {}
     for name, left in CODES.items():
-        right, label = CODES.get(name.replace("left", "right"), left), STRUCTURES[left - 1].label
-        if left == right or not (counts[left] and counts[right]) or not label:
-            continue
+        right = CODES.get(name.replace("left", "right"), left)
         small, large = sorted((left, right), key=lambda code: counts[code])
-        if counts[small] >= max(_STRAY_PART * counts[large], _STRAY_MM3 / np.prod(spacing)):
+        limit = max(_STRAY_PART * counts[large], _STRAY_MM3 / np.prod(spacing))
+        is_pair = left != right and STRUCTURES[left - 1].label
+        if not is_pair or not 0 < counts[small] < limit:
             continue
         left_x, right_x = (mean_index(structures == code, 2) for code in (left, right))
         if left_x <= right_x:

@@ -132,6 +132,5 @@ def _why_absent(name: str, spine: list[str], absent: dict[str, str]) -> str:
             return f"outside the scan, which begins at {spine[0]}"
         if _SPINE.index(name) > _SPINE.index(spine[-1]):
             return f"outside the scan, which ends at {spine[-1]}"
-    if name in ("l6", "t13"):
-        return "an extra vertebra that few people have; not in the segmentation"
-    return "not in the segmentation"
+    extra = "an extra vertebra that few people have; " if name in ("l6", "t13") else ""
+    return f"{extra}not in the segmentation"

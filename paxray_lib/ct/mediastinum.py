@@ -71,8 +71,8 @@ def find_regions(segmented: Segmented, absent: dict[str, str]) -> np.ndarray:
     floor[((dome - floor) * spacing[0] > _SHEET_MM) | heart.any(axis=0)] = np.inf
     under_side = np.full(codes.shape[2], _UNDER, np.uint8)  # of each column
     if segmented.midline is None:
-        reason = "not derivable: no vertebra, no midline"
-        absent |= dict.fromkeys(("hemidiaphragm_left", "hemidiaphragm_right"), reason) | absent
+        sides = ("hemidiaphragm_left", "hemidiaphragm_right")
+        absent |= dict.fromkeys(sides, "not derivable: no vertebra, no midline") | absent
     else:
         offset = np.arange(codes.shape[2]) - segmented.midline
         under_side[:] = np.select([offset < 0, offset > 0], [_RIGHT, _LEFT], _BOTH)
@@ -185,10 +185,9 @@ def convex(plane: np.ndarray) -> np.ndarray:
     filled, rows = np.zeros_like(plane), np.flatnonzero(plane.any(axis=1))
     if not len(rows):
         return filled
-    last = plane.shape[1] - 1
     y = np.arange(rows[0], rows[-1] + 1)
     low = _hull_side(rows, plane[rows].argmax(axis=1), y)
-    high = last - _hull_side(rows, plane[rows, ::-1].argmax(axis=1), y)
+    high = plane.shape[1] - 1 - _hull_side(rows, plane[rows, ::-1].argmax(axis=1), y)
     x = np.arange(plane.shape[1])
     filled[y] = (x >= low[:, None] - _ROUND) & (x <= high[:, None] + _ROUND)
     return filled

@@ -43,9 +43,9 @@ def missing_prerequisites(structures: Iterable[str]) -> dict[str, str]:
         (heart, "heart, or all its chambers,", ["heart", *_LOWER[1:]]),
         (has("aorta"), "aorta", _LOWER[1:]),
     ]
-    reasons: dict[str, str] = {}
-    for is_met, prerequisite, labels in reversed(prerequisites):
-        if not is_met:
-            reason = f"not derivable: {prerequisite} not in the segmentation"
-            reasons |= dict.fromkeys(labels, reason)
-    return reasons
+    return {
+        label: f"not derivable: {prerequisite} not in the segmentation"
+        for is_met, prerequisite, labels in reversed(prerequisites)
+        if not is_met
+        for label in labels
+    }

@@ -96,8 +96,8 @@ def project_scan(scan: Scan, size: int = 512, formation: str = "attenuation") ->
     masks = {view: PackedMasks(m.data & known, m.labels) for view, m in masks.items()}
     check_sides(masks["frontal"])
     views = {view: (image, masks[view]) for view, image in images.result().items()}
-    ends = np.union1d(structures[0], structures[-1])
-    cut = [STRUCTURES[code - 1].name for code in ends.tolist() if code]
+    ends = np.union1d(structures[0], structures[-1]).tolist()
+    cut = [STRUCTURES[code - 1].name for code in ends if code]
     return Projected(views, geometry.pixel_mm, anatomy.absent, cut, cropped_mm)
 
 

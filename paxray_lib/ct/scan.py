@@ -156,10 +156,9 @@ def _check_position(structures: np.ndarray, present: dict[str, int], ct: Path) -
         ("head", "feet", spine[:1], spine[1:][-1:], 0),
     )
     for low, high, first, second, axis in directions:
-        if first and second:
-            means = [mean_index(is_in(structures, side), axis) for side in (first, second)]
-            if means[0] >= means[1]:
-                raise ValueError(
-                    f"{ct}: by the affine, what is segmented as {low} lies to the {high}; the "
-                    "orientation in the header is wrong, or the segmentation's names are"
-                )
+        means = [mean_index(is_in(structures, side), axis) for side in (first, second) if side]
+        if len(means) == 2 and means[0] >= means[1]:
+            raise ValueError(
+                f"{ct}: by the affine, what is segmented as {low} lies to the {high}; the "
+                "orientation in the header is wrong, or the segmentation's names are"
+            )

@@ -148,7 +148,13 @@ def read_names(path: str | os.PathLike) -> dict[int, str]:
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such table of names")
     try:
-        names = _json_names(path) if path.suffix.lower() == ".json" else _table_names(path)
+        if path.suffix.lower() == ".json":
+            pairs = json.loads(path.read_text(encoding="utf-8"))["labels"].items()
+            if not all(str(key).isdigit() for key, _ in pairs):  # as nnU-Net v2 has them
+                pairs = [(value, name) for name, value in pairs if not isinstance(value, list)]
+            names = {int(value): str(name) for value, name in pairs}
+        else:
+            names = _table_names(path)
     except Exception as error:
         raise ValueError(
             f"{path}: not a table of value and name ({error}); write lines such as 51<tab>heart"
@@ -174,19 +180,12 @@ def _table_names(path: Path) -> dict[int, str]:
     return {int(value): name for value, name, *_ in rows}
 
 
-def _json_names(path: Path) -> dict[int, str]:
-    labels = json.loads(path.read_text(encoding="utf-8"))["labels"]
-    if all(str(key).isdigit() for key in labels):  # nnU-Net v1 has them the other way round
-        return {int(key): str(name) for key, name in labels.items()}
-    return {int(value): name for name, value in labels.items() if not isinstance(value, list)}
-
-
 def _header_names(extensions: Iterable[Nifti1Extension]) -> dict[int, str]:
     """Return the names that TotalSegmentator writes into a NIfTI header; none: an empty dict."""
-    for extension in extensions:
-        content = extension.get_content()
-        text = content.decode("utf-8", "replace") if isinstance(content, bytes) else str(content)
-        pairs = re.findall(r'<Label Key="(\d+)"[^>]*>(?:<!\[CDATA\[)?([^<\]]+)', text)
-        if pairs:
-            return {int(value): name.strip() for value, name in pairs if int(value) > 0}
-    return {}
+    # of two such extensions, the first would count
+    contents = [extension.get_content() for extension in reversed(list(extensions))]
+    text = " ".join(
+        c.decode("utf-8", "replace") if isinstance(c, bytes) else str(c) for c in contents
+    )
+    pairs = re.findall(r'<Label Key="(\d+)"[^>]*>(?:<!\[CDATA\[)?([^<\]]+)', text)
+    return {int(value): name.strip() for value, name in pairs if int(value) > 0}

@@ -91,7 +91,7 @@ def radiograph(depth: np.ndarray, exposure: Exposure | None = None) -> np.ndarra
         return np.zeros(depth.shape, np.float32)
     sigma = _SLOW * max(depth.shape)
     light = np.exp(-depth)
-    glare = ndimage.gaussian_filter(light, sigma, mode="constant", cval=0.0)
+    glare = ndimage.gaussian_filter(light, sigma, mode="constant")
     density = -np.log((light + exposure.scatter * glare) / (1 + exposure.scatter))
     density = density - exposure.local * (_slow(density, body, sigma) - density[body].mean())
     density = density + exposure.detail * (density - _slow(density, body, _FINE * sigma))

@@ -140,12 +140,11 @@ def project_masks(
     stack = np.zeros((len(labels), geometry.size, geometry.size), bool)
     rows, columns = (w.astype(np.float32) for w in geometry.weights(view))
     for shadow in shadows:
-        weights = rows[:, shadow.box[0]], columns[:, shadow.box[3 - RAY_AXIS[view]]]
-        window = tuple(_pixels_reached(w) for w in weights)
-        share = weights[0][window[0]] @ shadow.cover[view].astype(np.float32)
-        covered = share @ weights[1][window[1]].T * 2 >= _UNITS**2  # at least half of a pixel
+        down, right = rows[:, shadow.box[0]], columns[:, shadow.box[3 - RAY_AXIS[view]]]
+        window = _pixels_reached(down), _pixels_reached(right)
+        share = down[window[0]] @ shadow.cover[view].astype(np.float32) @ right[window[1]].T
         for i in (i for name in shadow.names for i in labels.index(name)):
-            stack[i][window] |= covered
+            stack[i][window] |= share * 2 >= _UNITS**2  # at least half of a pixel
     return close_tree(PackedMasks.pack(stack, labels))
 
 
