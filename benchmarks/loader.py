@@ -26,8 +26,7 @@ from paxray_lib.data.datafile import Entry, write_datafile
 from paxray_lib.data.dataset import PaxrayDataset
 from paxray_lib.images.preprocessing import Preprocessing
 from paxray_lib.labels.table import LABELS
-from paxray_lib.training.batches import TrainingBatches, TrainingSet
-from paxray_lib.training.order import StepPlan
+from paxray_lib.training.batches import StepPlan, TrainingBatches, TrainingSet
 
 CROP, BATCH, IMAGES = 480, 3, 60
 PLAIN, OURS, IN_MEMORY = "plain", "packed, from disk", "packed, in memory"

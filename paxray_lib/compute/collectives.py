@@ -16,9 +16,6 @@ from torch import distributed
 from paxray_lib.compute.launch import find_launch
 
 _T = TypeVar("_T")
-# One process may be at work for hours longer than another; one that ends too early is noticed at
-# once all the same
-_PATIENCE = timedelta(days=7)
 
 
 @contextlib.contextmanager
@@ -31,25 +28,21 @@ def joined() -> Iterator[None]:
     if launch.world == 1 or distributed.is_initialized():
         yield
         return
-    meeting = "env://"  # torchrun says where
-    if launch.launcher == "slurm":
-        slurm = slurm_environment()
-        meeting = f"tcp://{slurm.main_address}:{slurm.main_port}"
-    distributed.init_process_group("gloo", meeting, _PATIENCE, launch.world, launch.rank)
+    slurm = slurm_environment() if launch.launcher == "slurm" else None
+    # torchrun says where in the environment
+    meeting = f"tcp://{slurm.main_address}:{slurm.main_port}" if slurm else "env://"
+    # one may be at work for hours longer than another; one that ends too early is noticed at once
+    distributed.init_process_group("gloo", meeting, timedelta(days=7), launch.world, launch.rank)
     try:
         yield
-        # at the first exit code other than 0 torchrun ends the others, which may have something to
-        # say
+        # at the first exit code other than 0 torchrun ends the others, which may have more to say
         gather(None)
     finally:
         distributed.destroy_process_group()
 
 
 def slurm_environment() -> SLURMEnvironment:
-    """Return Fabric's view of the processes that srun started.
-
-    Raises ValueError if it cannot tell their places.
-    """
+    """Return Fabric's view of the processes of srun; ValueError if it cannot tell their places."""
     try:
         return SLURMEnvironment()
     except RuntimeError as error:  # its own remedy is right for one machine alone
@@ -61,9 +54,9 @@ def slurm_environment() -> SLURMEnvironment:
 
 def rank_and_world() -> tuple[int, int]:
     """Return this process's number and how many there are; (0, 1) for one that is alone."""
-    if not (distributed.is_available() and distributed.is_initialized()):
-        return 0, 1
-    return distributed.get_rank(), distributed.get_world_size()
+    if distributed.is_available() and distributed.is_initialized():
+        return distributed.get_rank(), distributed.get_world_size()
+    return 0, 1
 
 
 def is_first() -> bool:
@@ -74,9 +67,9 @@ def is_first() -> bool:
 def local_device(device: str) -> str:
     """Return the GPU of this process where several share "cuda" or "auto", else the name itself."""
     launch = find_launch()
-    if device not in ("auto", "cuda") or launch.world == 1 or not torch.cuda.is_available():
-        return device
-    return f"cuda:{launch.local_rank % torch.cuda.device_count()}"
+    if device in ("auto", "cuda") and launch.world > 1 and torch.cuda.is_available():
+        return f"cuda:{launch.local_rank % torch.cuda.device_count()}"
+    return device
 
 
 def gather(value: _T) -> list[_T]:
@@ -84,31 +77,24 @@ def gather(value: _T) -> list[_T]:
 
     torch pickles the values on the way. They come from processes of the same launch and the same
     program, and from nowhere else: what is read from a file is never unpickled."""
-    _, world = rank_and_world()
-    if world == 1:
-        return [value]
-    values: list = [None] * world
-    distributed.all_gather_object(values, value)
+    values = [value] * rank_and_world()[1]
+    if len(values) > 1:
+        distributed.all_gather_object(values, value)
     return values
 
 
 def from_first(make: Callable[[], _T]) -> _T:
-    """Return in every process what `make()` gives in the first.
-
-    Its ValueError or OSError is raised in every one.
-    """
+    """Return in every process what `make()` gives in the first, or raise its error there."""
     value: Any = None
-    error = None
+    error: Exception | None = None
     if is_first():
         try:
             value = make()
         except (ValueError, OSError) as caught:
             error = caught
     value, message = gather((value, error and str(error)))[0]
-    if error:
-        raise error
-    if message:
-        raise ValueError(message)
+    if message is not None:
+        raise error or ValueError(message)
     return value
 
 

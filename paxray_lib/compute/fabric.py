@@ -35,13 +35,12 @@ from paxray_lib.compute.collectives import local_device, slurm_environment
 from paxray_lib.compute.devices import find_device
 from paxray_lib.compute.launch import Launch, find_launch
 
+#: Fabric's names of the precisions of a training.
 FABRIC_PRECISIONS = {"float32": "32-true", "bfloat16": "bf16-mixed"}
-"""Fabric's names of the precisions of a training."""
 
 # Fabric would announce the precision on stderr, before errors too; training says it in its own
 # first line
-for _name in ("rank_zero", "distributed"):
-    logging.getLogger(f"lightning_fabric.utilities.{_name}").setLevel(logging.WARNING)
+logging.getLogger("lightning_fabric.utilities").setLevel(logging.WARNING)
 
 
 def make_fabric(device: str, precision: str) -> Fabric:
@@ -58,27 +57,33 @@ def make_fabric(device: str, precision: str) -> Fabric:
         If there is no such device, not as many as processes, or srun was told less than is needed.
     """
     launch = find_launch()
-    if launch.world > 1:
-        _check_processes(device, launch)
+    _check_processes(device, launch)
     # its own: else each process would take memory of the first GPU too
     own = find_device(local_device(device))
-    options: dict = {"accelerator": own.type, "precision": choose_precision(precision, own)}
+    # alone, and told so: inside a SLURM allocation Fabric would wait for others
+    options: dict = {
+        "accelerator": own.type,
+        "precision": choose_precision(precision, own),
+        "devices": 1,
+        "plugins": [LightningEnvironment()],
+    }
     if launch.world > 1:
-        options |= {"strategy": "ddp", "devices": launch.local_world, "num_nodes": launch.nodes}
         # named, since Fabric takes a job called "bash" or "interactive" for one process
-        plugins: list = [slurm_environment()] if launch.launcher == "slurm" else []
-    else:
-        # the CPU is one device
-        options["devices"] = 1 if own.index is None or own.type == "cpu" else [own.index]
-        # told that it is alone: inside a SLURM allocation Fabric would wait for others
-        plugins = [LightningEnvironment()]
-    fabric = Fabric(plugins=plugins, **options)
+        options |= {
+            "devices": launch.local_world,
+            "num_nodes": launch.world // launch.local_world,
+            "strategy": "ddp",
+            "plugins": [slurm_environment()] if launch.launcher == "slurm" else [],
+        }
+    elif own.index is not None and own.type != "cpu":  # the CPU is one device
+        options["devices"] = [own.index]
+    fabric = Fabric(**options)
     fabric.launch()
     return fabric
 
 
 def _check_processes(device: str, launch: Launch) -> None:
-    if device.startswith(("mps", "cuda:")):
+    if launch.world > 1 and device.startswith(("mps", "cuda:")):
         raise ValueError(
             f"device '{device}' with {launch.world} processes: use 'auto', 'cuda' or 'cpu'; each "
             "process takes the GPU of its own number"
@@ -95,20 +100,19 @@ def _check_processes(device: str, launch: Launch) -> None:
 def choose_precision(name: str, device: torch.device) -> str:
     """Return Fabric's name of a precision; "auto" is bfloat16 where the hardware multiplies it."""
     if name == "auto":
-        if device.type == "cuda":
-            fast = torch.cuda.is_bf16_supported(including_emulation=False)
-        else:
-            fast = device.type == "cpu" and _cpu_has_bfloat16()
+        fast = (
+            torch.cuda.is_bf16_supported(including_emulation=False)
+            if device.type == "cuda"
+            else device.type == "cpu" and _cpu_has_bfloat16()
+        )
         name = "bfloat16" if fast else "float32"
     return FABRIC_PRECISIONS[name]
 
 
 def _cpu_has_bfloat16() -> bool:
     # AVX512 without these instructions emulates bfloat16 and is slower than float32
-    try:
-        flags = Path("/proc/cpuinfo").read_text()
-    except OSError:
-        return False
+    info = Path("/proc/cpuinfo")
+    flags = info.read_text() if info.exists() else ""
     return "avx512_bf16" in flags or "amx_bf16" in flags
 
 
@@ -116,16 +120,13 @@ def mean_over_processes(value: torch.Tensor) -> torch.Tensor:
     """Return the mean of a tensor over all processes; on a GPU this only queues the work."""
     if not distributed.is_initialized():
         return value
-    value = value.clone()
-    distributed.all_reduce(value)
-    return value / distributed.get_world_size()
+    total = value.clone()
+    distributed.all_reduce(total)
+    return total / distributed.get_world_size()
 
 
 def share_buffers(module: torch.nn.Module) -> None:
-    """Give all processes the first one's buffers.
-
-    Without SyncBatchNorm each has the statistics of its own images.
-    """
+    """Give all processes the first one's buffers: without SyncBatchNorm each has its own."""
     if distributed.is_initialized():
         for buffer in module.buffers():
             distributed.broadcast(buffer, src=0)

@@ -2,46 +2,30 @@
 
 Needs no torch."""
 
-import os
 from dataclasses import dataclass
+from os import environ
 
 
 @dataclass(frozen=True)
 class Launch:
-    """Place of this process among those that work together.
+    """Place of this process among those that work together."""
 
-    Attributes
-    ----------
-    launcher : "" for one process alone, "torchrun" or "slurm"
-    rank, world : number of this process, from 0, and how many there are
-    local_rank, local_world : the same among those on this machine
-    """
-
-    launcher: str = ""
+    launcher: str = ""  # of one process alone; "torchrun" or "slurm"
     rank: int = 0
-    world: int = 1
-    local_rank: int = 0
+    world: int = 1  # how many there are
+    local_rank: int = 0  # among those on this machine
     local_world: int = 1
-
-    @property
-    def nodes(self) -> int:
-        """Number of machines."""
-        return self.world // self.local_world
 
 
 def find_launch() -> Launch:
-    """Return this process's place.
-
-    Under SLURM only `srun` starts several processes; a batch script itself is one.
-    """
-    env = os.environ
-    if "TORCHELASTIC_RUN_ID" in env and int(env["WORLD_SIZE"]) > 1:
-        names = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE")
-        return Launch("torchrun", *(int(env[name]) for name in names))
-    world = int(env.get("SLURM_STEP_NUM_TASKS", 1))
-    if world > 1:
-        local_world = world // int(env.get("SLURM_STEP_NUM_NODES", 1))
-        return Launch(
-            "slurm", int(env["SLURM_PROCID"]), world, int(env["SLURM_LOCALID"]), local_world
-        )
-    return Launch()
+    """Return this process's place; a batch script of SLURM is one, `srun` starts several."""
+    if "TORCHELASTIC_RUN_ID" in environ and int(environ["WORLD_SIZE"]) > 1:
+        names = ["RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE"]
+        return Launch("torchrun", *(int(environ[name]) for name in names))
+    world = int(environ.get("SLURM_STEP_NUM_TASKS", 1))
+    if world == 1:
+        return Launch()
+    local_world = world // int(environ.get("SLURM_STEP_NUM_NODES", 1))
+    return Launch(
+        "slurm", int(environ["SLURM_PROCID"]), world, int(environ["SLURM_LOCALID"]), local_world
+    )

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from paxray_lib.compute.collectives import is_first, local_device
-from paxray_lib.compute.devices import PRECISIONS, check_precision
+from paxray_lib.compute.devices import PRECISIONS
 from paxray_lib.data.dataset import PaxrayDataset, check_targets
 from paxray_lib.data.selection import thresholded_mean
 from paxray_lib.evaluation.count import measure_dataset
@@ -18,6 +18,7 @@ from paxray_lib.masks.packed import PackedMasks
 from paxray_lib.metrics import Counts, Surface, counts
 from paxray_lib.metrics.surface import surface
 from paxray_lib.models import AnatomySegmenter, load_model, optimize_for_inference
+from paxray_lib.utils.errors import check_choice
 
 #: Mean IoU on PAXRay's test split (Seibold et al., BMVC 2022, arXiv 2210.03416), not measured here.
 PUBLISHED_PERCENT = {"all training images": 60.6, "half of them": 57.07, "a quarter of them": 52.77}
@@ -59,7 +60,7 @@ def evaluate(
         If the precision is unknown, a file is missing or damaged, or the labels of model and data
         differ.
     """
-    check_precision(precision)
+    check_choice(precision, PRECISIONS, "precision")
     name = str(model) if isinstance(model, (str, os.PathLike)) else model.name
     if isinstance(model, (str, os.PathLike)):
         model = load_model(model, local_device(device))

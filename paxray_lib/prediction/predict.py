@@ -25,7 +25,7 @@ import pandas as pd
 import torch
 
 from paxray_lib.compute.collectives import from_first, rank_and_world
-from paxray_lib.compute.devices import check_precision
+from paxray_lib.compute.devices import PRECISIONS
 from paxray_lib.images.files import IMAGE_SUFFIXES, find_images
 from paxray_lib.images.views import VIEWS
 from paxray_lib.models import AnatomySegmenter
@@ -90,7 +90,7 @@ def predict(
     """
     check_choice(format, FORMATS, "format")
     check_threshold(threshold)
-    check_precision(precision)
+    check_choice(precision, PRECISIONS, "precision")
     if batch_size is not None and batch_size < 1:
         raise ValueError(f"batch_size {batch_size}: must be 1 or more")
     if view is not None:

@@ -6,6 +6,7 @@ wherever. A training set that fits stays in memory: 598 images of 512 x 512 with
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +16,12 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, default_collate
 
 from paxray_lib.data.augmentation import AugmentConfig, augment, draw
-from paxray_lib.data.dataset import PaxrayDataset
+from paxray_lib.data.dataset import EpochSampler, PaxrayDataset
 from paxray_lib.images.preprocessing import Preprocessing
 from paxray_lib.masks.bits import byte_count
-from paxray_lib.training.order import Key, StepPlan
 from paxray_lib.utils.progress import map_ahead, progress
 
+Key = tuple[int, int, int]  # epoch, position, index, as from EpochSampler
 # a training set up to this size stays in memory where no worker processes are asked for
 HOST_BYTES = 2 << 30
 _THREADS = 4  # decoding releases the interpreter's lock
@@ -30,18 +31,12 @@ _THREADS = 4  # decoding releases the interpreter's lock
 class Batch:
     """N samples that pass through the network at once.
 
-    Attributes
-    ----------
-    images : (N, h, w) float32 tensor in 0..1
-    targets : (N, h, w, B) uint8 tensor, packed
-    names : list of str
-    weight : float
-        Factor for the mean loss of this batch: added up over a step's batches and averaged over
-        processes, the loss is the mean over all images of the step.
+    `weight` is the factor for the mean loss of this batch: added up over a step's batches and
+    averaged over processes, the loss is the mean over all images of the step.
     """
 
-    images: Tensor
-    targets: Tensor
+    images: Tensor  # (N, h, w) float32 in 0..1
+    targets: Tensor  # (N, h, w, B) uint8, packed
     names: list[str]
     weight: float
 
@@ -53,14 +48,10 @@ class TrainingSet(Dataset):
     """
 
     def __init__(
-        self,
-        dataset: PaxrayDataset,
-        preprocessing: Preprocessing,
-        augmentation: AugmentConfig,
-        seed: int,
+        self, dataset: PaxrayDataset, preprocessing: Preprocessing, config: AugmentConfig, seed: int
     ):
         self.dataset, self.preprocessing = dataset, preprocessing
-        self.augmentation, self.seed = augmentation, seed
+        self.config, self.seed = config, seed
         self._kept: list[tuple[Tensor, Tensor, str, str | None]] = []
 
     @property
@@ -78,19 +69,10 @@ class TrainingSet(Dataset):
         ]
 
     def read(self, index: int) -> tuple[Tensor, Tensor, str, str | None]:
-        """Read a sample at the network's size.
+        """Read a sample at the network's size: pixels, packed masks, name and view.
 
-        Returns
-        -------
-        pixels : (h, w) float32 tensor in 0..1
-        bits : (h, w, B) uint8 tensor, packed masks
-        name : str
-        view : "frontal", "lateral" or None
-
-        Raises
-        ------
-        ValueError
-            If the sample has no target, or a file is damaged; the message names the file.
+        Pixels are (h, w) float32 in 0..1, masks (h, w, B) uint8. Raises ValueError, naming the
+        file, if it is damaged or the sample has no target.
         """
         sample = self.dataset[index]
         if sample.masks is None:
@@ -106,7 +88,7 @@ class TrainingSet(Dataset):
         epoch, position, index = key
         pixels, bits, name, view = self._kept[index] if self._kept else self.read(index)
         rng = np.random.default_rng([self.seed, epoch, position])
-        params = draw(rng, self.augmentation, view)
+        params = draw(rng, self.config, view)
         return *augment(params, pixels, bits, self.dataset.labels), name
 
     def __getitems__(self, keys: list[Key]) -> list[tuple[Tensor, Tensor, str]] | Exception:
@@ -117,20 +99,73 @@ class TrainingSet(Dataset):
             return error
 
 
+@dataclass(frozen=True)
+class StepPlan:
+    """Which samples each step takes in each process.
+
+    An epoch's order is cut into batches of `batch_size`. A single last image joins the batch before
+    it, since BatchNorm cannot learn from one. A step takes the next accumulate x world batches, its
+    batch m x world + r in process r. The last batch and the last step may be smaller. Losses are
+    weighted so that each image of a step counts the same.
+
+    All processes have equally many batches, since they wait for each other: one that would have
+    none takes the step's first images again, two where there are two, with weight 0. (They count in
+    BatchNorm's statistics, as any images of a batch do.) With batch_size 1 every batch has one
+    image.
+    """
+
+    length: int
+    seed: int
+    batch_size: int
+    accumulate: int = 1
+    rank: int = 0
+    world: int = 1
+
+    @property
+    def images(self) -> int:
+        """Images of a whole step, over all processes."""
+        return self.batch_size * self.accumulate * self.world
+
+    @property
+    def steps(self) -> int:
+        """Steps of an epoch."""
+        return -(-self._batches(self.length) // (self.accumulate * self.world))
+
+    def images_of(self, steps: int) -> int:
+        """Return how many images the first `steps` steps of an epoch take."""
+        return self.length if steps >= self.steps else steps * self.images
+
+    def epoch(self, epoch: int, start: int = 0) -> Iterator[list[tuple[list[Key], float]]]:
+        """Yield for each step from `start` on this process's batches: samples, and their weight."""
+        keys = iter(self.keys(epoch, start, self.steps))
+        for step in range(start, self.steps):
+            yield self._share(list(islice(keys, self.images_of(step + 1) - self.images_of(step))))
+
+    def keys(self, epoch: int, start: int, stop: int) -> list[Key]:
+        """Return the samples of an epoch's steps from `start` to `stop`, over all processes."""
+        first, end = self.images_of(start), self.images_of(stop)
+        return list(islice(EpochSampler(self.length, self.seed, epoch, first), end - first))
+
+    def _batches(self, images: int) -> int:
+        """Return the number of batches of so many images."""
+        return max(1, -(-(images - (self.batch_size > 1)) // self.batch_size))
+
+    def _share(self, keys: list[Key]) -> list[tuple[list[Key], float]]:
+        starts = [batch * self.batch_size for batch in range(self._batches(len(keys)))]
+        ends = [*starts[1:], len(keys)]
+        batches = [keys[start:end] for start, end in zip(starts, ends, strict=True)]
+        own = batches[self.rank :: self.world]
+        shares = [(batch, len(batch) * self.world / len(keys)) for batch in own]
+        missing = -(-len(batches) // self.world) - len(own)
+        return shares + [(keys[: min(2, self.batch_size)], 0.0)] * missing
+
+
 class TrainingBatches:
     """The batches of a training run on its device.
 
     A training set that fits stays on the device: on a GPU in half of its free memory, on a CPU in
     `HOST_BYTES` if no workers are asked for. Otherwise it is read from disk, by `workers` processes
-    during the training.
-
-    Parameters
-    ----------
-    samples : TrainingSet
-    plan : StepPlan
-    device : torch.device
-    workers : int
-    in_memory : whether the training set stays on the device; None decides as above
+    during the training. `in_memory` decides otherwise.
     """
 
     def __init__(
@@ -143,48 +178,44 @@ class TrainingBatches:
     ):
         self.samples, self.plan, self.device = samples, plan, device
         self.in_memory = fits(samples.bytes, workers, device) if in_memory is None else in_memory
-        self._keys: list[list[Key]] = []
-        self._loader: DataLoader | None = None
         if self.in_memory:
             # others than CUDA lack the float64 that augmentation counts in
             home = device if device.type == "cuda" else torch.device("cpu")
             samples.keep_on(home, quiet=plan.rank > 0)
-        elif workers:
-            self._loader = DataLoader(
-                samples,
-                batch_sampler=self._keys,
-                num_workers=workers,
-                collate_fn=_collate,
-                pin_memory=device.type == "cuda",
-                persistent_workers=True,
-            )
+            workers = 0
+        self._keys: list[list[Key]] = []
+        self._loader = DataLoader(
+            samples,
+            batch_sampler=self._keys,
+            num_workers=workers,
+            collate_fn=_collate,
+            pin_memory=device.type == "cuda" and not self.in_memory,
+            persistent_workers=workers > 0,
+        )
 
     def __len__(self) -> int:
         return self.plan.steps
 
     def names(self, epoch: int, step: int) -> list[str]:
         """Return the file stems of one step's images, over all processes."""
-        entries = self.samples.dataset.entries
-        return [Path(entries[index].image).stem for *_, index in self.plan.step(epoch, step)]
+        taken, entries = self.plan.keys(epoch, step, step + 1), self.samples.dataset.entries
+        return [Path(entries[index].image).stem for *_, index in taken]
 
     def epoch(self, epoch: int, start: int = 0) -> Iterator[list[Batch]]:
         """Yield this process's batches on the device, step by step of an epoch from `start` on."""
         steps = list(self.plan.epoch(epoch, start))
         # the workers live on from epoch to epoch, while the list of keys changes
         self._keys[:] = [keys for batches in steps for keys, _ in batches]
-        loaded = iter(self._loader or map(self._take, self._keys))
+        loaded = iter(self._loader)
         for batches in steps:
             yield [self._on_device(next(loaded), weight) for _, weight in batches]
-
-    def _take(self, keys: list[Key]) -> Any:
-        return _collate([self.samples[key] for key in keys])
 
     def _on_device(self, loaded: Any, weight: float) -> Batch:
         if isinstance(loaded, Exception):
             raise loaded
         images, targets, names = loaded
-        move = {"device": self.device, "non_blocking": True}
-        return Batch(images.to(**move), targets.to(**move), names, weight)
+        images = images.to(self.device, non_blocking=True)
+        return Batch(images, targets.to(self.device, non_blocking=True), list(names), weight)
 
 
 def fits(needed: int, workers: int, device: torch.device) -> bool:
@@ -196,8 +227,4 @@ def fits(needed: int, workers: int, device: torch.device) -> bool:
 
 def _collate(samples: Any) -> Any:
     """Return images (N, h, w), targets (N, h, w, B) and names; an error is handed on."""
-    if isinstance(samples, Exception):
-        return samples
-    images, targets, names = zip(*samples, strict=True)
-    # in a worker this writes straight into the memory that it shares
-    return default_collate(list(images)), default_collate(list(targets)), list(names)
+    return samples if isinstance(samples, Exception) else default_collate(samples)

@@ -1,13 +1,16 @@
-"""What can be wrong with a training, looked for before anything is loaded."""
+"""What can be wrong with a training: before anything is loaded, and while it is under way."""
 
+import contextlib
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+
+import torch
 
 from paxray_lib.data.dataset import PaxrayDataset, check_targets
 from paxray_lib.training.config import TrainConfig
-from paxray_lib.training.errors import last_checkpoint
+from paxray_lib.utils.errors import Stopped
 from paxray_lib.utils.settings import differences
 
 # The precision that a device gives is compared, not its name: "auto" means another one elsewhere
@@ -43,19 +46,14 @@ def check_data(train_set: PaxrayDataset, val_set: PaxrayDataset, flips: bool) ->
             f"flip_prob: the counterpart of {', '.join(lonely[:3])} is not among the labels of "
             f"{source.path}, so that images cannot be flipped; add it, or set flip_prob to 0"
         )
-    files = [path for dataset in (train_set, val_set) for path in _files(dataset)]
-    missing = [str(path) for path in files if not path.is_file()]
+    entries = [*train_set.entries, *val_set.entries]
+    files = [(source.root / entry.image, source.target_path(entry)) for entry in entries]
+    missing = [str(path) for pair in files for path in pair if path and not path.is_file()]
     if missing:
         raise FileNotFoundError(
             f"{source.path}: {len(missing)} files of its training and validation images are "
             f"missing, such as {', '.join(missing[:3])}; is {source.root} the right data_root?"
         )
-
-
-def _files(dataset: PaxrayDataset) -> list[Path]:
-    source = dataset.datafile
-    paths = [(source.root / e.image, source.target_path(e)) for e in dataset.entries]
-    return [path for pair in paths for path in pair if path]
 
 
 def data_digests(train_set: PaxrayDataset, val_set: PaxrayDataset) -> dict[str, str]:
@@ -76,26 +74,22 @@ def check_resumable(
 ) -> None:
     """Raise ValueError, naming each, if settings or data differ on which the result depends.
 
-    `MAY_CHANGE` lists the others. `epochs` may grow, but not under the schedule "onecycle", whose
-    rates depend on it from the first step on. A setting that an older checkpoint lacks had the
-    default's effect, and data of which it has no digest are not compared.
-
-    Parameters
-    ----------
-    saved : the `extra` of the checkpoint
-    config, processes : of the training that wants to go on
-    precision : Fabric's name of it
-    data : digests by name, as from `data_digests`
+    `saved` is the `extra` of the checkpoint, `precision` Fabric's name of it, `data` the digests of
+    `data_digests`. `MAY_CHANGE` lists the other settings. `epochs` may grow, but not under the
+    schedule "onecycle", whose rates depend on it from the first step on. A setting that an older
+    checkpoint lacks had the default's effect, and data of which it has no digest are not compared.
     """
     old, new = {**TrainConfig().to_dict(), **saved["config"]}, config.to_dict()
     changed = differences(old, new, ignored=MAY_CHANGE)
-    if saved.get("processes", 1) != processes:
-        changed.append(f"number of processes (was {saved.get('processes', 1)}, is {processes})")
+    if (before := saved.get("processes", 1)) != processes:
+        changed.append(f"number of processes (was {before}, is {processes})")
     if saved.get("precision", precision) != precision:
         changed.append(f"precision (was {saved['precision']}, is {precision} on this device)")
-    digests = saved.get("data", {})
-    other = [name for name, digest in data.items() if digests.get(name, digest) != digest]
-    changed += [f"{name} of {config.datafile}" for name in other]
+    changed += [
+        f"{name} of {config.datafile}"
+        for name, digest in data.items()
+        if saved.get("data", {}).get(name, digest) != digest
+    ]
     epochs = f"epochs (was {old['epochs']}, is {new['epochs']}"
     if new["epochs"] < old["epochs"]:
         changed.append(f"{epochs}; it may only grow)")
@@ -103,6 +97,60 @@ def check_resumable(
         changed.append(f"{epochs}; the schedule 'onecycle' depends on it)")
     if changed:
         raise ValueError(
-            f"{last_checkpoint(config)} was trained with other settings: {', '.join(changed)}; use "
+            f"{config.last_checkpoint} was trained with other settings: {', '.join(changed)}; use "
             "those, or another run_dir"
         )
+
+
+class NotFinite(Stopped):
+    """The loss is not finite; the message names step, files and the last good checkpoint."""
+
+
+def last_good(config: TrainConfig) -> str:
+    """Say where the last good checkpoint is, if there is one."""
+    if config.last_checkpoint.is_file():
+        return f"the last good checkpoint is {config.last_checkpoint}"
+    return "no checkpoint was written yet"
+
+
+@contextlib.contextmanager
+def in_one_line(config: TrainConfig) -> Iterator[None]:
+    """Turn those errors of torch that a setting can mend into one line that names it.
+
+    Raises
+    ------
+    Stopped
+        For a lack of memory.
+    ValueError
+        If a compiler is missing, or the network cannot learn from one image at a time.
+    """
+    try:
+        yield
+    except torch.OutOfMemoryError as error:
+        cause = ". ".join(str(error).split(". ")[:2])
+        raise Stopped(
+            f"out of memory with batches of {config.batch_size} ({cause}); {last_good(config)}. "
+            "--resume goes on where another program took the memory; else start in another run_dir "
+            "with a smaller batch_size and more accumulate"
+        ) from error
+    except (RuntimeError, ValueError) as error:
+        if "Expected more than 1 value per channel" in str(error):
+            raise ValueError(
+                f"batch_size is {config.batch_size}: {config.architecture} with {config.encoder} "
+                "cannot learn from one image at a time (BatchNorm); use a batch_size of at least "
+                "2, and two training images"
+            ) from error
+        if config.compile != "off" and _is_from_compiler(error):
+            cause = " ".join(str(error).split("\n\n")[0].split())[:300]
+            raise ValueError(
+                f"compile: {config.compile!r} does not work here ({cause}); use compile=off"
+            ) from error
+        raise
+
+
+def _is_from_compiler(error: Exception) -> bool:
+    # a second, which only a training that compiles has spent
+    from torch._dynamo.exc import TorchDynamoException
+
+    by_name = "compiler" in str(error) and not isinstance(error, Stopped)
+    return by_name or isinstance(error, TorchDynamoException)

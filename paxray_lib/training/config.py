@@ -1,8 +1,8 @@
 """Settings of a training."""
 
-import dataclasses
 import json
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import Field, NonNegativeInt, PositiveInt
@@ -112,6 +112,11 @@ class TrainConfig(AugmentConfig):
         super().__post_init__()
         check_choice(self.loss, LOSSES, "loss")
 
+    @property
+    def last_checkpoint(self) -> Path:
+        """The file that a training is resumed from."""
+        return Path(self.run_dir) / "checkpoints" / "last.ckpt"
+
     def to_dict(self) -> dict:
         """Return the settings as a checkpoint or a YAML file holds them: tuples become lists."""
-        return json.loads(json.dumps(dataclasses.asdict(self)))
+        return json.loads(json.dumps(asdict(self)))

@@ -28,16 +28,8 @@ def loss_of_masks(
 ) -> dict[str, float]:
     """Return what the loss would be if a network were certain of the masks `guess`.
 
-    Parameters
-    ----------
-    guess, truth : masks of the same labels, height and width
-    kind : as for `dice_bce`
-    certainty : probability of what the guess says of each pixel and label
-
-    Returns
-    -------
-    dict
-        cross_entropy and dice, the two terms, and loss, their sum.
+    `certainty` is the probability of what the guess says of each pixel and label. The two terms
+    are cross_entropy and dice, of the `kind` that `dice_bce` has; loss is their sum.
     """
     said, target = (torch.from_numpy(m.unpack())[None].float() for m in (guess, truth))
     logits = (2 * said - 1) * math.log(certainty / (1 - certainty))  # (1, L, h, w)

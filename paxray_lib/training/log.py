@@ -2,7 +2,6 @@
 
 These are its settings, metrics.csv, TensorBoard, and lines or a bar of progress."""
 
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,11 +10,11 @@ import pandas as pd
 import torch
 import yaml
 from torch.utils.tensorboard import SummaryWriter
+from tqdm import tqdm
 
 from paxray_lib.compute.devices import peak_bytes
-from paxray_lib.training.batches import Batch
+from paxray_lib.training.batches import Batch, StepPlan
 from paxray_lib.training.config import TrainConfig
-from paxray_lib.training.order import StepPlan
 from paxray_lib.utils.files import atomic_write
 from paxray_lib.utils.progress import duration, say
 
@@ -24,14 +23,7 @@ LINE_EVERY_S = 10.0
 
 
 class TrainLog:
-    """Logs of one training; in other processes than the first it is quiet and writes nothing.
-
-    Parameters
-    ----------
-    config : TrainConfig
-    plan : StepPlan
-    first : whether this is the first process
-    """
+    """Logs of one training; in other processes than the `first` it is quiet and writes nothing."""
 
     def __init__(self, config: TrainConfig, plan: StepPlan, first: bool):
         self.config, self.plan, self.first = config, plan, first
@@ -50,8 +42,7 @@ class TrainLog:
         # `paxray run` has written its own, which it resumes by
         if not (self.folder / "status.json").is_file():
             with atomic_write(self.folder / "config.yaml") as path:
-                settings = yaml.safe_dump(self.config.to_dict(), sort_keys=False)
-                path.write_text(settings, encoding="utf-8")
+                path.write_text(yaml.safe_dump(self.config.to_dict(), sort_keys=False), "utf-8")
         self._writer = SummaryWriter(self.folder / "logs", purge_step=done + 1)
 
     def close(self) -> None:
@@ -84,8 +75,7 @@ class TrainLog:
             if value is not None and name != "epoch":
                 self._writer.add_scalar(f"epoch/{name}", value, step)
         speed = self.plan.length / max(1e-9, row["seconds"])
-        mean_seconds = sum(r["seconds"] for r in rows) / len(rows)
-        left = mean_seconds * (self.config.epochs - row["epoch"])
+        left = sum(r["seconds"] for r in rows) / len(rows) * (self.config.epochs - row["epoch"])
         self.say(
             f"epoch {row['epoch']}/{self.config.epochs}: loss {row['train_loss']:.4f}"
             f"{self._score}, {speed:.1f} images/s, {duration(left)} left; "
@@ -110,32 +100,26 @@ class TrainLog:
 
         Meanwhile a terminal shows a bar, and everything else a line now and then.
         """
-        if not self.first:
-            yield from steps
-        elif sys.stderr.isatty():
-            yield from self._bar(steps, epoch, start)
-        else:
-            yield from self._lines(steps, epoch, start)
-
-    def _bar(self, steps: Iterator[list[Batch]], epoch: int, start: int) -> Iterator[list[Batch]]:
-        from tqdm import tqdm
-
-        name, total = f"epoch {epoch + 1}/{self.config.epochs}", self.plan.steps
-        with tqdm(desc=name, total=total, initial=start, unit=" steps", leave=False) as bar:
-            for step in steps:
-                yield step
-                bar.set_postfix_str((self._loss + self._score).removeprefix(", "), refresh=False)
-                bar.update()
-
-    def _lines(self, steps: Iterator[list[Batch]], epoch: int, start: int) -> Iterator[list[Batch]]:
         plan, began = self.plan, time.monotonic()
-        for done, step in enumerate(steps, start + 1):
-            yield step
-            now = time.monotonic()
-            if now - self._last_line >= LINE_EVERY_S and done < plan.steps:
-                speed = (plan.images_of(done) - plan.images_of(start)) / (now - began)
-                left = plan.length * (self.config.epochs - epoch) - plan.images_of(done)
-                self.say(
-                    f"epoch {epoch + 1}/{self.config.epochs}: step {done}/{plan.steps}{self._loss}"
-                    f"{self._score}, {speed:.1f} images/s, {duration(left / speed)} left"
-                )
+        name, quiet = f"epoch {epoch + 1}/{self.config.epochs}", not self.first or None
+        # a bar that is not quiet is so outside of a terminal
+        with tqdm(
+            desc=name,
+            total=plan.steps,
+            initial=start,
+            unit=" steps",
+            leave=False,
+            disable=quiet,
+        ) as bar:
+            for done, step in enumerate(steps, start + 1):
+                yield step
+                now, scores = time.monotonic(), self._loss + self._score
+                bar.set_postfix_str(scores.removeprefix(", "), refresh=False)
+                bar.update()
+                if bar.disable and now - self._last_line >= LINE_EVERY_S and done < plan.steps:
+                    speed = (plan.images_of(done) - plan.images_of(start)) / (now - began)
+                    left = plan.length * (self.config.epochs - epoch) - plan.images_of(done)
+                    self.say(
+                        f"{name}: step {done}/{plan.steps}{scores}, {speed:.1f} images/s, "
+                        f"{duration(left / speed)} left"
+                    )

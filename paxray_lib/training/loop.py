@@ -15,8 +15,8 @@ from paxray_lib.compute.fabric import share_buffers
 from paxray_lib.evaluation.count import count_dataset
 from paxray_lib.metrics.scores import dice, iou, mean_score
 from paxray_lib.models.segmenter import AnatomySegmenter
+from paxray_lib.training.checks import in_one_line
 from paxray_lib.training.config import TrainConfig
-from paxray_lib.training.errors import in_one_line
 from paxray_lib.training.losses import loss_of_coarse
 from paxray_lib.training.optimizer import set_learning_rate
 from paxray_lib.training.setup import distribute, set_up
@@ -56,7 +56,8 @@ def fit(config: TrainConfig, resume: bool = False) -> Path:
             while run.state.epoch < config.epochs:
                 train_epoch(run, network)
                 scores: dict[str, float | None] = dict.fromkeys(SCORES)
-                if validation_is_due(run):
+                epoch = run.state.epoch + 1
+                if epoch % config.val_every == 0 or epoch == config.epochs:
                     run.save()  # a validation that fails is repeated alone
                     scores |= validate(run)
                 run.finish_epoch(scores)
@@ -68,7 +69,9 @@ def train_epoch(run: Run, network: nn.Module) -> None:
     config, fabric, optimizer = run.config, run.fabric, run.optimizer
     network.train()
     for batches in run.steps():
-        seed_dropout(config.seed, run.global_step, fabric.global_rank)
+        # dropout: from the position alone, so that a resumed run drops the same
+        position = np.random.SeedSequence([config.seed, run.global_step, fabric.global_rank])
+        torch.manual_seed(int(position.generate_state(1)[0]))
         set_learning_rate(optimizer, config, run.global_step, len(run.batches))
 
         losses = []
@@ -120,19 +123,8 @@ class NetworkWithLoss(nn.Module):
         return inputs.contiguous(memory_format=torch.channels_last)
 
 
-def seed_dropout(seed: int, step: int, rank: int) -> None:
-    """Seed torch by the position of a step alone, so that a resumed run drops the same."""
-    torch.manual_seed(int(np.random.SeedSequence([seed, step, rank]).generate_state(1)[0]))
-
-
-def validation_is_due(run: Run) -> bool:
-    """Return whether the epoch whose steps are taken is one of every `val_every`, or the last."""
-    epoch = run.state.epoch + 1
-    return epoch % run.config.val_every == 0 or epoch == run.config.epochs
-
-
+#: The scores of a validation; `TrainConfig.best` is one of them.
 SCORES = ("iou_published", "iou_present", "dice_published", "dice_present")
-"""The scores of a validation; `TrainConfig.best` is one of them."""
 
 
 def validate(run: Run) -> dict[str, float]:

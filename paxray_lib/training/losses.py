@@ -66,17 +66,8 @@ def dice_bce_coarse(coarse: Tensor, target: Tensor, kind: str = "published") -> 
     On a CPU the logits are enlarged, used and dropped a few rows at a time, and so is their
     gradient: those of full size never exist.
 
-    Parameters
-    ----------
-    coarse : (N, L, h, w) float tensor
-        float64, float32, bfloat16 or float16.
-    target : (N, H, W, ceil(L / 8)) uint8 tensor, packed
-    kind : {"published", "present"}
-
-    Raises
-    ------
-    ValueError
-        As `dice_bce`.
+    `coarse` is (N, L, h, w), of a type as for `dice_bce`, `target` (N, H, W, ceil(L / 8)) uint8,
+    packed. Raises ValueError as `dice_bce`.
     """
     size = target.shape[1:3]
     _check(coarse, target, kind, (*coarse.shape[:2], *size))
@@ -88,10 +79,10 @@ def dice_bce_coarse(coarse: Tensor, target: Tensor, kind: str = "published") -> 
     return PackedDiceBCE.apply(wide.contiguous(memory_format=torch.channels_last), target, kind)
 
 
+#: The losses that a training can use, by name.
 LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     kind: partial(dice_bce, kind=kind) for kind in KINDS
 }
-"""The losses that a training can use, by name."""
 
 
 def loss_of_coarse(coarse: Tensor, target: Tensor, name: str) -> Tensor:
@@ -114,7 +105,7 @@ def dense(target: Tensor, logits: Tensor) -> Tensor:
 
 
 def _check(logits: Tensor, target: Tensor, kind: str, shape: tuple[int, ...]) -> None:
-    """Raise ValueError unless a target fits logits, which will be enlarged to `shape`."""
+    # `shape` is what the logits will be enlarged to
     check_choice(kind, KINDS, "loss")
     if logits.ndim != 4 or not logits.is_floating_point() or 0 in logits.shape:
         raise ValueError(

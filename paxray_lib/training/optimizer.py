@@ -8,32 +8,25 @@ from paxray_lib.training.config import TrainConfig
 
 
 def make_optimizer(model: torch.nn.Module, config: TrainConfig) -> torch.optim.AdamW:
-    """Return AdamW with the groups of `parameter_groups`."""
-    groups = parameter_groups(model, config)
-    return torch.optim.AdamW(groups, lr=config.learning_rate, betas=(0.9, 0.99), fused=True)
-
-
-def parameter_groups(model: torch.nn.Module, config: TrainConfig) -> list[dict]:
-    """Return AdamW's groups as published.
-
-    Parameters whose name contains "bias" learn at twice the rate and do not decay.
-    """
-    named = list(model.named_parameters())
-    bias = [parameter for name, parameter in named if "bias" in name]
-    other = [parameter for name, parameter in named if "bias" not in name]
-    return [
-        {"params": other, "base_lr": config.learning_rate, "weight_decay": config.weight_decay},
-        {"params": bias, "base_lr": 2 * config.learning_rate, "weight_decay": 0.0},
+    """Return AdamW as published: any "bias" learns at twice the rate and does not decay."""
+    other, bias = (
+        [parameter for name, parameter in model.named_parameters() if ("bias" in name) == is_bias]
+        for is_bias in (False, True)
+    )
+    rate = config.learning_rate
+    groups = [
+        {"params": other, "base_lr": rate, "weight_decay": config.weight_decay},
+        {"params": bias, "base_lr": 2 * rate, "weight_decay": 0.0},
     ]
+    return torch.optim.AdamW(groups, lr=rate, betas=(0.9, 0.99), fused=True)
 
 
 def set_learning_rate(
     optimizer: torch.optim.Optimizer, config: TrainConfig, step: int, steps_per_epoch: int
 ) -> None:
     """Set the rate of each group for a global step (counted from 0)."""
-    factor = lr_factor(config, step, steps_per_epoch)
     for group in optimizer.param_groups:
-        group["lr"] = group["base_lr"] * factor
+        group["lr"] = group["base_lr"] * lr_factor(config, step, steps_per_epoch)
 
 
 def lr_factor(config: TrainConfig, step: int, steps_per_epoch: int) -> float:

@@ -23,7 +23,6 @@ KINDS = ("published", "present")
 # they gain.
 CPU_BLOCK = 2**20
 GPU_BLOCK = 2**26
-_SMOOTH = 1.0
 
 
 class PackedDiceBCE(torch.autograd.Function):
@@ -55,33 +54,24 @@ class PackedDiceBCE(torch.autograd.Function):
 
 
 def _score(sums: Tensor, kind: str, pixels: int) -> tuple[Tensor, list[Tensor]]:
-    """Turn the sums into the loss and its slopes.
+    """Turn the sums (5, N, L) of cross-entropy, p t, p^2, p, t into the loss and its slopes.
 
-    Parameters
-    ----------
-    sums : (5, N, L) tensor
-        Per image and label the sums of the cross-entropy, p t, p^2, p, t.
-
-    Returns
-    -------
-    loss : scalar tensor
-    slopes : e, a, b, c as (N, L) tensors
-        The gradient is e (p - t) + (a t + b p + c) p (1 - p): dD/dp is linear in t and p, and
-        p (1 - p) is dp/dlogit.
+    The slopes are e, a, b, c as (N, L): the gradient is e (p - t) + (a t + b p + c) p (1 - p), as
+    dD/dp is linear in t and p, and p (1 - p) is dp/dlogit.
     """
     entropy, both, squares, probs, true = sums
     n, labels = entropy.shape
     each = 1 / (n * labels * pixels)
     zero = torch.zeros_like(entropy)
     if kind == "published":
-        top = both.sum(1, keepdim=True) + _SMOOTH  # (N, 1)
-        bottom = squares.sum(1, keepdim=True) + true.sum(1, keepdim=True) + _SMOOTH
+        top = both.sum(1, keepdim=True) + 1  # (N, 1)
+        bottom = squares.sum(1, keepdim=True) + true.sum(1, keepdim=True) + 1
         dice_loss = 1 - top / bottom
         a, b, c = zero - 1 / bottom, zero + 2 * top / bottom**2, zero
     else:
         present = (true > 0).to(entropy.dtype)  # (N, L)
         weight = present / present.sum(1, keepdim=True).clamp(min=1)
-        top, bottom = 2 * both + _SMOOTH, probs + true + _SMOOTH
+        top, bottom = 2 * both + 1, probs + true + 1
         dice_loss = (weight * (1 - top / bottom)).sum(1)
         a, b, c = -2 * weight / bottom, zero, weight * top / bottom**2
     loss = entropy.sum() * each + dice_loss.mean()
@@ -114,15 +104,15 @@ def _blocks(
 ) -> Iterator[tuple[int, slice, Tensor | None, Tensor, Tensor]]:
     """Yield (image, rows, weights, x, t) for some rows of one image after the other.
 
-    x and t are logits and target, (pixels, L). `rows` are those of the given logits (N, h, W, L)
-    that x is made from, and `weights` (H', h') how; None if they are the same.
+    x and t are logits and target, (pixels, L). x is made from `rows` of the given logits
+    (N, h, W, L) by `weights` (H', h'); None if they are the same.
     """
     dtype = _wide(logits.dtype)
     pixels = logits.permute(0, 2, 3, 1)  # (N, h, W, L)
     height, columns, labels = pixels.shape[1:]
     enlarged = target.shape[1]
-    mix = torch.eye(height, dtype=dtype)[None]
-    mix = interpolate(mix, enlarged, mode="linear")[0].t()  # (H, h)
+    # (H, h)
+    mix = interpolate(torch.eye(height, dtype=dtype)[None], enlarged, mode="linear")[0].t()
     block = CPU_BLOCK if logits.device.type == "cpu" else GPU_BLOCK
     step = max(1, block // (columns * labels))
     for image in range(len(pixels)):
@@ -163,10 +153,9 @@ def _blockwise_sums(logits: Tensor, target: Tensor) -> Tensor:
 
 
 def _blockwise_gradient(logits: Tensor, target: Tensor, *slopes: Tensor) -> Tensor:
-    enlarged = target.shape[1] > logits.shape[2]
-    gradient = torch.empty_like(logits, dtype=slopes[0].dtype if enlarged else None)
-    if enlarged:
-        gradient.zero_()
+    enlarged = target.shape[1] > logits.shape[2]  # only then are rows added up
+    make = torch.zeros_like if enlarged else torch.empty_like
+    gradient = make(logits, dtype=slopes[0].dtype if enlarged else None)
     pixels = gradient.permute(0, 2, 3, 1)  # (N, h, W, L)
     for image, rows, weights, x, t in _blocks(logits, target):
         inner = _gradient(x, t, [slope[image] for slope in slopes])
@@ -178,12 +167,10 @@ def _blockwise_gradient(logits: Tensor, target: Tensor, *slopes: Tensor) -> Tens
 
 
 def _whole(logits: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
-    """Return logits and target as (N, L, h, w) in the wide type; only in a compiled kernel, where
-    they are never stored.
-    """
-    labels = logits.shape[1]
+    # (N, L, h, w) in the wide type; only in a compiled kernel, where they are never stored
+    labels, dtype = logits.shape[1], _wide(logits.dtype)
     true = target if target.shape[-1] == labels else unpack(target, labels)
-    return logits.to(_wide(logits.dtype)), true.permute(0, 3, 1, 2).to(_wide(logits.dtype))
+    return logits.to(dtype), true.permute(0, 3, 1, 2).to(dtype)
 
 
 def _whole_sums(logits: Tensor, target: Tensor) -> Tensor:
@@ -218,6 +205,4 @@ def _fused(whole: Callable, blockwise: Callable, logits: Tensor, *rest: Tensor) 
 _REFUSED: list[Exception] = []  # the first failure to compile: not tried again at every step
 
 
-@functools.cache
-def _compiled(function: Callable) -> Callable:
-    return torch.compile(function)
+_compiled: Callable = functools.cache(torch.compile)

@@ -13,16 +13,14 @@ from paxray_lib.images.preprocessing import Preprocessing
 from paxray_lib.labels.table import LabelSet
 from paxray_lib.models import AnatomySegmenter, build_model, load_model, read_extra
 from paxray_lib.models.published import PUBLISHED
-from paxray_lib.training.batches import TrainingBatches, TrainingSet
+from paxray_lib.training.batches import StepPlan, TrainingBatches, TrainingSet
 from paxray_lib.training.checks import check_data, check_resumable, data_digests
 from paxray_lib.training.config import TrainConfig
-from paxray_lib.training.errors import last_checkpoint
 from paxray_lib.training.optimizer import make_optimizer
-from paxray_lib.training.order import StepPlan
 from paxray_lib.training.state import Run, State
 
+#: Options of torch.compile, by the setting `compile`.
 COMPILE_OPTIONS: dict[str, dict] = {"kernels": {}, "graphs": {"mode": "reduce-overhead"}}
-"""Options of torch.compile, by the setting `compile`."""
 
 
 def set_up(config: TrainConfig, resume: bool) -> Run:
@@ -41,33 +39,33 @@ def set_up(config: TrainConfig, resume: bool) -> Run:
     # before processes join: after that the first one may write
     saved = _read_checkpoint(config, resume, precision, data)
     fabric = make_fabric(config.device, config.precision)
-    model = _make_model(config, fabric, train_set.labels, resumed=saved is not None)
+    model = _make_model(config, fabric, train_set.labels, resumed=bool(saved))
     optimizer = make_optimizer(model, config)
-    if saved is not None:
-        optimizer.load_state_dict(saved["optimizer"])
-    state = State(**saved["state"]) if saved is not None else State()
-    batches = _make_batches(config, fabric, train_set, model.preprocessing)
+    samples = TrainingSet(train_set, model.preprocessing, config, config.seed)
+    sizes = (len(train_set), config.seed, config.batch_size, config.accumulate)
+    plan = StepPlan(*sizes, fabric.global_rank, fabric.world_size)
+    batches = TrainingBatches(samples, plan, fabric.device, config.workers)
+    state = State(**saved.get("state", {}))
     run = Run(config, fabric, precision, model, optimizer, batches, val_set, data, state)
     run.log.say(_announcement(run))
-    if saved is not None:
+    if saved:
+        optimizer.load_state_dict(saved["optimizer"])
         run.log.say(f"resumed at epoch {state.epoch + 1}, step {state.step}")
     return run
 
 
 def _read_checkpoint(
     config: TrainConfig, resume: bool, precision: str, data: dict[str, str]
-) -> dict | None:
-    """Return what to resume from, or None for a new training."""
-    last = last_checkpoint(config)
-    if not last.is_file():
-        return None
+) -> dict:
+    """Return what to resume from, empty for a new training."""
+    if not config.last_checkpoint.is_file():
+        return {}
     if not resume:
         raise FileExistsError(
             f"{config.run_dir} holds a training already; resume it, or choose another run_dir"
         )
-    saved = read_extra(last)
-    processes = find_launch().world
-    check_resumable(saved, config, processes=processes, precision=precision, data=data)
+    saved = read_extra(config.last_checkpoint)
+    check_resumable(saved, config, processes=find_launch().world, precision=precision, data=data)
     return saved
 
 
@@ -76,7 +74,7 @@ def _make_model(
 ) -> AnatomySegmenter:
     # a download of the encoder's weights, once per machine
     with fabric.rank_zero_first(local=True):
-        model = load_model(last_checkpoint(config)) if resumed else new_model(config, labels)
+        model = load_model(config.last_checkpoint) if resumed else new_model(config, labels)
     crop = config.crop_size
     if model.padded(crop, crop) != (crop, crop):
         # the padded border would be at a place where the whole image later has pixels, and was
@@ -93,23 +91,9 @@ def new_model(config: TrainConfig, labels: LabelSet) -> AnatomySegmenter:
     torch.manual_seed(config.seed)
     kind = "published" if config.architecture == PUBLISHED else "standard"
     preprocessing = Preprocessing(kind, (config.image_size, config.image_size))
-    weights = config.encoder_weights
-    return build_model(config.architecture, labels, config.encoder, weights, preprocessing)
-
-
-def _make_batches(
-    config: TrainConfig, fabric: Fabric, train_set: PaxrayDataset, preprocessing: Preprocessing
-) -> TrainingBatches:
-    samples = TrainingSet(train_set, preprocessing, config, config.seed)
-    plan = StepPlan(
-        len(train_set),
-        config.seed,
-        config.batch_size,
-        config.accumulate,
-        fabric.global_rank,
-        fabric.world_size,
+    return build_model(
+        config.architecture, labels, config.encoder, config.encoder_weights, preprocessing
     )
-    return TrainingBatches(samples, plan, fabric.device, config.workers)
 
 
 def _announcement(run: Run) -> str:
@@ -117,9 +101,8 @@ def _announcement(run: Run) -> str:
     config, plan, train_set = run.config, run.batches.plan, run.batches.samples.dataset
     parameters = sum(parameter.numel() for parameter in run.model.parameters())
     parts = f"{config.batch_size} x {config.accumulate} accumulated x {plan.world} processes"
-    samples = "read from disk in each epoch"
-    if run.batches.in_memory:
-        samples = f"kept in memory ({run.batches.samples.bytes / 2**30:.1f} GiB)"
+    memory = f"kept in memory ({run.batches.samples.bytes / 2**30:.1f} GiB)"
+    samples = memory if run.batches.in_memory else "read from disk in each epoch"
     return (
         f"{run.model.name}, {parameters / 1e6:.1f} M parameters, {len(train_set.labels)} labels, "
         f"{config.image_size} px (crops of {config.crop_size}); "
@@ -135,8 +118,7 @@ def distribute(run: Run, module: nn.Module) -> nn.Module:
     if run.config.compile != "off":
         # the last batch of an epoch may have another size: compiled once more, rather than all for
         # any size
-        options = COMPILE_OPTIONS[run.config.compile]
-        module = torch.compile(module, dynamic=False, **options)  # type: ignore[assignment]  # a module in, a module out
+        module = torch.compile(module, dynamic=False, **COMPILE_OPTIONS[run.config.compile])  # type: ignore[assignment]  # a module in, a module out
     network, run.optimizer = run.fabric.setup(module, run.optimizer)
     if run.config.compile == "graphs":
         # gradients live outside of the graphs' memory, which the next batch overwrites

@@ -1,12 +1,11 @@
 """A training that is under way: where it stands, its checkpoints, and its losses."""
 
 import contextlib
-import dataclasses
 import math
 import time
 from collections import deque
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +16,8 @@ from paxray_lib.compute.fabric import mean_over_processes
 from paxray_lib.data.dataset import PaxrayDataset
 from paxray_lib.models import AnatomySegmenter, save_model
 from paxray_lib.training.batches import Batch, TrainingBatches
+from paxray_lib.training.checks import NotFinite, last_good
 from paxray_lib.training.config import TrainConfig
-from paxray_lib.training.errors import NotFinite, last_checkpoint, last_good
 from paxray_lib.training.log import TrainLog
 from paxray_lib.utils.errors import Stopped
 from paxray_lib.utils.locks import lock
@@ -40,10 +39,7 @@ class State:
 
 
 class PendingLosses:
-    """Losses on their way from the device.
-
-    A GPU is asked for one a step late, so that it never waits for us.
-    """
+    """Losses on their way: a GPU is asked for one a step late, so that it never waits for us."""
 
     def __init__(self, device: torch.device):
         self._on_gpu = device.type == "cuda"
@@ -52,16 +48,14 @@ class PendingLosses:
     def add(self, step: int, loss: torch.Tensor) -> None:
         """Send the loss of a step on its way."""
         host = loss.to("cpu", non_blocking=True)
-        event = torch.cuda.Event() if self._on_gpu else None
-        if event is not None:
-            event.record()
+        event = torch.cuda.current_stream().record_event() if self._on_gpu else None
         self._waiting.append((step, host, event))
 
     def take(self, wait: bool = False) -> Iterator[tuple[int, float]]:
         """Yield (step, loss) in order: of a GPU's all but the newest, unless told to wait."""
         while len(self._waiting) > (self._on_gpu and not wait):
             step, host, event = self._waiting.popleft()
-            if event is not None:
+            if event:
                 event.synchronize()
             yield step, float(host)
 
@@ -85,7 +79,7 @@ class Run:
     state: State
 
     def __post_init__(self) -> None:
-        self.folder, self.last = Path(self.config.run_dir), last_checkpoint(self.config)
+        self.folder = Path(self.config.run_dir)
         self.log = TrainLog(self.config, self.batches.plan, self.fabric.is_global_zero)
         self.losses = PendingLosses(self.fabric.device)
 
@@ -139,8 +133,8 @@ class Run:
 
     def save_is_due(self) -> bool:
         """Return whether this step is one of every `save_every` within an epoch."""
-        every, within = self.config.save_every, self.state.step < len(self.batches)
-        return every > 0 and within and self.global_step % every == 0
+        every = self.config.save_every
+        return every > 0 and self.state.step < len(self.batches) and self.global_step % every == 0
 
     def read_losses(self, wait: bool = False) -> None:
         """Log the losses that have arrived."""
@@ -175,10 +169,8 @@ class Run:
         self.log.write_metrics(state.rows)
 
     def check_weights(self) -> None:
-        """Raise NotFinite if a weight is not finite.
-
-        A gradient may overflow although the loss does not, and the next loss, which tells, comes
-        after a checkpoint.
+        """Raise NotFinite if a weight is not finite: a gradient may overflow although the loss does
+        not, and the next loss, which tells, comes after a checkpoint.
         """
         weights = [parameter.detach() for parameter in self.model.parameters()]
         if not torch.stack([weight.isfinite().all() for weight in weights]).all():
@@ -192,7 +184,7 @@ class Run:
         if not self.fabric.is_global_zero:
             return
         extra = {
-            "state": dataclasses.asdict(self.state),
+            "state": asdict(self.state),
             "config": self.config.to_dict(),
             "processes": self.fabric.world_size,
             "precision": self.precision,
@@ -201,4 +193,4 @@ class Run:
         if name == "last":
             self.log.flush()
             extra["optimizer"] = self.optimizer.state_dict()
-        save_model(self.last.with_name(f"{name}.ckpt"), self.model, **extra)
+        save_model(self.config.last_checkpoint.with_name(f"{name}.ckpt"), self.model, **extra)

@@ -6,7 +6,7 @@ import sys
 import numpy as np
 import pandas as pd
 import pytest
-import torch
+from helpers.tiny_models import tiny_model
 
 from paxray_lib.compute.collectives import (
     from_first,
@@ -19,7 +19,6 @@ from paxray_lib.compute.collectives import (
 from paxray_lib.images.preprocessing import Preprocessing
 from paxray_lib.labels.table import LABELS
 from paxray_lib.masks.packed import PackedMasks
-from paxray_lib.models.build import build_model
 from paxray_lib.models.checkpoints import save_model
 from paxray_lib.utils.manifest import NAME, read_manifest
 
@@ -115,12 +114,8 @@ def test_two_processes_of_srun_agree(tmp_path):
 
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory):
-    torch.manual_seed(0)
     path = tmp_path_factory.mktemp("weights") / "model.ckpt"
-    save_model(
-        path,
-        build_model("unet", LABELS, "resnet18", preprocessing=Preprocessing("standard", (32, 32))),
-    )
+    save_model(path, tiny_model(labels=LABELS, preprocessing=Preprocessing("standard", (32, 32))))
     return path
 
 

@@ -59,9 +59,21 @@ def dies_at_renaming(name: str, number: int, after: bool):
     os.replace = dies
 
 
+def goes_slowly():
+    """Let a training take its time, so that `kill_somewhere` finds it at work."""
+    step = torch.optim.AdamW.step
+
+    def slow(self, *arguments, **options):
+        time.sleep(0.25)
+        return step(self, *arguments, **options)
+
+    torch.optim.AdamW.step = slow
+
+
 # six steps in two epochs, both validated; last.ckpt after steps 2, 3, 4, 6, at 3 and 6 before and
 # after the validation
 DEATHS = {
+    "somewhere": goes_slowly,
     "first": lambda: dies_while_writing("last", 1),
     "last": lambda: dies_while_writing("last", 3),
     "best": lambda: dies_while_writing("best", 1),
@@ -94,7 +106,7 @@ def kill_somewhere(child: int, folder: Path) -> None:
     """Kill a training from outside, at any time after its first checkpoint."""
     while not (folder / "checkpoints/last.ckpt").exists():
         time.sleep(0.01)
-    time.sleep(random.uniform(0, 1))
+    time.sleep(random.uniform(0, 0.9))
     os.kill(child, signal.SIGKILL)
 
 

@@ -13,6 +13,8 @@ from paxray_lib.masks.packed import PackedMasks
 
 ROOT = Path(__file__).resolve().parents[2]
 """The project's root."""
+TINY = "tu-test_resnet"
+"""The smallest encoder of timm."""
 CASES = {"train": 4, "val": 1, "test": 2}
 
 
@@ -60,7 +62,7 @@ def small_training(root: Path, folder: Path) -> dict:
         "data_root": str(root),
         "run_dir": str(folder),
         "architecture": "unet",
-        "encoder": "resnet18",
+        "encoder": TINY,
         "image_size": 32,
         "crop_size": 32,
         "batch_size": 3,

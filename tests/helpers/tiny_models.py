@@ -1,12 +1,12 @@
 """Networks so small that they cost little."""
 
 import torch
+from helpers.sampledata import TINY
 
 from paxray_lib.labels.table import LabelSet
 from paxray_lib.models.build import build_model
 from paxray_lib.models.segmenter import AnatomySegmenter
 
-TINY = "tu-test_resnet"
 NAMES = LabelSet(["heart", "mediastinum_upper", "mediastinum_upper"])
 
 

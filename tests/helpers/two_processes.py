@@ -11,8 +11,8 @@ from helpers.sampledata import small_training
 
 from paxray_lib.compute import fabric
 from paxray_lib.training import losses
+from paxray_lib.training.checks import NotFinite
 from paxray_lib.training.config import TrainConfig
-from paxray_lib.training.errors import NotFinite
 from paxray_lib.training.loop import fit
 
 # One process takes as many images a step as two do here: 4 of 7, then 3 in one batch, of which one

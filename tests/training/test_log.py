@@ -7,9 +7,9 @@ from helpers.sampledata import small_training
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from paxray_lib.training import log
+from paxray_lib.training.batches import StepPlan
 from paxray_lib.training.config import TrainConfig
 from paxray_lib.training.log import TrainLog
-from paxray_lib.training.order import StepPlan
 
 PLAN = StepPlan(length=8, seed=0, batch_size=3)
 

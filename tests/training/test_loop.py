@@ -11,6 +11,7 @@ import torch
 import yaml
 from helpers.datafiles import rewrite
 from helpers.sampledata import small_training, write_tiny
+from helpers.tiny_models import tiny_model
 from helpers.two_processes import freeze
 from typer.testing import CliRunner
 
@@ -19,14 +20,13 @@ from paxray_lib.data.dataset import PaxrayDataset
 from paxray_lib.evaluation.evaluate import evaluate
 from paxray_lib.images.preprocessing import Preprocessing
 from paxray_lib.labels.table import LABELS, LabelSet
-from paxray_lib.models.build import build_model
 from paxray_lib.models.checkpoints import load_model, read_extra, save_model
 from paxray_lib.models.segmenter import AnatomySegmenter
 from paxray_lib.training import loop, losses, setup
+from paxray_lib.training.checks import NotFinite
 from paxray_lib.training.config import TrainConfig
-from paxray_lib.training.errors import NotFinite
 from paxray_lib.training.loop import fit
-from paxray_lib.training.optimizer import lr_factor, parameter_groups
+from paxray_lib.training.optimizer import lr_factor, make_optimizer
 from paxray_lib.training.setup import new_model
 from paxray_lib.training.state import PendingLosses
 from paxray_lib.utils.errors import Stopped
@@ -285,7 +285,7 @@ def test_compiled_kernels_give_the_same_loss_and_gradients(tmp_path, monkeypatch
 
 
 def test_synchronised_batch_norm_leaves_plain_checkpoints(tmp_path):
-    model = build_model("unet", LABELS.names[:5], "resnet18")
+    model = tiny_model()
     expected = {key: value.clone() for key, value in model.state_dict().items()}
     save_model(tmp_path / "a.ckpt", torch.nn.SyncBatchNorm.convert_sync_batchnorm(model))
     loaded = load_model(tmp_path / "a.ckpt")
@@ -301,9 +301,8 @@ def test_graphs_need_a_gpu(tiny, tmp_path):
 
 
 def test_a_gpus_loss_is_read_a_step_late(monkeypatch):
-    monkeypatch.setattr(
-        torch.cuda, "Event", lambda: SimpleNamespace(record=lambda: None, synchronize=lambda: None)
-    )
+    stream = SimpleNamespace(record_event=lambda: SimpleNamespace(synchronize=lambda: None))
+    monkeypatch.setattr(torch.cuda, "current_stream", lambda: stream)
     cpu, gpu = PendingLosses(torch.device("cpu")), PendingLosses(torch.device("cuda"))
     for step in range(3):
         for running in (cpu, gpu):
@@ -333,7 +332,7 @@ def test_accumulated_batches_are_one_large_batch(tiny, tmp_path):
 
 def test_published_groups_and_schedule():
     model = torch.nn.Sequential(torch.nn.Conv2d(1, 2, 1), torch.nn.BatchNorm2d(2))
-    other, bias = parameter_groups(model, TrainConfig())
+    other, bias = make_optimizer(model, TrainConfig()).param_groups
     assert [len(group["params"]) for group in (other, bias)] == [2, 2]
     assert (other["base_lr"], other["weight_decay"]) == (1e-3, 1e-4)
     assert (bias["base_lr"], bias["weight_decay"]) == (2e-3, 0)
@@ -401,7 +400,7 @@ def test_a_device_that_is_not_there_is_refused(tiny, tmp_path, device):
 @pytest.mark.parametrize("kind", ["standard", "published"])
 def test_the_input_is_the_models_preprocessing(tiny, kind):
     preprocessing = Preprocessing(kind, (48, 48))
-    model = build_model("unet", LABELS.names[:5], "resnet18", preprocessing=preprocessing)
+    model = tiny_model(preprocessing=preprocessing)
     image = PaxrayDataset(tiny, split="train")[0].image
     images = torch.from_numpy(preprocessing.resize(image))[None]
     inputs = loop.NetworkWithLoss(model, "present").normalize(images)[0]
