@@ -15,6 +15,7 @@ from pathlib import Path
 import segmentation_models_pytorch  # noqa: F401 - imported before the forks
 import torch
 
+import paxray_lib.training.loop  # noqa: F401
 from paxray_lib.cli import app
 
 AT_ONCE = 2  # trainings side by side
