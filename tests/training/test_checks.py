@@ -29,6 +29,7 @@ def test_a_lack_of_memory_is_one_line_with_a_remedy(tiny, tmp_path, monkeypatch)
         fit(TrainConfig(**small_training(tiny, tmp_path), loss="full"))
 
 
+@pytest.mark.slow  # for what torch.compile imports
 def test_a_missing_compiler_is_one_line_with_a_remedy(tiny, tmp_path, monkeypatch):
     def backend(*_):
         raise RuntimeError("Failed to find C compiler.\nPlease specify via CC environment variable")
