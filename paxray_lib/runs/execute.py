@@ -20,10 +20,9 @@ from papermill.iorw import papermill_io
 from paxray_lib.runs.echo import Echo
 from paxray_lib.runs.in_kernel import FIRST_LINE
 from paxray_lib.runs.provenance import write_record
+from paxray_lib.utils.errors import first_line
 
 _GRACE_S = 5.0  # from asking a cell to stop to killing its kernel; chosen by eye
-_SOURCE_LINES = 3
-
 # The outcome says what went wrong in one message; nbclient's log of the same would only repeat it.
 _quiet = logging.getLogger(__name__)
 _quiet.addHandler(logging.NullHandler())
@@ -47,6 +46,7 @@ class Stop:
     def in_charge_of(self, kernel: "_Kernel") -> Iterator[None]:
         """While inside, end the kernel when a stop is requested; in the end, all that is left."""
         self._kernel = kernel
+        kernel.clock.start()
         if self.reason is not None:  # requested just before
             kernel.stop("interrupted", self.reason)
         try:
@@ -68,9 +68,8 @@ class Stop:
         def handle(number: int, _: object) -> None:
             self.request(signal.Signals(number).name)
 
-        before = {
-            number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)
-        }
+        numbers = signal.SIGINT, signal.SIGTERM
+        before = {number: signal.signal(number, handle) for number in numbers}
         try:
             yield
         finally:
@@ -86,16 +85,20 @@ class _Kernel:
     """The kernel of one notebook: which cell it runs, and how to end it from outside.
 
     To stop it, the running cell is interrupted first, so that its notebook shows where it stood and
-    training can save. After a few seconds the kernel and its children are killed.
+    training can save. After a few seconds the kernel and its children are killed. When `time_limit`
+    seconds are over, it is stopped as failed.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, time_limit: float | None) -> None:
         self.stopped: tuple[str, str] | None = None  # state and reason
         self.cell: dict[str, Any] = {}  # the one entered last, in the outcome's terms
         self.client: PapermillNotebookClient | None = None
         self._group: int | None = None
+        limit = threading.TIMEOUT_MAX if time_limit is None else time_limit
+        why = ["failed", f"time limit of {limit:g} s reached"]
+        self.clock = threading.Timer(limit, self.stop, why)
         self._killer = threading.Timer(_GRACE_S, self._signal, ["SIGKILL"])
-        self._killer.daemon = True
+        self.clock.daemon = self._killer.daemon = True
 
     def enter(self, cell: Any, cell_index: int) -> None:
         """Note the code cell that begins; refuse it after a stop."""
@@ -107,21 +110,21 @@ class _Kernel:
         self.cell = {
             "cell_index": cell_index - injected,
             "cell_number": self.cell.get("cell_number", 0) + 1,
-            "source": "\n".join(cell.source.strip().splitlines()[:_SOURCE_LINES]),
+            "source": "\n".join(cell.source.strip().splitlines()[:3]),
         }
 
     def stop(self, state: str, reason: str) -> None:
         """Interrupt the running cell, and kill the kernel if that takes long; once is enough."""
         if self.stopped is None:
             self.stopped = state, reason
-            if self.client is not None:
-                # once the cell has ended, there is nothing to wait for
+            if self.client is not None:  # once the cell has ended, there is nothing to wait for
                 self.client.shutdown_kernel = "immediate"
             self._signal("SIGINT")
             self._killer.start()
 
     def close(self) -> None:
         """End what is left of the process group, such as workers of a killed kernel."""
+        self.clock.cancel()
         self._killer.cancel()
         self._signal("SIGKILL")
 
@@ -206,15 +209,14 @@ def execute(
     Returns
     -------
     dict
-        How the notebook ended. state: "done", "failed" or "interrupted". If it is not done, error:
-        what happened, in one line; and of the cell at fault, if one ran, cell_index: its position
-        in the notebook as written, from 0; cell_number: as in `In [5]` of the executed copy;
-        source: its first lines. Errors of the notebook, its kernel and its files are outcomes, not
-        exceptions.
+        state: "done", "failed" or "interrupted". If it is not done, error: what happened, in one
+        line; and of the cell at fault, if one ran, cell_index: its position in the notebook as
+        written, from 0; cell_number: as in `In [5]` of the executed copy; source: its first lines.
+        Errors of the notebook, its kernel and its files are outcomes, not exceptions.
     """
-    kernel, error = _Kernel(), None
+    kernel, error = _Kernel(time_limit), None
     try:
-        with stop.in_charge_of(kernel), _limited(kernel, time_limit), Echo() as echo:
+        with stop.in_charge_of(kernel), Echo() as echo:
             papermill.execute_notebook(
                 notebook,
                 f"{_NotebookFile.scheme}{output}",
@@ -228,32 +230,12 @@ def execute(
                 echo=echo,
             )
     except PapermillExecutionError as caught:
-        error = f"{caught.ename}: {_first_line(caught.evalue)}".removesuffix(": ")
+        error = f"{caught.ename}: {first_line(caught.evalue)}".removesuffix(": ")
     except DeadKernelError:
         error = "the kernel died; it was killed, crashed or ran out of memory"
     except (_KernelStopped, RuntimeError, OSError, PapermillException, NoSuchKernel) as caught:
-        error = f"{type(caught).__name__}: {_first_line(str(caught))}"
-    if kernel.stopped is None and error is None:
-        return {"state": "done"}
-    state, error = kernel.stopped or ("failed", error)
-    return {"state": state, "error": error, **kernel.cell}
-
-
-@contextlib.contextmanager
-def _limited(kernel: _Kernel, seconds: float | None) -> Iterator[None]:
-    """Stop the kernel, as failed, if what is inside takes longer than `seconds`."""
-    if seconds is None:
-        yield
-        return
-    reason = f"time limit of {seconds:g} s reached"
-    clock = threading.Timer(seconds, kernel.stop, ["failed", reason])
-    clock.daemon = True
-    clock.start()
-    try:
-        yield
-    finally:
-        clock.cancel()
-
-
-def _first_line(text: str) -> str:
-    return next((line.strip() for line in text.splitlines() if line.strip()), "")
+        error = f"{type(caught).__name__}: {first_line(str(caught))}"
+    if kernel.stopped or error:
+        state, error = kernel.stopped or ("failed", error)
+        return {"state": state, "error": error, **kernel.cell}
+    return {"state": "done"}

@@ -20,19 +20,12 @@ TEMPLATES = Path(__file__).with_name("templates")
 
 def render(template: str, **values: Any) -> str:
     """Return the page that a template of `TEMPLATES` makes of some values."""
+    loader = jinja2.FileSystemLoader(TEMPLATES)
     environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(TEMPLATES),
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
+        loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True
     )
-    environment.filters |= {
-        "data_uri": _data_uri,
-        "duration": duration,
-        "href": _href,
-        "size": size,
-        "words": words,
-    }
+    filters = {"data_uri": _data_uri, "duration": duration, "href": _href}
+    environment.filters |= {**filters, "size": size, "words": words}
     written = now().replace("T", " ").replace("+00:00", " UTC")
     return environment.get_template(template).render(values, written=written)
 

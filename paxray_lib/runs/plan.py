@@ -72,8 +72,11 @@ def make_plan(
         key: cast(raw.get(key), hint | None, f"{profile}: {key}")
         for key, hint in RUNNER_TYPES.items()
     }
-    chosen = _chosen(notebooks, runner["notebooks"], profile)
-    run_dir = Path(out or runner["run_dir"] or default_folder(profile)).resolve()
+    names = runner["notebooks"] or parameters.keys()
+    for name in names:
+        check_key(name, parameters, f"{profile}: notebooks")
+    chosen = [path for path in notebooks if path.stem in names]
+    run_dir = Path(out or runner["run_dir"] or f"runs/{Path(profile).stem}").resolve()
     root = notebooks[0].parent.parent
     # before the types of TrainConfig, which take seconds to import
     for path in chosen:
@@ -87,13 +90,7 @@ def make_plan(
 
 
 def project_root() -> Path:
-    """Return the folder with `notebooks` and pyproject.toml, here or above.
-
-    Raises
-    ------
-    FileNotFoundError
-        No such folder.
-    """
+    """Return the folder with `notebooks` and pyproject.toml, here or above; or FileNotFoundError."""
     here = Path.cwd()
     for folder in (here, *here.parents):
         if (folder / "notebooks").is_dir() and (folder / "pyproject.toml").is_file():
@@ -118,11 +115,8 @@ def parameter_types(notebook: Path) -> dict[str, Any]:
     The type is None, which stands for any, where the value is None or no literal.
     """
     try:
-        source = next(
-            ("".join(cell["source"]) for cell in _cells(notebook) if "parameters" in _tags(cell)),
-            "",
-        )
-        statements = ast.parse(source).body
+        tagged = (c for c in _cells(notebook) if "parameters" in c["metadata"].get("tags", ()))
+        statements = ast.parse("".join(next(tagged, {"source": ""})["source"])).body
     except (ValueError, SyntaxError) as error:
         raise ValueError(f"{notebook}: parameters not readable: {error}") from error
     return {
@@ -154,11 +148,6 @@ def code_hash(notebook: Path) -> str:
     return hashlib.sha256(json.dumps(code).encode()).hexdigest()
 
 
-def default_folder(profile: str | os.PathLike) -> Path:
-    """Return where a run of this profile goes if nobody says otherwise."""
-    return Path("runs") / Path(profile).stem
-
-
 def train_config_types() -> dict[str, Any]:
     """Return the fields of TrainConfig with their type hints."""
     from paxray_lib.training.config import TrainConfig
@@ -170,24 +159,12 @@ def _cells(notebook: Path) -> list[dict[str, Any]]:
     return json.loads(notebook.read_text(encoding="utf-8"))["cells"]
 
 
-def _tags(cell: Mapping[str, Any]) -> list[str]:
-    return cell["metadata"].get("tags", [])
-
-
 def _literal_type(node: ast.expr) -> type | None:
     try:
         value = ast.literal_eval(node)
     except ValueError:
         return None
     return None if value is None else type(value)
-
-
-def _chosen(
-    notebooks: list[Path], names: list[str] | None, profile: str | os.PathLike
-) -> list[Path]:
-    for name in names or ():
-        check_key(name, [path.stem for path in notebooks], f"{profile}: notebooks")
-    return [path for path in notebooks if not names or path.stem in names]
 
 
 def _check_inputs(
@@ -201,8 +178,7 @@ def _check_inputs(
     for key in INPUTS.keys() & settings.keys() & set(parameters):
         value = settings[key]
         # weights may also be given by a name, such as "open"
-        named = key == "weights" and PurePath(str(value)).stem == value
-        if value is None or named:
+        if value is None or (key == "weights" and PurePath(str(value)).stem == value):
             continue
         path = root / str(value)
         if not path.exists() and not path.resolve().is_relative_to(run_dir):

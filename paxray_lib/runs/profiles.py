@@ -25,18 +25,15 @@ def read_profile(
 
     Parameters
     ----------
-    path : path of a YAML file
-        One mapping of names to plain values or lists of plain values.
-    overrides : texts such as "epochs=3"
-        Each value is read as YAML and replaces the profile's.
+    path : path of a YAML file: one mapping of names to plain values or lists of plain values
+    overrides : texts such as "epochs=3"; each value is read as YAML and replaces the profile's
     known : mapping of names to type hints, optional
         Hint None takes any plain value. Without `known`, names and types are not checked.
 
     Returns
     -------
     dict
-        Plain values only (tuples arrive as lists), so that it can be written as YAML or injected
-        into a notebook.
+        Plain values (tuples arrive as lists), to be written as YAML or injected into a notebook.
 
     Raises
     ------
@@ -47,9 +44,16 @@ def read_profile(
     """
     settings = _read_yaml(Path(path))
     origins = dict.fromkeys(settings, str(path))
-    for override in overrides:
-        key, value = _parse_override(override)
-        settings[key], origins[key] = value, "--set"
+    for text in overrides:
+        key, _, value = text.partition("=")
+        key = key.strip()
+        if "=" not in text or not key:
+            raise ValueError(f"--set {text!r}: write it as key=value, such as epochs=3")
+        settings[key], origins[key] = _parse(value, f"--set {text!r}"), "--set"
+    for key, value in settings.items():
+        if isinstance(value, dict):
+            flat = "is a mapping, but a profile is flat: one 'name: value' per line"
+            raise ValueError(f"{origins[key]}: {key} {flat}")
     if known is None:
         return settings
     for key, origin in origins.items():
@@ -73,37 +77,22 @@ def build_config(config_class: type[_Config], settings: Mapping[str, Any]) -> _C
 
 def _read_yaml(path: Path) -> dict[str, Any]:
     try:
-        data = yaml.load(path.read_text(encoding="utf-8"), Loader=_ProfileLoader)
+        data = _parse(path.read_bytes(), str(path))
     except FileNotFoundError:
         near = did_you_mean(path.name, [other.name for other in path.parent.glob("*.yaml")])
         raise FileNotFoundError(f"{path}: no such profile{near}") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path}: not readable as YAML: {' '.join(str(error).split())}") from error
     data = {} if data is None else data
     if not isinstance(data, dict) or not all(isinstance(key, str) for key in data):
         raise ValueError(f"{path}: a profile is lines of 'name: value', got {type(data).__name__}")
-    for key, value in data.items():
-        _check_flat(value, f"{path}: {key}")
     return data
 
 
-def _parse_override(text: str) -> tuple[str, Any]:
-    key, _, value = text.partition("=")
-    if "=" not in text or not key.strip():
-        raise ValueError(f"--set {text!r}: write it as key=value, such as epochs=3")
+def _parse(text: str | bytes, origin: str) -> Any:
     try:
-        parsed = yaml.load(value, Loader=_ProfileLoader)
-    except yaml.YAMLError:
-        raise ValueError(f"--set {text!r}: the value is not readable as YAML") from None
-    _check_flat(parsed, f"--set {text!r}")
-    return key.strip(), parsed
-
-
-def _check_flat(value: Any, origin: str) -> None:
-    if isinstance(value, dict):
-        raise ValueError(
-            f"{origin} is a mapping, but a profile is flat: one 'name: value' per line"
-        )
+        return yaml.load(text, Loader=_ProfileLoader)
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        why = " ".join(str(error).split())
+        raise ValueError(f"{origin}: not readable as YAML: {why}") from error
 
 
 class _ProfileLoader(yaml.SafeLoader):
@@ -113,13 +102,11 @@ class _ProfileLoader(yaml.SafeLoader):
     """
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict:
-        keys: list[Any] = []
-        for key_node, _ in node.value:
-            key = self.construct_object(key_node, deep=True)
-            if key in keys:
-                message = f"key {key!r} stands twice"
-                raise yaml.constructor.ConstructorError(None, None, message, key_node.start_mark)
-            keys.append(key)
+        keys = [self.construct_object(key_node, deep=True) for key_node, _ in node.value]
+        for number, key in enumerate(keys):
+            if key in keys[:number]:
+                place = node.value[number][0].start_mark
+                raise yaml.MarkedYAMLError(problem=f"key {key!r} stands twice", problem_mark=place)
         return super().construct_mapping(node, deep)
 
 

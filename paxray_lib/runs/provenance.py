@@ -14,8 +14,8 @@ from typing import Any
 
 import yaml
 
+from paxray_lib.utils.errors import first_line
 from paxray_lib.utils.files import now, write_text
-from paxray_lib.utils.settings import differences
 
 # May differ when a run is resumed: they say nothing about its results.
 FREE_KEYS = ("run_dir", "time_limit")
@@ -53,37 +53,14 @@ def write_record(run_dir: Path, name: str, text: str) -> Path:
 
 def write_settings(run_dir: Path, settings: Mapping[str, Any]) -> None:
     """Write config.yaml, which is itself a profile that repeats the run."""
-    write_text(
-        run_dir / "config.yaml", yaml.safe_dump(dict(settings), sort_keys=False, allow_unicode=True)
-    )
+    text = yaml.safe_dump(dict(settings), sort_keys=False, allow_unicode=True)
+    write_text(run_dir / "config.yaml", text)
 
 
-def check_same_settings(run_dir: Path, settings: Mapping[str, Any]) -> None:
-    """Raise ValueError, naming the keys, if a run to be resumed was started with other settings."""
-    old = yaml.safe_load((run_dir / "config.yaml").read_text(encoding="utf-8"))
-    changes = differences(old, settings, FREE_KEYS)
-    if changes:
-        raise ValueError(
-            f"{run_dir}: --resume with other settings: {', '.join(changes)}; "
-            "start a new run with --out"
-        )
-
-
-def check_same_data(run_dir: Path, earlier: Mapping[str, Any], data: str) -> None:
-    """Raise ValueError, naming both, if a run to be resumed was started with other data.
-
-    Parameters
-    ----------
-    earlier : its status
-    data : as from `describe_data`
-    """
-    old = earlier.get("data", "")
-    # without a digest: unknown, or not there yet when the run began
-    if "sha256 " in old and old.rpartition("sha256 ")[2] != data.rpartition("sha256 ")[2]:
-        raise ValueError(
-            f"{run_dir}: --resume with other data: was {old}; is {data}; "
-            "put the data back, or start a new run with --out"
-        )
+def saved_settings(run_dir: Path) -> dict[str, Any]:
+    """Read config.yaml; a missing file is an empty one."""
+    path = run_dir / "config.yaml"
+    return yaml.safe_load(path.read_text(encoding="utf-8")) if path.is_file() else {}
 
 
 def describe_environment(git: str, data: str) -> str:
@@ -101,55 +78,52 @@ def describe_environment(git: str, data: str) -> str:
 
 
 def describe_data(root: Path, settings: Mapping[str, Any]) -> str:
-    """Return the fingerprint of the data that the settings name."""
-    if not settings.get("data_root"):
-        return "no data_root set"
-    return data_fingerprint(root / settings["data_root"], settings.get("datafile") or "paxray.json")
-
-
-def git_state(root: Path) -> str:
-    """Return the commit at `root` and a hash of what differs from it, or why that is unknown."""
-    try:
-        commit = _git(root, "rev-parse", "HEAD")
-        changed = _git(root, "status", "--porcelain").splitlines()
-        diff = _git(root, "diff", "HEAD", "--no-ext-diff").encode(errors="replace")
-    except FileNotFoundError:
-        return "unknown (git is not installed)"
-    except subprocess.CalledProcessError as error:
-        return f"unknown ({(error.stderr.strip().splitlines() or ['git failed'])[0]})"
-    if not changed:
-        return f"{commit}, clean"
-    digest = hashlib.sha256(diff).hexdigest()[:12]
-    return f"{commit}, {len(changed)} files changed or not tracked, diff {digest}"
-
-
-def data_fingerprint(data_root: Path, datafile: str) -> str:
     """Return a SHA-256 over the data file's bytes and the name and size of every file it lists.
 
     Sizes stand in for contents: reading tens of gigabytes before each run would not pay.
     """
+    if not settings.get("data_root"):
+        return "no data_root set"
+    data_root = root / settings["data_root"]
+    datafile = data_root / (settings.get("datafile") or "paxray.json")
     try:
-        text = (data_root / datafile).read_bytes()
+        text = datafile.read_bytes()
     except OSError:
-        return f"{data_root / datafile} {MISSING_DATA}"
-    digest, names = hashlib.sha256(text), set()
+        return f"{datafile} {MISSING_DATA}"
+    digest = hashlib.sha256(text)
+    names: set[str] = set()
+
+    def collect(item: dict[str, Any]) -> None:
+        names.update(item[key] for key in ("image", "target") if isinstance(item.get(key), str))
+
     try:
-        json.loads(text, object_hook=lambda item: names.update(_file_names(item)))
+        json.loads(text, object_hook=collect)
     except ValueError:
-        return f"{data_root / datafile}, not readable as JSON, sha256 {digest.hexdigest()}"
+        return f"{datafile}, not readable as JSON, sha256 {digest.hexdigest()}"
     for name in sorted(names):
         path = data_root / name
         size = path.stat().st_size if path.is_file() else None
         digest.update(f"{name}\0{size}\n".encode())
-    return f"{data_root / datafile}, {len(names)} files, sha256 {digest.hexdigest()}"
+    return f"{datafile}, {len(names)} files, sha256 {digest.hexdigest()}"
 
 
-def _file_names(item: dict[str, Any]) -> list[str]:
-    return [item[key] for key in ("image", "target") if isinstance(item.get(key), str)]
-
-
-def _git(root: Path, *arguments: str) -> str:
-    command = ["git", "-C", str(root), *arguments]
-    return subprocess.run(
-        command, check=True, capture_output=True, text=True, errors="replace"
-    ).stdout.strip()
+def git_state(root: Path) -> str:
+    """Return the commit at `root` and a hash of what differs from it, or why that is unknown."""
+    options: dict[str, Any] = {"capture_output": True, "text": True, "errors": "replace"}
+    try:
+        commit, changed, diff = (
+            subprocess.run(["git", "-C", root, *words], check=True, **options).stdout.strip()
+            for words in (
+                ["rev-parse", "HEAD"],
+                ["status", "--porcelain"],
+                ["diff", "HEAD", "--no-ext-diff"],
+            )
+        )
+    except FileNotFoundError:
+        return "unknown (git is not installed)"
+    except subprocess.CalledProcessError as error:
+        return f"unknown ({first_line(error.stderr) or 'git failed'})"
+    if not changed:
+        return f"{commit}, clean"
+    count, digest = len(changed.splitlines()), hashlib.sha256(diff.encode(errors="replace"))
+    return f"{commit}, {count} files changed or not tracked, diff {digest.hexdigest()[:12]}"

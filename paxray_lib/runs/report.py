@@ -4,6 +4,7 @@ All of them open without a network.
 """
 
 import base64
+import contextlib
 import json
 import re
 from collections.abc import Iterator, Mapping
@@ -12,16 +13,16 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import yaml
 
 from paxray_lib.metrics.surface import TOLERANCE_PX
 from paxray_lib.runs.pages import TEMPLATES, read_environment, render
-from paxray_lib.runs.provenance import write_record
+from paxray_lib.runs.provenance import saved_settings, write_record
 from paxray_lib.runs.sweep_plots import plot_curves
 from paxray_lib.utils.files import read_json
 
+#: Tag of notebook cells whose figures the run's page shows large.
 REPORT_TAG = "report"
-"""Tag of notebook cells whose figures the run's page shows large."""
+#: Scores of the page's table, in its order.
 COLUMNS = (
     "iou_present",
     "iou_published",
@@ -32,7 +33,6 @@ COLUMNS = (
     "nsd_present",
     "hd95_median",
 )
-"""Scores of the page's table, in its order."""
 # nbconvert keeps the first kind that an output has. Its own order for pages puts a widget's view,
 # which needs scripts from the network, before the HTML that a widget may bring for readers without
 # a kernel.
@@ -52,8 +52,7 @@ _URLS = (
     "mermaid_js_url",
     "mermaid_layout_elk_js_url",
 )
-_OVERLAYS = 8
-_PICTURE_BYTES = 2_000_000
+_OVERLAYS, _PICTURE_BYTES = 8, 2_000_000
 
 
 def notebook_page(notebook: Path) -> Path:
@@ -85,15 +84,13 @@ def notebook_page(notebook: Path) -> Path:
 def write_index(run_dir: Path, status: Mapping[str, Any]) -> Path:
     """Write index.html: how the run went, its scores, figures, settings and files; return its path.
 
-    Parameters
-    ----------
-    run_dir : folder of the run
-    status : as `runs.status.read_status` returns it
+    `status` is as `runs.status.read_status` returns it.
     """
     summary = read_json(run_dir / "evaluation" / "summary.json")
     rows = list(_score_rows(summary))
-    config = run_dir / "config.yaml"
-    settings = yaml.safe_load(config.read_text(encoding="utf-8")) if config.is_file() else {}
+    curve = None
+    with contextlib.suppress(FileNotFoundError, ValueError, KeyError):  # none, or of no training
+        curve = plot_curves({run_dir.name: pd.read_csv(run_dir / "metrics.csv")})
     page = render(
         "run.html",
         kind="PAXRay run",
@@ -107,9 +104,12 @@ def write_index(run_dir: Path, status: Mapping[str, Any]) -> Path:
         columns=[name for name in COLUMNS if any(name in scores for _, scores in rows)],
         about=[(key, value) for key, value in summary.items() if not isinstance(value, dict)],
         tolerance=TOLERANCE_PX,
-        curve=_training_curve(run_dir),
-        pictures=[*_figures(run_dir), *_overlays(run_dir)],
-        settings=[(key, json.dumps(value, ensure_ascii=False)) for key, value in settings.items()],
+        curve=curve,
+        pictures=list(_pictures(run_dir)),
+        settings=[
+            (key, json.dumps(value, ensure_ascii=False))
+            for key, value in saved_settings(run_dir).items()
+        ],
         files=list(_files(run_dir)),
         environment=read_environment(run_dir),
     )
@@ -140,27 +140,15 @@ def _score_rows(summary: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, 
             yield f"{kind} · {name.replace('_', ' ')}", scores
 
 
-def _training_curve(run_dir: Path) -> bytes | None:
-    try:
-        return plot_curves({run_dir.name: pd.read_csv(run_dir / "metrics.csv")})
-    except (FileNotFoundError, ValueError, KeyError):  # none, or not of a training
-        return None
-
-
-def _figures(run_dir: Path) -> Iterator[dict[str, Any]]:
-    """Yield the figures of notebook cells that are tagged `REPORT_TAG`."""
+def _pictures(run_dir: Path) -> Iterator[dict[str, Any]]:
+    """Yield the figures of notebook cells that are tagged `REPORT_TAG`, then overlays."""
     for notebook in sorted((run_dir / "notebooks").glob("*.ipynb")):
+        about = {"path": f"notebooks/{notebook.stem}.html", "caption": f"from {_title(notebook)}"}
         for cell in read_json(notebook)["cells"]:
-            if REPORT_TAG not in cell["metadata"].get("tags", ()):
-                continue
-            for output in cell.get("outputs", ()):
+            tagged = REPORT_TAG in cell["metadata"].get("tags", ())
+            for output in cell.get("outputs", ()) if tagged else ():
                 if data := output.get("data", {}).get("image/png"):
-                    page = f"notebooks/{notebook.stem}.html"
-                    caption = f"from {_title(notebook)}"
-                    yield {"path": page, "data": data.strip(), "caption": caption, "wide": True}
-
-
-def _overlays(run_dir: Path) -> Iterator[dict[str, Any]]:
+                    yield {**about, "data": data.strip(), "wide": True}
     paths = sorted((run_dir / "overlays").glob("*.png"))
     for path in [path for path in paths if path.stat().st_size <= _PICTURE_BYTES][:_OVERLAYS]:
         data = base64.b64encode(path.read_bytes()).decode()

@@ -16,7 +16,6 @@ from paxray_lib.runs import provenance
 from paxray_lib.runs.plan import (
     RunPlan,
     code_hash,
-    default_folder,
     find_notebooks,
     make_plan,
     parameter_types,
@@ -25,9 +24,11 @@ from paxray_lib.runs.plan import (
 )
 from paxray_lib.runs.profiles import read_profile
 from paxray_lib.runs.status import Status, Step, earlier_status
+from paxray_lib.utils.errors import first_line
 from paxray_lib.utils.files import read_json
 from paxray_lib.utils.locks import lock
 from paxray_lib.utils.progress import duration, log
+from paxray_lib.utils.settings import differences
 
 if TYPE_CHECKING:
     from paxray_lib.runs.execute import Stop
@@ -49,22 +50,18 @@ def run(
     ----------
     profile : path of a YAML profile
     overrides : texts "key=value" that replace the profile's values
-    out : folder of the run, optional
-        By default the profile's `run_dir`, else runs/ and the profile's name.
+    out : folder of the run, by default the profile's `run_dir`, else runs/ and the profile's name
     resume : bool
         Start at the first notebook that is not done; a notebook that knows a parameter `resume`
         gets it as True.
-    notebooks_dir : folder of the notebooks, optional
-        By default `notebooks` in the project's root, which is searched upward from the working
-        directory.
+    notebooks_dir : by default `notebooks` in the project's root, here or above
     config_types : names and type hints of more settings, optional
         By default TrainConfig's fields. Those that no notebook names itself reach a notebook's
         parameter `options`, a dict, where there is one.
 
     Returns
     -------
-    int
-        0: all done. 3: stopped before the end; one message on stderr says where and why.
+    0: all done. 3: stopped before the end; one message on stderr says where and why.
 
     Raises
     ------
@@ -94,19 +91,27 @@ def run_plan(plan: RunPlan, stop: "Stop", resume: bool = False) -> int:
 
 def check_resumable(plan: RunPlan, earlier: Mapping[str, Any]) -> None:
     """Raise ValueError if the run whose status is `earlier` had other settings or data."""
-    provenance.check_same_settings(plan.run_dir, plan.settings)
-    provenance.check_same_data(
-        plan.run_dir, earlier, provenance.describe_data(plan.root, plan.settings)
-    )
+    old, new = provenance.saved_settings(plan.run_dir), plan.settings
+    if changes := differences(old, new, provenance.FREE_KEYS):
+        raise ValueError(
+            f"{plan.run_dir}: --resume with other settings: {', '.join(changes)}; "
+            "start a new run with --out"
+        )
+    was, now = earlier.get("data", ""), provenance.describe_data(plan.root, new)
+    # without a digest: unknown, or not there yet when the run began
+    if "sha256 " in was and was.rpartition("sha256 ")[2] != now.rpartition("sha256 ")[2]:
+        raise ValueError(
+            f"{plan.run_dir}: --resume with other data: was {was}; is {now}; "
+            "put the data back, or start a new run with --out"
+        )
 
 
 def changed_since(step: Mapping[str, Any], notebook: Path) -> str | None:
     """Say that a notebook is not the one that a finished step ran; None if it is, or unknown."""
     if step.get("code") in (None, code_hash(notebook)):
         return None
-    return (
-        f"{notebook.name} was changed after it ran here: its results are those of the earlier code"
-    )
+    name = notebook.name
+    return f"{name} was changed after it ran here: its results are those of the earlier code"
 
 
 def train_settings(profile: str | os.PathLike, overrides: Iterable[str] = ()) -> dict[str, Any]:
@@ -120,22 +125,17 @@ def train_settings(profile: str | os.PathLike, overrides: Iterable[str] = ()) ->
         with contextlib.suppress(FileNotFoundError):
             parameters = {path.stem: parameter_types(path) for path in find_notebooks()}
     settings = read_settings(profile, overrides, parameters, types)
-    return {"run_dir": str(default_folder(profile)), **settings}
+    return {"run_dir": f"runs/{Path(profile).stem}", **settings}
 
 
 @dataclasses.dataclass(frozen=True)
 class _Run:
-    """One run under way, in a folder that this process has locked.
-
-    Attributes
-    ----------
-    resumed : whether the folder holds an earlier part of the run
-    """
+    """One run under way, in a folder that this process has locked."""
 
     plan: RunPlan
     status: Status
     stop: "Stop"
-    resumed: bool
+    resumed: bool  # whether the folder holds an earlier part of the run
 
     def run_all(self) -> str | None:
         """Run the steps until one does not end well; return the run's state, see `carry_out`."""
@@ -149,9 +149,10 @@ class _Run:
                 self.write_environment()
                 return self.run_steps()
 
-            return self.status.carry_out(
-                work, lambda: write_index(folder, read_json(self.status.path))
-            )
+            def write_page() -> Path:
+                return write_index(folder, read_json(self.status.path))
+
+            return self.status.carry_out(work, write_page)
 
     def run_steps(self) -> str:
         """Run the steps in order; return the state of the first that is not done, or "done"."""
@@ -174,16 +175,15 @@ class _Run:
         from paxray_lib.runs.report import notebook_page
 
         log(label)
-        output = self.plan.run_dir / "notebooks" / notebook.name
+        plan, output = self.plan, self.plan.run_dir / "notebooks" / notebook.name
+        values = plan.values_for(notebook.stem)
+        if self.resumed and "resume" in plan.parameters[notebook.stem]:
+            values["resume"] = True
         with self.status.running(step) as result:
             code = code_hash(notebook)  # now: it may be edited while it runs
+            limit = plan.settings.get("time_limit")
             outcome = execute(
-                notebook,
-                output,
-                self.values_for(notebook.stem),
-                folder=self.plan.root,
-                stop=self.stop,
-                time_limit=self.plan.settings.get("time_limit"),
+                notebook, output, values, folder=plan.root, stop=self.stop, time_limit=limit
             )
             result.update(outcome, code=code)
         self.complete_environment()
@@ -192,27 +192,17 @@ class _Run:
         done = step["state"] == "done"
         log(f"{label} {step['state']} {'in' if done else 'after'} {duration(step['seconds'])}")
         if not done:
-            log(self.complaint(notebook, step))
+            where = str(notebook.relative_to(plan.root))
+            if "cell_number" in step:
+                where += f", cell In [{step['cell_number']}] ({first_line(step['source'])})"
+            page = plan.run_dir / "index.html"
+            log(f"{where}: {step['error']}\nsee {page}; --resume goes on from this notebook")
         return step["state"]
-
-    def values_for(self, name: str) -> dict[str, Any]:
-        """Return what is injected into a notebook."""
-        values = self.plan.values_for(name)
-        if self.resumed and "resume" in self.plan.parameters[name]:
-            values["resume"] = True
-        return values
-
-    def complaint(self, notebook: Path, step: Step) -> str:
-        """Say in one message where and why the run stopped, and how to go on."""
-        where = str(notebook.relative_to(self.plan.root))
-        if "cell_number" in step:
-            where += f", cell In [{step['cell_number']}] ({step['source'].partition(chr(10))[0]})"
-        page = self.plan.run_dir / "index.html"
-        return f"{where}: {step['error']}\nsee {page}; --resume goes on from this notebook"
 
     def write_environment(self) -> None:
         """Write environment.txt; a resumed run adds to it what may have changed meanwhile."""
-        git, data = provenance.git_state(self.plan.root), self.describe_data()
+        git = provenance.git_state(self.plan.root)
+        data = provenance.describe_data(self.plan.root, self.plan.settings)
         self.status.note_origin(git, data)
         first, *others = dict.fromkeys(self.status.run["git"])
         changes = f"first {first}; then {'; then '.join(others)}"
@@ -224,18 +214,15 @@ class _Run:
     def complete_environment(self) -> None:
         """Record the data's fingerprint if a notebook has only just made the data."""
         if provenance.MISSING_DATA in self.status.run["data"]:
-            self.status.run["data"] = self.describe_data()
-            if provenance.MISSING_DATA not in self.status.run["data"]:
-                self.append_environment(f"data, made by this run: {self.status.run['data']}\n")
+            data = provenance.describe_data(self.plan.root, self.plan.settings)
+            self.status.run["data"] = data
+            if provenance.MISSING_DATA not in data:
+                self.append_environment(f"data, made by this run: {data}\n")
 
     def append_environment(self, text: str) -> None:
         """Add to environment.txt."""
         with open(self.plan.run_dir / "environment.txt", "a", encoding="utf-8") as file:
             file.write(text)
-
-    def describe_data(self) -> str:
-        """Return the fingerprint of the data as it is now."""
-        return provenance.describe_data(self.plan.root, self.plan.settings)
 
 
 def note(part: dict[str, Any], text: str | None) -> None:

@@ -25,10 +25,7 @@ Step = dict[str, Any]
 def read_status(run_dir: str | os.PathLike) -> dict[str, Any]:
     """Read status.json; what it calls running is interrupted if no process works in the folder.
 
-    Raises
-    ------
-    FileNotFoundError
-        The folder holds no run.
+    FileNotFoundError if the folder holds no run.
     """
     folder = Path(run_dir)
     path = folder / "status.json"
@@ -40,8 +37,8 @@ def read_status(run_dir: str | os.PathLike) -> dict[str, Any]:
     if not (working or is_locked(folder)):
         for part in [status, *status["steps"]]:
             if part["state"] == "running":
-                error = "the process that ran it ended without a word (killed?)"
-                part.update(state="interrupted", error=error)
+                part["state"] = "interrupted"
+                part["error"] = "the process that ran it ended without a word (killed?)"
     return status
 
 
@@ -62,9 +59,8 @@ class Status:
         self.path = run_dir / "status.json"
         earlier = earlier or {"steps": [], "start": now()}
         done = {step["name"]: step for step in earlier["steps"] if step["state"] == "done"}
-        self.steps: list[Step] = [
-            done.get(name, {"name": name, "state": "pending"}) for name in names
-        ]
+        pending = {name: {"name": name, "state": "pending"} for name in names}
+        self.steps: list[Step] = [done.get(name, step) for name, step in pending.items()]
         self.run: dict[str, Any] = {
             "state": "running",
             "pid": os.getpid(),
@@ -100,11 +96,9 @@ class Status:
             self.write()
 
     def carry_out(self, work: Callable[[], str], write_page: Callable[[], Path]) -> str | None:
-        """Do the work, which returns a state, record how it ended, and write the page.
+        """Do the work, record how it ended, write the page; return the state, which `work` returns.
 
-        Returns
-        -------
-        The state, or None if the work was ended by an error of the system such as a full disk.
+        None if the work was ended by an error of the system such as a full disk.
         """
         folder = self.path.parent
         state, sound = "failed", True
@@ -133,12 +127,7 @@ def earlier_status(run_dir: Path, resume: bool) -> dict[str, Any] | None:
     """Return the status of the run to be resumed in a locked folder, or None for a new run.
 
     What that status calls running was cut off. A run that was killed before its first status is
-    new.
-
-    Raises
-    ------
-    ValueError
-        The folder holds other files, or a run and `resume` is not set.
+    new. ValueError if the folder holds other files, or a run and `resume` is not set.
     """
     present = sorted(path.name for path in run_dir.iterdir() if not path.name.startswith("."))
     if not present or (resume and present == ["config.yaml"]):

@@ -43,8 +43,7 @@ def sweep(
     profiles : paths of YAML profiles, of different names
         The first one that has scores is what the others are compared with.
     overrides, notebooks_dir, config_types : as for `run`, for all members
-    out : folder of the sweep
-        A `run_dir` in a profile does not count here.
+    out : folder of the sweep; a `run_dir` in a profile does not count here
     resume : bool
         Go on with a sweep that was stopped: members that are done are not run again, the others
         start at their first notebook that is not done, a training at its last checkpoint. More
@@ -52,8 +51,7 @@ def sweep(
 
     Returns
     -------
-    int
-        0: all done. 1: some members failed. 3: stopped before the end.
+    0: all done. 1: some members failed. 3: stopped before the end.
 
     Raises
     ------
@@ -68,7 +66,14 @@ def sweep(
     stop = Stop()
     with lock(folder), stop.by_signals():
         earlier = earlier_status(folder, resume)
-        _check_members(folder, plans, earlier)
+        for step in earlier["steps"] if earlier else ():
+            if step["name"] not in plans:
+                also = f"was started with {step['name']} too"
+                raise ValueError(f"{folder}: {also}; name all of its profiles to resume")
+        for plan in plans.values():
+            before = earlier_status(plan.run_dir, resume=True) if plan.run_dir.is_dir() else None
+            if before:
+                check_resumable(plan, before)
         return _Sweep(folder, plans, Status(folder, plans, earlier), stop).run_all()
 
 
@@ -107,9 +112,7 @@ def plan_members(
 
 
 def _check_settings(profile: Path, plan: RunPlan) -> None:
-    """Raise now what a training or an evaluation would raise when it starts, which may be hours
-    away.
-    """
+    """Raise what a training or an evaluation would raise when it starts, maybe hours later."""
     from paxray_lib.data.datafile import read_datafile
     from paxray_lib.runs.profiles import build_config
     from paxray_lib.training.config import TrainConfig
@@ -117,26 +120,10 @@ def _check_settings(profile: Path, plan: RunPlan) -> None:
     try:
         build_config(TrainConfig, plan.settings)
         if "data_root" in plan.settings:
-            read_datafile(
-                plan.root / plan.settings["data_root"], plan.settings.get("datafile", "paxray.json")
-            )
+            folder = plan.root / plan.settings["data_root"]
+            read_datafile(folder, plan.settings.get("datafile", "paxray.json"))
     except (ValueError, OSError) as error:
         raise ValueError(f"{profile}: {error}") from error
-
-
-def _check_members(
-    folder: Path, plans: Mapping[str, RunPlan], earlier: Mapping[str, Any] | None
-) -> None:
-    """Raise ValueError if a resumed sweep is not the one that was started, or only a part of it."""
-    for step in earlier["steps"] if earlier else ():
-        if step["name"] not in plans:
-            raise ValueError(
-                f"{folder}: was started with {step['name']} too; name all of its profiles to resume"
-            )
-    for plan in plans.values():
-        before = earlier_status(plan.run_dir, resume=True) if plan.run_dir.is_dir() else None
-        if before:
-            check_resumable(plan, before)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -165,7 +152,8 @@ class _Sweep:
         for number, step in enumerate(self.status.steps, 1):
             label = f"({number}/{len(self.plans)}) {step['name']}"
             plan = self.plans[step["name"]]
-            if _is_done(plan):
+            done = (plan.run_dir / "status.json").is_file()
+            if done and read_status(plan.run_dir)["state"] == "done":
                 log(f"{label} was done before")
                 note(step, _changes(plan))
                 if step["state"] != "done":  # killed between the member's end and its note of it
@@ -214,8 +202,3 @@ def _changes(plan: RunPlan) -> str | None:
     changes = [changed_since(ran.get(path.stem, {}), path) for path in plan.notebooks]
     text = "; ".join(filter(None, changes))
     return f"{plan.run_dir.name}: {text}" if text else None
-
-
-def _is_done(plan: RunPlan) -> bool:
-    path = plan.run_dir / "status.json"
-    return path.is_file() and read_status(plan.run_dir)["state"] == "done"

@@ -20,9 +20,7 @@ MARKERS, LINES = "osD^vP*X", ("-", "--", "-.", ":")
 def plot_curves(metrics: Mapping[str, pd.DataFrame]) -> bytes | None:
     """Plot training loss and validation score by epoch; None if nothing was trained yet.
 
-    Parameters
-    ----------
-    metrics : by member, the table of metrics.csv, empty without one
+    `metrics` holds by member the table of metrics.csv, empty without one.
     """
     if all(table.empty for table in metrics.values()):
         return None
@@ -37,9 +35,7 @@ def plot_curves(metrics: Mapping[str, pd.DataFrame]) -> bytes | None:
     right.set(xlabel="epoch", ylabel="validation IoU (present), 0 to 1", ylim=(0, 1))
     for axis in (left, right):
         axis.xaxis.set_major_locator(MaxNLocator(integer=True))
-    if len(metrics) > 1:
-        _add_legend(figure, len(metrics))
-    return _svg(figure, left, right)
+    return _svg(figure, len(metrics) if len(metrics) > 1 else 0, left, right)
 
 
 def plot_parts(table: pd.DataFrame, members: Sequence[str], score: str = "iou_present") -> bytes:
@@ -62,8 +58,7 @@ def plot_parts(table: pd.DataFrame, members: Sequence[str], score: str = "iou_pr
     axis.set_yticks(range(len(parts)), [part.replace("_", " ") for part in parts])
     axis.set(xlabel=f"{score_title(score)}, 0 to 1", xlim=(0, 1), ylim=(len(parts) - 0.5, -0.5))
     axis.tick_params(axis="y", length=0)
-    _add_legend(figure, len(names))
-    return _svg(figure, axis)
+    return _svg(figure, len(names), axis)
 
 
 def plot_fractions(points: pd.DataFrame) -> bytes:
@@ -95,8 +90,7 @@ def plot_fractions(points: pd.DataFrame) -> bytes:
     axis.minorticks_off()
     axis.margins(x=0.12)
     axis.set(xlabel="training images", ylabel="mean IoU on the test images (%)", ylim=(0, 100))
-    _add_legend(figure, 1 if len(paper) else 2)
-    return _svg(figure, axis)
+    return _svg(figure, 1 if len(paper) else 2, axis)
 
 
 def _style(number: int) -> dict[str, Any]:
@@ -109,11 +103,10 @@ def _style(number: int) -> dict[str, Any]:
     }
 
 
-def _add_legend(figure: Figure, columns: int) -> None:
-    figure.legend(loc="outside lower center", ncols=min(4, columns), frameon=False)
-
-
-def _svg(figure: Figure, *axes: Axes) -> bytes:
+def _svg(figure: Figure, columns: int, *axes: Axes) -> bytes:
+    """Return a figure as SVG, with a legend of at most 4 columns if there are any."""
+    if columns:
+        figure.legend(loc="outside lower center", ncols=min(4, columns), frameon=False)
     for axis in axes:
         axis.grid(color="#e6e6e6", linewidth=0.7)
         axis.set_axisbelow(True)

@@ -1,7 +1,6 @@
 """The page that compares the members of a sweep, and the same numbers for programs."""
 
 import json
-import math
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
@@ -29,11 +28,9 @@ _FILES = (
 )
 # Fields of TrainConfig that may differ from the published recipe.
 _FREE_FIELDS = (
+    *ASIDE,
     "data_root",
     "datafile",
-    "run_dir",
-    "device",
-    "workers",
     "precision",
     "compile",
     "seed",
@@ -46,16 +43,11 @@ _FREE_FIELDS = (
 def write_comparison(folder: Path, status: Mapping[str, Any], members: Sequence[Member]) -> Path:
     """Write index.html, sweep.json and scores.csv of a sweep, and return the page's path.
 
-    Parameters
-    ----------
-    folder : folder of the sweep; the members' folders lie in it
-    status : as `runs.status.read_status` returns it
-    members : in the order of the profiles
+    `status` is as `runs.status.read_status` returns it; the members are in the profiles' order.
     """
     scores = score_table(members)
-    content = describe(status, members, scores)
-    text = json.dumps(content, indent=1, allow_nan=False) + "\n"
-    write_record(folder, "sweep.json", text)
+    content = _describe(status, members, scores)
+    write_record(folder, "sweep.json", json.dumps(content, indent=1, allow_nan=False) + "\n")
     write_record(folder, "scores.csv", scores.to_csv(index=False, float_format="%.6f"))
     rows = {(row["part"], row["score"], row["member"]): row for row in content["scores"]}
     scored = scores["member"].unique().tolist()
@@ -87,15 +79,13 @@ def write_comparison(folder: Path, status: Mapping[str, Any], members: Sequence[
     return write_record(folder, "index.html", page)
 
 
-def describe(
+def _describe(
     status: Mapping[str, Any], members: Sequence[Member], scores: pd.DataFrame
 ) -> dict[str, Any]:
-    """Return what sweep.json holds.
+    """Return what sweep.json holds; what is unknown is null.
 
-    Keys: state; reference (the member that others are compared with); interval (level, resamples,
-    seed); members, a list of name, folder, state, error, seconds, settings, git, data,
-    train_images, synthetic, published (the published mean IoU in percent, where it belongs),
-    trouble; scores, the rows of `score_table`. What is unknown is null.
+    reference: the member that others are compared with; published: the published mean IoU in
+    percent, where it belongs; scores: the rows of `score_table`.
     """
     return {
         "state": status["state"],
@@ -128,20 +118,16 @@ def published_score(member: Member) -> float | None:
     None if data or recipe are not the published ones: it belongs to no generated data, and to no
     training with other settings.
     """
-    settings = member.settings
-    if settings.get("published") is None or member.synthetic:
-        return None
-    is_recipe = settings.get("weights") or _follows_recipe(settings)
-    return float(settings["published"]) if is_recipe else None
-
-
-def _follows_recipe(settings: Mapping[str, Any]) -> bool:
     from paxray_lib.runs.profiles import build_config
     from paxray_lib.training.config import TrainConfig
 
+    settings = member.settings
+    if settings.get("published") is None or member.synthetic:
+        return None
     recipe, own = TrainConfig(encoder_weights="imagenet"), build_config(TrainConfig, settings)
     fields = vars(recipe).keys() - set(_FREE_FIELDS)
-    return all(getattr(own, name) == getattr(recipe, name) for name in fields)
+    as_published = all(getattr(own, name) == getattr(recipe, name) for name in fields)
+    return float(settings["published"]) if as_published or settings.get("weights") else None
 
 
 def differing(members: Sequence[Member], same: bool = False) -> list[str]:
@@ -171,21 +157,21 @@ def fraction_points(members: Sequence[Member], scores: pd.DataFrame) -> pd.DataF
         for score in ("iou_present", "iou_published"):
             row = rows.loc[(member.name, score)]
             point |= {score: row["value"], f"{score}_low": row["low"], f"{score}_high": row["high"]}
-        paper = published_score(member)
-        points.append({**point, "paper": math.nan if paper is None else paper})
-    return pd.DataFrame(points)
+        points.append({**point, "paper": published_score(member)})
+    return pd.DataFrame(points).astype({"paper": float})
 
 
 def _describe_member(member: Member) -> dict[str, Any]:
     """Return what the page says of a member."""
     stopped = member.state in ("failed", "interrupted")
     complaints = [member.error if stopped else None, member.trouble]
+    files = [file for file in ("index.html", *_FILES) if (member.folder / file).is_file()]
+    links = {f"{member.folder.name}/{file}": Path(file).name for file in files}
     page = f"{member.folder.name}/index.html"
-    files = [file for file in _FILES if (member.folder / file).is_file()]
     return {
         **vars(member),
-        "page": page if (member.folder / "index.html").is_file() else None,
-        "files": [(f"{member.folder.name}/{file}", Path(file).name) for file in files],
+        "page": page if links.pop(page, None) else None,
+        "files": list(links.items()),
         "epochs": "" if member.metrics.empty else member.metrics["epoch"].iloc[-1],
         "complaint": "; ".join(filter(None, complaints)),
     }
@@ -198,12 +184,11 @@ def _settings(members: Sequence[Member], keys: Sequence[str]) -> list[tuple[str,
 
 def _origins(members: Sequence[Member]) -> list[tuple[str, list[str]]]:
     """Return code and data per member, where they are known and differ."""
-    rows = []
-    for key, title in (("git", "code (git)"), ("data", "data")):
-        values = [member.provenance.get(key, "–") for member in members]
-        if len(set(values) - {"–"}) > 1:
-            rows.append((title, values))
-    return rows
+    rows = [
+        (title, [member.provenance.get(key, "–") for member in members])
+        for key, title in (("git", "code (git)"), ("data", "data"))
+    ]
+    return [(title, values) for title, values in rows if len(set(values) - {"–"}) > 1]
 
 
 def _shown(settings: Mapping[str, Any], key: str) -> str:

@@ -17,6 +17,7 @@ from paxray_lib.data.datafile import read_datafile
 from paxray_lib.evaluation.compare import compare_evaluations
 from paxray_lib.evaluation.result import Evaluation
 from paxray_lib.runs.pages import read_environment
+from paxray_lib.runs.provenance import saved_settings
 
 SCORES = ("iou_present", "iou_published", "dice_present", "dice_published")
 
@@ -27,8 +28,7 @@ class Member:
 
     Attributes
     ----------
-    name : name of the profile, which is that of the folder too
-    folder : path
+    name : of the profile, which is that of the folder too
     state, error, seconds : of the sweep's status
     settings : plain values, as in config.yaml
     provenance : git state and fingerprint of the data, as in environment.txt
@@ -65,11 +65,7 @@ def read_member(
     settings : those that it is meant to have, for a member that has not begun
     """
     troubles: list[str] = []
-    config = _read(
-        folder / "config.yaml",
-        lambda path: yaml.safe_load(path.read_text(encoding="utf-8")),
-        troubles,
-    )
+    config = _read(folder / "config.yaml", lambda path: saved_settings(path.parent), troubles)
     metrics = _read(folder / "metrics.csv", pd.read_csv, troubles)
     counts = folder / "evaluation" / "counts.npz"
     evaluation = _read(counts, lambda path: Evaluation.read(path.parent), troubles)
@@ -123,38 +119,36 @@ def score_table(members: Sequence[Member]) -> pd.DataFrame:
     difference_low, difference_high (value less that of the first member with scores, and the
     interval of that; NaN for that member itself, and where images, labels or masks differ).
     """
-    rows, reference = [], None
-    for member in members:
-        if member.evaluation is None:
-            continue
-        summary = member.evaluation.summary
+    scored_members = [(m.name, m.evaluation) for m in members if m.evaluation is not None]
+    rows = []
+    for name, evaluation in scored_members:
+        summary = evaluation.summary
         parts = {"overall": summary["overall"], **summary["views"], **summary["groups"]}
-        differences = _differences(reference, member.evaluation)
-        reference = reference or member.evaluation
+        reference = scored_members[0][1]
+        differences = {} if evaluation is reference else _differences(reference, evaluation)
         for score in SCORES:
             for part, scores in parts.items():
                 about = [scores[key] for key in ("images", "patients", "labels")]
                 scored = scores["labels_scored" if score.endswith("present") else "labels"]
                 values = (scores[score], *scores[f"{score}_interval"])
                 difference = differences.get((part, score), (None, None, None))
-                rows.append((member.name, part, score, *about, scored, *values, *difference))
+                rows.append((name, part, score, *about, scored, *values, *difference))
     floats = ["value", "low", "high", "difference", "difference_low", "difference_high"]
     columns = ["member", "part", "score", "images", "patients", "labels", "labels_scored", *floats]
     return pd.DataFrame(rows, columns=columns).astype(dict.fromkeys(floats, float))
 
 
 def _differences(
-    reference: Evaluation | None, evaluation: Evaluation
+    reference: Evaluation, evaluation: Evaluation
 ) -> dict[tuple[str, str], tuple[float, float, float]]:
     """Return difference, low and high by part and score; none if the two cannot be compared."""
-    if reference is None:
+    try:
+        return {
+            (row.name, score): (row.difference, row.low, row.high)
+            for score in SCORES
+            for row in compare_evaluations(
+                reference, evaluation, score, by_label=False
+            ).itertuples()
+        }
+    except ValueError:  # of other images, labels or masks
         return {}
-    differences = {}
-    for score in SCORES:
-        try:
-            table = compare_evaluations(reference, evaluation, score, by_label=False)
-        except ValueError:  # of other images, labels or masks
-            return {}
-        for row in table.itertuples():
-            differences[row.name, score] = (row.difference, row.low, row.high)
-    return differences

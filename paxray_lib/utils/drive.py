@@ -4,6 +4,8 @@ import os
 from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 
+from paxray_lib.utils.errors import first_line
+
 BY_HAND = "fetch it by hand in a browser from {url} and give it with --archive FILE"
 
 
@@ -28,7 +30,8 @@ def download(url: str, path: str | os.PathLike, retries: int = 3) -> Path:
         gdown.download(url, str(path), resume=True, retries=retries, timeout=60, use_cookies=False)
     except (gdown.DownloadError, gdown.FileURLRetrievalError, OSError) as error:
         raise OSError(
-            f"{path}: not downloaded ({_first_line(error)}); try again to go on where it stopped"
+            f"{path}: not downloaded ({first_line(str(error) or repr(error))}); "
+            "try again to go on where it stopped"
         ) from error
     return path
 
@@ -50,9 +53,9 @@ def download_from_drive(folder: str, choose: Callable[[list[str]], str], path: P
         ids = {file.path: file.id for file in files if not isinstance(file, str)}
         return download(f"https://drive.google.com/uc?id={ids[choose(list(ids))]}", path)
     except (gdown.DownloadError, gdown.FileURLRetrievalError, OSError, ValueError) as error:
-        hint = BY_HAND.format(url=drive_url(folder))
         raise OSError(
-            f"Google Drive refused or cannot be reached ({_first_line(error)}); {hint}"
+            f"Google Drive refused or cannot be reached ({first_line(str(error) or repr(error))}); "
+            + BY_HAND.format(url=drive_url(folder))
         ) from error
 
 
@@ -64,7 +67,3 @@ def only_file(names: list[str], wanted: str) -> str:
             f"expected one {wanted} in the folder, found {', '.join(names) or 'nothing'}"
         )
     return matches[0]
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]

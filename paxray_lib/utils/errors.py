@@ -20,6 +20,11 @@ def did_you_mean(word: str, candidates: Iterable[str]) -> str:
     return f"; did you mean {' or '.join(map(repr, near))}?" if near else ""
 
 
+def first_line(text: str) -> str:
+    """Return the first line that is not empty, or an empty text."""
+    return text.strip().partition("\n")[0].strip()
+
+
 def check_choice(value: str, choices: Iterable[str], name: str) -> None:
     """Raise ValueError, with near matches and all choices, if `value` is none of them.
 

@@ -11,14 +11,16 @@ def test_the_fingerprint_follows_the_data(tmp_path):
     (tmp_path / "d.json").write_text(
         json.dumps({"label_dict": {}, "train": [{"image": "x.png", "target": None}]})
     )
-    first = provenance.data_fingerprint(tmp_path, "d.json")
+    settings = {"data_root": ".", "datafile": "d.json"}
+    first = provenance.describe_data(tmp_path, settings)
     assert "1 files" in first
-    assert provenance.data_fingerprint(tmp_path, "d.json") == first
+    assert provenance.describe_data(tmp_path, settings) == first
     (tmp_path / "x.png").write_bytes(b"1234")
-    assert provenance.data_fingerprint(tmp_path, "d.json") != first
+    assert provenance.describe_data(tmp_path, settings) != first
     (tmp_path / "d.json").write_text("{")
-    assert "not readable as JSON" in provenance.data_fingerprint(tmp_path, "d.json")
-    assert "is not there yet" in provenance.data_fingerprint(tmp_path, "e.json")
+    assert "not readable as JSON" in provenance.describe_data(tmp_path, settings)
+    assert "is not there yet" in provenance.describe_data(tmp_path, {"data_root": "."})
+    assert provenance.describe_data(tmp_path, {}) == "no data_root set"
 
 
 def test_git_state_is_a_commit_or_a_reason(tmp_path):
