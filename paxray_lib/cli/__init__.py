@@ -8,7 +8,4 @@ missing files); 3 stopped before the end.
 from paxray_lib.cli import data, models  # noqa: F401
 from paxray_lib.cli.command import app
 
-
-def main() -> None:
-    """Entry point of the console script."""
-    app()
+main = app  # entry point of the console script

@@ -14,10 +14,7 @@ from paxray_lib.utils.progress import log, say
 DONE, SOME_FAILED, NOT_STARTED, STOPPED = 0, 1, 2, 3
 
 app = typer.Typer(
-    name="paxray",
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-    add_completion=False,
+    name="paxray", no_args_is_help=True, pretty_exceptions_enable=False, add_completion=False
 )
 
 
@@ -70,12 +67,10 @@ def command(function: Callable[..., int | None]) -> Callable[..., None]:
     def wrapped(*args: Any, **kwargs: Any) -> NoReturn:
         try:
             code = function(*args, **kwargs)
-        except Stopped as error:
-            fail(str(error), STOPPED)
+        except (Stopped, KeyboardInterrupt) as error:
+            fail(str(error) or "interrupted", STOPPED)
         except (ValueError, OSError) as error:
             fail(str(error), NOT_STARTED)
-        except KeyboardInterrupt:
-            fail("interrupted", STOPPED)
         raise typer.Exit(code or DONE)
 
     return app.command()(wrapped)

@@ -5,15 +5,8 @@ from collections import Counter
 from pathlib import Path
 from typing import Annotated
 
-from paxray_lib.cli.command import (
-    DONE,
-    SOME_FAILED,
-    DataFile,
-    DataRoot,
-    argument,
-    command,
-    option,
-)
+from paxray_lib.cli import command as shared
+from paxray_lib.cli.command import DONE, SOME_FAILED, argument, command, option
 from paxray_lib.utils.errors import check_choice, did_you_mean
 from paxray_lib.utils.progress import log, progress, say
 
@@ -50,23 +43,23 @@ def labels(
 
 
 @command
-def check(data_root: DataRoot, datafile: DataFile = Path("paxray.json")) -> int:
+def check(data_root: shared.DataRoot, datafile: shared.DataFile = Path("paxray.json")) -> int:
     """List every finding in a data set; exit code 1 if one of them is an error."""
     from paxray_lib.quality.check import check_dataset
 
     findings = check_dataset(data_root, datafile)
     for finding in findings:
         say(f"{finding.severity:8} {finding.where}: {finding.message}")
-    counts = Counter(finding.severity for finding in findings)
-    warnings = len(findings) - counts["error"]
-    say(f"{counts['error']} errors, {warnings} warnings in {datafile} with data in {data_root}")
-    return SOME_FAILED if counts["error"] else DONE
+    errors = sum(finding.severity == "error" for finding in findings)
+    warnings = len(findings) - errors
+    say(f"{errors} errors, {warnings} warnings in {datafile} with data in {data_root}")
+    return SOME_FAILED if errors else DONE
 
 
 @command
 def pack(
-    data_root: DataRoot,
-    datafile: DataFile = Path("paxray.json"),
+    data_root: shared.DataRoot,
+    datafile: shared.DataFile = Path("paxray.json"),
     workers: Annotated[int, option("Files at a time; 0 takes as many as there are cores.")] = 0,
     remove_npy: Annotated[
         bool, option("Delete a .npy once its packed file was read back.", "--remove-npy")
@@ -78,19 +71,18 @@ def pack(
 
     data = read_datafile(data_root, datafile)
     total = len(npy_targets(data))
-    items = []
+    counts: Counter[str] = Counter()
     packing = pack_dataset(data, workers or os.cpu_count() or 1, remove_npy)
     for item in progress(packing, "packing", total):
-        items.append(item)
+        counts.update({item.status: 1, "removed": item.removed})
         if item.reason:
             log(f"failed: {item.reason}")
-    counts = Counter(item.status for item in items)
     say(
         f"{counts['packed']} packed, {counts['skipped']} already packed, "
         f"{counts['failed']} failed of {total} .npy targets"
     )
     if remove_npy:
-        say(f"{sum(item.removed for item in items)} .npy files deleted")
+        say(f"{counts['removed']} .npy files deleted")
     return SOME_FAILED if counts["failed"] else DONE
 
 
@@ -108,7 +100,7 @@ def fetch(
     if what == "dataset":
         return check(fetch_dataset(to or Path("data/paxray"), archive), Path("paxray.json"))
     say(f"done: {fetch_weights(which, to or Path('weights'), archive)}")
-    return DONE
+    return None
 
 
 @command
@@ -152,6 +144,8 @@ def project(
             say(f"moved: {outcome.case} from {outcome.moved_from} to {split}")
     for name in sorted({name for outcome in outcomes for name in outcome.names_not_used}):
         say(f"not used, an unknown name: {name!r}{did_you_mean(name, CODES)}")
-    numbers = f"{counts['ok']} projected, {counts['skipped']} skipped, {len(failed)} failed"
-    say(f"{numbers}, {len(unmatched)} without counterpart; {out / 'paxray.json'}")
+    say(
+        f"{counts['ok']} projected, {counts['skipped']} skipped, {len(failed)} failed, "
+        f"{len(unmatched)} without counterpart; {out / 'paxray.json'}"
+    )
     return SOME_FAILED if failed or unmatched else DONE

@@ -4,43 +4,25 @@ from collections import Counter
 from pathlib import Path
 from typing import Annotated
 
-from paxray_lib.cli.command import (
-    DONE,
-    SOME_FAILED,
-    CloseTree,
-    DataFile,
-    DataRoot,
-    Device,
-    Labels,
-    Mirror,
-    Precision,
-    Profile,
-    Settings,
-    Threshold,
-    Weights,
-    argument,
-    command,
-    option,
-    split_names,
-)
+from paxray_lib.cli import command as shared
+from paxray_lib.cli.command import DONE, SOME_FAILED, argument, command, option, split_names
 from paxray_lib.compute.launch import find_launch
 from paxray_lib.utils.progress import log, say
 
 
 @command
 def train(
-    profile: Profile,
-    settings: Settings = [],  # noqa: B006
+    profile: shared.Profile,
+    settings: shared.Settings = [],  # noqa: B006
     resume: Annotated[bool, option("Go on from the last checkpoint.", "--resume")] = False,
 ) -> None:
     """Train a model; checkpoints and logs go to run_dir, else to runs/ and the profile's name.
 
     On several GPUs: torchrun --nproc-per-node 4 -m paxray_lib train --profile P.yaml
     """
+    from paxray_lib import TrainConfig, fit
     from paxray_lib.runs.profiles import build_config
     from paxray_lib.runs.run import train_settings
-    from paxray_lib.training.config import TrainConfig
-    from paxray_lib.training.loop import fit
 
     folder = fit(build_config(TrainConfig, train_settings(profile, settings)), resume=resume)
     if find_launch().rank == 0:
@@ -49,16 +31,16 @@ def train(
 
 @command
 def evaluate(
-    weights: Weights,
-    data_root: DataRoot,
-    datafile: DataFile = Path("paxray.json"),
+    weights: shared.Weights,
+    data_root: shared.DataRoot,
+    datafile: shared.DataFile = Path("paxray.json"),
     split: Annotated[str, option("train, val or test.")] = "test",
     out: Annotated[Path | None, option("Folder for tables, counts and summary.")] = None,
-    device: Device = "auto",
-    threshold: Threshold = 0.5,
-    mirror: Mirror = False,
-    close_tree: CloseTree = False,
-    precision: Precision = "float32",
+    device: shared.Device = "auto",
+    threshold: shared.Threshold = 0.5,
+    mirror: shared.Mirror = False,
+    close_tree: shared.CloseTree = False,
+    precision: shared.Precision = "float32",
 ) -> None:
     """Evaluate a model on a split: IoU and Dice by label, group and view, in both conventions."""
     from paxray_lib.compute.collectives import is_first, joined
@@ -86,12 +68,12 @@ def evaluate(
 def predict(
     images: Annotated[Path, option("An image, or a folder with everything below it.")],
     out: Annotated[Path, option("Folder for the outputs and report.csv.")],
-    weights: Weights,
+    weights: shared.Weights,
     format: Annotated[str, option("packed, npy, coco, or dicom-seg for DICOM images.")] = "packed",
-    threshold: Threshold = 0.5,
-    labels: Labels = "",
-    mirror: Mirror = False,
-    close_tree: CloseTree = False,
+    threshold: shared.Threshold = 0.5,
+    labels: shared.Labels = "",
+    mirror: shared.Mirror = False,
+    close_tree: shared.CloseTree = False,
     measure: Annotated[
         bool, option("Cardiothoracic ratio, ... to measurements.csv.", "--measure")
     ] = False,
@@ -102,18 +84,18 @@ def predict(
     batch_size: Annotated[
         int | None, option("Images at once; by default 1, on a GPU 8.", min=1)
     ] = None,
-    precision: Precision = "float32",
-    device: Device = "auto",
+    precision: shared.Precision = "float32",
+    device: shared.Device = "auto",
 ) -> int:
     """Write masks for X-rays (PNG, JPEG, DICOM), each of its image's size.
 
     The same command again goes on where a stopped one was, and tries again what failed. Exit code 1
     if some could not be done.
     """
+    from paxray_lib import load_model
+    from paxray_lib import predict as run_prediction
     from paxray_lib.compute.collectives import is_first, joined, local_device
     from paxray_lib.measurement.tables import check_measurable, measure_predictions, without_view
-    from paxray_lib.models.checkpoints import load_model
-    from paxray_lib.prediction.predict import predict as run_prediction
 
     if measure:
         check_measurable(format)
@@ -137,11 +119,15 @@ def predict(
         if is_first():
             for reason in report.loc[report["status"] == "failed", "reason"]:
                 log(f"failed: {reason}")
-            numbers = (f"{counts[status]} {status}" for status in ("ok", "skipped", "failed"))
-            say(f"{', '.join(numbers)}; {out}/report.csv")
+            numbers = ", ".join(
+                f"{counts[status]} {status}" for status in ("ok", "skipped", "failed")
+            )
+            say(f"{numbers}; {out}/report.csv")
             if measure and (unknown := without_view(measure_predictions(out, report, view))):
-                remedy = "no widths measured; say --view frontal or --view lateral"
-                say(f"{unknown} images of unknown view: {remedy}")
+                say(
+                    f"{unknown} images of unknown view: no widths measured; "
+                    "say --view frontal or --view lateral"
+                )
     return SOME_FAILED if counts["failed"] else DONE
 
 
@@ -150,7 +136,7 @@ def overlay(
     image: Annotated[Path, option("PNG, JPEG or DICOM.")],
     masks: Annotated[Path, option("Its masks: .pxm, .npy or .json (COCO RLE).")],
     out: Annotated[Path, option("PNG file to write.")],
-    labels: Labels = "",
+    labels: shared.Labels = "",
     legend: Annotated[bool, option("List the labels and their colours beside it.")] = True,
     concat: Annotated[bool, option("Put the plain image beside the overlay.")] = False,
 ) -> None:
@@ -171,8 +157,8 @@ def overlay(
 
 @command
 def run(
-    profile: Profile,
-    settings: Settings = [],  # noqa: B006
+    profile: shared.Profile,
+    settings: shared.Settings = [],  # noqa: B006
     out: Annotated[
         Path | None, option("By default the profile's run_dir, or runs/ and its name.")
     ] = None,
@@ -187,7 +173,7 @@ def run(
 @command
 def sweep(
     profiles: Annotated[list[Path], argument("YAML files; members are named after them.")],
-    settings: Settings = [],  # noqa: B006
+    settings: shared.Settings = [],  # noqa: B006
     out: Annotated[Path, option("With a folder for each member.")] = Path("runs/sweep"),
     resume: Annotated[bool, option("Go on with members that are not done.", "--resume")] = False,
 ) -> int:

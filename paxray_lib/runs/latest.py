@@ -16,10 +16,7 @@ def enter_project_root() -> None:
 def newest_run(folder: str | os.PathLike = "runs", holding: str = "checkpoints/best.ckpt") -> Path:
     """Return the folder of the newest run, or member of a sweep, that holds a file.
 
-    Raises
-    ------
-    FileNotFoundError
-        No run holds it; the message names the notebook that makes it.
+    FileNotFoundError if none does; the message names the notebook that makes it.
     """
     files = [path for depth in ("*", "*/*") for path in Path(folder).glob(f"{depth}/{holding}")]
     if not files:

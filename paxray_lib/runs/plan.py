@@ -90,7 +90,7 @@ def make_plan(
 
 
 def project_root() -> Path:
-    """Return the folder with `notebooks` and pyproject.toml, here or above; or FileNotFoundError."""
+    """Return the folder with `notebooks` and pyproject.toml, here or above."""
     here = Path.cwd()
     for folder in (here, *here.parents):
         if (folder / "notebooks").is_dir() and (folder / "pyproject.toml").is_file():

@@ -18,40 +18,19 @@ from paxray_lib.metrics.surface import TOLERANCE_PX
 from paxray_lib.runs.pages import TEMPLATES, read_environment, render
 from paxray_lib.runs.provenance import saved_settings, write_record
 from paxray_lib.runs.sweep_plots import plot_curves
+from paxray_lib.runs.sweep_scores import SCORES
 from paxray_lib.utils.files import read_json
 
 #: Tag of notebook cells whose figures the run's page shows large.
 REPORT_TAG = "report"
 #: Scores of the page's table, in its order.
-COLUMNS = (
-    "iou_present",
-    "iou_published",
-    "dice_present",
-    "dice_published",
-    "precision_present",
-    "recall_present",
-    "nsd_present",
-    "hd95_median",
-)
+COLUMNS = (*SCORES, "precision_present", "recall_present", "nsd_present", "hd95_median")
 # nbconvert keeps the first kind that an output has. Its own order for pages puts a widget's view,
 # which needs scripts from the network, before the HTML that a widget may bring for readers without
 # a kernel.
-_OUTPUT_PRIORITY = [
-    "text/html",
-    "image/svg+xml",
-    "image/png",
-    "image/jpeg",
-    "text/markdown",
-    "text/latex",
-    "text/plain",
-]
-_URLS = (
-    "mathjax_url",
-    "require_js_url",
-    "jquery_url",
-    "mermaid_js_url",
-    "mermaid_layout_elk_js_url",
-)
+_IMAGES = ["image/svg+xml", "image/png", "image/jpeg"]
+_OUTPUT_PRIORITY = ["text/html", *_IMAGES, "text/markdown", "text/latex", "text/plain"]
+_SCRIPTS = ("mathjax", "require_js", "jquery", "mermaid_js", "mermaid_layout_elk_js")
 _OVERLAYS, _PICTURE_BYTES = 8, 2_000_000
 
 
@@ -73,10 +52,10 @@ def notebook_page(notebook: Path) -> Path:
         embed_images=True,
         extra_template_paths=[str(TEMPLATES)],
         template_file="notebook.html",
-        **dict.fromkeys(_URLS, ""),
+        **{f"{script}_url": "" for script in _SCRIPTS},
     )
-    resources = {"metadata": {"name": notebook.stem, "path": str(notebook.parent)}}
-    page, _ = exporter.from_notebook_node(content, resources)
+    metadata = {"name": notebook.stem, "path": str(notebook.parent)}
+    page, _ = exporter.from_notebook_node(content, {"metadata": metadata})
     name = f"{notebook.parent.name}/{notebook.stem}.html"
     return write_record(notebook.parent.parent, name, page)
 

@@ -45,12 +45,8 @@ def read_status(run_dir: str | os.PathLike) -> dict[str, Any]:
 class Status:
     """The state of a run and its steps, written to status.json at each change.
 
-    Parameters
-    ----------
-    run_dir : folder of the run, locked by this process
-    names : names of the steps, in order
-    earlier : status of the run that is resumed, optional
-        Steps done there stay done, and the code and data that it was started with stay known.
+    The folder is locked by this process, the steps are in order. Steps done in `earlier`, the
+    status of a run that is resumed, stay done; its code and data stay known.
     """
 
     def __init__(
@@ -133,11 +129,9 @@ def earlier_status(run_dir: Path, resume: bool) -> dict[str, Any] | None:
     if not present or (resume and present == ["config.yaml"]):
         return None
     if "status.json" not in present:
-        raise ValueError(
-            f"{run_dir}: holds other files ({present[0]}, ...); choose an empty folder with --out"
-        )
+        other = f"holds other files ({present[0]}, ...)"
+        raise ValueError(f"{run_dir}: {other}; choose an empty folder with --out")
     if not resume:
-        raise ValueError(
-            f"{run_dir}: holds a run already; continue it with --resume, or choose another --out"
-        )
+        remedy = "continue it with --resume, or choose another --out"
+        raise ValueError(f"{run_dir}: holds a run already; {remedy}")
     return read_json(run_dir / "status.json")

@@ -87,21 +87,16 @@ def plan_members(
     """Return the checked plan of each member by its name, or raise ValueError or OSError."""
     paths = [Path(profile) for profile in profiles]
     if not paths:
-        raise ValueError(
-            "no profile to run; name one or more, such as notebooks/profiles/sweep_*.yaml"
-        )
+        example = "notebooks/profiles/sweep_*.yaml"
+        raise ValueError(f"no profile to run; name one or more, such as {example}")
     if any(text.partition("=")[0].strip() == "run_dir" for text in overrides):
-        raise ValueError(
-            "--set run_dir: the members of a sweep would share it; "
-            "choose the sweep's folder with --out"
-        )
+        why = "the members of a sweep would share it"
+        raise ValueError(f"--set run_dir: {why}; choose the sweep's folder with --out")
     name, count = Counter(path.stem.casefold() for path in paths).most_common(1)[0]
     if count > 1:
         same = ", ".join(str(path) for path in paths if path.stem.casefold() == name)
-        raise ValueError(
-            f"{same}: the same name, so the members would share the folder {folder / name}; "
-            "rename one"
-        )
+        why = f"the same name, so the members would share the folder {folder / name}"
+        raise ValueError(f"{same}: {why}; rename one")
     plans = {}
     for path in paths:
         plan = make_plan(path, overrides, folder / path.stem, notebooks_dir, config_types)

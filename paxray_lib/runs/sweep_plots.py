@@ -41,10 +41,7 @@ def plot_curves(metrics: Mapping[str, pd.DataFrame]) -> bytes | None:
 def plot_parts(table: pd.DataFrame, members: Sequence[str], score: str = "iou_present") -> bytes:
     """Plot one score of all members for the whole, each view and each group, with its interval.
 
-    Parameters
-    ----------
-    table : rows of `sweep_scores.score_table`
-    members : names of all members, in order, also of those without scores
+    `table` is that of `score_table`; `members` names all in order, also those without scores.
     """
     rows = table[table["score"] == score]
     parts, names = rows["part"].unique().tolist(), rows["member"].unique().tolist()
@@ -64,10 +61,8 @@ def plot_parts(table: pd.DataFrame, members: Sequence[str], score: str = "iou_pr
 def plot_fractions(points: pd.DataFrame) -> bytes:
     """Plot mean IoU by number of training images, both conventions, and published figures.
 
-    Parameters
-    ----------
-    points : DataFrame of train_images, member; for each of iou_present and iou_published NAME,
-        NAME_low, NAME_high; and paper, the published mean IoU in percent, or NaN
+    Columns of `points`: train_images, member; for each of iou_present and iou_published NAME,
+    NAME_low, NAME_high; and paper, the published mean IoU in percent, or NaN.
     """
     figure, axis = open_axes(6.4, 3.8)
     points = points.sort_values("train_images")

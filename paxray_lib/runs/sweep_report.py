@@ -18,25 +18,13 @@ from paxray_lib.viz.plots.style import score_title
 # Settings that say nothing of how a model was made.
 ASIDE = (*FREE_KEYS, "published", "notebooks", "shown", "device", "workers")
 _FILES = (
-    "notebooks/02_train.html",
-    "notebooks/03_evaluate.html",
-    "metrics.csv",
-    "evaluation/per_label.csv",
-    "checkpoints/best.ckpt",
-    "config.yaml",
-    "environment.txt",
+    *("notebooks/02_train.html", "notebooks/03_evaluate.html", "metrics.csv"),
+    *("evaluation/per_label.csv", "checkpoints/best.ckpt", "config.yaml", "environment.txt"),
 )
 # Fields of TrainConfig that may differ from the published recipe.
 _FREE_FIELDS = (
-    *ASIDE,
-    "data_root",
-    "datafile",
-    "precision",
-    "compile",
-    "seed",
-    "val_every",
-    "save_every",
-    "log_every",
+    *(*ASIDE, "data_root", "datafile", "precision", "compile", "seed"),
+    *("val_every", "save_every", "log_every"),
 )
 
 
@@ -51,6 +39,7 @@ def write_comparison(folder: Path, status: Mapping[str, Any], members: Sequence[
     write_record(folder, "scores.csv", scores.to_csv(index=False, float_format="%.6f"))
     rows = {(row["part"], row["score"], row["member"]): row for row in content["scores"]}
     scored = scores["member"].unique().tolist()
+    overall = {name: rows["overall", "iou_present", name] for name in scored}
     points = fraction_points(members, scores)
     page = render(
         "sweep.html",
@@ -63,11 +52,7 @@ def write_comparison(folder: Path, status: Mapping[str, Any], members: Sequence[
         rows=rows,
         score_names={score: score_title(score) for score in SCORES},
         scored=scored,
-        compared=[
-            name
-            for name in scored[1:]
-            if rows["overall", "iou_present", name]["difference"] is not None
-        ],
+        compared=[name for name in scored[1:] if overall[name]["difference"] is not None],
         parts=scores["part"].unique().tolist(),
         parts_chart=plot_parts(scores, [m.name for m in members]) if scored else None,
         curves=plot_curves({member.name: member.metrics for member in members}),
@@ -95,14 +80,10 @@ def _describe(
             {
                 "name": member.name,
                 "folder": member.folder.name,
-                "state": member.state,
-                "error": member.error,
-                "seconds": member.seconds,
+                **{key: getattr(member, key) for key in ("state", "error", "seconds")},
                 "settings": dict(member.settings),
-                "git": member.provenance.get("git"),
-                "data": member.provenance.get("data"),
-                "train_images": member.train_images,
-                "synthetic": member.synthetic,
+                **{key: member.provenance.get(key) for key in ("git", "data")},
+                **{key: getattr(member, key) for key in ("train_images", "synthetic")},
                 "published": published_score(member),
                 "trouble": member.trouble or None,
             }
@@ -142,10 +123,7 @@ def differing(members: Sequence[Member], same: bool = False) -> list[str]:
 
 
 def fraction_points(members: Sequence[Member], scores: pd.DataFrame) -> pd.DataFrame:
-    """Return the points of `plot_fractions`.
-
-    None unless members differ in the number of training images alone.
-    """
+    """Return the points of `plot_fractions`; none unless members differ in training images alone."""
     rows = scores[scores["part"] == "overall"].set_index(["member", "score"])
     known = [m for m in members if m.train_images and (m.name, "iou_present") in rows.index]
     others = [key for key in differing(known) if key not in (*ASIDE, "datafile")]

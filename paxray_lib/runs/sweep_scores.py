@@ -58,11 +58,8 @@ def read_member(
 ) -> Member:
     """Read what a member's folder holds so far; what is damaged is left out and named in `trouble`.
 
-    Parameters
-    ----------
-    root : folder that a relative `data_root` is below
-    step : the member's entry in the sweep's status
-    settings : those that it is meant to have, for a member that has not begun
+    A relative `data_root` is below `root`; `step` is the member's entry in the sweep's status;
+    `settings` count for a member that has not begun.
     """
     troubles: list[str] = []
     config = _read(folder / "config.yaml", lambda path: saved_settings(path.parent), troubles)
@@ -70,20 +67,11 @@ def read_member(
     counts = folder / "evaluation" / "counts.npz"
     evaluation = _read(counts, lambda path: Evaluation.read(path.parent), troubles)
     images, synthetic = _describe_data(root, config or settings, troubles)
-    return Member(
-        name,
-        folder,
-        step["state"],
-        step.get("error"),
-        step.get("seconds"),
-        config or settings,
-        read_environment(folder),
-        images,
-        synthetic,
-        pd.DataFrame() if metrics is None else metrics,
-        evaluation,
-        "; ".join(troubles),
-    )
+    metrics = pd.DataFrame() if metrics is None else metrics
+    ended = step["state"], step.get("error"), step.get("seconds")
+    made_by = config or settings, read_environment(folder)
+    found = images, synthetic, metrics, evaluation, "; ".join(troubles)
+    return Member(name, folder, *ended, *made_by, *found)
 
 
 def _read(path: Path, reader: Callable[[Path], Any], troubles: list[str]) -> Any:

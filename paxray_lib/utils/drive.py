@@ -17,10 +17,7 @@ def drive_url(folder: str) -> str:
 def download(url: str, path: str | os.PathLike, retries: int = 3) -> Path:
     """Download a file, going on where an earlier try stopped; `path` appears when it is whole.
 
-    Raises
-    ------
-    OSError
-        The server cannot be reached, refuses, or ends early. What came is kept for the next try.
+    OSError if the server cannot be reached, refuses, or ends early; what came is kept for the next.
     """
     import gdown
 
@@ -39,10 +36,7 @@ def download(url: str, path: str | os.PathLike, retries: int = 3) -> Path:
 def download_from_drive(folder: str, choose: Callable[[list[str]], str], path: Path) -> Path:
     """Download one file of a Google Drive folder, the one that `choose` takes from all names.
 
-    Raises
-    ------
-    OSError
-        As for `download`, or `choose` raised ValueError.
+    OSError as for `download`, or if `choose` raised ValueError.
     """
     import gdown
 
@@ -63,7 +57,6 @@ def only_file(names: list[str], wanted: str) -> str:
     """Return the one of `names` that ends in the file name `wanted`, or raise ValueError."""
     matches = [name for name in names if PurePosixPath(name).name == wanted]
     if len(matches) != 1:
-        raise ValueError(
-            f"expected one {wanted} in the folder, found {', '.join(names) or 'nothing'}"
-        )
+        found = ", ".join(names) or "nothing"
+        raise ValueError(f"expected one {wanted} in the folder, found {found}")
     return matches[0]

@@ -13,12 +13,8 @@ _POLL_S = 0.02
 def lock(folder: Path, name: str = ".lock") -> Iterator[None]:
     """Hold a folder, which is made if missing, for this process: lock the file `name` in it.
 
-    A forked child that outlives this process, such as a worker, does not hold the lock.
-
-    Raises
-    ------
-    ValueError
-        Another process works in the folder.
+    A forked child that outlives this process, such as a worker, does not hold the lock. ValueError
+    if another process works in the folder.
     """
     folder.mkdir(parents=True, exist_ok=True)
     # whoever reads a status may hold the lock for a moment, see `is_locked`

@@ -1,8 +1,8 @@
 """What each output was made from, so that stopped work goes on, and never wrongly.
 
 `manifest.jsonl` in the folder of the outputs has one line per output, written just before the
-output appears: its name, the files it is made from, and the settings. An output is done if it is
-there and its newest line still fits.
+output appears: its name, and size and time of change of the files it is made from. An output is
+done if it is there and its newest line still fits.
 
 Of several processes that share the work, each but the first has a file of its own beside it, such
 as `manifest.1.jsonl`. The first one takes these over at the end, and again when it starts, should
@@ -17,14 +17,12 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from paxray_lib.utils.files import sha256
 from paxray_lib.utils.locks import lock
 
 NAME = "manifest.jsonl"
 _PARTS = "manifest.*.jsonl"
-# {"sources": {path: [size, mtime_ns or SHA-256], or None if forgotten}, "settings": ...}
+# {"sources": {path: [size, mtime_ns], or None if forgotten}, "settings": None}
 Entry = dict[str, Any]
-Sources = str | os.PathLike | Iterable[str | os.PathLike]
 
 
 def read_manifest(folder: Path) -> dict[str, Entry]:
@@ -45,41 +43,25 @@ def _read(path: Path) -> dict[str, Entry]:
     return entries
 
 
-class Manifest:
+class Manifest(contextlib.AbstractContextManager["Manifest"]):
     """The manifest of a folder, which this process holds until it is closed; a context manager.
 
-    Parameters
-    ----------
-    folder : made if missing
-    settings : what the outputs depend on besides their sources, as JSON data
-    digest : bool
-        Recognize a source by its SHA-256, not by its time of change.
-    rank : number of this process; the first, 0, opens its manifest before the others
-
-    Raises
-    ------
-    ValueError
-        Another process works in the folder.
+    The folder is made if missing. ValueError if another process works in it. Of several processes,
+    the first, of `rank` 0, opens its manifest before the others.
     """
 
-    def __init__(
-        self, folder: str | os.PathLike, settings: Any = None, digest: bool = False, rank: int = 0
-    ):
-        self.folder, self.settings, self.digest = Path(folder), settings, digest
+    def __init__(self, folder: str | os.PathLike, rank: int = 0):
+        self.folder = Path(folder)
         name = NAME if rank == 0 else _PARTS.replace("*", str(rank))
         with contextlib.ExitStack() as stack:
             stack.enter_context(lock(self.folder, f".{name}.lock"))
-            path = self.folder / name
-            self._file = stack.enter_context(open(path, "a", encoding="utf-8"))
+            self._file = stack.enter_context(open(self.folder / name, "a", encoding="utf-8"))
             self._file.write("\n")  # ends what a kill may have cut short
             self._held = stack.pop_all()
         self._lock = threading.Lock()
         self._entries = read_manifest(self.folder)
         if rank == 0:
             self.absorb()
-
-    def __enter__(self) -> "Manifest":
-        return self
 
     def __exit__(self, *_: object) -> None:
         self.close()
@@ -95,23 +77,22 @@ class Manifest:
                 self._write(output, entry)
             path.unlink()
 
-    def is_done(self, output: str, sources: Sources, settings: Any = None) -> bool:
-        """Return whether an output is there and was made from `sources` as they are now."""
-        if output not in self._entries or not (self.folder / output).is_file():
-            return False
+    def is_done(self, output: str, source: str | os.PathLike) -> bool:
+        """Return whether an output is there and was made from `source` as it is now."""
         try:
-            return self._entries[output] == self._entry(sources, settings)
+            there = (self.folder / output).is_file()
+            return there and self._entries.get(output) == self._entry(source)
         except FileNotFoundError:
             return False
 
-    def may_write(self, output: str, sources: Sources) -> bool:
-        """Return whether an output is absent, or was made from these files in any state of them."""
+    def may_write(self, output: str, source: str | os.PathLike) -> bool:
+        """Return whether an output is absent, or was made from this file in any state of it."""
         made_from = self._entries.get(output, {"sources": ()})["sources"]
-        return not (self.folder / output).exists() or set(made_from) == set(self._paths(sources))
+        return not (self.folder / output).exists() or set(made_from) == {self._name(source)}
 
-    def start(self, output: str, sources: Sources, settings: Any = None) -> None:
+    def start(self, output: str, source: str | os.PathLike) -> None:
         """Record that an output is about to be written; an older one is removed first."""
-        entry = self._entry(sources, settings)
+        entry = self._entry(source)
         (self.folder / output).unlink(missing_ok=True)
         self._write(output, entry)
 
@@ -126,17 +107,13 @@ class Manifest:
             for part in folder.glob(".*.????????????.part.*"):
                 part.unlink(missing_ok=True)
 
-    def _paths(self, sources: Sources) -> dict[str, Path]:
-        paths = [sources] if isinstance(sources, (str, os.PathLike)) else sources
-        return {os.path.relpath(path, self.folder): Path(path) for path in paths}
+    def _name(self, source: str | os.PathLike) -> str:
+        return os.path.relpath(source, self.folder)
 
-    def _entry(self, sources: Sources, settings: Any) -> Entry:
-        stamps = {}
-        for name, path in self._paths(sources).items():
-            status = path.stat()
-            stamps[name] = [status.st_size, sha256(path) if self.digest else status.st_mtime_ns]
-        used = self.settings if settings is None else settings
-        return {"sources": stamps, "settings": json.loads(json.dumps(used))}
+    def _entry(self, source: str | os.PathLike) -> Entry:
+        state = os.stat(source)
+        stamp = [state.st_size, state.st_mtime_ns]
+        return {"sources": {self._name(source): stamp}, "settings": None}
 
     def _write(self, output: str, entry: Mapping[str, Any]) -> None:
         with self._lock:

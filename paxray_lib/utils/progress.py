@@ -14,10 +14,7 @@ _R = TypeVar("_R")
 def progress(
     items: Iterable[_T], description: str, total: int | None = None, every_s: float = 15.0
 ) -> Iterator[_T]:
-    """Yield from `items`, with a bar in a terminal and a line every `every_s` seconds elsewhere.
-
-    Both go to stderr.
-    """
+    """Yield from `items`; on stderr a bar in a terminal, else a line every `every_s` seconds."""
     total = len(items) if total is None and isinstance(items, Sized) else total
     if sys.stderr.isatty():
         from tqdm import tqdm
@@ -29,15 +26,10 @@ def progress(
         yield item
         now = time.monotonic()
         if now - last >= every_s and done != total:
-            _report(description, done, total, now - start)
-            last = now
-
-
-def _report(description: str, done: int, total: int | None, seconds: float) -> None:
-    text = f"{description}: {done}{f'/{total}' if total else ''} in {duration(seconds)}"
-    if total:
-        text += f", {duration(seconds / done * (total - done))} left"
-    log(text)
+            last, seconds = now, now - start
+            left = f", {duration(seconds / done * (total - done))} left" if total else ""
+            number = f"{done}/{total}" if total else done
+            log(f"{description}: {number} in {duration(seconds)}{left}")
 
 
 def duration(seconds: float) -> str:

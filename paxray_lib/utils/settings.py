@@ -37,33 +37,25 @@ def field_types(config_class: type) -> dict[str, Any]:
 def check_fields(config: Any) -> None:
     """Check and cast the fields of a dataclass by their hints; for its `__post_init__`.
 
-    Raises
-    ------
-    ValueError
-        A value does not fit; the message names the field, the value and what fits.
+    ValueError if a value does not fit; the message names the field, the value and what fits.
     """
     for name, hint in field_types(type(config)).items():
-        object.__setattr__(config, name, _validate(getattr(config, name), hint, name)[0])
+        object.__setattr__(config, name, _validate(getattr(config, name), hint, name))
 
 
 def cast(value: Any, hint: Any, place: str) -> Any:
     """Return `value` as the type that `hint` asks for, as plain data (a tuple becomes a list).
 
     Numbers written as text are read, and whole floats become int where int is asked for. A hint may
-    carry limits, as in `Annotated[int, Field(gt=0)]`; None takes anything.
-
-    Raises
-    ------
-    ValueError
-        The value does not fit; the message begins with `place`.
+    carry limits, as in `Annotated[int, Field(gt=0)]`; None takes anything. ValueError, with a
+    message that begins with `place`, if the value does not fit.
 
     >>> cast("1e-3", float, "demo.yaml: learning_rate")
     0.001
     """
     if hint is None or hint is Any:
         return value
-    checked, adapter = _validate(value, hint, place)
-    return adapter.dump_python(checked, mode="json")
+    return _adapter(hint).dump_python(_validate(value, hint, place), mode="json")
 
 
 def differences(
@@ -74,12 +66,11 @@ def differences(
     >>> differences({"epochs": 2, "seed": 0}, {"epochs": 3, "loss": "dice"}, ignored=["seed"])
     ['epochs (was 2, is 3)', "loss (was not set, is 'dice')"]
     """
-    changed = []
-    for key in sorted((old.keys() | new.keys()) - set(ignored)):
-        before, after = (repr(some[key]) if key in some else "not set" for some in (old, new))
-        if before != after:
-            changed.append(f"{key} (was {before}, is {after})")
-    return changed
+    pairs = {
+        key: [repr(some[key]) if key in some else "not set" for some in (old, new)]
+        for key in sorted((old.keys() | new.keys()) - set(ignored))
+    }
+    return [f"{key} (was {was}, is {now})" for key, (was, now) in pairs.items() if was != now]
 
 
 @functools.cache
@@ -87,25 +78,17 @@ def _adapter(hint: Any) -> TypeAdapter:
     return TypeAdapter(hint, config=ConfigDict(coerce_numbers_to_str=True))
 
 
-def _validate(value: Any, hint: Any, place: str) -> tuple[Any, TypeAdapter]:
-    adapter = _adapter(hint)
+def _validate(value: Any, hint: Any, place: str) -> Any:
     # true is no number, and 1 is not true
     strict = isinstance(value, bool) or bool in (hint, *typing.get_args(hint))
     try:
-        return adapter.validate_python(value, strict=strict), adapter
+        return _adapter(hint).validate_python(value, strict=strict)
     except ValidationError as error:
-        raise ValueError(f"{place} {_explanation(error)}") from None
-
-
-def _explanation(error: ValidationError) -> str:
-    """Say what fits, what the value is, and which choice may have been meant."""
-    errors = error.errors()
-    kinds = [one["type"].partition("_")[0] for one in errors]
-    wanted = [
-        _KINDS.get(kind, one["msg"].removeprefix("Input should be "))
-        for kind, one in zip(kinds, errors, strict=True)
-    ]
-    value, near = errors[0]["input"], ""
-    if kinds[0] == "literal":
-        near = did_you_mean(str(value), re.findall("'([^']*)'", errors[0]["ctx"]["expected"]))
-    return f"must be {' or '.join(dict.fromkeys(wanted))}, not {value!r}{near}"
+        errors = error.errors()
+    wanted = {
+        _KINDS.get(one["type"].partition("_")[0], one["msg"].removeprefix("Input should be ")): 0
+        for one in errors
+    }
+    value, choices = errors[0]["input"], str(errors[0].get("ctx", {}).get("expected", ""))
+    near = did_you_mean(str(value), re.findall("'([^']*)'", choices))
+    raise ValueError(f"{place} must be {' or '.join(wanted)}, not {value!r}{near}")
