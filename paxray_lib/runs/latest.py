@@ -18,7 +18,7 @@ def newest_run(folder: str | os.PathLike = "runs", holding: str = "checkpoints/b
 
     FileNotFoundError if none does; the message names the notebook that makes it.
     """
-    files = [path for depth in ("*", "*/*") for path in Path(folder).glob(f"{depth}/{holding}")]
+    files = [*Path(folder).glob(f"*/{holding}"), *Path(folder).glob(f"*/*/{holding}")]
     if not files:
         maker = _MAKERS[Path(holding).parts[0]]
         raise FileNotFoundError(

@@ -24,19 +24,15 @@ def render(template: str, **values: Any) -> str:
     environment = jinja2.Environment(
         loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True
     )
-    filters = {"data_uri": _data_uri, "duration": duration, "href": _href}
-    environment.filters |= {**filters, "size": size, "words": words}
+    environment.filters |= {
+        "data_uri": lambda data, kind: f"data:{kind};base64,{base64.b64encode(data).decode()}",
+        "duration": duration,
+        "href": lambda path: quote(os.fsencode(path)),  # names of files may not be UTF-8
+        "size": size,
+        "words": words,
+    }
     written = now().replace("T", " ").replace("+00:00", " UTC")
     return environment.get_template(template).render(values, written=written)
-
-
-def _href(path: str) -> str:
-    """Return a link to a file below the page's folder, whose name may not be UTF-8."""
-    return quote(os.fsencode(path))
-
-
-def _data_uri(content: bytes, kind: str) -> str:
-    return f"data:{kind};base64,{base64.b64encode(content).decode()}"
 
 
 def size(number: float) -> str:
@@ -62,10 +58,7 @@ def words(key: str) -> str:
 
 
 def read_environment(run_dir: Path) -> dict[str, str]:
-    """Return time, platform, git state, data, ... of environment.txt; of a resumed run the latest.
-
-    Empty if there is no such file.
-    """
+    """Return time, platform, git, data, ... of environment.txt, if any; the latest if resumed."""
     path = run_dir / "environment.txt"
     lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
     pairs = [line.split(": ", 1) for line in lines if ": " in line]

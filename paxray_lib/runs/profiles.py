@@ -32,15 +32,12 @@ def read_profile(
 
     Returns
     -------
-    dict
-        Plain values (tuples arrive as lists), to be written as YAML or injected into a notebook.
+    Plain values (tuples arrive as lists), to be written as YAML or injected into a notebook.
 
     Raises
     ------
-    FileNotFoundError
-        No such profile.
-    ValueError
-        Not YAML, not flat, an unknown key (with near matches), or a value of the wrong type.
+    FileNotFoundError : no such profile
+    ValueError : not YAML, not flat, an unknown key (with near matches), a value of the wrong type
     """
     settings = _read_yaml(Path(path))
     origins = dict.fromkeys(settings, str(path))
@@ -52,8 +49,8 @@ def read_profile(
         settings[key], origins[key] = _parse(value, f"--set {text!r}"), "--set"
     for key, value in settings.items():
         if isinstance(value, dict):
-            flat = "is a mapping, but a profile is flat: one 'name: value' per line"
-            raise ValueError(f"{origins[key]}: {key} {flat}")
+            flat = "a profile is flat: one 'name: value' per line"
+            raise ValueError(f"{origins[key]}: {key} is a mapping, but {flat}")
     if known is None:
         return settings
     for key, origin in origins.items():

@@ -51,9 +51,7 @@ def run(
     profile : path of a YAML profile
     overrides : texts "key=value" that replace the profile's values
     out : folder of the run, by default the profile's `run_dir`, else runs/ and the profile's name
-    resume : bool
-        Start at the first notebook that is not done; a notebook that knows a parameter `resume`
-        gets it as True.
+    resume : start at the first notebook not done, with its parameter `resume`, if any, as True
     notebooks_dir : by default `notebooks` in the project's root, here or above
     config_types : names and type hints of more settings, optional
         By default TrainConfig's fields. Those that no notebook names itself reach a notebook's
@@ -65,9 +63,8 @@ def run(
 
     Raises
     ------
-    ValueError, OSError
-        Nothing was started: a wrong profile, missing files, a folder in use, other settings or data
-        than those of the run to be resumed.
+    ValueError, OSError : nothing was started, for a wrong profile, missing files, a folder in use,
+        other settings or data than those of the run to be resumed
     """
     plan = make_plan(profile, overrides, out, notebooks_dir, config_types)
     from paxray_lib.runs.execute import Stop
@@ -186,7 +183,11 @@ class _Run:
                 notebook, output, values, folder=plan.root, stop=self.stop, time_limit=limit
             )
             result.update(outcome, code=code)
-        self.complete_environment()
+        run = self.status.run
+        if provenance.MISSING_DATA in run["data"]:  # perhaps this notebook has made the data
+            run["data"] = provenance.describe_data(plan.root, plan.settings)
+            if provenance.MISSING_DATA not in run["data"]:
+                self.append_environment(f"data, made by this run: {run['data']}\n")
         if output.is_file():
             notebook_page(output)
         done = step["state"] == "done"
@@ -206,18 +207,10 @@ class _Run:
         self.status.note_origin(git, data)
         first, *others = dict.fromkeys(self.status.run["git"])
         changes = f"first {first}; then {'; then '.join(others)}"
-        text = f"the code changed between parts of this run: {changes}" if others else None
-        note(self.status.run, text)
+        changed = f"the code changed between parts of this run: {changes}"
+        note(self.status.run, changed if others else None)
         resumed = "\nresumed\n" if self.resumed else ""
         self.append_environment(resumed + provenance.describe_environment(git, data))
-
-    def complete_environment(self) -> None:
-        """Record the data's fingerprint if a notebook has only just made the data."""
-        if provenance.MISSING_DATA in self.status.run["data"]:
-            data = provenance.describe_data(self.plan.root, self.plan.settings)
-            self.status.run["data"] = data
-            if provenance.MISSING_DATA not in data:
-                self.append_environment(f"data, made by this run: {data}\n")
 
     def append_environment(self, text: str) -> None:
         """Add to environment.txt."""

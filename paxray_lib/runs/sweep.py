@@ -55,9 +55,8 @@ def sweep(
 
     Raises
     ------
-    ValueError, OSError
-        Nothing was started: a wrong profile, two of one name, a folder in use, other settings or
-        data than before.
+    ValueError, OSError : nothing was started, for a wrong profile, two of one name, a folder in
+        use, other settings or data than before
     """
     folder, overrides = Path(out).resolve(), list(overrides)
     plans = plan_members(profiles, overrides, folder, notebooks_dir, config_types)
@@ -167,13 +166,13 @@ class _Sweep:
         """Run one member and record how it ended."""
         log(label)
         with self.status.running(step) as result:
+            error = None
             try:
-                code, error = run_plan(plan, self.stop, resume=True), None
+                if run_plan(plan, self.stop, resume=True) == DONE:
+                    result["state"] = "done"
             except (ValueError, OSError) as caught:
-                code, error = STOPPED, str(caught)
-            if code == DONE:
-                result["state"] = "done"
-            else:
+                error = str(caught)
+            if not result:
                 result["state"] = "failed" if self.stop.reason is None else "interrupted"
                 result["error"] = error or read_status(plan.run_dir).get("error", "see its page")
         log(f"{label} {step['state']} after {duration(step['seconds'])}")

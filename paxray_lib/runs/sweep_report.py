@@ -17,15 +17,12 @@ from paxray_lib.viz.plots.style import score_title
 
 # Settings that say nothing of how a model was made.
 ASIDE = (*FREE_KEYS, "published", "notebooks", "shown", "device", "workers")
-_FILES = (
-    *("notebooks/02_train.html", "notebooks/03_evaluate.html", "metrics.csv"),
-    *("evaluation/per_label.csv", "checkpoints/best.ckpt", "config.yaml", "environment.txt"),
-)
+_PAGES = ("notebooks/02_train.html", "notebooks/03_evaluate.html")
+_TABLES = ("metrics.csv", "evaluation/per_label.csv")
+_FILES = (*_PAGES, *_TABLES, "checkpoints/best.ckpt", "config.yaml", "environment.txt")
 # Fields of TrainConfig that may differ from the published recipe.
-_FREE_FIELDS = (
-    *(*ASIDE, "data_root", "datafile", "precision", "compile", "seed"),
-    *("val_every", "save_every", "log_every"),
-)
+_EVERY = ("val_every", "save_every", "log_every")
+_FREE_FIELDS = (*ASIDE, *_EVERY, "data_root", "datafile", "precision", "compile", "seed")
 
 
 def write_comparison(folder: Path, status: Mapping[str, Any], members: Sequence[Member]) -> Path:
@@ -123,7 +120,7 @@ def differing(members: Sequence[Member], same: bool = False) -> list[str]:
 
 
 def fraction_points(members: Sequence[Member], scores: pd.DataFrame) -> pd.DataFrame:
-    """Return the points of `plot_fractions`; none unless members differ in training images alone."""
+    """Return the points of `plot_fractions`; none unless members differ in these images alone."""
     rows = scores[scores["part"] == "overall"].set_index(["member", "score"])
     known = [m for m in members if m.train_images and (m.name, "iou_present") in rows.index]
     others = [key for key in differing(known) if key not in (*ASIDE, "datafile")]
@@ -131,11 +128,12 @@ def fraction_points(members: Sequence[Member], scores: pd.DataFrame) -> pd.DataF
         return pd.DataFrame()
     points = []
     for member in known:
-        point: dict[str, Any] = {"train_images": member.train_images, "member": member.name}
+        paper = published_score(member)
+        point = {"train_images": member.train_images, "member": member.name, "paper": paper}
         for score in ("iou_present", "iou_published"):
             row = rows.loc[(member.name, score)]
             point |= {score: row["value"], f"{score}_low": row["low"], f"{score}_high": row["high"]}
-        points.append({**point, "paper": published_score(member)})
+        points.append(point)
     return pd.DataFrame(points).astype({"paper": float})
 
 
