@@ -124,10 +124,8 @@ def predict(
             )
             say(f"{numbers}; {out}/report.csv")
             if measure and (unknown := without_view(measure_predictions(out, report, view))):
-                say(
-                    f"{unknown} images of unknown view: no widths measured; "
-                    "say --view frontal or --view lateral"
-                )
+                remedy = "no widths measured; say --view frontal or --view lateral"
+                say(f"{unknown} images of unknown view: {remedy}")
     return SOME_FAILED if counts["failed"] else DONE
 
 

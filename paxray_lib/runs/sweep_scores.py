@@ -68,10 +68,10 @@ def read_member(
     evaluation = _read(counts, lambda path: Evaluation.read(path.parent), troubles)
     images, synthetic = _describe_data(root, config or settings, troubles)
     metrics = pd.DataFrame() if metrics is None else metrics
-    ended = step["state"], step.get("error"), step.get("seconds")
-    made_by = config or settings, read_environment(folder)
-    found = images, synthetic, metrics, evaluation, "; ".join(troubles)
-    return Member(name, folder, *ended, *made_by, *found)
+    known: dict[str, Any] = {key: step.get(key) for key in ("state", "error", "seconds")}
+    known |= {"settings": config or settings, "provenance": read_environment(folder)}
+    known |= {"train_images": images, "synthetic": synthetic, "metrics": metrics}
+    return Member(name, folder, evaluation=evaluation, trouble="; ".join(troubles), **known)
 
 
 def _read(path: Path, reader: Callable[[Path], Any], troubles: list[str]) -> Any:
