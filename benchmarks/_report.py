@@ -23,7 +23,10 @@ def conditions(*packages: str) -> str:
     )
     # other work on the machine slows all rows: the load says how much there was
     load = f", load average {os.getloadavg()[0]:.1f}" if hasattr(os, "getloadavg") else ""
-    return f"{datetime.date.today()}, {_processor()}, {cores} cores{load}, {platform.system()}; {versions}"
+    return (
+        f"{datetime.date.today()}, {_processor()}, {cores} cores{load}, "
+        f"{platform.system()}; {versions}"
+    )
 
 
 def _processor() -> str:

@@ -168,13 +168,15 @@ def make_section(count: int, size: int, repeats: int) -> str:
         numbers += [f"{found['peak'] / 2**30:.2f}", *(f"{score:.6f}" for score in found["scores"])]
         lines.append([ROWS[row], *numbers])
     head = ["whole evaluation", "s an image", "ratio", "peak GiB", "mean IoU", "mean Dice"]
+    metric_head = ["metric alone, from logits, identical counts", "ms an image", "ratio"]
     metric = [
         [way, f"{1000 * took:.0f}", f"{took / metric['plain']:.3f}"] for way, took in metric.items()
     ]
     return (
-        f"## Evaluation\n\n{count} images of {size} x {size}, 166 labels, published network with random weights, "
+        f"## Evaluation\n\n{count} images of {size} x {size}, 166 labels, published network "
+        "with random weights, "
         f"{torch.get_num_threads()} threads, from files to scores.\n\n{table(head, lines)}\n\n"
-        f"{table(['metric alone, from logits, identical counts', 'ms an image', 'ratio'], metric)}\n\n"
+        f"{table(metric_head, metric)}\n\n"
         f"{conditions('torch')}"
     )
 

@@ -302,15 +302,17 @@ def make_section(
         )
         rows.append(["ours to the plain way", f"{images / found['epoch'] / plain:.1f}"])
     return (
-        f"## The published recipe\n\n{options.images} sample images of {options.size} x {options.size}, 166 labels; "
-        f"{options.epochs} epochs, batch {options.batch_size}, bfloat16, compile {options.compile}, "
+        f"## The published recipe\n\n{options.images} sample images of {options.size} x "
+        f"{options.size}, 166 labels; "
+        f"{options.epochs} epochs, batch {options.batch_size}, bfloat16, compile "
+        f"{options.compile}, "
         f"{world} x {device}, {options.workers} workers.\n\n"
         f"{table(['what', 'measured'], rows)}\n\n{conditions('torch')}"
     )
 
 
-def main() -> None:
-    """Generate, train, evaluate, compare, report."""
+def parse_options() -> argparse.Namespace:
+    """Return the options of the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument(
         "--out", type=Path, default=Path("runs/gpu_recipe"), help="folder for data, run and result"
@@ -326,7 +328,12 @@ def main() -> None:
         "--plain-steps", type=int, default=200, help="steps in the plain way; 0: none"
     )
     parser.add_argument("--update", action="store_true", help="write the table into RESULTS.md too")
-    options = parser.parse_args()
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Generate, train, evaluate, compare, report."""
+    options = parse_options()
     if not (options.cpu or torch.cuda.is_available()):
         sys.stdout.write("no GPU here: not measured (--cpu tries the script)\n")
         return

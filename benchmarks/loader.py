@@ -201,9 +201,12 @@ def main() -> None:
     ]
     text = (
         "## Training loaders\n\n"
-        f"{SIZE} x {SIZE}, {len(LABELS)} labels, {source}; batches of {BATCH}, published recipe (random resize, crop "
-        f"of {CROP}), in steady state for {SECONDS[OURS]:.0f} to {SECONDS[PLAIN]:.0f} s each, files in the cache of "
-        f"the system. Plain: np.load, float, int64, torch's DataLoader. Memory: all processes, what they share "
+        f"{SIZE} x {SIZE}, {len(LABELS)} labels, {source}; batches of {BATCH}, published "
+        "recipe (random resize, crop "
+        f"of {CROP}), in steady state for {SECONDS[OURS]:.0f} to {SECONDS[PLAIN]:.0f} s "
+        "each, files in the cache of "
+        "the system. Plain: np.load, float, int64, torch's DataLoader. Memory: all "
+        "processes, what they share "
         f"counted once; the set in memory holds {IMAGES} images.\n\n"
         f"{table(['loader', 'workers', 'samples/s', 'peak memory'], rows)}\n\n"
         f"{conditions('numpy', 'torch', 'zstandard')}\n"

@@ -151,10 +151,12 @@ def make_table(options: argparse.Namespace) -> str:
         rows.append([name, *times, f"{row['loss']:.6f}", f"{row['gradient']:.6f}"])
     lines = ["## Loss", "", conditions("torch"), ""]
     lines += [
-        f"Logits {shape}, {options.device}, {torch.get_num_threads()} threads, median of {options.repeats}"
+        f"Logits {shape}, {options.device}, {torch.get_num_threads()} threads, median of "
+        f"{options.repeats}"
     ]
     lines += [
-        f"The last row starts from logits of {options.size // 4} x {options.size // 4}; its gradient is theirs.",
+        f"The last row starts from logits of {options.size // 4} x {options.size // 4}; its "
+        "gradient is theirs.",
         "",
     ]
     return "\n".join(lines) + "\n" + table(header, rows)

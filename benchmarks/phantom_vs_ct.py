@@ -283,7 +283,8 @@ def main() -> None:
     header = ["", "phantoms, mean", "5 to 95 %", "real CT", "textbook"]
     text = (
         "## Phantoms beside a real CT\n\n"
-        f"{options.cases} phantoms (seed {SEED}); LIDC-IDRI-0001, lying, contrast agent bounded. Masks and rays of one "
+        f"{options.cases} phantoms (seed {SEED}); LIDC-IDRI-0001, lying, contrast agent "
+        "bounded. Masks and rays of one "
         f"projector, {SIZE} x {SIZE}. The script names the textbooks.\n\n"
         f"{table(header, lines(phantoms, measure(real, pixel_mm)))}\n\n"
         f"{conditions('numpy', 'scipy')}\n"

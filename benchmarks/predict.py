@@ -226,7 +226,10 @@ def main() -> None:
         "peak memory",
         "bits that differ",
     ]
-    text = f"## Prediction\n\n{conditions('torch')}; {options.images} images of {SIZE} x {SIZE}, 166 labels\n\n"
+    text = (
+        f"## Prediction\n\n{conditions('torch')}; {options.images} images of {SIZE} x "
+        f"{SIZE}, 166 labels\n\n"
+    )
     text += table(head, rows)
     print(text)
     if options.update:

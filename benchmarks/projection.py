@@ -132,7 +132,8 @@ def main() -> None:
     ]
     z, y, x = scan.hu.shape
     text = (
-        f"## Projecting a CT\n\nBoth views with all masks, {SIZE} x {SIZE}, of {source} of {x} x {y} x {z} voxels. "
+        f"## Projecting a CT\n\nBoth views with all masks, {SIZE} x {SIZE}, of {source} of "
+        f"{x} x {y} x {z} voxels. "
         f"Reading the files is not counted. Median of {options.repeats}; plain: one run. "
         f"Peak memory of the process, volumes included: {peak:.2f} GiB."
         f"\n\n{table(['stage', 'seconds'], rows)}\n\n{conditions('numpy', 'scipy')}\n"

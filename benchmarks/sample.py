@@ -151,7 +151,8 @@ def main() -> None:
     text = (
         "## Masks on disk, and one training sample\n\n"
         f"Time: read image and masks, random resize, crop of {CROP}. "
-        f"Plain: np.load, float, nearest resize, crop, int64 ({sizes[0]:.0f} MB); packed: {sizes[1]:.1f} MB. "
+        f"Plain: np.load, float, nearest resize, crop, int64 ({sizes[0]:.0f} MB); packed: "
+        f"{sizes[1]:.1f} MB. "
         f"Median of {options.repeats}, both in turn in one run.\n\n"
         f"{table(header, rows)}\n\n"
         "The same by stage. The published recipe has no flip; it is not in the sums above.\n\n"

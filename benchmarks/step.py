@@ -230,14 +230,21 @@ def make_table(options: argparse.Namespace) -> str:
         f"{value:.0e}" for value in exact_differences(options.batch, min(EXACT_SIZE, options.size))
     ]
     return (
-        f"## One training step\n\nPublished network, batch {options.batch}, {options.size} px, 166 labels; median of "
-        f"{options.steps} after a warm-up, {torch.get_num_threads()} threads. The last upsampling counts with the loss "
+        f"## One training step\n\nPublished network, batch {options.batch}, {options.size} "
+        "px, 166 labels; median of "
+        f"{options.steps} after a warm-up, {torch.get_num_threads()} threads. The last "
+        "upsampling counts with the loss "
         f"in our rows.\n\n{table(head, lines)}\n\n"
-        "Differences: of the loss, relative; the largest of a gradient, relative to the largest gradient; the norm of "
-        "all, relative to their norm. Gradients of a new network with BatchNorm by batch amplify rounding: at "
-        f"{min(EXACT_SIZE, options.size)} px the plain way in float32 is {exact[2]} away from itself in float64. In "
-        f"float64 our loss differs from the plain way's by {exact[0]}, our gradients by {exact[1]} at most. "
-        "bfloat16 keeps 8 bits: the first gradients of such a network then have little in common with those in float32."
+        "Differences: of the loss, relative; the largest of a gradient, relative to the "
+        "largest gradient; the norm of "
+        "all, relative to their norm. Gradients of a new network with BatchNorm by batch "
+        "amplify rounding: at "
+        f"{min(EXACT_SIZE, options.size)} px the plain way in float32 is {exact[2]} away "
+        "from itself in float64. In "
+        f"float64 our loss differs from the plain way's by {exact[0]}, our gradients by "
+        f"{exact[1]} at most. "
+        "bfloat16 keeps 8 bits: the first gradients of such a network then have little in "
+        "common with those in float32."
         f"\n\n{conditions('torch')}"
     )
 

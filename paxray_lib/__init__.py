@@ -1,6 +1,6 @@
 """PAXRay workbench: multi-label anatomy segmentation of chest X-rays.
 
-The house in rooms; each imports only from rooms before it, and says in its docstring what it is for:
+The house in rooms. Each imports only from rooms before it; its docstring says what it is for:
 
     utils < labels < compute < images < masks < metrics < models < data < projection < quality < ct
           < prediction < measurement < evaluation < phantoms < training < viz < runs < cli
