@@ -8,8 +8,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 from paxray_lib.compute.launch import find_launch
-from paxray_lib.utils.errors import Stopped
-from paxray_lib.utils.progress import log, say
+from paxray_lib.utils import Stopped, log, say
 
 DONE, SOME_FAILED, NOT_STARTED, STOPPED = 0, 1, 2, 3
 

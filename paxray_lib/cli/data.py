@@ -7,8 +7,7 @@ from typing import Annotated
 
 from paxray_lib.cli import command as shared
 from paxray_lib.cli.command import DONE, SOME_FAILED, argument, command, option
-from paxray_lib.utils.errors import check_choice, did_you_mean
-from paxray_lib.utils.progress import log, progress, say
+from paxray_lib.utils import check_choice, did_you_mean, log, progress, say
 
 
 @command

@@ -7,7 +7,7 @@ from typing import Annotated
 from paxray_lib.cli import command as shared
 from paxray_lib.cli.command import DONE, SOME_FAILED, argument, command, option, split_names
 from paxray_lib.compute.launch import find_launch
-from paxray_lib.utils.progress import log, say
+from paxray_lib.utils.console import log, say
 
 
 @command

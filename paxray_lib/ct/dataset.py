@@ -26,10 +26,7 @@ from paxray_lib.data.datafile import SPLITS, Datafile, Entry, read_datafile, wri
 from paxray_lib.images.read import write_png
 from paxray_lib.images.views import VIEWS
 from paxray_lib.labels import LABELS
-from paxray_lib.utils.errors import check_choice
-from paxray_lib.utils.files import now, sha256, write_text
-from paxray_lib.utils.locks import lock
-from paxray_lib.utils.progress import progress
+from paxray_lib.utils import check_choice, lock, now, progress, sha256, write_text
 
 _VERSION = 4  # raise it when the same input gives other projections
 

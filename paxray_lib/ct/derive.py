@@ -26,8 +26,7 @@ from paxray_lib.ct.prerequisites import missing_prerequisites
 from paxray_lib.ct.scan import Scan
 from paxray_lib.ct.structures import STRUCTURES, Segmented, codes_named, count_values, is_in
 from paxray_lib.labels.table import LABELS
-from paxray_lib.masks.hierarchy import close_tree
-from paxray_lib.masks.packed import PackedMasks
+from paxray_lib.masks import PackedMasks, close_tree
 from paxray_lib.projection.rays import LabelVolume, Spacing
 
 # chosen by eye

@@ -11,8 +11,7 @@ from paxray_lib.ct.scan import Scan
 from paxray_lib.ct.structures import STRUCTURES, codes_of, is_in, mean_index
 from paxray_lib.images.views import VIEWS
 from paxray_lib.labels.table import LABELS
-from paxray_lib.masks.bits import byte_count, byte_mask
-from paxray_lib.masks.packed import PackedMasks
+from paxray_lib.masks import PackedMasks, byte_count, byte_mask
 from paxray_lib.projection.radiograph import (
     Exposure,
     equalized,

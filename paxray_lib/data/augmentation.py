@@ -27,8 +27,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from paxray_lib.labels.table import LabelSet
-from paxray_lib.masks.bits import swap_sides
-from paxray_lib.masks.packed import PackedMasks
+from paxray_lib.masks import PackedMasks, swap_sides
 from paxray_lib.utils.settings import check_fields
 
 Pixels = Annotated[int, Field(ge=1)]

@@ -19,8 +19,7 @@ from typing import Any
 from paxray_lib.images.read import Image, read_view
 from paxray_lib.images.views import VIEWS, case_of, view_of
 from paxray_lib.labels.table import LabelSet
-from paxray_lib.utils.errors import check_choice
-from paxray_lib.utils.files import write_text
+from paxray_lib.utils import check_choice, write_text
 
 SPLITS = ("train", "val", "test")
 

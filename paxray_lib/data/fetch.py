@@ -16,10 +16,8 @@ import zlib
 from functools import partial
 from pathlib import Path, PurePosixPath
 
+from paxray_lib.utils import atomic_write, check_choice, now, progress, say, sha256, write_text
 from paxray_lib.utils.drive import download_from_drive, drive_url, only_file
-from paxray_lib.utils.errors import check_choice
-from paxray_lib.utils.files import atomic_write, now, sha256, write_text
-from paxray_lib.utils.progress import progress, say
 
 DATASET_FOLDER = "1rzlsZ0bfByRMBoywOPWZW08GNgIwCU9P"
 WEIGHTS_FOLDER = "1JjWv_Ips_8CKbREk68JY-YMpu_lXu5Sa"

@@ -11,7 +11,7 @@ from pathlib import Path
 from paxray_lib.data.datafile import Datafile
 from paxray_lib.labels.table import LabelSet
 from paxray_lib.masks.packed import PackedMasks
-from paxray_lib.utils.progress import map_ahead
+from paxray_lib.utils.console import map_ahead
 
 
 @dataclass(frozen=True)

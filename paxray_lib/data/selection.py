@@ -9,7 +9,7 @@ import numpy as np
 from paxray_lib.data.datafile import SPLITS, read_datafile
 from paxray_lib.data.dataset import PaxrayDataset
 from paxray_lib.masks.packed import PackedMasks
-from paxray_lib.utils.progress import map_ahead, progress
+from paxray_lib.utils.console import map_ahead, progress
 
 
 def open_splits(

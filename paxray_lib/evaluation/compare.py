@@ -16,8 +16,7 @@ from paxray_lib.evaluation.count import count_decisions, use_logits
 from paxray_lib.evaluation.evaluate import check_labels
 from paxray_lib.evaluation.result import Evaluation, image_table
 from paxray_lib.evaluation.tables import list_parts, score_columns
-from paxray_lib.masks.hierarchy import close_bits
-from paxray_lib.masks.packed import PackedMasks
+from paxray_lib.masks import PackedMasks, close_bits
 from paxray_lib.metrics import Counts, draw_weights, interval, mean_score, resample_mean
 from paxray_lib.models import AnatomySegmenter, optimize_for_inference, pack_decisions
 from paxray_lib.utils.errors import check_choice

@@ -14,8 +14,7 @@ import torch
 
 from paxray_lib.compute.collectives import gather_items, is_first, rank_and_world
 from paxray_lib.data.dataset import PaxrayDataset, check_targets
-from paxray_lib.masks.hierarchy import close_bits
-from paxray_lib.masks.packed import PackedMasks
+from paxray_lib.masks import PackedMasks, close_bits
 from paxray_lib.metrics import Counts, Reliability, Surface, bin_pixels, counts
 from paxray_lib.metrics.surface import surface
 from paxray_lib.models import (
@@ -24,7 +23,7 @@ from paxray_lib.models import (
     optimize_for_inference,
     pack_decisions,
 )
-from paxray_lib.utils.progress import map_ahead, progress
+from paxray_lib.utils.console import map_ahead, progress
 
 _T = TypeVar("_T")
 

@@ -26,8 +26,7 @@ from PIL import Image as PillowImage
 
 from paxray_lib.images.image import MAX_PIXELS, Image, to_unit
 from paxray_lib.images.views import view_of
-from paxray_lib.utils.errors import naming_errors
-from paxray_lib.utils.files import atomic_write
+from paxray_lib.utils import atomic_write, naming_errors
 
 _PNG, _JPEG = b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff"
 _SPACING_KEY = "paxray:pixel_mm"

@@ -26,8 +26,7 @@ import zstandard
 
 from paxray_lib.labels.table import LABELS, LabelSet
 from paxray_lib.masks.bits import byte_count, iter_planes, iter_rows, pack_bits, stray_bits
-from paxray_lib.utils.errors import naming_errors
-from paxray_lib.utils.files import atomic_write
+from paxray_lib.utils import atomic_write, naming_errors
 
 MASK_SUFFIXES = (".pxm", ".npy", ".json")
 _MAGIC = b"PAXMASK\n"

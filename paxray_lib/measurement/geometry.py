@@ -45,8 +45,7 @@ import math
 import cv2
 import numpy as np
 
-from paxray_lib.masks.moments import moments
-from paxray_lib.masks.packed import PackedMasks
+from paxray_lib.masks import PackedMasks, moments
 
 WIDTHS = ("heart_width", "thorax_width", "heart_to_spine", "airways_to_spine", "ribs_to_spine")
 HEIGHTS = ("heart_height", "lung_right_height", "lung_left_height")

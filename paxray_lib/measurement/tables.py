@@ -17,9 +17,7 @@ from paxray_lib.images.views import VIEWS
 from paxray_lib.labels.table import LabelSet
 from paxray_lib.masks.packed import PackedMasks
 from paxray_lib.measurement.geometry import COUNTS, HEIGHTS, WIDTHS, measure
-from paxray_lib.utils.errors import check_choice
-from paxray_lib.utils.files import atomic_write
-from paxray_lib.utils.progress import map_ahead, progress
+from paxray_lib.utils import atomic_write, check_choice, map_ahead, progress
 
 MEASUREMENTS = "measurements.csv"
 _WRITE_EVERY_S = 5.0

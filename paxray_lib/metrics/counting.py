@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from paxray_lib.masks.bits import byte_count, count_bits
-from paxray_lib.masks.packed import PackedMasks
+from paxray_lib.masks import PackedMasks, byte_count, count_bits
 
 if TYPE_CHECKING:
     import torch

@@ -19,9 +19,7 @@ from paxray_lib.data.datafile import Entry, write_datafile
 from paxray_lib.images.views import VIEWS
 from paxray_lib.labels.table import LABELS
 from paxray_lib.phantoms.phantom import render
-from paxray_lib.utils.errors import check_choice
-from paxray_lib.utils.files import atomic_write, read_json, write_text
-from paxray_lib.utils.progress import progress
+from paxray_lib.utils import atomic_write, check_choice, progress, read_json, write_text
 
 MIN_SIZE, MAX_SIZE = 32, 2048
 _VERSION = 2  # raise it when the same seed gives other phantoms

@@ -16,15 +16,11 @@ from paxray_lib.compute.collectives import gather, is_first, rank_and_world
 from paxray_lib.compute.devices import PRECISIONS
 from paxray_lib.images.read import read_image
 from paxray_lib.labels.table import LabelSet
+from paxray_lib.masks import PackedMasks, close_tree
 from paxray_lib.masks.dicom_seg import write_dicom_seg
-from paxray_lib.masks.hierarchy import close_tree
-from paxray_lib.masks.packed import PackedMasks
 from paxray_lib.models import AnatomySegmenter, optimize_for_inference
 from paxray_lib.models.inference import NOT_FINITE, segment
-from paxray_lib.utils.errors import Stopped
-from paxray_lib.utils.files import atomic_write
-from paxray_lib.utils.manifest import Manifest
-from paxray_lib.utils.progress import map_ahead, progress
+from paxray_lib.utils import Manifest, Stopped, atomic_write, map_ahead, progress
 
 REPORT = "report.csv"
 REPORT_EVERY_S = 5.0

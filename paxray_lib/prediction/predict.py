@@ -31,8 +31,7 @@ from paxray_lib.images.views import VIEWS
 from paxray_lib.models import AnatomySegmenter
 from paxray_lib.models.inference import check_threshold
 from paxray_lib.prediction.pipeline import REPORT, Pipeline
-from paxray_lib.utils.errors import check_choice
-from paxray_lib.utils.files import write_text
+from paxray_lib.utils import check_choice, write_text
 from paxray_lib.utils.manifest import NAME, Manifest, read_manifest
 
 SETTINGS = "settings.json"

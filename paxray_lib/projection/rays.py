@@ -18,8 +18,7 @@ import numpy as np
 from scipy import ndimage
 
 from paxray_lib.labels.table import LABELS, LabelSet
-from paxray_lib.masks.hierarchy import close_tree
-from paxray_lib.masks.packed import PackedMasks
+from paxray_lib.masks import PackedMasks, close_tree
 
 # voxel size (z, y, x) in mm
 Spacing = tuple[float, float, float]

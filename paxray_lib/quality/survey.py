@@ -12,9 +12,8 @@ from paxray_lib.data.datafile import Datafile, Entry
 from paxray_lib.images.read import read_image
 from paxray_lib.images.views import VIEWS
 from paxray_lib.labels.table import LabelSet, tree_pairs
-from paxray_lib.masks.moments import Moments, moments
-from paxray_lib.masks.packed import PackedMasks
-from paxray_lib.utils.progress import map_ahead, progress
+from paxray_lib.masks import Moments, PackedMasks, moments
+from paxray_lib.utils.console import map_ahead, progress
 
 # of the columns of `Survey.images`; pixel values, chosen by eye
 _BLACK, _WHITE = 0.02, 0.98

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 
 from tqdm import tqdm
 
-from paxray_lib.utils.progress import duration, log
+from paxray_lib.utils.console import duration, log
 
 _SILENCE_S = 15.0  # after which a sign of life is due; chosen by eye
 

@@ -12,8 +12,7 @@ from urllib.parse import quote
 
 import jinja2
 
-from paxray_lib.utils.files import now
-from paxray_lib.utils.progress import duration
+from paxray_lib.utils import duration, now
 
 TEMPLATES = Path(__file__).with_name("templates")
 

@@ -14,8 +14,7 @@ from typing import Any
 
 import yaml
 
-from paxray_lib.utils.errors import first_line
-from paxray_lib.utils.files import now, write_text
+from paxray_lib.utils import first_line, now, write_text
 
 # May differ when a run is resumed: they say nothing about its results.
 FREE_KEYS = ("run_dir", "time_limit")

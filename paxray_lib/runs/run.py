@@ -24,10 +24,7 @@ from paxray_lib.runs.plan import (
 )
 from paxray_lib.runs.profiles import read_profile
 from paxray_lib.runs.status import Status, Step, earlier_status
-from paxray_lib.utils.errors import first_line
-from paxray_lib.utils.files import read_json
-from paxray_lib.utils.locks import lock
-from paxray_lib.utils.progress import duration, log
+from paxray_lib.utils import duration, first_line, lock, log, read_json
 from paxray_lib.utils.settings import differences
 
 if TYPE_CHECKING:

@@ -15,9 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from paxray_lib.runs.provenance import write_record
-from paxray_lib.utils.files import now, read_json
-from paxray_lib.utils.locks import is_locked
-from paxray_lib.utils.progress import log
+from paxray_lib.utils import is_locked, log, now, read_json
 
 Step = dict[str, Any]
 

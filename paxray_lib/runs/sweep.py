@@ -18,9 +18,7 @@ from typing import TYPE_CHECKING, Any
 from paxray_lib.runs.plan import RunPlan, make_plan
 from paxray_lib.runs.run import DONE, STOPPED, changed_since, check_resumable, note, run_plan
 from paxray_lib.runs.status import Status, Step, earlier_status, read_status
-from paxray_lib.utils.files import read_json
-from paxray_lib.utils.locks import lock
-from paxray_lib.utils.progress import duration, log
+from paxray_lib.utils import duration, lock, log, read_json
 
 if TYPE_CHECKING:
     from paxray_lib.runs.execute import Stop

@@ -19,7 +19,7 @@ from paxray_lib.data.augmentation import AugmentConfig, augment, draw
 from paxray_lib.data.dataset import EpochSampler, PaxrayDataset
 from paxray_lib.images.preprocessing import Preprocessing
 from paxray_lib.masks.bits import byte_count
-from paxray_lib.utils.progress import map_ahead, progress
+from paxray_lib.utils.console import map_ahead, progress
 
 Key = tuple[int, int, int]  # epoch, position, index, as from EpochSampler
 # a training set up to this size stays in memory where no worker processes are asked for

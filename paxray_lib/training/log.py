@@ -15,8 +15,7 @@ from tqdm import tqdm
 from paxray_lib.compute.devices import peak_bytes
 from paxray_lib.training.batches import Batch, StepPlan
 from paxray_lib.training.config import TrainConfig
-from paxray_lib.utils.files import atomic_write
-from paxray_lib.utils.progress import duration, say
+from paxray_lib.utils import atomic_write, duration, say
 
 # With steps of less than 5 s a line comes at least every 15 s
 LINE_EVERY_S = 10.0

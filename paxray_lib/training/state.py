@@ -19,8 +19,7 @@ from paxray_lib.training.batches import Batch, TrainingBatches
 from paxray_lib.training.checks import NotFinite, last_good
 from paxray_lib.training.config import TrainConfig
 from paxray_lib.training.log import TrainLog
-from paxray_lib.utils.errors import Stopped
-from paxray_lib.utils.locks import lock
+from paxray_lib.utils import Stopped, lock
 
 
 @dataclass

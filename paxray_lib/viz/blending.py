@@ -10,8 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from paxray_lib.masks.bits import byte_mask
-from paxray_lib.masks.packed import PackedMasks
+from paxray_lib.masks import PackedMasks, byte_mask
 
 _COUNT_BITS, _SUM_BITS = 10, 18
 _MAX_LABELS = (1 << _COUNT_BITS) - 1

@@ -9,7 +9,7 @@ from helpers.sampledata import write_tiny
 
 from paxray_lib.data.datafile import read_datafile
 from paxray_lib.labels.table import LABELS, LabelSet, tree_pairs
-from paxray_lib.masks.moments import moments
+from paxray_lib.masks.measures import moments
 from paxray_lib.masks.packed import PackedMasks
 from paxray_lib.quality.check import check_dataset
 from paxray_lib.quality.label_audit import (

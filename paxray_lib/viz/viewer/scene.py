@@ -14,8 +14,7 @@ import numpy as np
 import pandas as pd
 from PIL import Image as PilImage
 
-from paxray_lib.masks.bits import as_words
-from paxray_lib.masks.packed import PackedMasks
+from paxray_lib.masks import PackedMasks, as_words
 from paxray_lib.viz.overlay import check_fit, compare, render, windowed
 
 

@@ -12,8 +12,7 @@ from paxray_lib.data.dataset import PaxrayDataset, Sample
 from paxray_lib.images import Image, read_image, view_of
 from paxray_lib.images.files import find_images
 from paxray_lib.labels import LabelSet
-from paxray_lib.masks import PackedMasks
-from paxray_lib.masks.files import MASK_SUFFIXES
+from paxray_lib.masks import MASK_SUFFIXES, PackedMasks
 from paxray_lib.viz.overlay import ImageLike, MasksLike, as_masks, as_pixels
 from paxray_lib.viz.viewer.scene import Scene
 

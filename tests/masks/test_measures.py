@@ -5,7 +5,7 @@ from hypothesis.extra.numpy import arrays
 from scipy import ndimage
 
 from paxray_lib.labels.table import LabelSet
-from paxray_lib.masks.moments import moments
+from paxray_lib.masks.measures import moments
 from paxray_lib.masks.packed import PackedMasks
 
 

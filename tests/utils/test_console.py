@@ -2,8 +2,8 @@ import io
 
 import pytest
 
-from paxray_lib.utils import progress as module
-from paxray_lib.utils.progress import map_ahead, progress
+from paxray_lib.utils import console as module
+from paxray_lib.utils.console import map_ahead, progress
 
 
 class _Clock:
