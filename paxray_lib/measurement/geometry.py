@@ -51,8 +51,6 @@ WIDTHS = ("heart_width", "thorax_width", "heart_to_spine", "airways_to_spine", "
 HEIGHTS = ("heart_height", "lung_right_height", "lung_left_height")
 AREAS = ("heart_area", "lung_right_area", "lung_left_area", "lung_area")
 COUNTS = ("ribs_anterior", "ribs_posterior")
-# a part is small if it has less than one pixel per so many of the largest part; chosen by eye
-_SMALL = 10
 
 Point = tuple[float, float]  # row and column, as pixel edges
 Line = tuple[Point, Point]  # a measured distance, from start to end
@@ -82,12 +80,14 @@ def measure(
         pixels[name] = end[axis] - start[axis]  # a width to the left is negative
     pixels |= _areas(masks)
     row, column = spacing_mm or (math.nan, math.nan)
-    result = {"ctr": pixels["heart_width"] / pixels["thorax_width"]} | _count_ribs(masks, view)
-    result |= {f"{name}_px": value for name, value in pixels.items()}
-    result |= {f"{name}_mm": pixels[name] * column for name in WIDTHS}
-    result |= {f"{name}_mm": pixels[name] * row for name in HEIGHTS}
-    result |= {f"{name}_mm2": pixels[name] * row * column for name in AREAS}
-    return result
+    return {
+        "ctr": pixels["heart_width"] / pixels["thorax_width"],
+        **_count_ribs(masks, view),
+        **{f"{name}_px": value for name, value in pixels.items()},
+        **{f"{name}_mm": pixels[name] * column for name in WIDTHS},
+        **{f"{name}_mm": pixels[name] * row for name in HEIGHTS},
+        **{f"{name}_mm2": pixels[name] * row * column for name in AREAS},
+    }
 
 
 def find_lines(masks: PackedMasks, view: str | None) -> dict[str, Line]:
@@ -116,16 +116,14 @@ def spine_line(masks: PackedMasks) -> np.ndarray | None:
     rows = np.flatnonzero(spine.any(axis=1))
     if len(rows) < 2:
         return None
-    columns = np.arange(spine.shape[1]) + 0.5
-    centres = spine[rows] @ columns / spine[rows].sum(axis=1)
+    centres = spine[rows] @ (np.arange(spine.shape[1]) + 0.5) / spine[rows].sum(axis=1)
     return np.polyfit(rows + 0.5, centres, 1)
 
 
 def _mask(masks: PackedMasks, name: str) -> np.ndarray:
     """Return the (H, W) bool mask of a label, empty if the label is not in the set."""
-    if name not in masks.labels.names:
-        return np.zeros(masks.shape[1:], bool)
-    return masks.union(name)
+    has_label = name in masks.labels.names
+    return masks.union(name) if has_label else np.zeros(masks.shape[1:], bool)
 
 
 def _large_parts(masks: PackedMasks, name: str) -> np.ndarray:
@@ -134,7 +132,7 @@ def _large_parts(masks: PackedMasks, name: str) -> np.ndarray:
     _, parts, statistics, _ = cv2.connectedComponentsWithStats(mask, connectivity=8)
     pixels = statistics[:, cv2.CC_STAT_AREA]
     pixels[0] = 0  # what is outside
-    return (pixels * _SMALL >= max(1, pixels.max()))[parts]
+    return (pixels * 10 >= max(1, pixels.max()))[parts]  # a tenth of the largest: chosen by eye
 
 
 def _bounds(mask: np.ndarray, axis: int) -> tuple[int, int]:
@@ -190,10 +188,12 @@ def _distances_to_spine(masks: PackedMasks, heart: np.ndarray) -> dict[str, Line
 def _middle_of_ribs(masks: PackedMasks) -> Point | None:
     middles = []
     for number in range(2, 7):
-        names = [f"rib_{side}_anterior_{number}" for side in ("left", "right")]
-        ends = [point for name in names if (point := _centroid(_large_parts(masks, name)))]
-        if len(ends) == 2:
-            middles.append(np.mean(ends, axis=0))
+        left, right = (
+            _centroid(_large_parts(masks, f"rib_{side}_anterior_{number}"))
+            for side in ("left", "right")
+        )
+        if left and right:
+            middles.append(np.mean([left, right], axis=0))
     return tuple(np.mean(middles, axis=0).tolist()) if middles else None
 
 

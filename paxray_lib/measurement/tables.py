@@ -12,15 +12,13 @@ import numpy as np
 import pandas as pd
 
 from paxray_lib.data.dataset import PaxrayDataset
-from paxray_lib.images.read import read_image, read_view
-from paxray_lib.images.views import VIEWS
+from paxray_lib.images import VIEWS, read_image, read_view
 from paxray_lib.labels.table import LabelSet
 from paxray_lib.masks.packed import PackedMasks
 from paxray_lib.measurement.geometry import COUNTS, HEIGHTS, WIDTHS, measure
 from paxray_lib.utils import atomic_write, check_choice, map_ahead, progress
 
 MEASUREMENTS = "measurements.csv"
-_WRITE_EVERY_S = 5.0
 
 
 def format_measurements(values: Mapping[str, float]) -> list[str]:
@@ -96,11 +94,10 @@ def measure_predictions(
         return {"file": file, "output": output, "view": view, **measure(masks, view, spacing)}
 
     items = list(zip(report["file"], report["output"], strict=True))
-    rows = []
-    written = time.monotonic()
+    rows, written = [], time.monotonic()
     for row in progress(map_ahead(row_of, items), "measuring", len(items)):
         rows.append(row)
-        if time.monotonic() - written > _WRITE_EVERY_S:
+        if time.monotonic() - written > 5:  # seconds
             _write(out, rows)
             written = time.monotonic()
     return _write(out, rows)
@@ -158,11 +155,10 @@ def ctr_pairs(measured: pd.DataFrame, dataset: PaxrayDataset) -> pd.DataFrame:
     rows = []
     for i, entry in enumerate(dataset.entries):
         file = str(dataset.image_path(i))
-        if file not in predicted or dataset.datafile.view(entry) != "frontal":
-            continue
-        masks = dataset.masks(i)
-        if masks is not None:
-            rows.append((Path(file).name, measure(masks, "frontal")["ctr"], predicted[file]))
+        if file in predicted and dataset.datafile.view(entry) == "frontal":
+            masks = dataset.masks(i)
+            if masks is not None:
+                rows.append((Path(file).name, measure(masks, "frontal")["ctr"], predicted[file]))
     table = pd.DataFrame(rows, columns=["image", "true", "predicted"])
     return table.assign(error=table["predicted"] - table["true"])
 

@@ -13,9 +13,9 @@ before   the posterior mediastinum is nearer to the spine than the middle one, a
 """
 
 import itertools
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
 from functools import lru_cache
+from typing import NamedTuple
 
 import numpy as np
 from scipy.optimize import linear_sum_assignment
@@ -28,11 +28,9 @@ ENOUGH = 10  # positions in fewer images than this prove nothing
 # a rule is broken if it holds less often than this
 BROKEN = {"in": 0.8, "left of": 0.5, "below": 0.5, "before": 0.5}
 MIN_GAIN = 0.5  # an exchange of names must add this to the sum of how often all rules hold
-_TRIED = 8  # exchanges that are tried at a time
 
 
-@dataclass(frozen=True)
-class Rule:
+class Rule(NamedTuple):
     """`first` lies `kind` `second`; both are label indices."""
 
     kind: str
@@ -40,25 +38,23 @@ class Rule:
     second: int
 
 
-_BELOW = [
-    ("lung_left_lobelower", "lung_left_lobeupper"),
-    ("lung_right_lobelower", "lung_right_lobeupper"),
-    ("lung_right_lobemiddle", "lung_right_lobeupper"),
-    ("mediastinum_lower", "mediastinum_upper"),
-    ("heart", "aorta_arch"),
-    ("heart", "airways"),
-    ("aorta_ascending", "aorta_arch"),
-    ("aorta_descending", "aorta_arch"),
-    ("hemidiaphragm_left", "lung_left"),
-    ("hemidiaphragm_right", "lung_right"),
-    ("diaphragm", "heart"),
-]
-_BEFORE = [
-    ("mediastinum_anterior", "mediastinum_middle"),
-    ("mediastinum_middle", "mediastinum_posterior"),
-    ("aorta_ascending", "aorta_descending"),
-    ("heart", "aorta_descending"),
-    ("heart", "esophagus"),
+_PAIRS = [
+    ("below", "lung_left_lobelower", "lung_left_lobeupper"),
+    ("below", "lung_right_lobelower", "lung_right_lobeupper"),
+    ("below", "lung_right_lobemiddle", "lung_right_lobeupper"),
+    ("below", "mediastinum_lower", "mediastinum_upper"),
+    ("below", "heart", "aorta_arch"),
+    ("below", "heart", "airways"),
+    ("below", "aorta_ascending", "aorta_arch"),
+    ("below", "aorta_descending", "aorta_arch"),
+    ("below", "hemidiaphragm_left", "lung_left"),
+    ("below", "hemidiaphragm_right", "lung_right"),
+    ("below", "diaphragm", "heart"),
+    ("before", "mediastinum_anterior", "mediastinum_middle"),
+    ("before", "mediastinum_middle", "mediastinum_posterior"),
+    ("before", "aorta_ascending", "aorta_descending"),
+    ("before", "heart", "aorta_descending"),
+    ("before", "heart", "esophagus"),
 ]
 _SPINE = [
     *(f"c{n}" for n in range(1, 8)),
@@ -66,8 +62,6 @@ _SPINE = [
     *(f"l{n}" for n in range(1, 7)),
     "sacrum",
 ]
-# t13 and l6 are rare, so that their neighbours get a rule of their own
-_USUAL_SPINE = [name for name in _SPINE if name not in ("t13", "l6")]
 _SIDES = ("", "left_", "right_")
 # not ribs 11 and 12: they are short, and may end above the middle of the tenth
 _RIB_NUMBERS = range(1, 11)
@@ -76,14 +70,23 @@ _RIB_NUMBERS = range(1, 11)
 @lru_cache(maxsize=32)
 def rules(labels: LabelSet) -> tuple[Rule, ...]:
     """Return all rules between labels of a set."""
-    chains = [_SPINE, _USUAL_SPINE]
-    for side, part in itertools.product(_SIDES, ("", "anterior_", "posterior_")):
-        chains.append([f"rib_{side}{part}{n}" for n in _RIB_NUMBERS])
-    pairs = [("below", *pair) for pair in _BELOW] + [("before", *pair) for pair in _BEFORE]
-    for chain in chains:
-        pairs += [("below", lower, upper) for upper, lower in itertools.pairwise(chain)]
-    for side, n in itertools.product(_SIDES, _RIB_NUMBERS):
-        pairs.append(("before", f"rib_{side}anterior_{n}", f"rib_{side}posterior_{n}"))
+    chains = [
+        _SPINE,
+        # t13 and l6 are rare, so that their neighbours get a rule of their own
+        [name for name in _SPINE if name not in ("t13", "l6")],
+        *(
+            [f"rib_{side}{part}{n}" for n in _RIB_NUMBERS]
+            for side, part in itertools.product(_SIDES, ("", "anterior_", "posterior_"))
+        ),
+    ]
+    pairs = [
+        *_PAIRS,
+        *(("below", low, up) for chain in chains for up, low in itertools.pairwise(chain)),
+        *(
+            ("before", f"rib_{side}anterior_{n}", f"rib_{side}posterior_{n}")
+            for side, n in itertools.product(_SIDES, _RIB_NUMBERS)
+        ),
+    ]
     result = [Rule("in", *pair) for pair in tree_pairs(labels)]
     for kind, first, second in dict.fromkeys(pairs):
         both = itertools.product(labels.find(first), labels.find(second))
@@ -103,58 +106,41 @@ def _side_rules(labels: LabelSet) -> Iterator[Rule]:
 # -- evidence: for every pair of labels, how often each kind of rule would hold
 
 
-@dataclass(frozen=True)
-class Evidence:
-    """How often each kind of rule holds between any two labels.
+@np.errstate(invalid="ignore")
+def gather_evidence(survey: Survey) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+    """Count every kind of rule over all pairs of labels of a survey.
 
-    Attributes
-    ----------
+    Returns
+    -------
     holds : dict of kind to (L, L) float64, in 0..1
-        "in": part of the pixels; others: part of the images with both labels. NaN where nothing is
-        known.
+        How often the rule holds. "in": part of the pixels; others: part of the images with both
+        labels. NaN where nothing is known.
     images : dict of kind to (L, L) int64
         Images with the first label ("in"), or with both and of a view in which there are `ENOUGH`
         of them.
     """
-
-    holds: dict[str, np.ndarray]
-    images: dict[str, np.ndarray]
-
-
-def gather_evidence(survey: Survey) -> Evidence:
-    """Count every kind of rule over all pairs of labels of a survey."""
     pixels = sum(survey.shared.values(), np.int64(0))  # (L, L)
     occurs = (survey.areas > 0).sum(axis=0)
-    with np.errstate(invalid="ignore"):
-        holds = {"in": pixels / np.diag(pixels)[:, None]}
+    holds = {"in": pixels / np.diag(pixels)[:, None]}
     images = {"in": np.repeat(occurs[:, None], len(occurs), axis=1)}
-    for kind, (views, positions_of) in _POSITIONS.items():
-        held, seen = np.zeros((2, *pixels.shape))
+    columns, spine = survey.columns, survey.labels.find("spine")
+    # the views in which a kind is counted, and the (N, L) positions of which the first is greater
+    positions = {
+        "left of": (("frontal",), columns),
+        "below": (("frontal", "lateral"), survey.rows),
+        "before": (("lateral",), np.abs(columns - (columns[:, spine[:1]] if spine else np.nan))),
+    }
+    for kind, (views, places) in positions.items():
+        counted = np.zeros((2, *pixels.shape))
         for view in views:
-            greater, both = _compare(positions_of(survey, survey.of_view(view)))
-            enough = both >= ENOUGH
-            held += greater * enough
-            seen += both * enough
-        with np.errstate(invalid="ignore"):
-            holds[kind] = held / seen
-        images[kind] = seen.astype(np.int64)
-    return Evidence(holds, images)
+            found = _compare(places[survey.of_view(view)])
+            counted += found * (found[1] >= ENOUGH)
+        holds[kind] = counted[0] / counted[1]
+        images[kind] = counted[1].astype(np.int64)
+    return holds, images
 
 
-def _spine_distance(survey: Survey, chosen: np.ndarray) -> np.ndarray:
-    columns, spine = survey.columns[chosen], survey.labels.find("spine")
-    return np.abs(columns - columns[:, spine[:1]]) if spine else np.full_like(columns, np.nan)
-
-
-# kind: the views in which it is counted, and the (n, L) positions of which the first is the greater
-_POSITIONS: dict[str, tuple[tuple[str, ...], Callable[[Survey, np.ndarray], np.ndarray]]] = {
-    "left of": (("frontal",), lambda survey, chosen: survey.columns[chosen]),
-    "below": (("frontal", "lateral"), lambda survey, chosen: survey.rows[chosen]),
-    "before": (("lateral",), _spine_distance),
-}
-
-
-def _compare(positions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _compare(positions: np.ndarray) -> np.ndarray:
     """Return how often label i has a greater position than j, and how often both have one.
 
     Parameters
@@ -163,14 +149,13 @@ def _compare(positions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
     Returns
     -------
-    two (L, L) float64 arrays; a tie counts half
+    (2, L, L) float64 array; a tie counts half
     """
-    greater, both = np.zeros((2, positions.shape[1], positions.shape[1]))
+    found = np.zeros((2, positions.shape[1], positions.shape[1]))
     for row in positions:
         difference = row[:, None] - row[None]
-        both += ~np.isnan(difference)
-        greater += np.nan_to_num((np.sign(difference) + 1) / 2)
-    return greater, both
+        found += np.nan_to_num((np.sign(difference) + 1) / 2), ~np.isnan(difference)
+    return found
 
 
 # -- names that fit
@@ -183,17 +168,17 @@ class Naming:
     `channel` is (L,) int64: the mask that bears each name.
     """
 
-    def __init__(self, labels: LabelSet, evidence: Evidence):
-        self.size = len(labels)
-        self.occurs = np.diag(evidence.images["in"]) > 0
-        self.has_parts = np.array([bool(parts) for parts in labels.children])
+    def __init__(self, survey: Survey):
+        self.size = len(survey.labels)
+        self.occurs = np.asarray(survey.areas.any(axis=0))  # (L,) bool
+        self.has_parts = np.array([bool(parts) for parts in survey.labels.children])
         kinds = list(BROKEN)
-        rows = [(kinds.index(rule.kind), rule.first, rule.second) for rule in rules(labels)]
+        rows = [(kinds.index(kind), i, j) for kind, i, j in rules(survey.labels)]
         self._kind, self._first, self._second = np.array(rows, int).reshape(-1, 3).T  # (R,) each
         self._limit = np.array(list(BROKEN.values()))[self._kind]
-        # what is unknown counts as half: no reason for an exchange, and no excuse
-        holds = np.stack([evidence.holds[kind] for kind in kinds])  # (4, L, L)
-        self._holds = np.nan_to_num(holds, nan=0.5)
+        holds, _ = gather_evidence(survey)
+        # (4, L, L); what is unknown counts as half: no reason for an exchange, and no excuse
+        self._holds = np.nan_to_num(np.stack([holds[kind] for kind in kinds]), nan=0.5)
 
     def _held(self, channel: np.ndarray) -> np.ndarray:
         """Return (R,): how often each rule holds."""
@@ -217,41 +202,32 @@ class Naming:
         while True:
             suspects = np.unique(self.broken(channel))
             suspects = suspects[self.occurs[channel[suspects]]]
-            fit = self._fit(channel)[channel]  # (L, L): of the mask that bears a name, by name
-            candidates = []
-            for pair in self._best_pairs(channel, suspects, fit):
-                exchanged = channel.copy()
-                exchanged[pair] = channel[pair[::-1]]
-                candidates.append(exchanged)
-            candidates.append(self._assign(channel, suspects, fit))
-            best = max(candidates, key=self.score)
+            best = max(self._candidates(channel, suspects), key=self.score)
             if self.score(best) < self.score(channel) + MIN_GAIN:
                 return channel
             channel = best
 
-    def _best_pairs(self, channel: np.ndarray, suspects: np.ndarray, fit: np.ndarray) -> np.ndarray:
-        """Return the (K, 2) pairs of names that gain most, as if no rule were between the two."""
-        own = np.diag(fit)
-        gain = fit + fit.T - own[:, None] - own[None]
-        gain[:, ~self.occurs[channel]] = -np.inf
-        order = np.argsort(-gain[suspects], axis=None, kind="stable")[:_TRIED]
-        return np.stack([suspects[order // self.size], order % self.size], axis=1)
+    def _candidates(self, channel: np.ndarray, suspects: np.ndarray) -> Iterator[np.ndarray]:
+        """Yield the channels after each exchange of two, and with all suspect leaves dealt out.
 
-    def _assign(self, channel: np.ndarray, suspects: np.ndarray, fit: np.ndarray) -> np.ndarray:
-        """Return the channels with the names of suspect leaves assigned anew, all at once.
-
-        The wholes stay where they are, so that how well a mask does with a leaf's name depends
-        little on other leaves.
+        The exchanges are those that gain most, as if no rule were between the two. Wholes stay
+        where they are: how well a mask does with a leaf's name depends little on other leaves.
         """
-        leaves = suspects[~self.has_parts[suspects]]
-        mask, name = linear_sum_assignment(fit[np.ix_(leaves, leaves)], maximize=True)
-        assigned = channel.copy()
-        assigned[leaves[name]] = channel[leaves[mask]]
-        return assigned
-
-    def _fit(self, channel: np.ndarray) -> np.ndarray:
-        """Return (L, L): how well each mask would do with each name, others staying as they are."""
+        # (L, L): how well each mask would do with each name, others staying as they are
         fit = np.zeros((self.size, self.size))
         np.add.at(fit.T, self._first, self._holds[self._kind, :, channel[self._second]])
         np.add.at(fit.T, self._second, self._holds[self._kind, channel[self._first]])
-        return fit
+        fit = fit[channel]  # of the mask that bears a name, by name
+        own = np.diag(fit)
+        gain = fit + fit.T - own[:, None] - own[None]
+        gain[:, ~self.occurs[channel]] = -np.inf
+        order = np.argsort(-gain[suspects], axis=None, kind="stable")[:8]  # by eye
+        for pair in np.stack([suspects[order // self.size], order % self.size], axis=1):
+            exchanged = channel.copy()
+            exchanged[pair] = channel[pair[::-1]]
+            yield exchanged
+        leaves = suspects[~self.has_parts[suspects]]
+        mask, name = linear_sum_assignment(fit[np.ix_(leaves, leaves)], maximize=True)
+        dealt = channel.copy()
+        dealt[leaves[name]] = channel[leaves[mask]]
+        yield dealt

@@ -10,10 +10,8 @@ from paxray_lib.data.datafile import Datafile, read_datafile
 from paxray_lib.quality.label_audit import audit
 from paxray_lib.quality.survey import Finding, Survey, take_survey
 
-# findings of one cause that are still listed one by one, and the files that are named of more;
-# chosen by eye
+# findings of one cause that are still listed one by one; chosen by eye
 LISTED = {"error": 10, "warning": 3}
-_EXAMPLES = 3
 
 
 def check_dataset(
@@ -52,21 +50,18 @@ def _group_by_cause(data: Datafile, findings: Iterable[Finding]) -> Iterator[Fin
     files = {name for entry in entries for name in (entry.image, entry.target, entry.case)}
     groups: dict[object, list[Finding]] = defaultdict(list)
     for finding in findings:
-        groups[_cause(finding) if finding.where in files else finding].append(finding)
+        # without what differs from file to file: its name and numbers
+        message = finding.message.replace(PurePosixPath(finding.where).stem, "")
+        cause = (finding.severity, re.sub(r"\d+(\.\d+)?", "#", message))
+        groups[cause if finding.where in files else finding].append(finding)
     for group in groups.values():
         first = group[0]
         if len(group) <= LISTED[first.severity]:
             yield from group
         else:
-            also = ", ".join(finding.where for finding in group[1:_EXAMPLES])
+            also = ", ".join(finding.where for finding in group[1:3])
             message = f"{first.message} ({len(group)} such, also {also}, ...)"
             yield Finding(first.severity, first.where, message)
-
-
-def _cause(finding: Finding) -> tuple[str, str]:
-    """Return severity and message without what differs from file to file: its name and numbers."""
-    message = finding.message.replace(PurePosixPath(finding.where).stem, "")
-    return finding.severity, re.sub(r"\d+(\.\d+)?", "#", message)
 
 
 def _check_splits(data: Datafile) -> Iterator[Finding]:

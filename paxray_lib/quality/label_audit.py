@@ -26,7 +26,6 @@ from paxray_lib.quality.survey import Finding, Survey
 WITHOUT_PARENT = 0.05
 # part of the pairs of sides that must be the wrong way round before an image counts as mirrored
 MIRRORED = 0.9
-_LISTED_NAMES = 8
 
 # -- tables
 
@@ -61,13 +60,12 @@ def rule_table(survey: Survey) -> pd.DataFrame:
     `images` counts those with both labels, `holds_percent` those of them in which the rule holds
     (NaN where no image, or too few, can tell).
     """
-    evidence, titles = gather_evidence(survey), survey.titles
-    rows = []
-    for rule in rules(survey.labels):
-        if rule.kind != "in":
-            pair = (rule.first, rule.second)
-            images, holds = evidence.images[rule.kind][pair], evidence.holds[rule.kind][pair]
-            rows.append((titles[rule.first], rule.kind, titles[rule.second], images, 100 * holds))
+    (holds, images), titles = gather_evidence(survey), survey.titles
+    rows = [
+        (titles[i], kind, titles[j], images[kind][i, j], 100 * holds[kind][i, j])
+        for kind, i, j in rules(survey.labels)
+        if kind != "in"
+    ]
     return pd.DataFrame(rows, columns=["first", "kind", "second", "images", "holds_percent"])
 
 
@@ -78,7 +76,7 @@ def suggest_names(survey: Survey) -> pd.DataFrame:
     of that mask that are broken with its name and with the other. Names are exchanged in pairs,
     each time the pair that mends most, as long as rules are mended.
     """
-    naming, same = Naming(survey.labels, gather_evidence(survey)), np.arange(len(survey.labels))
+    naming, same = Naming(survey), np.arange(len(survey.labels))
     channel = naming.solve()
     fits = np.argsort(channel)  # (L,) the name that each mask should have
     before, after = (
@@ -98,15 +96,10 @@ def side_table(survey: Survey) -> pd.DataFrame:
     `pairs` counts the pairs of a left and a right label, `reversed` those that lie the wrong way
     round in an image that shows the patient's left on its right.
     """
-    mirror = survey.labels.mirror
-    pairs = [
-        (rule.first, rule.second)
-        for rule in rules(survey.labels)
-        if rule.kind == "left of" and mirror[rule.first] == rule.second
-    ]
-    left, right = np.array(pairs, int).reshape(-1, 2).T
+    side, mirror = np.array(survey.labels.side), survey.labels.mirror
+    left = np.flatnonzero((side == "left") & (mirror != np.arange(len(mirror))))
     chosen = survey.of_view("frontal")
-    apart = survey.columns[chosen][:, left] - survey.columns[chosen][:, right]  # (n, pairs)
+    apart = survey.columns[chosen][:, left] - survey.columns[chosen][:, mirror[left]]  # (n, pairs)
     table = survey.images.loc[chosen, ["split", "image"]].reset_index(drop=True)
     return table.assign(pairs=(~np.isnan(apart)).sum(axis=1), reversed=(apart < 0).sum(axis=1))
 
@@ -133,20 +126,16 @@ def audit(survey: Survey) -> list[Finding]:
     Labels that never occur, that are out of their parent or place, or bear another's name; images
     that are mirrored or duplicates.
     """
+    absent = survey.titles[~survey.areas.any(axis=0)]
+    never = Finding("warning", "labels", f"{len(absent)} never occur: {', '.join(absent)}")
     return [
-        *_absent_labels(survey),
+        *([never] if len(absent) and survey.images["masks"].any() else []),
         *_broken_tree(survey),
         *_broken_positions(survey),
         *_exchanged_names(survey),
         *_mirrored_images(survey),
         *_duplicates(survey),
     ]
-
-
-def _absent_labels(survey: Survey) -> Iterator[Finding]:
-    absent = survey.titles[~survey.areas.any(axis=0)]
-    if len(absent) and survey.images["masks"].any():
-        yield Finding("warning", "labels", f"{len(absent)} never occur: {', '.join(absent)}")
 
 
 def _broken_tree(survey: Survey) -> Iterator[Finding]:
@@ -180,9 +169,11 @@ _BROKEN_RULES = {
 def _broken_positions(survey: Survey) -> Iterator[Finding]:
     table = rule_table(survey)
     for row in table[table["holds_percent"] < 100 * table["kind"].map(BROKEN)].itertuples():
-        rule = _BROKEN_RULES[row.kind].format(row.second)
-        share = f"in {100 - row.holds_percent:.0f} % of {row.images} images"
-        yield Finding("error", row.first, f"{rule} {share}; exchanged names or sides?")
+        message = (
+            f"{_BROKEN_RULES[row.kind].format(row.second)} in {100 - row.holds_percent:.0f} % "
+            f"of {row.images} images; exchanged names or sides?"
+        )
+        yield Finding("error", row.first, message)
 
 
 def _exchanged_names(survey: Survey) -> Iterator[Finding]:
@@ -190,12 +181,11 @@ def _exchanged_names(survey: Survey) -> Iterator[Finding]:
     if table.empty:
         return
     names = [
-        f"{row.name} ({row.index}) fits the name {row.fits}" for row in table.itertuples(False)
+        f"{row.name} ({row.index}) fits the name {row.fits}" for row in table[:8].itertuples(False)
     ]
-    more = len(names) - _LISTED_NAMES
-    message = f"{len(names)} names seem to be exchanged: {'; '.join(names[:_LISTED_NAMES])}"
-    if more > 0:
-        message += f"; and {more} more (see notebook 1)"
+    message = f"{len(table)} names seem to be exchanged: {'; '.join(names)}"
+    if len(table) > len(names):
+        message += f"; and {len(table) - len(names)} more (see notebook 1)"
     shifts = set(table["fits_index"] - table["index"])
     if len(shifts) == 1:
         message += f"; all are moved by {shifts.pop():+d}"
@@ -206,8 +196,12 @@ def _mirrored_images(survey: Survey) -> Iterator[Finding]:
     table = side_table(survey)
     mirrored = (table["pairs"] > 0) & (table["reversed"] >= MIRRORED * table["pairs"])
     for row in table[mirrored].itertuples():
-        pairs = f"{row.reversed} of {row.pairs} pairs of left and right labels"
-        yield Finding("error", row.image, f"{pairs} lie the wrong way round; mirrored?")
+        yield Finding(
+            "error",
+            row.image,
+            f"{row.reversed} of {row.pairs} pairs of left and right labels lie the wrong way "
+            "round; mirrored?",
+        )
 
 
 def _duplicates(survey: Survey) -> Iterator[Finding]:

@@ -10,19 +10,17 @@ from paxray_lib.images.views import VIEWS
 from paxray_lib.labels.table import LabelSet
 from paxray_lib.quality.survey import Survey
 
-# the divisor that makes the median absolute deviation of a normal distribution its standard
-# deviation, and the least spread, chosen by eye, so that what hardly varies raises no alarm
-_MAD_TO_SD, _LEAST_SPREAD = 1.4826, 0.01
-
 
 def split_table(datasets: Sequence[PaxrayDataset]) -> pd.DataFrame:
     """Return one row per split: images, cases, and images of each view."""
     rows = {}
     for dataset in datasets:
         views = [dataset.datafile.view(entry) or "unknown" for entry in dataset.entries]
-        cases = {entry.case for entry in dataset.entries}
-        counts = {view: views.count(view) for view in (*VIEWS, "unknown")}
-        rows[dataset.split] = {"images": len(dataset), "cases": len(cases), **counts}
+        rows[dataset.split] = {
+            "images": len(dataset),
+            "cases": len({entry.case for entry in dataset.entries}),
+            **{view: views.count(view) for view in (*VIEWS, "unknown")},
+        }
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("split")
 
 
@@ -72,7 +70,7 @@ def position_table(survey: Survey, view: str) -> pd.DataFrame:
 
 
 def _mean(values: np.ndarray) -> np.ndarray:
-    """Return the mean over the images without NaN, (L,); NaN where there is no other value."""
+    """Return the mean over the rows without NaN, (columns,); NaN where there is no other value."""
     return pd.DataFrame(values).mean().to_numpy()
 
 
@@ -81,9 +79,8 @@ def overlap_matrix(survey: Survey, view: str) -> np.ndarray:
 
     Over all images of a view; NaN in the rows of labels that do not occur.
     """
-    shared = survey.shared[view]
-    areas = np.diag(shared)[:, None]
-    return 100 * shared / np.where(areas > 0, areas, np.nan)
+    areas = np.diag(survey.shared[view])[:, None]
+    return 100 * survey.shared[view] / np.where(areas > 0, areas, np.nan)
 
 
 def overlap_table(survey: Survey, view: str) -> pd.DataFrame:
@@ -95,11 +92,10 @@ def overlap_table(survey: Survey, view: str) -> pd.DataFrame:
     matrix = overlap_matrix(survey, view)
     overlap = np.fmax(matrix, matrix.T)
     first, second = np.nonzero(np.triu(~_related(survey.labels) & (overlap > 0), 1))
-    titles = survey.titles
     table = pd.DataFrame(
         {
-            "first": titles[first],
-            "second": titles[second],
+            "first": survey.titles[first],
+            "second": survey.titles[second],
             "overlap_percent": overlap[first, second],
         }
     )
@@ -111,8 +107,7 @@ def _related(labels: LabelSet) -> np.ndarray:
     above = np.eye(len(labels), dtype=bool)
     for i, parents in enumerate(labels.parents):
         above[i, list(parents)] = True
-    while not np.array_equal(grown := above | (above.astype(int) @ above > 0), above):
-        above = grown
+    above = np.linalg.matrix_power(above, len(labels))  # of bool: whether any path leads there
     return above | above.T
 
 
@@ -126,26 +121,20 @@ def image_features(survey: Survey) -> pd.DataFrame:
     are darker than the mediastinum; and of each label that is part of no other its area (decadic
     logarithm of the part of the image), and row and column of its centroid (0..1).
     """
-    features = {"labels": (survey.areas > 0).sum(axis=1)}
-    features |= {name: survey.images[name].astype(float) for name in _PIXEL_FEATURES}
     mediastinum, lungs = (
-        _brightness(survey, name) for name in ("mediastinum_overall", "lung_overall")
+        _mean(survey.brightness[:, survey.labels.find(name)[:1]].T)  # (N,), NaN without the label
+        for name in ("mediastinum_overall", "lung_overall")
     )
-    features["lungs darker by"] = mediastinum - lungs
+    features = {
+        "labels": (survey.areas > 0).sum(axis=1),
+        **survey.images[["mean", "spread", "black", "white"]].astype(float),
+        "lungs darker by": mediastinum - lungs,
+    }
     areas = np.log10(area_percent(survey) / 100)
     for i in (i for i, parents in enumerate(survey.labels.parents) if not parents):
         for kind, values in (("area", areas), ("row", survey.rows), ("column", survey.columns)):
             features[f"{kind} of {survey.labels.names[i]}"] = values[:, i].astype(float)
     return pd.DataFrame(features, index=survey.images.index)[survey.images["masks"]]
-
-
-_PIXEL_FEATURES = ("mean", "spread", "black", "white")
-
-
-def _brightness(survey: Survey, name: str) -> np.ndarray:
-    """Return the (N,) brightness of a label, NaN without it."""
-    indices = survey.labels.find(name)
-    return survey.brightness[:, indices[0]] if indices else np.full(len(survey.images), np.nan)
 
 
 def unusual_table(survey: Survey) -> pd.DataFrame:
@@ -159,8 +148,7 @@ def unusual_table(survey: Survey) -> pd.DataFrame:
     they look twice from 3.5 on). Of many images some lie far out by chance: this is the order in
     which to look at them, not a verdict.
     """
-    features = image_features(survey)
-    views = features.groupby(survey.images["view"], dropna=False)
+    views = image_features(survey).groupby(survey.images["view"], dropna=False)
     tables = [_most_unusual(survey, group) for _, group in views]
     table = pd.concat(tables) if tables else pd.DataFrame(columns=["split", "image", "view", "z"])
     return table.sort_values("z", key=abs, ascending=False, kind="stable", ignore_index=True)
@@ -168,8 +156,9 @@ def unusual_table(survey: Survey) -> pd.DataFrame:
 
 def _most_unusual(survey: Survey, features: pd.DataFrame) -> pd.DataFrame:
     usual = features.median()
-    spread = _MAD_TO_SD * (features - usual).abs().median()
-    z = (features - usual) / spread.clip(lower=_LEAST_SPREAD)  # (n, features)
+    spread = 1.4826 * (features - usual).abs().median()  # as a standard deviation, if normal
+    # (n, features); the least spread is chosen by eye: what hardly varies raises no alarm
+    z = (features - usual) / spread.clip(lower=0.01)
     farthest = z.abs().fillna(0).to_numpy().argmax(axis=1)
     rows = np.arange(len(features))
     return survey.images.loc[features.index, ["split", "image", "view"]].assign(

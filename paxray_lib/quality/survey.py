@@ -9,14 +9,11 @@ import numpy as np
 import pandas as pd
 
 from paxray_lib.data.datafile import Datafile, Entry
-from paxray_lib.images.read import read_image
-from paxray_lib.images.views import VIEWS
+from paxray_lib.images import VIEWS, Image, read_image
 from paxray_lib.labels.table import LabelSet, tree_pairs
 from paxray_lib.masks import Moments, PackedMasks, moments
 from paxray_lib.utils.console import map_ahead, progress
 
-# of the columns of `Survey.images`; pixel values, chosen by eye
-_BLACK, _WHITE = 0.02, 0.98
 _T = TypeVar("_T")
 
 
@@ -97,15 +94,17 @@ def take_survey(data: Datafile) -> Survey:
             means[:, i] = look.moments.rows, look.moments.columns, look.moments.brightness
             outside[i] = look.moments.areas[child] - look.moments.shared[child, parent]
             shared[look.row["view"] or "unknown"] += look.moments.shared
-    table = pd.DataFrame(rows, columns=_COLUMNS)
+    images = pd.DataFrame(rows, columns=_COLUMNS)
     return Survey(
-        data.labels, table, areas, centre_rows, columns, brightness, outside, shared, findings
+        data.labels, images, areas, centre_rows, columns, brightness, outside, shared, findings
     )
 
 
 # of Survey.images
-_COLUMNS = ["split", "image", "target", "case", "view", "masks", "height", "width", "mean"]
-_COLUMNS += ["spread", "black", "white", "image_hash", "mask_hash"]
+_COLUMNS = [
+    "split", "image", "target", "case", "view", "masks", "height", "width", "mean", "spread",
+    "black", "white", "image_hash", "mask_hash",
+]  # fmt: skip
 
 
 class _Look:
@@ -114,17 +113,16 @@ class _Look:
     def __init__(self, data: Datafile, split: str, entry: Entry):
         self.row: dict[str, Any] = {
             "split": split,
-            "image": entry.image,
-            "target": entry.target,
-            "case": entry.case,
-            "view": entry.view,
+            **vars(entry),  # image, target, case, view
             "masks": False,
             "image_hash": None,
             "mask_hash": None,
         }
         self.findings: list[Finding] = []
         self.moments: Moments | None = None
-        pixels = self._look_at_image(data, entry)
+        image = self._try(lambda: read_image(data.root / entry.image), entry.image)
+        if image is not None:
+            self._look_at_image(data, entry, image)
         if self.row["view"] is None:
             self._find(
                 "warning",
@@ -135,7 +133,7 @@ class _Look:
         if entry.target is None:
             self._find("warning", entry.image, f"no target in split {split!r}")
         else:
-            self._look_at_masks(data, entry, entry.target, pixels)
+            self._look_at_masks(data, entry, entry.target, image.pixels if image else None)
 
     def _find(self, severity: str, where: str, message: str) -> None:
         self.findings.append(Finding(severity, where, message))
@@ -147,10 +145,7 @@ class _Look:
             self._find("error", name, str(error).split(f"{name}: ", 1)[-1])
             return None
 
-    def _look_at_image(self, data: Datafile, entry: Entry) -> np.ndarray | None:
-        image = self._try(lambda: read_image(data.root / entry.image), entry.image)
-        if image is None:
-            return None
+    def _look_at_image(self, data: Datafile, entry: Entry, image: Image) -> None:
         pixels = image.pixels
         self.row |= {
             "view": data.view(entry, image),
@@ -158,11 +153,10 @@ class _Look:
             "width": pixels.shape[1],
             "mean": pixels.mean(),
             "spread": pixels.std(),
-            "black": (pixels < _BLACK).mean(),
-            "white": (pixels > _WHITE).mean(),
+            "black": (pixels < 0.02).mean(),  # both chosen by eye
+            "white": (pixels > 0.98).mean(),
             "image_hash": _digest(pixels),
         }
-        return pixels
 
     def _look_at_masks(
         self, data: Datafile, entry: Entry, target: str, pixels: np.ndarray | None
@@ -173,8 +167,11 @@ class _Look:
         if masks is None:
             return
         if path != listed and listed.is_file() and listed.stat().st_mtime > path.stat().st_mtime:
-            stale = f"newer than its packed file {path.name}, which is read; run 'paxray pack'"
-            self._find("warning", target, stale)
+            self._find(
+                "warning",
+                target,
+                f"newer than its packed file {path.name}, which is read; run 'paxray pack'",
+            )
         size = masks.shape[1:]
         if pixels is not None and size != pixels.shape:
             self._find("error", target, f"masks of {size} do not fit the image of {pixels.shape}")
@@ -189,5 +186,6 @@ class _Look:
 
 def _digest(array: np.ndarray) -> str:
     """Return a fingerprint of shape and values."""
-    key = str(array.shape).encode()
-    return hashlib.blake2b(array.tobytes(), digest_size=16, key=key).hexdigest()
+    return hashlib.blake2b(
+        array.tobytes(), digest_size=16, key=str(array.shape).encode()
+    ).hexdigest()
