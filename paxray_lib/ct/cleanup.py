@@ -43,14 +43,14 @@ def _remove_wrong_sides(structures: np.ndarray, spacing: Spacing) -> dict[str, s
         right = CODES.get(name.replace("left", "right"), left)
         small, large = sorted((left, right), key=lambda code: counts[code])
         limit = max(_STRAY_PART * counts[large], _STRAY_MM3 / np.prod(spacing))
-        is_pair = left != right and STRUCTURES[left - 1].label
-        if not is_pair or not 0 < counts[small] < limit:
+        if left == right or not STRUCTURES[left - 1].label or not 0 < counts[small] < limit:
             continue
         left_x, right_x = (mean_index(structures == code, 2) for code in (left, right))
         if left_x <= right_x:
             structures[structures == small] = 0
             label = STRUCTURES[small - 1].label
             parts = [LABELS.names[part] for i in LABELS.index(label) for part in LABELS.children[i]]
-            reason = f"only {counts[small]} voxels on the wrong side"
-            absent |= dict.fromkeys([label, *parts], reason)
+            absent |= dict.fromkeys(
+                [label, *parts], f"only {counts[small]} voxels on the wrong side"
+            )
     return absent

@@ -77,9 +77,8 @@ def project_cases(
         check_choice(split, SPLITS, "split")
     if names is not None:
         read_names(names)  # a wrong table would fail every case
-    settings = {"size": size, "formation": formation, "version": _VERSION}
-    if formation == "attenuation":
-        settings["exposure"] = asdict(CT_EXPOSURE)
+    exposure = {"exposure": asdict(CT_EXPOSURE)} if formation == "attenuation" else {}
+    settings = {"size": size, "formation": formation, "version": _VERSION} | exposure
     with lock(out):
         _read_existing(out)
         return [
@@ -139,8 +138,8 @@ def _digest(path: Path) -> str:
     """Return the SHA-256 of a file; of a folder, that of the list of its files and their sums."""
     if not path.is_dir():
         return sha256(path)
-    lines = [f"{file.name} {sha256(file)}\n" for file in nifti_files(path)]
-    return hashlib.sha256("".join(lines).encode()).hexdigest()
+    lines = "".join(f"{file.name} {sha256(file)}\n" for file in nifti_files(path))
+    return hashlib.sha256(lines.encode()).hexdigest()
 
 
 def _is_done(out: Path, path: Path, record: dict[str, Any], is_listed: bool) -> bool:
@@ -166,8 +165,7 @@ def _is_done(out: Path, path: Path, record: dict[str, Any], is_listed: bool) -> 
             f"{ct['name']}: the case {record['case']!r} of this data set was made from another CT "
             f"({path.relative_to(out)}); rename the CT or its folder, or use another --out"
         )
-    is_same = all(earlier.get(key) == value for key, value in record.items())
-    return is_same and all(file.is_file() for file in files)
+    return earlier == earlier | record and all(file.is_file() for file in files)
 
 
 def _write_case(
@@ -197,10 +195,8 @@ def _write_case(
 
 
 def _read_existing(out: Path) -> Datafile | None:
-    if not (out / "paxray.json").is_file():
-        return None
-    data = read_datafile(out)
-    if data.labels != LABELS:
+    data = read_datafile(out) if (out / "paxray.json").is_file() else None
+    if data and data.labels != LABELS:
         raise ValueError(
             f"{data.path}: has {len(data.labels)} other labels than the table of PAXRay; use "
             "another --out"
@@ -213,5 +209,6 @@ def _list_case(out: Path, data: Datafile | None, split: str, entries: list[Entry
     splits = dict.fromkeys(SPLITS, ()) | (data.splits if data else {})
     kept = {n: tuple(e for e in part if e.case != entries[0].case) for n, part in splits.items()}
     kept[split] += tuple(entries)
-    extra = data.extra if data else {"name": "projected CTs"}
-    write_datafile(out / "paxray.json", LABELS, kept, extra)
+    write_datafile(
+        out / "paxray.json", LABELS, kept, data.extra if data else {"name": "projected CTs"}
+    )

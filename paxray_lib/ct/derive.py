@@ -60,16 +60,15 @@ def derive(scan: Scan) -> Anatomy:
     names: dict[int, tuple[str, ...]] = {s.code: (s.label,) for s in here if s.label}
     names |= divide_ribs(segmented, absent) | divide_aorta(segmented, absent)
     volumes: list[LabelVolume] = [
-        (segmented.codes, names),
-        (find_regions(segmented, absent), REGIONS),
-        _lung_vessels(scan.hu, structures, scan.spacing, absent),
-    ]
-    volumes = [
         (
             volume,
             {value: tuple(n for n in named if n not in missing) for value, named in of.items()},
         )
-        for volume, of in volumes
+        for volume, of in (
+            (segmented.codes, names),
+            (find_regions(segmented, absent), REGIONS),
+            _lung_vessels(scan.hu, structures, scan.spacing, absent),
+        )
     ]
     _list_absent(volumes, missing, absent)
     return Anatomy(volumes, absent)
@@ -87,16 +86,16 @@ def _lung_vessels(
     kernel = disk(_PLEURA_MM, spacing)
     for value, side in ((1, "left"), (2, "right")):
         lung = is_in(structures, codes_named(f"lung_*_{side}"))
-        planes = [cv2.erode(plane.view(np.uint8), kernel, borderValue=0) for plane in lung]
-        inner = np.stack(planes).view(bool)
+        inner = np.stack([cv2.erode(p.view(np.uint8), kernel, borderValue=0) for p in lung]) > 0
         for step in range(1, 1 + round(_PLEURA_MM / spacing[0])):
             inner[step:] &= lung[:-step]
             inner[:-step] &= lung[step:]
         dense = inner & (hu > _VESSEL_HU)
         part = dense.sum() / max(1, lung.sum())
         if part > _VESSEL_PART:
-            reason = f"not derivable: {part:.0%} of the lung is dense, too much for vessels"
-            absent[f"lung_{side}_vessel"] = reason
+            absent[f"lung_{side}_vessel"] = (
+                f"not derivable: {part:.0%} of the lung is dense, too much for vessels"
+            )
         else:
             volume[dense] = value
     return volume, {1: ("lung_left_vessel",), 2: ("lung_right_vessel",)}
@@ -108,9 +107,8 @@ def _list_absent(
     """Add a reason for every label that no volume has, neither itself nor a part of it."""
     pixel = np.zeros((len(LABELS), 1, 1), bool)  # with all labels that are present
     for volume, names in volumes:
-        here = np.flatnonzero(count_values(volume)).tolist()
-        labels = {name for value in here for name in names.get(value, ())}
-        pixel[[i for name in labels for i in LABELS.index(name)]] = True
+        for value in np.flatnonzero(count_values(volume)).tolist():
+            pixel[[i for name in names.get(value, ()) for i in LABELS.index(name)]] = True
     present = close_tree(PackedMasks.pack(pixel, LABELS)).counts() > 0
     present[[i for name in missing for i in LABELS.index(name)]] = False
     spine = [level for level in _SPINE[:-1] if present[LABELS.index(level)[0]]]

@@ -69,8 +69,9 @@ def divide_aorta(segmented: Segmented, absent: dict[str, str]) -> dict[int, tupl
     # the first slice with two limbs that last
     start = next((z for z in range(len(pieces)) if all(pieces[z : z + lasting])), None)
     if start is None or not (limbs := pieces[start]):
-        reason = "not derivable: no slice of the aorta shows two limbs, one behind the other"
-        absent |= dict.fromkeys(AORTA, reason)
+        absent |= dict.fromkeys(
+            AORTA, "not derivable: no slice of the aorta shows two limbs, one behind the other"
+        )
         return {}
     parts[:start][aorta[:start]] = AORTA["aorta_arch"]
     y = np.arange(aorta.shape[1])[:, None]

@@ -65,12 +65,11 @@ def find_cases(
     if not scans:
         raise FileNotFoundError(f"{ct}: no .nii or .nii.gz file in this folder")
     cases = [Case(name, scans[name], masks[name]) for name in sorted(scans.keys() & masks.keys())]
-    unmatched = [
+    return cases, [
         f"{paths[name]}: no {counterpart} named {name}"
         for paths, others, counterpart in ((scans, masks, "segmentation"), (masks, scans, "CT"))
         for name in sorted(paths.keys() - others.keys())
     ]
-    return cases, unmatched
 
 
 def _by_name(named: Iterable[tuple[str, Path]]) -> dict[str, Path]:

@@ -30,7 +30,6 @@ def missing_prerequisites(structures: Iterable[str]) -> dict[str, str]:
     lobes = [name for name in names if name.startswith("lung_")]
     right, left = (any(lobe.endswith(side) for lobe in lobes) for side in ("right", "left"))
     heart = "heart" in names or names >= {f"heart_{part}" for part in _CHAMBERS}
-    under_diaphragm = ["mediastinum_overall", *_LOWER]
     prerequisites = [  # from the most telling reason to the least
         (has("rib_"), "ribs", ["bones"]),
         (has("vertebrae_"), "vertebrae", ["bones", *_MEDIASTINUM]),
@@ -39,7 +38,11 @@ def missing_prerequisites(structures: Iterable[str]) -> dict[str, str]:
         (left, "left lung", ["hemidiaphragm_left", *_OF_BOTH_LUNGS]),
         (has("liver"), "liver", ["hemidiaphragm_right", "diaphragm"]),
         (has("stomach", "spleen"), "stomach or spleen", ["hemidiaphragm_left", "diaphragm"]),
-        (has("liver", "stomach", "spleen"), "liver, stomach or spleen", under_diaphragm),
+        (
+            has("liver", "stomach", "spleen"),
+            "liver, stomach or spleen",
+            ["mediastinum_overall", *_LOWER],
+        ),
         (heart, "heart, or all its chambers,", ["heart", *_LOWER[1:]]),
         (has("aorta"), "aorta", _LOWER[1:]),
     ]

@@ -57,11 +57,10 @@ def read_label_volume(
             "--names"
         )
     table = np.array([CODES.get(known.get(value, ""), 0) for value in range(high + 1)], np.uint8)
-    used = {known[value] for value in present if value in known}
     return table[values], {
         "names": source,
         "values_without_name": unnamed,
-        "names_not_used": sorted(used - CODES.keys()),
+        "names_not_used": sorted({known[v] for v in present if v in known} - CODES.keys()),
     }
 
 

@@ -103,8 +103,10 @@ def is_in(volume: np.ndarray, codes: Sequence[int]) -> np.ndarray:
 def count_values(volume: np.ndarray, values: int = 256) -> np.ndarray:
     """Return how often each value below `values` occurs, (values,) int64."""
     # slice by slice: bincount makes an int64 of each voxel
-    counts = (np.bincount(plane.ravel(), minlength=values) for plane in volume)
-    return sum(counts, np.zeros(values, np.int64))
+    return sum(
+        (np.bincount(plane.ravel(), minlength=values) for plane in volume),
+        np.zeros(values, np.int64),
+    )
 
 
 def mean_index(mask: np.ndarray, axis: int) -> float:

@@ -84,8 +84,9 @@ def form_image(
         depth += look.haze * spots * ndimage.gaussian_filter(lung.astype(np.float64), 4 / pixel_mm)
     noise = look.noise * np.exp(0.25 * depth) * rng.standard_normal(depth.shape)
     level = radiograph(np.maximum(depth + noise * (depth > 0.05), 0), look.exposure)
-    level = look.black + (look.white - look.black) * level
-    level = np.maximum(level, _markers_and_wires(level.shape, look, rng))
+    level = np.maximum(
+        look.black + (look.white - look.black) * level, _markers_and_wires(level.shape, look, rng)
+    )
     image, lit = np.zeros(level.shape, np.uint8), opening(look, len(level))
     image[lit] = np.rint(level[lit] * 255)
     return image

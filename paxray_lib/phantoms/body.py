@@ -212,8 +212,10 @@ class Frame:
         seat = ((x - axis - 12) / 75) ** 2 + ((y - middle + 0.35 * deep) / deep) ** 2
         caps.append(top + 22 + 0.25 * body.dome_left + 30 * seat)
         soft = 8.0  # mm: they join without a cusp
-        joined = -soft * np.logaddexp.reduce([-cap / soft for cap in caps])
-        return joined + body.hang * body.tall * (y - middle) / deep
+        return (
+            -soft * np.logaddexp.reduce([-cap / soft for cap in caps])
+            + body.hang * body.tall * (y - middle) / deep
+        )
 
     def rib(self, number: int, side: int) -> tuple[np.ndarray, float]:
         """Return control points (z, y, x) of a rib, head first, and its share that is posterior.

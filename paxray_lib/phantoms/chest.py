@@ -27,11 +27,10 @@ def paint_body(canvas: Canvas, frame: Frame) -> None:
     muscle_deep = 50 + neck * (deep + body.muscle - 50) + thicker
     thicker = thicker + body.back / 2
     middle = middle + (1 - neck) * -4 + np.interp(t, [40, 140, 260], [4, 6, 8]) + 0.8 * thicker
-    axis = frame.axis(z)
     skin = body.fat * np.interp(t, [-40, 20, 120, 330], [0.35, 0.6, 0.8, 1.25])
     for extra, hu in ((skin, FAT), (0 * skin, MUSCLE)):
         outline = muscle_wide + extra, middle, muscle_deep + extra
-        inside = _superellipses(canvas.y, canvas.x, axis, outline, power=2.4)
+        inside = _superellipses(canvas.y, canvas.x, frame.axis(z), outline, power=2.4)
         np.copyto(canvas.hu, np.int16(hu), where=inside)
     if body.breast:
         height, aside = (132 + 0.4 * body.breast) * body.tall, 72 * body.wide
@@ -133,8 +132,7 @@ def _heart(canvas: Canvas, frame: Frame, inside: Box) -> np.ndarray:
 def heart_top(frame: Frame) -> float:
     """Return z of the upper end of the heart; it stands between the domes."""
     body = frame.body
-    dome = dome_top(body) + 0.25 * body.dome_left
-    return dome - (88 + 3 * body.breath) * body.heart_size
+    return dome_top(body) + 0.25 * body.dome_left - (88 + 3 * body.breath) * body.heart_size
 
 
 def _slab(frame: Frame, y: np.ndarray, x: np.ndarray, heights: np.ndarray) -> np.ndarray:

@@ -25,8 +25,7 @@ def phantom_scan(phantom: Phantom) -> Scan:
     structures = np.zeros(hu.shape, np.uint8)
     for volume, names in phantom.volumes:
         table = np.zeros(256, np.uint8)
-        for value, labels in names.items():
-            table[value] = CODES.get(_structure(labels[0]), 0)
+        table[list(names)] = [CODES.get(_structure(of[0]), 0) for of in names.values()]
         codes = table[volume]
         np.copyto(structures, codes, where=codes > 0)
     return Scan(hu, structures, phantom.spacing, {})
@@ -58,6 +57,8 @@ def write_phantom_ct(
     for name, volume in (("ct", scan.hu), ("seg", scan.structures)):
         with atomic_write(out / f"phantom_{name}.nii") as temporary:
             nibabel.save(nibabel.Nifti1Image(volume.transpose(2, 1, 0), affine), temporary)
-    names = "".join(f"{code}\t{name}\n" for name, code in CODES.items())
-    write_text(out / "phantom_seg_labels.tsv", names)
+    write_text(
+        out / "phantom_seg_labels.tsv",
+        "".join(f"{code}\t{name}\n" for name, code in CODES.items()),
+    )
     return out / "phantom_ct.nii", out / "phantom_seg.nii"

@@ -68,14 +68,18 @@ def make_phantom(seed: int, case: int, size: int = 256, varied: bool = False) ->
     skeleton.paint_arms(canvas, frame, body.arms)
     frontal, canvas.hu = canvas.hu, without_arms
     skeleton.paint_arms(canvas, frame, "none" if body.arms == "none" else "forward")
-    volumes: list[LabelVolume] = [(canvas.regions, REGION_LABELS), (canvas.organs, ORGAN_LABELS)]
     # a small rotation about the long axis is a shear along the rays of the frontal view, where its
     # steps are not seen
     for volume in (frontal, canvas.regions, canvas.organs):
         for j in range(volume.shape[1]):
             shift = round(np.tan(body.turn) * (front / voxel + j))
             volume[:, j] = np.roll(volume[:, j], shift, axis=1)
-    return Phantom({"frontal": frontal, "lateral": canvas.hu}, volumes, (voxel,) * 3, body)
+    return Phantom(
+        {"frontal": frontal, "lateral": canvas.hu},
+        [(canvas.regions, REGION_LABELS), (canvas.organs, ORGAN_LABELS)],
+        (voxel,) * 3,
+        body,
+    )
 
 
 def render(
@@ -91,14 +95,14 @@ def render(
         whole, top, left = window(look, size)
         pixel_mm, hu = phantom.body.field / whole, phantom.hu[view]
         geometry = Geometry(hu.shape, phantom.spacing, whole, pixel_mm)
-        depth = line_integrals(hu, geometry, view, look.exposure.bone)
-        masks = project_masks(shadows, geometry, view)
-        masks = masks.crop(top, left, size, size)
+        depth = line_integrals(hu, geometry, view, look.exposure.bone)[
+            top : top + size, left : left + size
+        ]
+        masks = project_masks(shadows, geometry, view).crop(top, left, size, size)
         lit = opening(look, size)
         data = np.zeros_like(masks.data)  # what the collimator hides has no label
         data[lit] = masks.data[lit]
         masks = PackedMasks(data, masks.labels)
         airy = masks.union("lung_overall") & ~masks.union("diaphragm")
-        depth = depth[top : top + size, left : left + size]
         views[view] = form_image(depth, airy, look, pixel_mm, rng), masks
     return views

@@ -83,8 +83,8 @@ def generate_sample(
     if not MIN_SIZE <= size <= MAX_SIZE:
         raise ValueError(f"size must be {MIN_SIZE} to {MAX_SIZE} pixels, got {size}")
     check_choice(format, _SUFFIX, "format")
-    settings = {"cases": cases, "size": size, "seed": seed, "format": format, "varied": varied}
-    _claim(out, {"version": _VERSION, **settings})
+    settings = {"size": size, "seed": seed, "format": format, "varied": varied}
+    _claim(out, {"version": _VERSION, "cases": cases, **settings})
     todo = [
         case
         for case in range(cases)
@@ -93,8 +93,8 @@ def generate_sample(
         )
     ]
     workers = workers or max(1, min(4, os.cpu_count() or 1, len(todo)))
-    write = functools.partial(_write_case, out, size=size, seed=seed, format=format, varied=varied)
-    for _ in progress(_write_all(write, todo, workers), f"phantoms {size} x {size}", len(todo)):
+    written = _write_all(functools.partial(_write_case, out, **settings), todo, workers)
+    for _ in progress(written, f"phantoms {size} x {size}", len(todo)):
         pass
     return _write_datafiles(out, cases, seed, format)
 

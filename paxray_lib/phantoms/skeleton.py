@@ -47,8 +47,11 @@ def _paint_vertebra(canvas: Canvas, frame: Frame, name: str, zc: float, height: 
     deep = float(np.interp(int(name[1:]), at, depths)) * body.deep**0.5
     main = _vertebral_body((z, y, x), wide, deep, height)
     process = _processes((z, y, x), deep, height, name[0], body.wide)
-    hu = np.where(main > 1 - 3.6 / wide, np.int16(body.cortex * 0.5), np.int16(body.marrow))
-    hu = np.where(main >= 1, np.int16(body.cortex * 0.25), hu)
+    hu = np.select(
+        [main >= 1, main > 1 - 3.6 / wide],
+        [np.int16(body.cortex * 0.25), np.int16(body.cortex * 0.5)],
+        np.int16(body.marrow),
+    )
     inside = np.minimum(main, process) < 1
     np.copyto(canvas.hu[box], hu, where=inside)
     np.copyto(canvas.organs[box], VALUES[name], where=inside)
@@ -68,18 +71,19 @@ def _processes(mesh: Mesh, deep: float, height: float, region: str, wide: float)
     z, y, x = mesh
     scale = np.float32(height / 22)
     ring = np.hypot(x / 13, (y - deep - 8) / 11)
-    arch = np.maximum(np.abs(ring - 1) / 0.3, np.abs(z - 1) / (8 * scale))
-    arch = np.where(y > deep - 6, arch, _NOT_HERE)
+    arch = np.where(
+        y > deep - 6, np.maximum(np.abs(ring - 1) / 0.3, np.abs(z - 1) / (8 * scale)), _NOT_HERE
+    )
     bar = np.hypot((y - deep - 6 - 0.22 * np.abs(x)) / 4.2, (z + 1) / (4.2 * scale))
-    transverse = np.maximum(bar, np.abs(x) / (_SPREAD[region] * wide))
-    transverse = np.where(np.abs(x) > 9, transverse, _NOT_HERE)
+    transverse = np.where(
+        np.abs(x) > 9, np.maximum(bar, np.abs(x) / (_SPREAD[region] * wide)), _NOT_HERE
+    )
     length, slope = _SPINOUS[region]
     back = y - deep - 15
     blade = np.maximum(
         np.abs(z - 3 - slope * back) / (7.5 * scale), np.abs(back / (length / 2) - 1)
     )
-    spinous = np.maximum(np.abs(x) / 3.8, blade)
-    return np.minimum(np.minimum(arch, transverse), spinous)
+    return np.minimum(np.minimum(arch, transverse), np.maximum(np.abs(x) / 3.8, blade))
 
 
 def _paint_sacrum(canvas: Canvas, frame: Frame, zc: float, height: float) -> None:
@@ -135,8 +139,9 @@ def _paint_sternum(canvas: Canvas, frame: Frame) -> None:
     points = canvas.curve(np.stack([z, middle - deep - 1, frame.axis(z)], 1))
     u = np.linspace(0, 1, len(points))
     wide = np.interp(u, [0, 0.25, 0.35, 0.8, 1], [24, 16, 12, 17, 8])
-    forward = np.tile([0, -1.0, 0], (len(u), 1))
-    flat, q, _ = canvas.tube(points, np.full(len(u), 5.5), wide, forward)
+    flat, q, _ = canvas.tube(
+        points, np.full(len(u), 5.5), wide, outward=np.tile([0, -1.0, 0], (len(u), 1))
+    )
     canvas.paint(flat, _bone_hu(frame.body, q > 0.8, 0.45, 0.6))
 
 
@@ -173,13 +178,12 @@ def _paint_scapula(canvas: Canvas, frame: Frame, side: int, lift: float) -> None
     plate[:, 1] += 10 * np.sin(np.pi * np.clip(a + b, 0, 1))[:, 0]
     canvas.paint(canvas.flat_index(*plate.T)[0], int(0.55 * body.cortex))
     acromion, root = joint + np.array((-22, 12, side * 6)), upper + np.array((22, 4, 0))
-    edges = [
+    for start, end, bow, radius in (
         (joint, tip, 4, 4.5),
         (upper, tip, 4, 2.5),
         (joint, upper, 4, 3.5),
         (root, acromion, 16, 4.5),
-    ]
-    for start, end, bow, radius in edges:
+    ):
         flat, q = canvas.rod([start, (start + end) / 2 + (0, bow, 0), end], (radius,))
         canvas.paint(flat, _bone_hu(body, q > 0.5, 0.85))
 

@@ -17,8 +17,7 @@ def paint_tubes(canvas: Canvas, frame: Frame, rng: np.random.Generator) -> None:
     blood = BLOOD + frame.body.contrast
     for name, control, radii in tubes:
         flat, _ = canvas.rod(_before_spine(frame, control), radii)
-        hu = {"esophagus": 15, "airways": AIRWAY}.get(name, blood)
-        canvas.paint(flat, hu, VALUES.get(name))
+        canvas.paint(flat, {"esophagus": 15, "airways": AIRWAY}.get(name, blood), VALUES.get(name))
     for (_, control, _), side in zip(tubes[-2:], (-1, 1), strict=True):
         hilum = _before_spine(frame, control[-1:])[0]
         for branch in ((38, 14, 14), (-28, -4, 16), (24, -34, 22), (20, 30, 12)):
@@ -90,10 +89,6 @@ _VESSEL_GOALS = (
 )  # fmt: skip
 
 
-# start and reach, (3,) in mm; radius in mm; level
-_Branch = tuple[np.ndarray, np.ndarray, float, int]
-
-
 def _vessel_tree(
     frame: Frame, rng: np.random.Generator, hilum: np.ndarray, side: int, step: float
 ) -> tuple[np.ndarray, np.ndarray]:
@@ -102,7 +97,8 @@ def _vessel_tree(
     `step` is how far apart the points are; the tree itself does not depend on it.
     """
     points, radii = [], []
-    stack: list[_Branch] = []
+    # branches to come: start and reach, (3,) in mm; radius in mm; level
+    stack: list[tuple[np.ndarray, np.ndarray, float, int]] = []
     wide, middle, deep = frame.cage_at(140.0)
     for z, back, out in _VESSEL_GOALS:
         x = float(frame.axis(z)) + side * out * wide

@@ -118,8 +118,7 @@ class Canvas:
     def curve(self, control: ArrayLike) -> np.ndarray:
         """Return (N, 3) points closer than a voxel on a cubic spline through control points."""
         control = np.asarray(control, float)
-        steps = np.linalg.norm(np.diff(control, axis=0), axis=1)
-        chord = np.concatenate([[0], np.cumsum(steps)])
+        chord = np.concatenate([[0], np.cumsum(np.linalg.norm(np.diff(control, axis=0), axis=1))])
         count = max(2, int(chord[-1] / (_STEP * self.voxel)) + 1)
         return CubicSpline(chord, control)(np.linspace(0, chord[-1], count))
 
@@ -171,8 +170,7 @@ class Canvas:
         """
         points = self.curve(control)
         shares = np.linspace(0, 1, len(radii)) if at is None else at
-        radius = np.interp(np.linspace(0, 1, len(points)), shares, radii)
-        return self.tube(points, radius)[:2]
+        return self.tube(points, np.interp(np.linspace(0, 1, len(points)), shares, radii))[:2]
 
     def beads(self, points: np.ndarray, radius: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return (flat voxel indices, share) of balls around (N, 3) points.
