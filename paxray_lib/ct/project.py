@@ -73,8 +73,11 @@ def project_scan(scan: Scan, size: int = 512, formation: str = "attenuation") ->
         its counterpart.
     """
     check_settings(size, formation)
-    near = _near_lungs(scan)
     slice_mm = scan.spacing[0]
+    lungs = np.flatnonzero(is_in(scan.structures, codes_of("lung")).any(axis=(1, 2))).tolist()
+    first, last = (lungs[0], lungs[-1]) if lungs else (0, len(scan.hu) - 1)
+    above, below = (round(mm / slice_mm) for mm in (ABOVE_MM, BELOW_MM))
+    near = slice(max(0, first - above), min(len(scan.hu), last + 1 + below))
     cropped_mm = near.start * slice_mm, (len(scan.hu) - near.stop) * slice_mm
     body = body_mask(scan.hu[near], scan.spacing)
     box = bounding_box(body)
@@ -105,14 +108,6 @@ def check_settings(size: int, formation: str) -> None:
     if not MIN_SIZE <= size <= MAX_SIZE:
         raise ValueError(f"size must be {MIN_SIZE} to {MAX_SIZE} pixels, got {size}")
     check_choice(formation, FORMATIONS, "formation")
-
-
-def _near_lungs(scan: Scan) -> slice:
-    """Return the slices from 60 mm above the lungs to 120 mm below, all if there is no lung."""
-    slices = np.flatnonzero(is_in(scan.structures, codes_of("lung")).any(axis=(1, 2)))
-    first, last = (slices[0], slices[-1]) if len(slices) else (0, len(scan.hu) - 1)
-    above, below = (round(mm / scan.spacing[0]) for mm in (ABOVE_MM, BELOW_MM))
-    return slice(max(0, int(first) - above), min(len(scan.hu), int(last) + 1 + below))
 
 
 def _form_images(

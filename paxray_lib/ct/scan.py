@@ -105,8 +105,9 @@ def _hounsfield(values: np.ndarray, path: Path) -> np.ndarray:
             f"{path}: values from {low:g} to {high:g} are not Hounsfield units of a chest, which "
             f"run from about -1000 in air to above 500 in bone; {remedy}"
         )
-    rounded = np.rint(values) if values.dtype.kind == "f" else values
-    return np.ascontiguousarray(np.clip(rounded, -1024, 32767), np.int16)
+    return np.ascontiguousarray(
+        np.clip(np.rint(values) if values.dtype.kind == "f" else values, -1024, 32767), np.int16
+    )
 
 
 def _check_chest(

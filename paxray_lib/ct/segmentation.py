@@ -6,12 +6,11 @@ What the values of a label volume stand for is in its header, in a table, or bui
 import json
 import os
 import re
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from nibabel.nifti1 import Nifti1Extension, Nifti1Image
+from nibabel.nifti1 import Nifti1Image
 from nibabel.spatialimages import SpatialImage
 
 from paxray_lib.ct.nifti import nifti_files, read_aligned, stem_of
@@ -88,7 +87,13 @@ def _names_of(path: Path, image: Nifti1Image, names: Names) -> tuple[dict[int, s
     """Return the names of the values, and where they are from."""
     if names is not None:
         return read_names(names), Path(names).name
-    if in_header := _header_names(image.header.extensions):
+    # as TotalSegmentator writes them; of two such extensions, the first would count
+    contents = [extension.get_content() for extension in reversed(list(image.header.extensions))]
+    text = " ".join(
+        c.decode("utf-8", "replace") if isinstance(c, bytes) else str(c) for c in contents
+    )
+    pairs = re.findall(r'<Label Key="(\d+)"[^>]*>(?:<!\[CDATA\[)?([^<\]]+)', text)
+    if in_header := {int(value): name.strip() for value, name in pairs if int(value) > 0}:
         return in_header, "header"
     if names_file(path).is_file():
         return read_names(names_file(path)), names_file(path).name
@@ -177,14 +182,3 @@ def _table_names(path: Path) -> dict[int, str]:
     if wrong or not rows:
         raise ValueError(f"line {wrong[0]!r}" if wrong else "it is empty")
     return {int(value): name for value, name, *_ in rows}
-
-
-def _header_names(extensions: Iterable[Nifti1Extension]) -> dict[int, str]:
-    """Return the names that TotalSegmentator writes into a NIfTI header; none: an empty dict."""
-    # of two such extensions, the first would count
-    contents = [extension.get_content() for extension in reversed(list(extensions))]
-    text = " ".join(
-        c.decode("utf-8", "replace") if isinstance(c, bytes) else str(c) for c in contents
-    )
-    pairs = re.findall(r'<Label Key="(\d+)"[^>]*>(?:<!\[CDATA\[)?([^<\]]+)', text)
-    return {int(value): name.strip() for value, name in pairs if int(value) > 0}

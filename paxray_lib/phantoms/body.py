@@ -147,8 +147,10 @@ class Frame:
         self._back = PchipInterpolator(
             z, self._spine(z) + (_CAGE[:, 3] - np.interp(_CAGE[:, 0], *_SPINE.T))
         )
-        trunk = [(f"t{i + 1}", _PITCH[i]) for i in range(body.thoracic)]
-        trunk += [(f"l{i + 1}", 29.0 + 1.2 * min(i, 4)) for i in range(body.lumbar)]
+        trunk = [
+            *((f"t{i + 1}", _PITCH[i]) for i in range(body.thoracic)),
+            *((f"l{i + 1}", 29.0 + 1.2 * min(i, 4)) for i in range(body.lumbar)),
+        ]
         neck = [(f"c{i}", -16.5) for i in range(7, 1, -1)]  # upwards from T1
         self.vertebrae: list[tuple[str, float, float]] = []
         for levels in (neck, trunk):

@@ -11,8 +11,11 @@ from paxray_lib.ct.structures import CODES, STRUCTURES
 from paxray_lib.phantoms.phantom import Phantom, make_phantom
 from paxray_lib.utils.files import atomic_write, write_text
 
-# all that is under the phantom's domes
-_STAND_INS = {"hemidiaphragm_right": "liver", "hemidiaphragm_left": "stomach"}
+_STAND_INS = {
+    "hemidiaphragm_right": "liver",  # all that is under the phantom's domes
+    "hemidiaphragm_left": "stomach",
+    **{f"aorta_{part}": "aorta" for part in ("ascending", "arch", "descending")},
+}
 
 
 def phantom_scan(phantom: Phantom) -> Scan:
@@ -33,8 +36,6 @@ def phantom_scan(phantom: Phantom) -> Scan:
 
 def _structure(label: str) -> str:
     """Return the name of the structure that a label is, or is a part of, or an empty string."""
-    if label.startswith("aorta_"):
-        return "aorta"
     whole = label.replace("_anterior", "").replace("_posterior", "")
     named = (structure.name for structure in STRUCTURES if structure.label == whole)
     return _STAND_INS.get(label) or next(named, "")

@@ -83,7 +83,7 @@ def generate_sample(
     if not MIN_SIZE <= size <= MAX_SIZE:
         raise ValueError(f"size must be {MIN_SIZE} to {MAX_SIZE} pixels, got {size}")
     check_choice(format, _SUFFIX, "format")
-    settings = {"size": size, "seed": seed, "format": format, "varied": varied}
+    settings: dict = {"size": size, "seed": seed, "format": format, "varied": varied}
     _claim(out, {"version": _VERSION, "cases": cases, **settings})
     todo = [
         case

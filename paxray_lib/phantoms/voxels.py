@@ -205,10 +205,9 @@ class Canvas:
 
         z, y, x are arrays of one shape with M elements, in mm.
         """
-        scale = np.float32(1 / self.voxel)
         inside, flat = np.ones(z.size, bool), np.zeros(z.size, np.int32)
         for mm, low, count in zip((z, y, x), self.low.astype(np.float32), self.shape, strict=True):
-            index = np.floor((mm.ravel() - low) * scale).astype(np.int32)
+            index = np.floor((mm.ravel() - low) * np.float32(1 / self.voxel)).astype(np.int32)
             inside &= (index >= 0) & (index < count)
             flat = flat * np.int32(count) + index
         return flat[inside], inside
