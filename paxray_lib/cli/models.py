@@ -7,7 +7,7 @@ from typing import Annotated
 from paxray_lib.cli import command as shared
 from paxray_lib.cli.command import DONE, SOME_FAILED, argument, command, option, split_names
 from paxray_lib.compute.launch import find_launch
-from paxray_lib.utils.console import log, say
+from paxray_lib.utils import atomic_write, log, say
 
 
 @command
@@ -139,7 +139,6 @@ def overlay(
     concat: Annotated[bool, option("Put the plain image beside the overlay.")] = False,
 ) -> None:
     """Draw labels over an image; without --labels all that are present."""
-    from paxray_lib.utils.files import atomic_write
     from paxray_lib.viz.overlay import visualize_certain_labels, visualize_label
 
     if out.suffix.lower() != ".png":

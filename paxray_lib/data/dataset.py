@@ -78,8 +78,14 @@ class PaxrayDataset(Sequence[Sample]):
                 f"{entry.target}: masks of {masks.shape[1:]} do not fit {entry.image} "
                 f"of {image.pixels.shape}"
             )
-        view = self.datafile.view(entry, image)
-        return Sample(image.pixels, masks, path.stem, entry.case, view, image.spacing_mm)
+        return Sample(
+            image=image.pixels,
+            masks=masks,
+            name=path.stem,
+            case=entry.case,
+            view=self.datafile.view(entry, image),
+            spacing_mm=image.spacing_mm,
+        )
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from functools import partial
 from pathlib import Path, PurePosixPath
 
 from paxray_lib.utils import atomic_write, check_choice, now, progress, say, sha256, write_text
-from paxray_lib.utils.drive import download_from_drive, drive_url, only_file
+from paxray_lib.utils.drive import download_from_drive, drive_url
 
 DATASET_FOLDER = "1rzlsZ0bfByRMBoywOPWZW08GNgIwCU9P"
 WEIGHTS_FOLDER = "1JjWv_Ips_8CKbREk68JY-YMpu_lXu5Sa"
@@ -48,7 +48,7 @@ def fetch_dataset(to: str | os.PathLike, archive: str | os.PathLike | None = Non
         )
     file = Path(archive or to.parent / DATASET_ARCHIVE)
     if archive is None:
-        download_from_drive(DATASET_FOLDER, partial(only_file, wanted=DATASET_ARCHIVE), file)
+        download_from_drive(DATASET_FOLDER, _archive_name, file)
     if not file.is_file():
         raise FileNotFoundError(f"{file}: no such file")
     unpack(file, to)
@@ -79,7 +79,7 @@ def fetch_weights(
     check_choice(which, WHICH, "weights")
     target = Path(to) / f"paxray_{which}.pth"
     if archive is None:
-        download_from_drive(WEIGHTS_FOLDER, partial(_weights_name, which=which), target)
+        download_from_drive(WEIGHTS_FOLDER, partial(_weights_names, which=which), target)
         model = load_model(target)
     else:
         # before the copy: a file that does not load must not take the name of a good one
@@ -91,22 +91,28 @@ def fetch_weights(
     return target
 
 
-def _weights_name(names: list[str], which: str) -> str:
-    """Return the file of weights for a part of the training images, by the words in its name."""
+def _archive_name(names: list[str]) -> list[str]:
+    return [name for name in names if PurePosixPath(name).name == DATASET_ARCHIVE]
+
+
+def _weights_names(names: list[str], which: str) -> list[str]:
+    """Return the files of weights for a part of the training images, by the words in them."""
     files = [name for name in names if name.lower().endswith((".pth", ".pt", ".ckpt"))]
     matches = [name for name in files if any(word in name.lower() for word in WHICH[which])]
     if not matches and which == "full":
         other = WHICH["half"] + WHICH["quarter"]
         matches = [name for name in files if not any(word in name.lower() for word in other)]
-    if len(matches) != 1:
-        there = ", ".join(names) or "no files"
-        raise ValueError(f"cannot tell which file is {which!r} among {there}")
-    return matches[0]
+    return matches
 
 
 def _record(path: Path, file: Path, source: str | os.PathLike) -> None:
-    about = {"file": file.name, "bytes": file.stat().st_size, "sha256": sha256(file)}
-    about |= {"source": str(source), "fetched": now()}
+    about = {
+        "file": file.name,
+        "bytes": file.stat().st_size,
+        "sha256": sha256(file),
+        "source": str(source),
+        "fetched": now(),
+    }
     write_text(path, json.dumps(about, indent=1))
 
 

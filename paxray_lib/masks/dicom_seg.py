@@ -139,21 +139,21 @@ def _describe(masks: PackedMasks, size: tuple[int, int], header: Dataset, algori
 
 
 def _segments(labels: LabelSet, algorithm: str) -> list[Any]:
-    from highdicom import AlgorithmIdentificationSequence, seg
-    from highdicom.sr import CodedConcept
+    from highdicom import AlgorithmIdentificationSequence, seg, sr
 
-    family = CodedConcept("123110", "DCM", "Artificial Intelligence")
+    family = sr.CodedConcept("123110", "DCM", "Artificial Intelligence")
     identification = AlgorithmIdentificationSequence(algorithm[:64], family, version("paxray-lib"))
-    category = CodedConcept("123037004", "SCT", "Anatomical Structure")
+    category = sr.CodedConcept("123037004", "SCT", "Anatomical Structure")
     segments = []
     for number, name in enumerate(labels.names, 1):
         code, modifiers = code_of(name)
         segment = seg.SegmentDescription(
-            number, name[:64], category, CodedConcept(*code), "AUTOMATIC", identification
+            number, name[:64], category, sr.CodedConcept(*code), "AUTOMATIC", identification
         )
         if modifiers:
-            coded = [CodedConcept(value, "SCT", meaning) for value, meaning in modifiers]
             anatomy = segment.SegmentedPropertyTypeCodeSequence[0]
-            anatomy.SegmentedPropertyTypeModifierCodeSequence = coded
+            anatomy.SegmentedPropertyTypeModifierCodeSequence = [
+                sr.CodedConcept(value, "SCT", meaning) for value, meaning in modifiers
+            ]
         segments.append(segment)
     return segments

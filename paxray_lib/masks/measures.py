@@ -61,5 +61,5 @@ def moments(masks: PackedMasks, pixels: np.ndarray | None = None) -> Moments:
     with np.errstate(invalid="ignore"):
         rows, columns = (row / area + 0.5) / height, (column / area + 0.5) / width
         brightness = light / area
-    shared = bits.T @ (bits * sums[:, :1])
-    return Moments(area.astype(np.int64), rows, columns, brightness, shared.astype(np.int64))
+    shared = (bits.T @ (bits * sums[:, :1])).astype(np.int64)
+    return Moments(area.astype(np.int64), rows, columns, brightness, shared)

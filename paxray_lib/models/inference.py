@@ -9,8 +9,7 @@ import torch
 from torch import Tensor
 
 from paxray_lib.images.read import Image
-from paxray_lib.masks import hierarchy
-from paxray_lib.masks.packed import PackedMasks
+from paxray_lib.masks import PackedMasks, hierarchy
 from paxray_lib.models.segmenter import AnatomySegmenter
 
 NOT_FINITE = (

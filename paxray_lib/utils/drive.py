@@ -2,11 +2,9 @@
 
 import os
 from collections.abc import Callable
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from paxray_lib.utils.errors import first_line
-
-BY_HAND = "fetch it by hand in a browser from {url} and give it with --archive FILE"
 
 
 def drive_url(folder: str) -> str:
@@ -33,10 +31,10 @@ def download(url: str, path: str | os.PathLike, retries: int = 3) -> Path:
     return path
 
 
-def download_from_drive(folder: str, choose: Callable[[list[str]], str], path: Path) -> Path:
+def download_from_drive(folder: str, choose: Callable[[list[str]], list[str]], path: Path) -> Path:
     """Download one file of a Google Drive folder, the one that `choose` takes from all names.
 
-    OSError as for `download`, or if `choose` raised ValueError.
+    OSError as for `download`, or if `choose` takes none or several.
     """
     import gdown
 
@@ -45,18 +43,14 @@ def download_from_drive(folder: str, choose: Callable[[list[str]], str], path: P
             id=folder, skip_download=True, quiet=True, use_cookies=False, timeout=60
         )
         ids = {file.path: file.id for file in files if not isinstance(file, str)}
-        return download(f"https://drive.google.com/uc?id={ids[choose(list(ids))]}", path)
+        matches = choose(list(ids))
+        if len(matches) != 1:
+            there = ", ".join(ids) or "no files"
+            raise ValueError(f"cannot tell which file is {path.name} among {there}")
+        return download(f"https://drive.google.com/uc?id={ids[matches[0]]}", path)
     except (gdown.DownloadError, gdown.FileURLRetrievalError, OSError, ValueError) as error:
         raise OSError(
             f"Google Drive refused or cannot be reached ({first_line(str(error) or repr(error))}); "
-            + BY_HAND.format(url=drive_url(folder))
+            f"fetch it by hand in a browser from {drive_url(folder)} "
+            "and give it with --archive FILE"
         ) from error
-
-
-def only_file(names: list[str], wanted: str) -> str:
-    """Return the one of `names` that ends in the file name `wanted`, or raise ValueError."""
-    matches = [name for name in names if PurePosixPath(name).name == wanted]
-    if len(matches) != 1:
-        found = ", ".join(names) or "nothing"
-        raise ValueError(f"expected one {wanted} in the folder, found {found}")
-    return matches[0]

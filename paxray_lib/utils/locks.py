@@ -18,17 +18,14 @@ def lock(folder: Path, name: str = ".lock") -> Iterator[None]:
     """
     folder.mkdir(parents=True, exist_ok=True)
     # whoever reads a status may hold the lock for a moment, see `is_locked`
-    held = FileLock(folder / name, timeout=0.5, poll_interval=_POLL_S)
     try:
-        held.acquire()
+        held = FileLock(folder / name, timeout=0.5, poll_interval=_POLL_S).acquire()
     except Timeout:
         raise ValueError(
             f"{folder}: another process is working in this folder; wait for it or choose another"
         ) from None
-    try:
+    with held:
         yield
-    finally:
-        held.release()
 
 
 def is_locked(folder: Path, name: str = ".lock") -> bool:

@@ -27,10 +27,8 @@ Entry = dict[str, Any]
 
 def read_manifest(folder: Path) -> dict[str, Entry]:
     """Return the newest entry of each output that was ever started in a folder, by its name."""
-    entries: dict[str, Entry] = {}
-    for path in (folder / NAME, *sorted(folder.glob(_PARTS))):
-        entries |= _read(path)
-    return entries
+    paths = (folder / NAME, *sorted(folder.glob(_PARTS)))
+    return {output: entry for path in paths for output, entry in _read(path).items()}
 
 
 def _read(path: Path) -> dict[str, Entry]:
@@ -43,7 +41,7 @@ def _read(path: Path) -> dict[str, Entry]:
     return entries
 
 
-class Manifest(contextlib.AbstractContextManager["Manifest"]):
+class Manifest(contextlib.ExitStack):
     """The manifest of a folder, which this process holds until it is closed; a context manager.
 
     The folder is made if missing. ValueError if another process works in it. Of several processes,
@@ -51,24 +49,18 @@ class Manifest(contextlib.AbstractContextManager["Manifest"]):
     """
 
     def __init__(self, folder: str | os.PathLike, rank: int = 0):
+        super().__init__()
         self.folder = Path(folder)
         name = NAME if rank == 0 else _PARTS.replace("*", str(rank))
         with contextlib.ExitStack() as stack:
             stack.enter_context(lock(self.folder, f".{name}.lock"))
             self._file = stack.enter_context(open(self.folder / name, "a", encoding="utf-8"))
             self._file.write("\n")  # ends what a kill may have cut short
-            self._held = stack.pop_all()
+            self.push(stack.pop_all())
         self._lock = threading.Lock()
         self._entries = read_manifest(self.folder)
         if rank == 0:
             self.absorb()
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """End the work in the folder, so that another process may begin."""
-        self._held.close()
 
     def absorb(self) -> None:
         """Take over what other processes, which have ended, recorded in files of their own."""
@@ -112,8 +104,8 @@ class Manifest(contextlib.AbstractContextManager["Manifest"]):
 
     def _entry(self, source: str | os.PathLike) -> Entry:
         state = os.stat(source)
-        stamp = [state.st_size, state.st_mtime_ns]
-        return {"sources": {self._name(source): stamp}, "settings": None}
+        sources = {self._name(source): [state.st_size, state.st_mtime_ns]}
+        return {"sources": sources, "settings": None}
 
     def _write(self, output: str, entry: Mapping[str, Any]) -> None:
         with self._lock:
