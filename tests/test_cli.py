@@ -1,6 +1,8 @@
 """The command line as a user meets it: by output and exit code."""
 
 import json
+import os
+import signal
 import subprocess
 import sys
 
@@ -220,3 +222,56 @@ def test_train_evaluate_predict(tmp_path):
     assert "bad.png" in done.stderr
     assert done.stdout.startswith("1 ok, 0 skipped, 1 failed")
     assert PackedMasks.read(tmp_path / "o/x.pxm").shape == (1, 50, 70)
+
+
+def test_a_fault_of_ours_has_a_code_of_its_own_and_leaves_its_trace(monkeypatch, tmp_path):
+    def fault(*_, **__):
+        raise KeyError("no such thing")
+
+    monkeypatch.setattr("paxray_lib.labels.listing.label_lines", fault)
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr("tempfile.tempdir", None)
+    output = paxray("labels", code=70).output
+    (trace,) = tmp_path.glob("paxray-fault-*.txt")
+    assert len(output.splitlines()) == 1
+    for part in ("not yours", "KeyError", "no such thing", str(trace), "report"):
+        assert part in output
+    assert "Traceback" in trace.read_text()
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "nowhere"))
+    assert "Traceback" in paxray("labels", code=70).output
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "words"),
+    [
+        (MemoryError(), 3, "out of memory"),
+        (KeyboardInterrupt(), 3, "interrupted"),
+        (OSError(28, "No space left on device"), 2, "No space"),
+    ],
+)
+def test_expected_ends_have_codes(monkeypatch, error, code, words):
+    def end(*_, **__):
+        raise error
+
+    monkeypatch.setattr("paxray_lib.labels.listing.label_lines", end)
+    assert words in paxray("labels", code=code).output
+
+
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGHUP"])
+def test_signals_end_a_command_in_order(monkeypatch, name):
+    number = getattr(signal, name)
+    monkeypatch.setattr(
+        "paxray_lib.labels.listing.label_lines", lambda *_: os.kill(os.getpid(), number)
+    )
+    assert f"stopped by {name}" in paxray("labels", code=3).output
+    assert signal.getsignal(number) == signal.SIG_DFL
+    signal.signal(number, signal.SIG_IGN)  # as under nohup
+    try:
+        monkeypatch.setattr(
+            "paxray_lib.labels.listing.label_lines",
+            lambda *_: os.kill(os.getpid(), number) or ["went on"],
+        )
+        assert "went on" in paxray("labels").output
+        assert signal.getsignal(number) == signal.SIG_IGN
+    finally:
+        signal.signal(number, signal.SIG_DFL)

@@ -1,16 +1,26 @@
-"""What all commands share: the app, exit codes, options of the same meaning."""
+"""What all commands share: the app, exit codes, signals, options of the same meaning."""
 
+import contextlib
 import functools
-from collections.abc import Callable
+import os
+import platform
+import signal
+import sys
+import tempfile
+import threading
+import traceback
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
 import typer
 
 from paxray_lib.compute.launch import find_launch
-from paxray_lib.utils import Stopped, log, say
+from paxray_lib.utils import Stopped, first_line, log, say
 
-DONE, SOME_FAILED, NOT_STARTED, STOPPED = 0, 1, 2, 3
+# the last is EX_SOFTWARE of sysexits.h
+DONE, SOME_FAILED, NOT_STARTED, STOPPED, FAULT = 0, 1, 2, 3, 70
+_ENDING_SIGNALS = ("SIGTERM", "SIGHUP")  # the second is not known to Windows
 
 app = typer.Typer(
     name="paxray", no_args_is_help=True, pretty_exceptions_enable=False, add_completion=False
@@ -60,19 +70,75 @@ def _paxray(
 
 
 def command(function: Callable[..., int | None]) -> Callable[..., None]:
-    """Make a function a command whose expected errors end in one line and an exit code."""
+    """Make a function a command that ends in an exit code, and one line if that is not 0.
+
+    Expected errors are ValueError and OSError; any other one is a fault of this library.
+    """
 
     @functools.wraps(function)
     def wrapped(*args: Any, **kwargs: Any) -> NoReturn:
         try:
-            code = function(*args, **kwargs)
+            with _signals_interrupt():
+                code = function(*args, **kwargs)
         except (Stopped, KeyboardInterrupt) as error:
             fail(str(error) or "interrupted", STOPPED)
         except (ValueError, OSError) as error:
             fail(str(error), NOT_STARTED)
+        except MemoryError as error:
+            reason = first_line(str(error)) or "no more can be had"
+            fail(f"out of memory ({reason}); fewer or smaller images at once need less", STOPPED)
+        except Exception as error:  # noqa: BLE001 - the last resort
+            raise typer.Exit(_report_fault(error)) from None
         raise typer.Exit(code or DONE)
 
     return app.command()(wrapped)
+
+
+@contextlib.contextmanager
+def _signals_interrupt() -> Iterator[None]:
+    """While inside, let SIGTERM and SIGHUP end the work in order, as Ctrl-C does: the first one.
+
+    A signal that is ignored, as SIGHUP under nohup, stays ignored."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    numbers = [getattr(signal, name) for name in _ENDING_SIGNALS if hasattr(signal, name)]
+    numbers = [number for number in numbers if signal.getsignal(number) == signal.SIG_DFL]
+
+    def interrupt(number: int, _: object) -> None:
+        for one in numbers:
+            signal.signal(one, signal.SIG_IGN)
+        raise KeyboardInterrupt(f"stopped by {signal.Signals(number).name}")
+
+    for number in numbers:
+        signal.signal(number, interrupt)
+    try:
+        yield
+    finally:
+        for number in numbers:
+            signal.signal(number, signal.SIG_DFL)
+
+
+def _report_fault(error: Exception) -> int:
+    """Say that this library is at fault and where the full trace is; return the exit code."""
+    from paxray_lib import __version__
+
+    trace = "".join(traceback.format_exception(error))
+    about = f"paxray {__version__}, Python {platform.python_version()}, {platform.platform()}"
+    text = f"{about}\n{' '.join(sys.argv)}\n\n{trace}"
+    try:
+        handle, name = tempfile.mkstemp(prefix="paxray-fault-", suffix=".txt", text=True)
+        with os.fdopen(handle, "w", encoding="utf-8", errors="backslashreplace") as file:
+            file.write(text)
+        place = f"the full trace is in {name}"
+    except OSError:
+        log(text)
+        place = "the full trace stands above"
+    log(
+        f"paxray: a fault of this program, not yours: {type(error).__name__}: "
+        f"{first_line(str(error))}; {place}; please report it with that text"
+    )
+    return FAULT
 
 
 def fail(message: str, code: int) -> NoReturn:

@@ -26,7 +26,7 @@ from PIL import Image as PillowImage
 
 from paxray_lib.images.image import MAX_PIXELS, Image, to_unit
 from paxray_lib.images.views import view_of
-from paxray_lib.utils import atomic_write, naming_errors
+from paxray_lib.utils import atomic_write, naming_errors, read_bytes
 
 _PNG, _JPEG = b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff"
 _SPACING_KEY = "paxray:pixel_mm"
@@ -54,7 +54,7 @@ def read_image(path: str | os.PathLike) -> Image:
         only one value, or is no X-ray by its DICOM header; the file is named.
     """
     path = Path(path)
-    data = _read_bytes(path)
+    data = read_bytes(path)
     if data.startswith((_PNG, _JPEG)):
         image = _read_raster(data, path)
     else:
@@ -71,7 +71,7 @@ def read_image(path: str | os.PathLike) -> Image:
 def read_view(path: str | os.PathLike) -> str | None:
     """Return the view of an image file as `read_image` finds it, without decoding its pixels."""
     path = Path(path)
-    data = _read_bytes(path)
+    data = read_bytes(path)
     if data.startswith((_PNG, _JPEG)):
         return view_of(path)
 
@@ -87,17 +87,6 @@ def write_png(path: str | os.PathLike, pixels: np.ndarray, pixel_mm: float) -> N
     info.add_text(_SPACING_KEY, f"{pixel_mm:.6f} at {pixels.shape[0]} x {pixels.shape[1]}")
     with atomic_write(path) as temporary:
         PillowImage.fromarray(pixels).save(temporary, format="PNG", pnginfo=info)
-
-
-def _read_bytes(path: Path) -> bytes:
-    if path.is_dir():
-        raise ValueError(f"{path}: a folder, but one image file is needed")
-    if not path.exists():
-        raise FileNotFoundError(f"{path}: no such file; check the path")
-    data = path.read_bytes()
-    if not data:
-        raise ValueError(f"{path}: the file is empty; fetch or export it again")
-    return data
 
 
 def _read_raster(data: bytes, path: Path) -> Image:

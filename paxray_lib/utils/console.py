@@ -1,14 +1,17 @@
 """Progress on a terminal, in a notebook or as sparse lines; mapping ahead with threads."""
 
+import re
 import sys
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sized
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import TypeVar
+from typing import TextIO, TypeVar
 
 _T = TypeVar("_T")
 _R = TypeVar("_R")
+# control characters but tabs and line ends, and marks that reverse the direction of text
+_STEERING = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 
 
 def progress(
@@ -46,14 +49,27 @@ def duration(seconds: float) -> str:
 
 def say(text: str) -> None:
     """Show a line at once: in a terminal, in a notebook, and in the log of a headless run."""
-    sys.stdout.write(text + "\n")
-    sys.stdout.flush()
+    _write(sys.stdout, text)
 
 
 def log(text: str) -> None:
     """Write a line to stderr at once: how the work goes, and what failed."""
-    sys.stderr.write(text + "\n")
-    sys.stderr.flush()
+    _write(sys.stderr, text)
+
+
+def _write(stream: TextIO, text: str) -> None:
+    encoding = getattr(stream, "encoding", None) or "utf-8"
+    stream.write(printable(text).encode(encoding, "backslashreplace").decode(encoding) + "\n")
+    stream.flush()
+
+
+def printable(text: str) -> str:
+    """Return a text with escapes for what would steer a terminal or turn the direction of writing.
+
+    >>> printable("a name with \x1b[2J and \u202egnp.x")
+    'a name with \\x1b[2J and \\u202egnp.x'
+    """
+    return _STEERING.sub(lambda match: match[0].encode("unicode_escape").decode(), text)
 
 
 def map_ahead(

@@ -3,7 +3,7 @@ import io
 import pytest
 
 from paxray_lib.utils import console as module
-from paxray_lib.utils.console import map_ahead, progress
+from paxray_lib.utils.console import map_ahead, progress, say
 
 
 class _Clock:
@@ -51,3 +51,10 @@ def test_map_ahead_raises_where_the_item_would_be_yielded():
     assert next(results) == 0.5
     with pytest.raises(ZeroDivisionError):
         next(results)
+
+
+def test_what_is_said_steers_no_terminal_and_fits_its_encoding(monkeypatch):
+    raw = io.BytesIO()
+    monkeypatch.setattr("sys.stdout", io.TextIOWrapper(raw, "latin-1", write_through=True))
+    say("\x1b[2J\r\tü\n€ \udcff\x9b")
+    assert raw.getvalue() == b"\\x1b[2J\\r\t\xfc\n\\u20ac \\udcff\\x9b\n"
