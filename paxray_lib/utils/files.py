@@ -7,13 +7,14 @@ it by its path, `check_file` looks first. `inside` keeps paths of a data set in 
 import contextlib
 import datetime
 import hashlib
+import io
 import json
 import os
 import stat
 import uuid
 from collections.abc import Iterator
 from pathlib import Path, PurePath
-from typing import Any, BinaryIO
+from typing import Any
 
 # more than any file that is read in one piece: 89 million pixels of 16-bit color are 537 MB
 MAX_BYTES = 1 << 30
@@ -44,7 +45,7 @@ def check_file(path: str | os.PathLike) -> Path:
     return path
 
 
-def open_file(path: str | os.PathLike) -> BinaryIO:
+def open_file(path: str | os.PathLike) -> io.BufferedReader:
     """Open a regular file for reading bytes; errors as `check_file`."""
     return open(check_file(path), "rb")
 
@@ -111,12 +112,17 @@ def atomic_write(path: str | os.PathLike) -> Iterator[Path]:
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.stem[:16]}.{uuid.uuid4().hex[:12]}.part{path.suffix[-32:]}")
+    temporary = path.with_name(part_name(path, uuid.uuid4().hex[:12]))
     try:
         yield temporary
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def part_name(path: PurePath, token: str) -> str:
+    """Return the name of an unfinished file beside `path`; `token` has 12 hexadecimal digits."""
+    return f".{path.stem[:16]}.{token}.part{path.suffix[-32:]}"
 
 
 def now() -> str:
