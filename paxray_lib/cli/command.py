@@ -16,7 +16,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 from paxray_lib.compute.launch import find_launch
-from paxray_lib.utils import Stopped, first_line, log, say
+from paxray_lib.utils import Stopped, first_line, is_disk_full, log, say
 
 # the last is EX_SOFTWARE of sysexits.h
 DONE, SOME_FAILED, NOT_STARTED, STOPPED, FAULT = 0, 1, 2, 3, 70
@@ -83,6 +83,8 @@ def command(function: Callable[..., int | None]) -> Callable[..., None]:
         except (Stopped, KeyboardInterrupt) as error:
             fail(str(error) or "interrupted", STOPPED)
         except (ValueError, OSError) as error:
+            if isinstance(error, OSError) and is_disk_full(error):
+                fail(f"{error}; free some space, and run the same again to go on", STOPPED)
             fail(str(error), NOT_STARTED)
         except MemoryError as error:
             reason = first_line(str(error)) or "no more can be had"

@@ -5,7 +5,14 @@ by name: pydantic is slow to import.
 """
 
 from paxray_lib.utils.console import duration, log, map_ahead, printable, progress, say
-from paxray_lib.utils.errors import Stopped, check_choice, did_you_mean, first_line, naming_errors
+from paxray_lib.utils.errors import (
+    Stopped,
+    check_choice,
+    did_you_mean,
+    first_line,
+    is_disk_full,
+    naming_errors,
+)
 from paxray_lib.utils.files import (
     atomic_write,
     check_file,
@@ -24,7 +31,7 @@ from paxray_lib.utils.tables import read_table, write_table
 
 __all__ = [
     "Manifest", "Stopped", "atomic_write", "check_choice", "check_file", "did_you_mean", "duration",
-    "first_line", "inside", "is_locked", "lock", "log", "map_ahead", "naming_errors", "now",
-    "open_file", "parse_json", "printable", "progress", "read_bytes", "read_json", "read_manifest",
-    "read_table", "say", "sha256", "write_table", "write_text",
+    "first_line", "inside", "is_disk_full", "is_locked", "lock", "log", "map_ahead",
+    "naming_errors", "now", "open_file", "parse_json", "printable", "progress", "read_bytes",
+    "read_json", "read_manifest", "read_table", "say", "sha256", "write_table", "write_text",
 ]  # fmt: skip

@@ -2,12 +2,18 @@
 
 import contextlib
 import difflib
+import errno
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 
 class Stopped(RuntimeError):
     """Work had to stop before its end; what is done is recorded, and can be resumed."""
+
+
+def is_disk_full(error: OSError) -> bool:
+    """Tell whether no space or quota is left: the next file could not be written either."""
+    return error.errno in (errno.ENOSPC, errno.EDQUOT)
 
 
 def did_you_mean(word: str, candidates: Iterable[str]) -> str:

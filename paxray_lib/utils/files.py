@@ -12,6 +12,7 @@ import json
 import os
 import stat
 import uuid
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path, PurePath
 from typing import Any
@@ -72,7 +73,11 @@ def inside(root: str | os.PathLike, name: str) -> Path:
     path, given = Path(root) / name, PurePath(name)
     real = os.path.realpath(root)
     leads_out = given.is_absolute() or ".." in given.parts
-    if leads_out or os.path.commonpath([real, os.path.realpath(path)]) != real:
+    try:
+        leads_out = leads_out or os.path.commonpath([real, os.path.realpath(path)]) != real
+    except ValueError as error:  # a null byte
+        raise ValueError(f"{path!r}: no path of a file ({error})") from error
+    if leads_out:
         raise ValueError(
             f"{path}: leads outside of {root}, where nothing is written or deleted; "
             "name it by a plain path below that folder"
@@ -96,8 +101,7 @@ def parse_json(text: str | bytes, name: object) -> Any:
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     content = dict(pairs)
     if len(content) != len(pairs):
-        keys = [key for key, _ in pairs]
-        twice = next(key for number, key in enumerate(keys) if key in keys[:number])
+        twice, _ = Counter(key for key, _ in pairs).most_common(1)[0]
         raise ValueError(f"key {twice[:80]!r} stands twice in one object")
     return content
 
@@ -108,7 +112,7 @@ def atomic_write(path: str | os.PathLike) -> Iterator[Path]:
 
     The folder is made if missing. A reader sees the old file or the new one, never a part of it.
     The temporary name keeps the suffix, since many writers choose a format by it, and is short: a
-    name may have 255 bytes.
+    name may have 255 bytes. An OSError of writing, as on a full disk, names `path`.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -116,6 +120,10 @@ def atomic_write(path: str | os.PathLike) -> Iterator[Path]:
     try:
         yield temporary
         os.replace(temporary, path)
+    except OSError as error:
+        if error.errno and error.filename in (None, str(temporary)) and not error.filename2:
+            error.filename = str(path)
+        raise
     finally:
         temporary.unlink(missing_ok=True)
 

@@ -1,8 +1,10 @@
+import errno
 import hashlib
 import os
 
 import pytest
 
+from paxray_lib.utils.errors import is_disk_full
 from paxray_lib.utils.files import (
     atomic_write,
     inside,
@@ -39,6 +41,19 @@ def test_atomic_write_leaves_the_old_file_on_error(tmp_path):
         fail()
     assert target.read_text() == "old"
     assert list(tmp_path.iterdir()) == [target]
+
+
+def test_a_full_disk_is_named_by_the_file_that_it_kept_from_being_written(tmp_path):
+    full = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))  # as of `write`: without a name
+    with (
+        pytest.raises(OSError, match=r"No space left on device: '.*/x\.txt'"),
+        atomic_write(tmp_path / "x.txt"),
+    ):
+        raise full
+    assert is_disk_full(full)
+    assert not list(tmp_path.iterdir())
+    with pytest.raises(OSError, match=r"^encoder error$"), atomic_write(tmp_path / "x.txt"):
+        raise OSError("encoder error")
 
 
 def test_text_json_and_digests(tmp_path):
@@ -90,12 +105,16 @@ def test_paths_stay_inside_their_folder(tmp_path):
     for bad in ("../a.npy", "sub/../../root/a.npy", str(tmp_path / "a.npy"), "out/a.npy"):
         with pytest.raises(ValueError, match="leads outside"):
             inside(root, bad)
+    for none in ("a\0b", "\ud800"):
+        with pytest.raises(ValueError, match=r"root.*no path of a file"):
+            inside(root, none)
 
 
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
         ('{"a": 1, "b": {"c": 1, "c": 2}}', "'c' stands twice"),
+        ("{" + "".join(f'"{i}": 0, ' for i in range(10**5)) + '"last": 0, "last": 0}', "'last'"),
         ("[" * 100_000, "nested too deeply"),
         ('{"a": ' * 100_000, "nested too deeply"),
         ("9" * 5000, "limit"),
