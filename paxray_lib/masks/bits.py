@@ -11,8 +11,10 @@ from typing import Any
 import cv2
 import numpy as np
 
+from paxray_lib.images.image import MAX_PIXELS
 from paxray_lib.labels.table import LabelSet
 
+_MAX_BYTES = 1 << 31
 Bits = Any  # a NumPy array or a torch tensor
 
 
@@ -34,22 +36,47 @@ def stray_bits(data: np.ndarray, labels: int) -> bool:
 # -- to and from dense stacks
 
 
+def check_size(height: int, width: int, labels: int) -> None:
+    """Raise ValueError unless packed masks of that size can be those of an image.
+
+    The limits: integers, `MAX_PIXELS` as for images, and 2 GiB: with 192 labels all images fit."""
+    are_sizes = {type(height), type(width)} == {int} and min(height, width) > 0
+    pixels = height * width if are_sizes else MAX_PIXELS + 1
+    if pixels > MAX_PIXELS or pixels * byte_count(labels) > _MAX_BYTES:
+        raise ValueError(
+            f"it claims {labels} masks of {height!s:.20} x {width!s:.20}; the limits are "
+            f"{MAX_PIXELS} pixels and {_MAX_BYTES >> 30} GiB of packed masks"
+        )
+
+
+def check_stack(shape: tuple[int, ...], dtype: np.dtype, count: int) -> None:
+    """Raise ValueError unless this is the shape and the type of a (L, H, W) stack of L masks."""
+    is_stack = len(shape) == 3 and shape[0] == count and min(shape) > 0
+    if not is_stack or dtype.kind not in "biuf":
+        raise ValueError(
+            f"a stack of {count} labels must be ({count}, H, W) of 0 and 1, "
+            f"got {shape!s:.80} {dtype!s:.80}; other labels?"
+        )
+
+
 def pack_bits(stack: np.ndarray, names: Sequence[str]) -> np.ndarray:
     """Pack a (L, H, W) stack of bool, or of numbers that are all 0 or 1, into (H, W, B) uint8.
 
     Other shapes, types and values are a ValueError."""
-    count, *shape = stack.shape or (0,)
-    if len(shape) != 2 or count != len(names) or not stack.size or stack.dtype.kind not in "biuf":
-        raise ValueError(
-            f"a stack of {len(names)} labels must be ({len(names)}, H, W) of 0 and 1, "
-            f"got {stack.shape} {stack.dtype}; other labels?"
-        )
+    check_stack(stack.shape, stack.dtype, len(names))
+    return pack_planes(stack, stack.shape[1:], names)
+
+
+def pack_planes(
+    masks: Iterable[np.ndarray], shape: tuple[int, ...], names: Sequence[str]
+) -> np.ndarray:
+    """Pack as many (H, W) masks as there are names, one after the other, as `pack_bits`."""
     size = shape[0] * shape[1]
     # a word holds one byte of each of eight pixels
     planes = np.zeros((byte_count(len(names)), -(-size // 8)), np.uint64)
     word = np.zeros(planes.shape[1], np.uint64)
     pixels = word.view(np.uint8)[:size].reshape(shape)
-    for i, mask in enumerate(stack):
+    for i, mask in enumerate(masks):
         pixels[...] = _as_bits(np.asarray(mask), names[i])
         word <<= np.uint64(i % 8)  # 0 or 1 in each byte: nothing reaches the next one
         planes[i // 8] |= word

@@ -50,5 +50,5 @@ def naming_errors(path: Path, problem: str) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        reason = " ".join(str(error).split())
+        reason = " ".join(str(error).split())[:300]  # some show the data
         raise ValueError(f"{path}: {problem} ({reason}); fetch or export it again") from error

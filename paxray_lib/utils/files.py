@@ -19,6 +19,8 @@ from typing import Any
 
 # more than any file that is read in one piece: 89 million pixels of 16-bit color are 537 MB
 MAX_BYTES = 1 << 30
+# in one JSON text: as Python objects they may take 100 bytes each, from 2 bytes of text
+_MAX_VALUES = 1 << 23
 _KINDS = {
     stat.S_IFDIR: "a folder",
     stat.S_IFIFO: "a named pipe",
@@ -57,7 +59,10 @@ def read_bytes(path: str | os.PathLike, limit: int = MAX_BYTES) -> bytes:
     Raises FileNotFoundError or ValueError, naming the file.
     """
     with open_file(path) as file:
-        data = file.read(limit + 1)  # not by its size: some files under /proc claim none
+        size = min(os.fstat(file.fileno()).st_size, limit)
+        data = file.read(size + 1)  # not `limit`: as much memory would be asked for
+        if len(data) > size:  # it has grown, or lies under /proc, where files claim no size
+            data += file.read(limit + 1 - len(data))
     if not data:
         raise ValueError(f"{path}: the file is empty; fetch or export it again")
     if len(data) > limit:
@@ -88,8 +93,12 @@ def inside(root: str | os.PathLike, name: str) -> Path:
 def parse_json(text: str | bytes, name: object) -> Any:
     """Parse JSON strictly: a key that stands twice in an object is an error, as any bad syntax.
 
-    `name` says in the ValueError what was parsed.
+    `name` says in the ValueError what was parsed. More than 8 million values are refused before
+    memory goes for them.
     """
+    marks = (",", "[", "{") if isinstance(text, str) else (b",", b"[", b"{")
+    if sum(map(text.count, marks)) > _MAX_VALUES:  # type: ignore[arg-type]
+        raise ValueError(f"{name}: more than {_MAX_VALUES} values in JSON; is it the right file?")
     try:
         return json.loads(text, object_pairs_hook=_unique)
     except RecursionError:
@@ -113,8 +122,12 @@ def atomic_write(path: str | os.PathLike) -> Iterator[Path]:
     The folder is made if missing. A reader sees the old file or the new one, never a part of it.
     The temporary name keeps the suffix, since many writers choose a format by it, and is short: a
     name may have 255 bytes. An OSError of writing, as on a full disk, names `path`.
+
+    What is at `path` already and is no file (a folder, a pipe, a device) stays: a ValueError.
     """
     path = Path(path)
+    with contextlib.suppress(FileNotFoundError):
+        check_file(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(part_name(path, uuid.uuid4().hex[:12]))
     try:

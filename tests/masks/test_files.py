@@ -149,7 +149,7 @@ def test_coco_text_runs_of_many_digits(tmp_path):
             coco_content([]) | {"images": [{"height": 10**6, "width": 10**6}]},
             "claims 2 masks of 1000000 x 1000000",
         ),
-        (coco_content([]) | {"images": [{"height": float("inf"), "width": 1}]}, "infinity"),
+        (coco_content([]) | {"images": [{"height": float("inf"), "width": 1}]}, "masks of inf x 1"),
         (
             coco_content([]) | {"annotations": [{"category_id": 5, "segmentation": {}}]},
             "5 is missing or unknown",
@@ -185,7 +185,7 @@ def test_files_cut_short_or_of_other_content_never_pass(suffix, data, tmp_path_f
     path.write_bytes(
         data.draw(st.sampled_from([content[:cut], b"\0" + content[:cut], b"\xff" * cut]))
     )
-    with pytest.raises(ValueError, match=r"cut short|not a|damaged") as error:
+    with pytest.raises(ValueError, match=r"cut short|not a|damaged|empty") as error:
         PackedMasks.read(path, some_labels(3))
     assert str(error.value).startswith(f"{path}: ")
 
@@ -312,8 +312,8 @@ def test_unknown_suffixes_list_the_known(masks, tmp_path, name):
 
 
 def test_missing_file_and_folder(tmp_path):
-    with pytest.raises(FileNotFoundError, match=r"a.npy: no such mask file"):
+    with pytest.raises(FileNotFoundError, match=r"a.npy: no such file"):
         PackedMasks.read(tmp_path / "a.npy")
     (tmp_path / "a.npy").mkdir()
-    with pytest.raises(ValueError, match="not a file; give one mask file"):
+    with pytest.raises(ValueError, match="a folder, but a file is needed"):
         PackedMasks.read(tmp_path / "a.npy")

@@ -1,5 +1,6 @@
 import errno
 import hashlib
+import json
 import os
 
 import pytest
@@ -54,6 +55,22 @@ def test_a_full_disk_is_named_by_the_file_that_it_kept_from_being_written(tmp_pa
     assert not list(tmp_path.iterdir())
     with pytest.raises(OSError, match=r"^encoder error$"), atomic_write(tmp_path / "x.txt"):
         raise OSError("encoder error")
+
+
+def test_atomic_write_replaces_files_alone(tmp_path):
+    (tmp_path / "folder.png").mkdir()
+    os.mkfifo(tmp_path / "pipe.png")
+    (tmp_path / "full.png").symlink_to("/dev/full")
+    (tmp_path / "nowhere.png").symlink_to("nothing")
+    for name, kind in {"folder": "a folder", "pipe": "a named pipe", "full": "a device"}.items():
+        with (
+            pytest.raises(ValueError, match=f"{name}.png: {kind}"),
+            atomic_write(tmp_path / f"{name}.png"),
+        ):
+            pass
+    with atomic_write(tmp_path / "nowhere.png") as temporary:
+        temporary.touch()
+    assert len(list(tmp_path.iterdir())) == 4
 
 
 def test_text_json_and_digests(tmp_path):
@@ -120,10 +137,17 @@ def test_paths_stay_inside_their_folder(tmp_path):
         ("9" * 5000, "limit"),
         (b'{"\xff": 1}', "utf-8"),
         ("{", "Expecting"),
+        (json.dumps({str(i): i for i in range(10**5)})[:-1] + ', "99999": 0}', "'99999' stands"),
     ],
 )
 def test_json_is_parsed_strictly(text, problem):
     with pytest.raises(ValueError, match=f"^x: not a JSON file.*{problem}"):
+        parse_json(text, "x")
+
+
+@pytest.mark.parametrize("text", ["[" + "{}," * (1 << 23), b"[" * ((1 << 23) + 1)])
+def test_json_of_too_many_values_is_refused_before_memory_goes(text):
+    with pytest.raises(ValueError, match="x: more than 8388608 values"):
         parse_json(text, "x")
 
 

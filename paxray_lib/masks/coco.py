@@ -1,0 +1,126 @@
+"""COCO RLE: the masks of one image as run lengths, in the layout of COCO's JSON.
+
+A file has at most 256 MiB, a mask 8 million runs; the sizes of images are those of
+`bits.check_size`.
+"""
+
+from typing import Any
+
+import numpy as np
+
+from paxray_lib.labels.table import LabelSet
+from paxray_lib.masks.bits import byte_count, check_size, iter_planes
+
+MAX_COCO_BYTES = 1 << 28
+_MAX_RUNS = 1 << 23  # of a mask: noise has as many in 16 million pixels, no part of a body has
+_MAX_DRAWN = 1 << 34  # annotations times pixels: half a minute
+
+
+def encode_coco(data: np.ndarray, labels: LabelSet, size: tuple[int, int]) -> dict[str, Any]:
+    """Return the content of a file: (H, W, B) packed bits, resized (nearest) to `size`."""
+    from pycocotools import mask as coco
+
+    annotations: list[dict[str, Any]] = []
+    for i, mask in enumerate(iter_planes(data, len(labels), size)):
+        if area := int(np.count_nonzero(mask)):
+            rle = coco.encode(np.asfortranarray(mask.view(np.uint8)))
+            annotations.append(
+                {
+                    "id": len(annotations) + 1,
+                    "image_id": 1,
+                    "category_id": i,
+                    "segmentation": {"size": rle["size"], "counts": rle["counts"].decode("ascii")},
+                    "bbox": coco.toBbox(rle).tolist(),
+                    "area": area,
+                    "iscrowd": 0,
+                }
+            )
+    return {
+        "images": [{"id": 1, "height": size[0], "width": size[1]}],
+        "annotations": annotations,
+        "categories": [
+            {"id": i, "name": name, "supercategory": group}
+            for i, (name, group) in enumerate(zip(labels.names, labels.group, strict=True))
+        ],
+    }
+
+
+def decode_coco(content: Any) -> tuple[np.ndarray, list[str]]:
+    """Return the (H, W, B) packed bits and the names of the labels, which are not checked yet.
+
+    Whatever does not fit the layout raises an error, of any kind."""
+    if len(content["images"]) != 1:
+        raise ValueError(f"it has {len(content['images'])} images; split it, one file per image")
+    image = content["images"][0]
+    own = image.get("id")
+    height, width = image["height"], image["width"]
+    # other tools count from 1 or leave gaps: the order of the ids is the order of the labels
+    categories = sorted(content["categories"], key=lambda category: category["id"])
+    channels = {category["id"]: i for i, category in enumerate(categories)}
+    if len(channels) != len(categories):
+        raise ValueError("two categories have the same id")
+    check_size(height, width, len(categories))
+    annotations = content["annotations"]
+    if len(annotations) * height * width > _MAX_DRAWN:
+        raise ValueError(f"{len(annotations)} masks of {height} x {width}; unite them by label")
+    rows: list[list[tuple[int, dict]]] = [[] for _ in range(byte_count(len(categories)))]
+    for annotation in annotations:
+        other = annotation.get("image_id", own)
+        if own is not None and other != own:
+            raise ValueError(f"a mask of image {other!s:.80}, but the file is of image {own!s:.80}")
+        byte, bit = divmod(channels[annotation["category_id"]], 8)
+        rows[byte].append((bit, annotation["segmentation"]))
+    data = np.zeros((height, width, len(rows)), np.uint8)
+    for byte, segmentations in enumerate(rows):
+        if segmentations:
+            plane = np.zeros(width * height, np.uint8)  # runs go down the columns
+            for bit, rle in segmentations:
+                runs = _runs_of(rle, height, width)
+                values = np.zeros(len(runs), np.uint8)
+                values[1::2] = 1 << bit
+                plane |= np.repeat(values, runs)
+            data[..., byte] = plane.reshape(width, height).T
+    return data, [category["name"] for category in categories]
+
+
+def _runs_of(rle: dict[str, Any], height: int, width: int) -> np.ndarray:
+    """Return the run lengths of a mask, int64: they add up to its pixels."""
+    if isinstance(rle, list):
+        raise ValueError("it holds polygons; convert them to RLE, for instance with pycocotools")
+    if list(rle["size"]) != [height, width]:
+        raise ValueError(f"a mask of size {rle['size']!s:.80} in an image of {[height, width]}")
+    counts = rle["counts"]
+    runs = np.asarray(counts) if isinstance(counts, list) else _runs_of_text(counts)
+    are_lengths = runs.ndim == 1 and runs.dtype == np.int64 and 0 < len(runs) <= _MAX_RUNS
+    # each by itself first: the sum of large ones wraps around
+    are_parts = are_lengths and 0 <= runs.min() <= runs.max() <= height * width
+    if not are_parts or runs.sum() != height * width:
+        raise ValueError(f"{runs.size} run lengths that do not add up to {height} x {width}")
+    return runs
+
+
+def _runs_of_text(text: str) -> np.ndarray:
+    """Return the run lengths in COCO's compressed text (`rleFrString` of pycocotools).
+
+    Not `pycocotools.mask.decode`: it returns uninitialised memory where the runs stop early."""
+    # a digit has six bits: "more follow", then five of the number
+    digits = np.frombuffer(text.encode("ascii"), np.uint8) - np.uint8(48)
+    ends = np.flatnonzero(digits & 32 == 0)
+    lengths = np.diff(ends, prepend=-1)
+    if (
+        not 0 < len(ends) <= _MAX_RUNS
+        or ends[-1] != len(digits) - 1
+        or digits.max() > 63
+        or lengths.max() > 7
+    ):
+        raise ValueError("run lengths that are not COCO's compressed text")
+    runs, last = np.zeros(len(ends), np.int64), digits[ends]
+    numbers = np.arange(len(ends))
+    for place in range(lengths.max()):  # from the lowest digit on
+        numbers = numbers[lengths[numbers] > place]
+        digit = digits[ends[numbers] - lengths[numbers] + 1 + place]
+        runs[numbers] |= (digit & 31).astype(np.int64) << 5 * place
+    runs -= np.where(last & 16, 1 << 5 * lengths, 0)  # two's complement
+    # from the fourth on, each is the difference to the one before the last
+    runs[1::2], runs[2::2] = np.cumsum(runs[1::2]), np.cumsum(runs[2::2])
+    return runs
