@@ -24,6 +24,7 @@ _MARKER = ".made-by-paxray-fetch"
 # the others of the standard expand without a bound on memory
 _METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 _ENCRYPTED = 1  # a bit of the flags
+_LOCAL_HEADER = 30  # bytes before the data of an entry, without its name
 
 
 def check_target(to: str | os.PathLike) -> Path:
@@ -102,16 +103,15 @@ def _check_entries(archive: Path, entries: list[zipfile.ZipInfo]) -> None:
                 f"{archive}: {entry.filename[:80]!r} overlaps another file of it; "
                 "do not use this archive"
             )
-        end = entry.header_offset + zipfile.sizeFileHeader + entry.compress_size
+        end = entry.header_offset + _LOCAL_HEADER + entry.compress_size
         if entry.flag_bits & _ENCRYPTED:
             raise ValueError(
                 f"{archive}: {entry.filename[:80]!r} is encrypted; is it the right archive?"
             )
         if entry.compress_type not in _METHODS:
-            method = zipfile.compressor_names.get(entry.compress_type, entry.compress_type)
             raise ValueError(
-                f"{archive}: {entry.filename[:80]!r} is compressed by {method}; "
-                "make a plain zip of it, stored or deflated"
+                f"{archive}: {entry.filename[:80]!r} is compressed by method {entry.compress_type} "
+                "of zip; make a plain zip of it, stored or deflated"
             )
     if end > archive.stat().st_size:
         raise ValueError(f"{archive}: damaged or cut short (files beyond its end); remove it")
@@ -219,8 +219,8 @@ def _extract(
     """Write each entry that is not there yet whole; CRCs and sizes are checked on the way."""
     folder.mkdir(exist_ok=True)
     sizes = {path: path.stat().st_size for path in folder.rglob("*") if path.is_file()}
-    for path in sizes.keys() - {folder / target for target in targets}:
-        path.unlink()  # a kill came while it was written
+    for part in sizes.keys() - {folder / path for path in targets}:
+        part.unlink()  # a kill came while it was written
     missing = {path: e for path, e in targets.items() if sizes.get(folder / path) != e.file_size}
     needed, free = sum(e.file_size for e in missing.values()), shutil.disk_usage(folder).free
     if needed > free:
