@@ -144,6 +144,8 @@ def project(
             say(f"moved: {outcome.case} from {outcome.moved_from} to {split}")
     for name in sorted({name for outcome in outcomes for name in outcome.names_not_used}):
         say(f"not used, an unknown name: {name!r}{did_you_mean(name, CODES)}")
+    if values := sorted({value for outcome in outcomes for value in outcome.values_without_name}):
+        say(f"not used, values without a name: {', '.join(map(str, values))}")
     say(
         f"{counts['ok']} projected, {counts['skipped']} skipped, {len(failed)} failed, "
         f"{len(unmatched)} without counterpart; {out / 'paxray.json'}"

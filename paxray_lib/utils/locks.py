@@ -1,6 +1,7 @@
 """Locks that keep two processes out of one folder; the system releases them with the process."""
 
 import contextlib
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,8 +15,10 @@ def lock(folder: Path, name: str = ".lock") -> Iterator[None]:
     """Hold a folder, which is made if missing, for this process: lock the file `name` in it.
 
     A forked child that outlives this process, such as a worker, does not hold the lock. ValueError
-    if another process works in the folder.
+    if another process works in the folder, or it is a file.
     """
+    if not folder.is_dir() and os.path.lexists(folder):
+        raise ValueError(f"{folder}: not a folder; choose another, or move it away")
     folder.mkdir(parents=True, exist_ok=True)
     # whoever reads a status may hold the lock for a moment, see `is_locked`
     try:
