@@ -1,6 +1,7 @@
 """Commands on models: train, evaluate, predict, overlay, run, sweep."""
 
 from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated
 
@@ -116,17 +117,26 @@ def predict(
             view=view,
         )
         counts = Counter(report["status"])
+        problems = report.loc[report["status"] == "failed", "reason"].tolist()
         if is_first():
-            for reason in report.loc[report["status"] == "failed", "reason"]:
-                log(f"failed: {reason}")
+            _list_failed(problems)
             numbers = ", ".join(
                 f"{counts[status]} {status}" for status in ("ok", "skipped", "failed")
             )
             say(f"{numbers}; {out}/report.csv")
-            if measure and (unknown := without_view(measure_predictions(out, report, view))):
-                remedy = "no widths measured; say --view frontal or --view lateral"
-                say(f"{unknown} images of unknown view: {remedy}")
-    return SOME_FAILED if counts["failed"] else DONE
+            if measure:
+                measured = measure_predictions(out, report, view)
+                _list_failed(measured["problem"].dropna())
+                problems += measured["problem"].dropna().tolist()
+                if unknown := without_view(measured):
+                    remedy = "no widths measured; say --view frontal or --view lateral"
+                    say(f"{unknown} images of unknown view: {remedy}")
+    return SOME_FAILED if problems else DONE
+
+
+def _list_failed(reasons: Iterable[str]) -> None:
+    for reason in reasons:
+        log("failed: " + reason.replace("\n", "\\n"))  # a name with a line end is one line, too
 
 
 @command

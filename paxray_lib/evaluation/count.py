@@ -125,9 +125,9 @@ def use_logits(
             )
         return use(logits, target)
 
-    prepared = map_ahead(prepare, indices, ahead=2 * batch_size)
-    if not quiet:
-        prepared = progress(prepared, f"evaluating {dataset.split}", len(indices))
+    ahead = map_ahead(prepare, indices, ahead=2 * batch_size)
+    shown = f"evaluating {dataset.split}"
+    prepared = ahead if quiet else progress(ahead, shown, len(indices))
     while batch := list(itertools.islice(prepared, batch_size)):
         images, views, targets, names = zip(*batch, strict=True)
         # not a loop: no variable may keep the logits of one image while those of the next are made

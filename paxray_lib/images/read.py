@@ -53,8 +53,11 @@ def read_image(path: str | os.PathLike) -> Image:
         If the file is empty, cut short, damaged, of another format, has more than `MAX_PIXELS` or
         only one value, or is no X-ray by its DICOM header; the file is named.
     """
-    path = Path(path)
-    data = read_bytes(path)
+    return decode_image(read_bytes(path), Path(path))
+
+
+def decode_image(data: bytes, path: Path) -> Image:
+    """Return the image in the bytes of a file, as `read_image` does; `path` says what they are."""
     if data.startswith((_PNG, _JPEG)):
         image = _read_raster(data, path)
     else:

@@ -38,14 +38,18 @@ ribs_anterior, ribs_posterior
 None of this is a finding. The masks are projections of whole organs, so that a lung reaches below
 the dome of its diaphragm, and the thorax is measured by the lungs: the inner edges of the ribs are
 a little farther apart.
+
+Masks that were enlarged repeat their rows and columns. All is measured in those that differ from
+the one before, each with its number of pixels: with the same result, in a fraction of the memory.
 """
 
 import math
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
 
-from paxray_lib.masks import PackedMasks, moments
+from paxray_lib.masks import PackedMasks
 
 WIDTHS = ("heart_width", "thorax_width", "heart_to_spine", "airways_to_spine", "ribs_to_spine")
 HEIGHTS = ("heart_height", "lung_right_height", "lung_left_height")
@@ -54,6 +58,86 @@ COUNTS = ("ribs_anterior", "ribs_posterior")
 
 Point = tuple[float, float]  # row and column, as pixel edges
 Line = tuple[Point, Point]  # a measured distance, from start to end
+_BLOCK_BYTES = 1 << 24
+_FIELD_MM = (10, 2000)  # of a small part of a film, and of more than the largest one
+
+
+@dataclass(frozen=True)
+class _Thinned:
+    """Masks without rows and columns that are equal to the one before.
+
+    `masks` are (L, h, w); `rows` (h + 1,) and `columns` (w + 1,) int64 are the edges of what
+    remains, in pixels of the whole masks.
+    """
+
+    masks: PackedMasks
+    rows: np.ndarray
+    columns: np.ndarray
+
+    def mask(self, name: str) -> np.ndarray:
+        """Return the (h, w) bool mask of a label, empty if the label is not in the set."""
+        mask = np.zeros(self.masks.shape[1:], bool)
+        for index in self.masks.labels.find(name):
+            mask |= self.plane(index)
+        return mask
+
+    def plane(self, index: int) -> np.ndarray:
+        """Return the (h, w) bool mask of one of the labels."""
+        return self.masks.data[..., index // 8] & np.uint8(1 << index % 8) != 0
+
+    def large_parts(self, name: str) -> np.ndarray:
+        """Return the (h, w) bool mask of a label without its small parts."""
+        _, parts = cv2.connectedComponents(self.mask(name).view(np.uint8), connectivity=8)
+        sizes = np.multiply.outer(np.diff(self.rows), np.diff(self.columns))  # (h, w) pixels
+        pixels = np.bincount(parts.ravel(), sizes.ravel())
+        pixels[0] = 0  # what is outside
+        return (pixels * 10 >= max(1, pixels.max()))[parts]  # a tenth of the largest: chosen by eye
+
+    def area(self, mask: np.ndarray) -> float:
+        """Return the pixels of a (h, w) mask."""
+        return float(np.diff(self.rows) @ mask @ np.diff(self.columns))
+
+    def bounds(self, mask: np.ndarray, axis: int) -> tuple[int, int]:
+        """Return the first and the last edge of a mask, which is not empty, along an axis."""
+        edges, places = (self.rows, self.columns)[axis], np.flatnonzero(mask.any(axis=1 - axis))
+        return int(edges[places[0]]), int(edges[places[-1] + 1])
+
+    def centroid(self, mask: np.ndarray, bottom: int | None = None) -> Point | None:
+        """Return (row, column) in pixel edges, above the row `bottom`; None for an empty mask."""
+        rows = self.rows if bottom is None else np.minimum(self.rows, bottom)
+        heights, widths = np.diff(rows), np.diff(self.columns)
+        by_row, by_column = mask @ widths, heights @ mask  # pixels of each, in a line of pixels
+        area = float(heights @ by_row)
+        if not area:
+            return None
+        return float(by_row @ _sums(rows)) / area + 0.5, float(
+            by_column @ _sums(self.columns)
+        ) / area + 0.5
+
+
+def _thinned(masks: PackedMasks) -> _Thinned:
+    rows = _starts(masks.data)
+    data = masks.data[rows]
+    columns = _starts(data.swapaxes(0, 1))
+    height, width = masks.shape[1:]
+    thin = PackedMasks(np.ascontiguousarray(data[:, columns]), masks.labels)
+    return _Thinned(thin, np.append(rows, height), np.append(columns, width))
+
+
+def _starts(data: np.ndarray) -> np.ndarray:
+    """Return the indices along the first axis of (N, ...) data that differ from the one before."""
+    step = max(1, _BLOCK_BYTES // data[0].size)
+    changes = [
+        (data[top : top + step] != data[top - 1 : top - 1 + step][: len(data) - top]).any((1, 2))
+        for top in range(1, len(data), step)
+    ]
+    return np.flatnonzero(np.concatenate([[True], *changes]))
+
+
+def _sums(edges: np.ndarray) -> np.ndarray:
+    """Return the sum of the indices of the pixels between neighbouring edges."""
+    lengths = np.diff(edges)
+    return lengths * edges[:-1] + lengths * (lengths - 1) // 2
 
 
 def measure(
@@ -74,15 +158,16 @@ def measure(
         (`heart_area_px`), and the same in mm and mm² (`heart_width_mm`, `heart_area_mm2`), NaN
         without spacing.
     """
+    thin = _thinned(masks)
     pixels = dict.fromkeys((*WIDTHS, *HEIGHTS), math.nan)
-    for name, (start, end) in find_lines(masks, view).items():
+    for name, (start, end) in _lines(thin, view).items():
         axis = 0 if name in HEIGHTS else 1
         pixels[name] = end[axis] - start[axis]  # a width to the left is negative
-    pixels |= _areas(masks)
+    pixels |= _areas(thin)
     row, column = spacing_mm or (math.nan, math.nan)
     return {
         "ctr": pixels["heart_width"] / pixels["thorax_width"],
-        **_count_ribs(masks, view),
+        **_count_ribs(thin, view),
         **{f"{name}_px": value for name, value in pixels.items()},
         **{f"{name}_mm": pixels[name] * column for name in WIDTHS},
         **{f"{name}_mm": pixels[name] * row for name in HEIGHTS},
@@ -90,21 +175,22 @@ def measure(
     }
 
 
+def check_spacing(spacing_mm: tuple[float, float] | None, size: tuple[int, int]) -> None:
+    """Raise ValueError if an image of (H, W) pixels cannot have that spacing, in mm, or None."""
+    extents = [length * count for length, count in zip(spacing_mm or (), size, strict=False)]
+    low, high = _FIELD_MM
+    if not all(low <= extent <= high for extent in extents):
+        field = " x ".join(f"{extent:.4g}" for extent in extents)
+        raise ValueError(
+            f"a spacing of {spacing_mm} mm would make a field of view of {field} mm, but that of "
+            f"an X-ray has {low} to {high}; correct the spacing in the file: only pixels are "
+            "measured"
+        )
+
+
 def find_lines(masks: PackedMasks, view: str | None) -> dict[str, Line]:
     """Return the line of each width and height that can be measured; widths only if frontal."""
-    heart, right, left = (
-        _large_parts(masks, name) for name in ("heart", "lung_right", "lung_left")
-    )
-    lines = {
-        "heart_height": _span(heart, 0),
-        "lung_right_height": _span(right, 0),
-        "lung_left_height": _span(left, 0),
-    }
-    if view == "frontal":
-        lines["heart_width"] = _span(heart, 1)
-        lines["thorax_width"] = _widest_row(right | left) if right.any() and left.any() else None
-        lines |= _distances_to_spine(masks, heart)
-    return {name: line for name, line in lines.items() if line is not None}
+    return _lines(_thinned(masks), view)
 
 
 def spine_line(masks: PackedMasks) -> np.ndarray | None:
@@ -112,71 +198,64 @@ def spine_line(masks: PackedMasks) -> np.ndarray | None:
 
     column = slope * row + intercept, in pixel edges.
     """
-    spine = _large_parts(masks, "spine")
-    rows = np.flatnonzero(spine.any(axis=1))
-    if len(rows) < 2:
+    return _spine(_thinned(masks))
+
+
+def _lines(thin: _Thinned, view: str | None) -> dict[str, Line]:
+    heart, right, left = map(thin.large_parts, ("heart", "lung_right", "lung_left"))
+    lines = {
+        "heart_height": _span(thin, heart, 0),
+        "lung_right_height": _span(thin, right, 0),
+        "lung_left_height": _span(thin, left, 0),
+    }
+    if view == "frontal":
+        lines["heart_width"] = _span(thin, heart, 1)
+        both = right.any() and left.any()
+        lines["thorax_width"] = _widest_row(thin, right | left) if both else None
+        lines |= _distances_to_spine(thin, heart)
+    return {name: line for name, line in lines.items() if line is not None}
+
+
+def _spine(thin: _Thinned) -> np.ndarray | None:
+    spine, widths = thin.large_parts("spine"), np.diff(thin.columns)
+    is_there = spine.any(axis=1)
+    lengths = np.diff(thin.rows)[is_there]
+    if lengths.sum() < 2:
         return None
-    centres = spine[rows] @ (np.arange(spine.shape[1]) + 0.5) / spine[rows].sum(axis=1)
-    return np.polyfit(rows + 0.5, centres, 1)
+    centres = spine[is_there] @ (_sums(thin.columns) + widths / 2) / (spine[is_there] @ widths)
+    rows = np.flatnonzero(np.repeat(is_there, np.diff(thin.rows)))
+    return np.polyfit(rows + 0.5, np.repeat(centres, lengths), 1)
 
 
-def _mask(masks: PackedMasks, name: str) -> np.ndarray:
-    """Return the (H, W) bool mask of a label, empty if the label is not in the set."""
-    has_label = name in masks.labels.names
-    return masks.union(name) if has_label else np.zeros(masks.shape[1:], bool)
-
-
-def _large_parts(masks: PackedMasks, name: str) -> np.ndarray:
-    """Return the (H, W) bool mask of a label without its small parts."""
-    mask = _mask(masks, name).view(np.uint8)
-    _, parts, statistics, _ = cv2.connectedComponentsWithStats(mask, connectivity=8)
-    pixels = statistics[:, cv2.CC_STAT_AREA]
-    pixels[0] = 0  # what is outside
-    return (pixels * 10 >= max(1, pixels.max()))[parts]  # a tenth of the largest: chosen by eye
-
-
-def _bounds(mask: np.ndarray, axis: int) -> tuple[int, int]:
-    """Return the first and the last edge of a mask, which is not empty, along an axis."""
-    places = np.flatnonzero(mask.any(axis=1 - axis))
-    return int(places[0]), int(places[-1]) + 1
-
-
-def _centroid(mask: np.ndarray) -> Point | None:
-    """Return (row, column) in pixel edges, or None for an empty mask."""
-    rows, columns = np.nonzero(mask)
-    return (float(rows.mean()) + 0.5, float(columns.mean()) + 0.5) if len(rows) else None
-
-
-def _span(mask: np.ndarray, axis: int) -> Line | None:
+def _span(thin: _Thinned, mask: np.ndarray, axis: int) -> Line | None:
     """Return the line along an axis, through the centroid, from the first to the last pixel."""
-    centre = _centroid(mask)
+    centre = thin.centroid(mask)
     if centre is None:
         return None
-    start, end = _bounds(mask, axis)
+    start, end = thin.bounds(mask, axis)
     row, column = centre
     return ((start, column), (end, column)) if axis == 0 else ((row, start), (row, end))
 
 
-def _widest_row(mask: np.ndarray) -> Line:
+def _widest_row(thin: _Thinned, mask: np.ndarray) -> Line:
     """Return the line in the first of the rows whose outer pixels are farthest apart."""
-    left = mask.argmax(axis=1)
-    right = mask.shape[1] - mask[:, ::-1].argmax(axis=1)
-    row = int(((right - left) * mask.any(axis=1)).argmax())
-    return (row + 0.5, int(left[row])), (row + 0.5, int(right[row]))
+    left = thin.columns[mask.argmax(axis=1)]
+    right = thin.columns[mask.shape[1] - mask[:, ::-1].argmax(axis=1)]
+    place = int(((right - left) * mask.any(axis=1)).argmax())
+    row = int(thin.rows[place]) + 0.5
+    return (row, int(left[place])), (row, int(right[place]))
 
 
-def _distances_to_spine(masks: PackedMasks, heart: np.ndarray) -> dict[str, Line | None]:
-    line = spine_line(masks)
+def _distances_to_spine(thin: _Thinned, heart: np.ndarray) -> dict[str, Line | None]:
+    line = _spine(thin)
     if line is None:
         return {}
-    airways = _large_parts(masks, "airways")
-    if airways.any():
-        top, bottom = _bounds(airways, 0)
-        airways[-(-(top + bottom) // 2) :] = False
+    airways = thin.large_parts("airways")
+    middle = -(-sum(thin.bounds(airways, 0)) // 2) if airways.any() else 0
     points = {
-        "heart": _centroid(heart),
-        "airways": _centroid(airways),
-        "ribs": _middle_of_ribs(masks),
+        "heart": thin.centroid(heart),
+        "airways": thin.centroid(airways, bottom=middle),
+        "ribs": _middle_of_ribs(thin),
     }
     return {
         f"{name}_to_spine": ((point[0], float(np.polyval(line, point[0]))), point)
@@ -185,11 +264,11 @@ def _distances_to_spine(masks: PackedMasks, heart: np.ndarray) -> dict[str, Line
     }
 
 
-def _middle_of_ribs(masks: PackedMasks) -> Point | None:
+def _middle_of_ribs(thin: _Thinned) -> Point | None:
     middles = []
     for number in range(2, 7):
         left, right = (
-            _centroid(_large_parts(masks, f"rib_{side}_anterior_{number}"))
+            thin.centroid(thin.large_parts(f"rib_{side}_anterior_{number}"))
             for side in ("left", "right")
         )
         if left and right:
@@ -197,25 +276,24 @@ def _middle_of_ribs(masks: PackedMasks) -> Point | None:
     return tuple(np.mean(middles, axis=0).tolist()) if middles else None
 
 
-def _areas(masks: PackedMasks) -> dict[str, float]:
-    heart, right, left = (_mask(masks, name) for name in ("heart", "lung_right", "lung_left"))
+def _areas(thin: _Thinned) -> dict[str, float]:
+    heart, right, left = map(thin.mask, ("heart", "lung_right", "lung_left"))
     lungs = (right | left) & (right.any() and left.any())
-    areas = [float(mask.sum()) for mask in (heart, right, left, lungs)]
+    areas = map(thin.area, (heart, right, left, lungs))
     return dict(zip(AREAS, [area or math.nan for area in areas], strict=True))
 
 
-def _count_ribs(masks: PackedMasks, view: str | None) -> dict[str, float]:
+def _count_ribs(thin: _Thinned, view: str | None) -> dict[str, float]:
     """Return the right ribs whose centroid is above the dome of the hemidiaphragm, per part."""
-    dome = _large_parts(masks, "hemidiaphragm_right")
+    dome = thin.large_parts("hemidiaphragm_right")
     counts = dict.fromkeys(COUNTS, math.nan)
     if view != "frontal" or not dome.any():
         return counts
-    top = _bounds(dome, 0)[0] / len(dome)
-    whole = moments(masks)
-    rows = np.nan_to_num(whole.rows, nan=math.inf)  # a rib that is absent is not above
+    top = thin.bounds(dome, 0)[0]
     for name in COUNTS:
         part = name.removeprefix("ribs_")
-        ribs = [i for n in range(1, 13) for i in masks.labels.find(f"rib_right_{part}_{n}")]
-        if whole.areas[ribs].any():
-            counts[name] = float((rows[ribs] < top).sum())
+        ribs = [i for n in range(1, 13) for i in thin.masks.labels.find(f"rib_right_{part}_{n}")]
+        centres = [centre for i in ribs if (centre := thin.centroid(thin.plane(i)))]
+        if centres:
+            counts[name] = float(sum(row < top for row, _ in centres))
     return counts

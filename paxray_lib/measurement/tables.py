@@ -1,8 +1,8 @@
 """Tables of measurements over predictions and data sets."""
 
-import json
 import math
 import os
+import threading
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,10 +15,13 @@ from paxray_lib.data.dataset import PaxrayDataset
 from paxray_lib.images import VIEWS, read_image, read_view
 from paxray_lib.labels.table import LabelSet
 from paxray_lib.masks.packed import PackedMasks
-from paxray_lib.measurement.geometry import COUNTS, HEIGHTS, WIDTHS, measure
-from paxray_lib.utils import atomic_write, check_choice, map_ahead, progress
+from paxray_lib.measurement.geometry import COUNTS, HEIGHTS, WIDTHS, check_spacing, measure
+from paxray_lib.prediction.pipeline import MEASUREMENTS
+from paxray_lib.prediction.predict import FORMATS, read_settings
+from paxray_lib.utils import check_choice, map_ahead, progress, read_table, write_table
+from paxray_lib.utils.manifest import is_unchanged, read_manifest
 
-MEASUREMENTS = "measurements.csv"
+_ONE_AT_A_TIME = threading.Lock()  # masks of a large image take 2 GB
 
 
 def format_measurements(values: Mapping[str, float]) -> list[str]:
@@ -61,41 +64,44 @@ def measure_predictions(
     Returns
     -------
     DataFrame
-        One row per input: file, output, view, and the columns of `measure`; all of them empty for
-        an input without an output. Rows of an earlier call are kept where their output is older
-        than the table and the view is the same.
+        One row per input: file, output, view, problem, and the columns of `measure`; all of them
+        empty for an input without an output. `problem` says why an output could not be measured,
+        or not in millimetres. Rows of an earlier call without a problem are kept where their output
+        is older than the table and the view is the same.
 
     Raises
     ------
-    ValueError
-        If the outputs are of a format that cannot be read back (dicom-seg), or damaged, or a view
-        is unknown.
+    FileNotFoundError, ValueError
+        If the folder holds no predictions, or of a format that cannot be read back (dicom-seg), or
+        a view is unknown.
     """
-    views = view if isinstance(view, Mapping) else {}
-    default = None if isinstance(view, Mapping) else view
-    for name in {*views.values(), default}:
-        if name is not None:
-            check_choice(name, VIEWS, "view")
+    views, default = (view, None) if isinstance(view, Mapping) else ({}, view)
+    for name in [name for name in {*views.values(), default} if name is not None]:
+        check_choice(name, VIEWS, "view")
     out = Path(out)
-    settings = json.loads((out / "settings.json").read_text(encoding="utf-8"))
-    check_measurable(settings["format"])
-    labels = LabelSet(settings["labels"])
-    earlier = _earlier_rows(out)
+    labels = _measurable_labels(out)
+    earlier, made_from = _earlier_rows(out), read_manifest(out)
 
     def row_of(item: tuple[str, str]) -> dict[str, Any]:
         file, output = item
         if not output:
             return {"file": file}
-        view = views.get(file) or read_view(file) or default
-        row = earlier.get(item)
-        if row and row["view"] == view:
-            return row
-        masks, spacing = PackedMasks.read(out / output, labels), read_image(file).spacing_mm
-        return {"file": file, "output": output, "view": view, **measure(masks, view, spacing)}
+        row = {"file": file, "output": output, "view": None, "problem": None}
+        try:
+            row["view"] = views.get(file) or read_view(file) or default
+            kept = earlier.get(item)
+            if kept and kept["view"] == row["view"]:
+                return kept
+            states = made_from.get(output, {"sources": {}})["sources"].values()
+            if not all(is_unchanged(file, state) for state in states):
+                raise ValueError(f"{file}: changed since it was predicted; predict it again")
+            return row | _measure_file(out / output, labels, file, row["view"])
+        except (ValueError, OSError) as error:
+            return row | {"problem": str(error)}
 
     items = list(zip(report["file"], report["output"], strict=True))
     rows, written = [], time.monotonic()
-    for row in progress(map_ahead(row_of, items), "measuring", len(items)):
+    for row in progress(map_ahead(row_of, items, patience_s=0.5), "measuring", len(items)):
         rows.append(row)
         if time.monotonic() - written > 5:  # seconds
             _write(out, rows)
@@ -103,27 +109,56 @@ def measure_predictions(
     return _write(out, rows)
 
 
+def _measurable_labels(out: Path) -> LabelSet:
+    settings = read_settings(out)
+    check_choice(str(settings.get("format")), FORMATS, f"{out}: format of the predictions")
+    check_measurable(settings["format"])
+    labels = settings.get("labels")
+    if not isinstance(labels, list):
+        raise ValueError(f"{out}: its settings name no labels; predict into another folder")
+    return LabelSet(labels)
+
+
+def _measure_file(path: Path, labels: LabelSet, file: str, view: str | None) -> dict[str, Any]:
+    """Return the measurements of an output; without millimetres, and why, if no spacing can be."""
+    spacing, problem = read_image(file).spacing_mm, None
+    with _ONE_AT_A_TIME:
+        masks = PackedMasks.read(path, labels)
+        try:
+            check_spacing(spacing, masks.shape[1:])
+        except ValueError as error:
+            spacing, problem = None, f"{file}: {error}"
+        return {"problem": problem, **measure(masks, view, spacing)}
+
+
 def _earlier_rows(out: Path) -> dict[tuple[str, str], dict[str, Any]]:
     """Return the rows of an earlier table that are newer than their output, by file and output."""
     path = out / MEASUREMENTS
-    if not path.is_file():
+    if not os.path.lexists(path):
+        return {}
+    table = read_table(path)
+    if list(table.columns) != _columns():
         return {}
     made = path.stat().st_mtime_ns
-    table = pd.read_csv(path, keep_default_na=False, na_values=[""])
+    if made > time.time_ns():  # the clock was set back: the order of times says nothing
+        return {}
     rows = {}
-    for row in table[table["output"].notna()].to_dict("records"):
+    for row in table[table["output"].notna() & table["problem"].isna()].to_dict("records"):
         output = out / row["output"]
-        if output.is_file() and output.stat().st_mtime_ns < made:
+        if os.path.isfile(output) and output.stat().st_mtime_ns < made:
             row["view"] = None if pd.isna(row["view"]) else row["view"]
             rows[row["file"], row["output"]] = row
     return rows
 
 
-def _write(out: Path, rows: list[dict[str, Any]]) -> pd.DataFrame:
+def _columns() -> list[str]:
     empty = PackedMasks(np.zeros((1, 1, 1), np.uint8), LabelSet(["heart"]))
-    table = pd.DataFrame(rows, columns=["file", "output", "view", *measure(empty, None)])
-    with atomic_write(out / MEASUREMENTS) as path:
-        table.to_csv(path, index=False, float_format="%.6g")
+    return ["file", "output", "view", "problem", *measure(empty, None)]
+
+
+def _write(out: Path, rows: list[dict[str, Any]]) -> pd.DataFrame:
+    table = pd.DataFrame(rows, columns=_columns())
+    write_table(out / MEASUREMENTS, table, float_format="%.6g")
     return table
 
 

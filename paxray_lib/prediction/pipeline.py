@@ -4,7 +4,7 @@ import contextlib
 import errno
 import itertools
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,22 +12,26 @@ import numpy as np
 import pandas as pd
 import torch
 
-from paxray_lib.compute.collectives import gather, is_first, rank_and_world
+from paxray_lib.compute.collectives import from_first, gather, is_first, rank_and_world
 from paxray_lib.compute.devices import PRECISIONS
-from paxray_lib.images.read import read_image
+from paxray_lib.images.read import decode_image
 from paxray_lib.labels.table import LabelSet
 from paxray_lib.masks import PackedMasks, close_tree
 from paxray_lib.masks.dicom_seg import write_dicom_seg
 from paxray_lib.models import AnatomySegmenter, optimize_for_inference
 from paxray_lib.models.inference import NOT_FINITE, segment
-from paxray_lib.utils import Manifest, Stopped, atomic_write, map_ahead, progress
+from paxray_lib.utils import Manifest, Stopped, map_ahead, progress, write_table
+from paxray_lib.utils.manifest import State, is_unchanged, read_source
 
-REPORT = "report.csv"
+REPORT, MEASUREMENTS = "report.csv", "measurements.csv"
 REPORT_EVERY_S = 5.0
-# an image's path, its (H, W), its view if it is to be mirrored, and the network's input (3, h, w)
-_Prepared = tuple[Path, tuple[int, int], str | None, torch.Tensor]
-# the same image's path and (H, W), and its packed bits (h, w, B), None if they are not finite
-_Segmented = tuple[Path, tuple[int, int], np.ndarray | None]
+_PATIENCE_S = 0.5  # with images that are being read when the work is stopped
+# an image's path, the state of its file, and its (H, W)
+_Source = tuple[Path, State, tuple[int, int]]
+# the same, its view if it is to be mirrored, and the network's input (3, h, w)
+_Prepared = tuple[_Source, str | None, torch.Tensor]
+# the same, and its packed bits (h, w, B), None if they are not finite
+_Segmented = tuple[_Source, np.ndarray | None]
 
 
 class Pipeline:
@@ -67,12 +71,8 @@ class Pipeline:
         for rows, reason in gather((self.rows, stopped)):
             self.rows |= rows
             stopped = stopped or reason
-        if is_first():
-            with contextlib.suppress(OSError):
-                self.manifest.absorb()
-                self._report()
-        gather(None)  # the report is complete before any process goes on
-        if stopped:
+        # the report is complete before any process goes on
+        if stopped := from_first(lambda: self._finish(stopped)):
             done = sum(status in ("ok", "skipped") for status, _ in self.rows.values())
             raise Stopped(
                 f"{self.out}: {stopped}; {done} of {len(self.outputs)} done; "
@@ -80,21 +80,24 @@ class Pipeline:
             )
         return self._table()
 
+    def _finish(self, stopped: str) -> str:
+        try:
+            self.manifest.absorb()
+            self._report()
+        except OSError as error:
+            return stopped or str(error)
+        return stopped
+
     def _run_share(self, batch_size: int) -> str:
         """Do what is not done; return why it had to stop before the end, or an empty text."""
-        rank, world = rank_and_world()
-        share = list(self.outputs)[rank::world]
-        done = {path for path in share if self.manifest.is_done(self.outputs[path], path)}
-        self.rows |= dict.fromkeys(done, ("skipped", "done before"))
-        todo = [path for path in share if path not in done]
-        if todo:  # not for nothing: it takes seconds
-            self.model = optimize_for_inference(self.model, PRECISIONS[self.settings["precision"]])
-        shown = todo if rank else progress(todo, "predicting")
-        segmented = self._segmented(shown, batch_size)
         try:
-            for _ in map_ahead(self._write, segmented, ahead=2 * batch_size):
-                if time.monotonic() - self._reported > REPORT_EVERY_S:
-                    self._report()
+            with (
+                contextlib.closing(self._segmented(self._todo(), batch_size)) as segmented,
+                contextlib.closing(map_ahead(self._write, segmented, ahead=2 * batch_size)) as done,
+            ):
+                for _ in done:
+                    if time.monotonic() - self._reported > REPORT_EVERY_S:
+                        self._report()
         except OSError as error:
             return str(error)
         except torch.OutOfMemoryError:
@@ -104,6 +107,17 @@ class Pipeline:
             with contextlib.suppress(OSError):
                 self._report()
         return ""
+
+    def _todo(self) -> Iterator[Path]:
+        """Yield this process's images that are not done; the others are skipped."""
+        rank, world = rank_and_world()
+        share = list(self.outputs)[rank::world]
+        done = {path for path in share if self.manifest.is_done(self.outputs[path], path)}
+        self.rows |= dict.fromkeys(done, ("skipped", "done before"))
+        todo = [path for path in share if path not in done]
+        if todo:  # not for nothing: it takes seconds
+            self.model = optimize_for_inference(self.model, PRECISIONS[self.settings["precision"]])
+        yield from todo if rank else progress(todo, "predicting")
 
     def _table(self) -> pd.DataFrame:
         rows = [
@@ -116,8 +130,7 @@ class Pipeline:
 
     def _report(self) -> None:
         if is_first():
-            with atomic_write(self.out / REPORT) as path:
-                self._table().to_csv(path, index=False)
+            write_table(self.out / REPORT, self._table())
             self._reported = time.monotonic()
 
     def _read(self, path: Path) -> _Prepared | None:
@@ -127,32 +140,36 @@ class Pipeline:
                 raise ValueError(
                     f"{readable(path)}: the name is not UTF-8, so no report can hold it; rename it"
                 )
-            image = read_image(path)
+            data, state = read_source(path)
+            image = decode_image(data, path)
             tensor = torch.as_tensor(self.model.preprocess(image))
         except (ValueError, OSError) as error:
             self.rows[path] = ("failed", str(error))
             return None
         height, width = image.pixels.shape
         view = image.view or self.settings["view"]
-        return path, (height, width), view if self.settings["mirror"] else None, tensor
+        return (path, state, (height, width)), view if self.settings["mirror"] else None, tensor
 
-    def _segmented(self, paths: Iterable[Path], batch_size: int) -> Iterator[_Segmented]:
+    def _segmented(
+        self, paths: Iterable[Path], batch_size: int
+    ) -> Generator[_Segmented, None, None]:
         # what a whole gains from parts that are not asked for
         indices = None if self.settings["close_tree"] else self.indices
-        prepared = filter(None, map_ahead(self._read, paths, ahead=2 * batch_size))
+        read = map_ahead(self._read, paths, ahead=2 * batch_size, patience_s=_PATIENCE_S)
+        prepared = filter(None, read)
         while batch := list(itertools.islice(prepared, batch_size)):
-            names, sizes, views, tensors = zip(*batch, strict=True)
+            sources, views, tensors = zip(*batch, strict=True)
             inputs = torch.stack(tensors)  # (N, 3, h, w)
             bits = segment(self.model, inputs, views, self.settings["threshold"], indices)
-            yield from zip(names, sizes, bits, strict=True)
+            yield from zip(sources, bits, strict=True)
 
     def _write(self, segmented: _Segmented) -> None:
-        path, size, bits = segmented
+        (path, state, size), bits = segmented
         output = self.outputs[path]
         try:
             if bits is None:
                 raise ValueError(f"{path}: {NOT_FINITE}")
-            self.manifest.start(output, path)
+            self.manifest.start(output, path, state)
             if self.settings["close_tree"]:
                 masks = close_tree(PackedMasks(bits, self.model.labels)).select(self.indices)
             else:
@@ -161,6 +178,9 @@ class Pipeline:
                 write_dicom_seg(self.out / output, masks, size, path, self.settings["model"])
             else:
                 masks.write(self.out / output, size)
+            if not is_unchanged(path, state):
+                (self.out / output).unlink(missing_ok=True)
+                raise ValueError(f"{path}: changed while it was predicted; run the same again")
             self.rows[path] = ("ok", "")
         except ValueError as error:
             self.rows[path] = ("failed", str(error))

@@ -30,11 +30,12 @@ from paxray_lib.images.files import IMAGE_SUFFIXES, find_images
 from paxray_lib.images.views import VIEWS
 from paxray_lib.models import AnatomySegmenter
 from paxray_lib.models.inference import check_threshold
-from paxray_lib.prediction.pipeline import REPORT, Pipeline
-from paxray_lib.utils import check_choice, write_text
+from paxray_lib.prediction.pipeline import MEASUREMENTS, REPORT, Pipeline
+from paxray_lib.utils import check_choice, parse_json, read_bytes, write_text
 from paxray_lib.utils.manifest import NAME, Manifest, read_manifest
 
 SETTINGS = "settings.json"
+_OURS = (REPORT, MEASUREMENTS, SETTINGS, NAME)
 FORMATS = {"packed": ".pxm", "npy": ".npy", "coco": ".json", "dicom-seg": ".seg.dcm"}
 
 
@@ -122,17 +123,21 @@ def _plan(
 ) -> dict[Path, str]:
     """Return the inputs with the names of their outputs, in order."""
     if isinstance(images, (str, os.PathLike)):
-        base = Path(images) if Path(images).is_dir() else Path(images).parent
-        # in the folder of the images, outputs of an earlier run may look like images
-        made = {os.path.abspath(out / output) for output in read_manifest(out)}
-        paths = [path for path in find_images(images) if os.path.abspath(path) not in made]
+        if not os.fspath(images):
+            raise ValueError("images: an empty path; name a file or a folder, or . for this one")
+        base = os.path.abspath(images if os.path.isdir(images) else Path(images).parent)
+        paths = find_images(images)
+        if Path(os.path.abspath(out)).is_relative_to(base):
+            # in the folder of the images, outputs of an earlier run may look like images
+            made = {os.path.abspath(out / output) for output in read_manifest(out)}
+            paths = [path for path in paths if os.path.abspath(path) not in made]
     else:
         paths = [Path(name) for name in dict.fromkeys(os.fspath(path) for path in images)]
         if not paths:
             raise ValueError("no images to predict: the list is empty")
-        base = Path(os.path.commonpath([path.absolute().parent for path in paths]))
-    names = [os.path.relpath(path.absolute(), base.absolute()) for path in paths]
-    outputs = output_names(names, suffix, (REPORT, SETTINGS, NAME))
+        base = os.path.commonpath([os.path.dirname(os.path.abspath(path)) for path in paths])
+    names = [os.path.relpath(os.path.abspath(path), base) for path in paths]
+    outputs = output_names(names, suffix, _OURS)
     return dict(zip(paths, outputs, strict=True))
 
 
@@ -153,18 +158,28 @@ def output_names(names: Sequence[str], suffix: str, reserved: Collection[str] = 
         for path, name in zip(paths, full, strict=True)
     ]
     changed = True
-    while changed:  # a name that is kept may clash with another
+    while changed:  # a name that is kept may clash with another, or with the folder of one
         counts = Counter(output.casefold() for output in outputs) + Counter(reserved)
+        counts.update({folder.casefold() for folder in _folders(outputs)})
         changed = False
         for i, output in enumerate(outputs):
             if counts[output.casefold()] > 1 and output != full[i]:
                 outputs[i], changed = full[i], True
     # a.png and a.PNG are left where the file system tells them apart
     counts = Counter(outputs) + Counter(reserved)
+    folders = _folders(outputs)
     clashes = [name for name, output in zip(names, outputs, strict=True) if counts[output] > 1]
+    clashes += sorted(folders & counts.keys())
     if clashes:
-        raise ValueError(f"no distinct outputs for {clashes[:3]}; are inputs listed twice?")
+        raise ValueError(
+            f"no distinct outputs for {clashes[:3]}; is an input listed twice, or a folder named "
+            "like an output? rename one"
+        )
     return outputs
+
+
+def _folders(outputs: Iterable[str]) -> set[str]:
+    return {str(folder) for output in outputs for folder in PurePath(output).parents}
 
 
 def _digest(model: torch.nn.Module) -> str:
@@ -186,30 +201,40 @@ def _open_manifest(
         manifest = stack.enter_context(Manifest(out))
         if overwrite:
             manifest.forget()
-        elif (out / SETTINGS).is_file():
-            _check_settings(out / SETTINGS, settings)
+        elif os.path.lexists(out / SETTINGS):
+            _check_settings(out, settings)
         for path, output in outputs.items():
             if not (overwrite or manifest.may_write(output, path)):
                 raise ValueError(
                     f"{out / output}: is there already and was not predicted from {path}; "
                     "use another folder, or overwrite"
                 )
-        manifest.clean(outputs.values())
+        manifest.clean([*outputs.values(), *_OURS])
         write_text(out / SETTINGS, json.dumps(settings, indent=1))
         stack.pop_all()  # it stays open
         return manifest
 
 
-def _check_settings(path: Path, settings: dict[str, Any]) -> None:
-    try:
-        old = dict(json.loads(path.read_text(encoding="utf-8")))
-    except (ValueError, TypeError) as error:
-        raise ValueError(
-            f"{path}: not the settings of a prediction ({error}); use another folder, or overwrite"
-        ) from error
+def _check_settings(out: Path, settings: dict[str, Any]) -> None:
+    old = read_settings(out)
     changed = [name for name, value in settings.items() if old.get(name) != value]
     if changed:
         raise ValueError(
-            f"{path.parent}: holds predictions with other {', '.join(changed)}; "
+            f"{out}: holds predictions with other {', '.join(changed)}; "
             "use another folder, or overwrite"
         )
+
+
+def read_settings(out: Path) -> dict[str, Any]:
+    """Return the settings that the predictions in a folder were made with.
+
+    Raises FileNotFoundError or ValueError if there are none.
+    """
+    path, remedy = out / SETTINGS, "use another folder, or overwrite"
+    try:
+        settings = parse_json(read_bytes(path), path)
+    except ValueError as error:
+        raise ValueError(f"{error}; {remedy}") from error
+    if not isinstance(settings, dict):
+        raise ValueError(f"{path}: not the settings of a prediction but {type(settings)}; {remedy}")
+    return settings

@@ -1,13 +1,14 @@
 """Progress on a terminal, in a notebook or as sparse lines; mapping ahead with threads."""
 
-import contextlib
-import os
 import re
 import sys
+import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sized
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Generator, Iterable, Iterator, Sized
+from concurrent.futures import Future, wait
+from contextlib import ExitStack
+from queue import SimpleQueue
 from typing import TextIO, TypeVar
 
 _T = TypeVar("_T")
@@ -56,24 +57,13 @@ def say(text: str) -> None:
 
 def log(text: str) -> None:
     """Write a line to stderr at once: how the work goes, and what failed."""
-    with contextlib.suppress(OSError):  # there is no other place to say it
-        _write(sys.stderr, text)
+    _write(sys.stderr, text)
 
 
 def _write(stream: TextIO, text: str) -> None:
-    """Write a line; one that nobody reads, as after `head`, is dropped, and the work goes on."""
     encoding = getattr(stream, "encoding", None) or "utf-8"
-    line = printable(text).encode(encoding, "backslashreplace").decode(encoding) + "\n"
-    try:
-        stream.write(line)
-        stream.flush()
-    except OSError as error:
-        # what is left in the buffer would fail again at the end of the process
-        with open(os.devnull, "wb") as nowhere:
-            os.dup2(nowhere.fileno(), stream.fileno())
-        if not isinstance(error, BrokenPipeError):
-            error.filename = error.filename or stream.name
-            raise
+    stream.write(printable(text).encode(encoding, "backslashreplace").decode(encoding) + "\n")
+    stream.flush()
 
 
 def printable(text: str) -> str:
@@ -86,21 +76,55 @@ def printable(text: str) -> str:
 
 
 def map_ahead(
-    function: Callable[[_T], _R], items: Iterable[_T], threads: int = 2, ahead: int = 8
-) -> Iterator[_R]:
+    function: Callable[[_T], _R],
+    items: Iterable[_T],
+    threads: int = 2,
+    ahead: int = 8,
+    patience_s: float | None = None,
+) -> Generator[_R, None, None]:
     """Yield `function(item)` in order, computed by threads at most `ahead` items in advance.
 
-    So memory stays bounded. An exception is raised where its item would be yielded.
+    So memory stays bounded. An exception is raised where its item would be yielded. If the work
+    ends early, calls that have begun are waited for: to their end, since they may write, or, for
+    those that only read and may hang, `patience_s` at most.
     """
-    with ThreadPoolExecutor(threads) as pool:
-        waiting: deque[Future[_R]] = deque()
-        try:
-            for item in items:
-                waiting.append(pool.submit(function, item))
-                if len(waiting) > ahead:
-                    yield waiting.popleft().result()
-            while waiting:
+    calls: SimpleQueue[tuple[Future[_R], _T] | None] = SimpleQueue()
+    # no ThreadPoolExecutor: the interpreter cannot end before all of its threads do
+    for _ in range(threads):
+        threading.Thread(target=_call_all, args=(function, calls), daemon=True).start()
+    waiting: deque[Future[_R]] = deque()
+    try:
+        for item in items:
+            waiting.append(Future())
+            calls.put((waiting[-1], item))
+            if len(waiting) > ahead:
+                wait([waiting[0]])
                 yield waiting.popleft().result()
-        finally:
-            for future in waiting:
-                future.cancel()
+        while waiting:
+            wait([waiting[0]])
+            yield waiting.popleft().result()
+    finally:
+        begun = [future for future in waiting if not future.cancel()]
+        for _ in range(threads):
+            calls.put(None)
+        wait(begun, patience_s)
+
+
+def _call_all(
+    function: Callable[[_T], _R], calls: "SimpleQueue[tuple[Future[_R], _T] | None]"
+) -> None:
+    while call := calls.get():
+        if call[0].set_running_or_notify_cancel():
+            _settle(call[0], function, call[1])
+        del call  # nothing is kept while there is nothing to do
+
+
+def _settle(future: "Future[_R]", function: Callable[[_T], _R], item: _T) -> None:
+    def hand_on(_: object, error: BaseException | None, __: object) -> bool:
+        if error is not None:
+            future.set_exception(error)
+        return True
+
+    with ExitStack() as stack:  # whatever is raised, to whoever waits for the result
+        stack.push(hand_on)
+        future.set_result(function(item))

@@ -1,8 +1,9 @@
 """What each output was made from, so that stopped work goes on, and never wrongly.
 
 `manifest.jsonl` in the folder of the outputs has one line per output, written just before the
-output appears: its name, and size and time of change of the files it is made from. An output is
-done if it is there and its newest line still fits.
+output appears: its name, and the state that its source was read in: size, times of change and a
+digest of the content. An output is done if it is there and its source is still in that state. A
+line that is no entry, as a kill in the middle of it leaves, costs that entry alone.
 
 Of several processes that share the work, each but the first has a file of its own beside it, such
 as `manifest.1.jsonl`. The first one takes these over at the end, and again when it starts, should
@@ -10,34 +11,77 @@ the end have been cut off.
 """
 
 import contextlib
+import hashlib
 import json
 import os
+import re
 import threading
+import time
 from collections.abc import Iterable, Mapping
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
+from paxray_lib.utils.files import check_file, open_file, parse_json, part_name, read_bytes
 from paxray_lib.utils.locks import lock
 
 NAME = "manifest.jsonl"
-_PARTS = "manifest.*.jsonl"
-# {"sources": {path: [size, mtime_ns], or None if forgotten}, "settings": None}
-Entry = dict[str, Any]
+_PART = re.compile(r"manifest\.\d+\.jsonl")
+_LONGEST_LINE = 1 << 17  # bytes: two names of 4096, all of them escaped
+_TICK_NS = 2_000_000_000  # file systems may tell times apart by no less
+# size, time of change in ns of the content and of all that is known of a file, digest
+State = list[Any]
+Entry = dict[str, Any]  # {"sources": {path: State, or None if forgotten}}
+
+
+def read_source(path: str | os.PathLike) -> tuple[bytes, State]:
+    """Return the content of a file and the state in which it was read; errors as `read_bytes`."""
+    stat = os.stat(check_file(path))  # before: a change while it is read shows
+    data = read_bytes(path)
+    # so young that its next change might leave the times as they are: only the digest counts
+    is_young = time.time_ns() - stat.st_ctime_ns < _TICK_NS
+    times = [None, None] if is_young else [stat.st_mtime_ns, stat.st_ctime_ns]
+    return data, [stat.st_size, *times, hashlib.blake2b(data, digest_size=16).hexdigest()]
+
+
+def is_unchanged(path: str | os.PathLike, state: State | None) -> bool:
+    """Tell whether a file still has the content that it had in that state."""
+    if not isinstance(state, list) or len(state) != 4:
+        return False
+    try:
+        stat = os.stat(path)
+        if [stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns] == state[:3]:
+            return True
+        if stat.st_size != state[0]:
+            return False
+        with open_file(path) as file:
+            digest = hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16))
+    except (OSError, ValueError):
+        return False
+    return digest.hexdigest() == state[3]
 
 
 def read_manifest(folder: Path) -> dict[str, Entry]:
     """Return the newest entry of each output that was ever started in a folder, by its name."""
-    paths = (folder / NAME, *sorted(folder.glob(_PARTS)))
+    paths = (folder / NAME, *_parts(folder))
     return {output: entry for path in paths for output, entry in _read(path).items()}
+
+
+def _parts(folder: Path) -> list[Path]:
+    names = os.listdir(folder) if folder.is_dir() else []
+    return sorted(folder / name for name in names if _PART.fullmatch(name))
 
 
 def _read(path: Path) -> dict[str, Entry]:
     entries: dict[str, Entry] = {}
-    for line in path.read_text(encoding="utf-8").splitlines() if path.is_file() else ():
-        # a run that was killed while it wrote may leave half a line
-        with contextlib.suppress(ValueError, KeyError, TypeError):
-            entry = json.loads(line)
-            entries[entry.pop("output")] = entry
+    if not os.path.lexists(path):
+        return entries
+    with open_file(path) as file:
+        while line := file.readline(_LONGEST_LINE):
+            with contextlib.suppress(ValueError):
+                entry = parse_json(line, path)
+                output = entry.pop("output", None) if isinstance(entry, dict) else None
+                if isinstance(output, str) and isinstance(entry.get("sources"), dict):
+                    entries[output] = entry
     return entries
 
 
@@ -51,64 +95,77 @@ class Manifest(contextlib.ExitStack):
     def __init__(self, folder: str | os.PathLike, rank: int = 0):
         super().__init__()
         self.folder = Path(folder)
-        name = NAME if rank == 0 else _PARTS.replace("*", str(rank))
-        with contextlib.ExitStack() as stack:
-            stack.enter_context(lock(self.folder, f".{name}.lock"))
-            self._file = stack.enter_context(open(self.folder / name, "a", encoding="utf-8"))
-            self._file.write("\n")  # ends what a kill may have cut short
-            self.push(stack.pop_all())
+        self._path = self.folder / (f"manifest.{rank}.jsonl" if rank else NAME)
         self._lock = threading.Lock()
-        self._entries = read_manifest(self.folder)
-        if rank == 0:
-            self.absorb()
+        with contextlib.ExitStack() as stack:
+            stack.enter_context(lock(self.folder, f".{self._path.name}.lock"))
+            if os.path.lexists(self._path):
+                check_file(self._path)
+            # unbuffered: what a full disk does not take is not tried again when it is closed
+            self._file = stack.enter_context(open(self._path, "ab", buffering=0))
+            self._append(b"\n")  # ends what a kill may have cut short
+            self._entries = read_manifest(self.folder)
+            if rank == 0:
+                self.absorb()
+            self.push(stack.pop_all())
 
     def absorb(self) -> None:
         """Take over what other processes, which have ended, recorded in files of their own."""
-        for path in sorted(self.folder.glob(_PARTS)):
+        for path in _parts(self.folder):
             for output, entry in _read(path).items():
                 self._write(output, entry)
             path.unlink()
 
     def is_done(self, output: str, source: str | os.PathLike) -> bool:
         """Return whether an output is there and was made from `source` as it is now."""
-        try:
-            there = (self.folder / output).is_file()
-            return there and self._entries.get(output) == self._entry(source)
-        except FileNotFoundError:
-            return False
+        state = self._sources(output).get(self._name(source))
+        return os.path.isfile(self.folder / output) and is_unchanged(source, state)
 
     def may_write(self, output: str, source: str | os.PathLike) -> bool:
         """Return whether an output is absent, or was made from this file in any state of it."""
-        made_from = self._entries.get(output, {"sources": ()})["sources"]
-        return not (self.folder / output).exists() or set(made_from) == {self._name(source)}
+        is_there = os.path.lexists(self.folder / output)
+        return not is_there or set(self._sources(output)) == {self._name(source)}
 
-    def start(self, output: str, source: str | os.PathLike) -> None:
-        """Record that an output is about to be written; an older one is removed first."""
-        entry = self._entry(source)
+    def start(self, output: str, source: str | os.PathLike, state: State) -> None:
+        """Record that an output is about to be written; an older one is removed first.
+
+        `state` is what `read_source` gave with the content that it is made from.
+        """
         (self.folder / output).unlink(missing_ok=True)
-        self._write(output, entry)
+        self._write(output, {"sources": {self._name(source): state}})
 
     def forget(self) -> None:
         """Let no output count as done; they are still known as made here."""
         for output, entry in list(self._entries.items()):
-            self._write(output, {**entry, "sources": dict.fromkeys(entry["sources"])})
+            self._write(output, {"sources": dict.fromkeys(entry["sources"])})
 
     def clean(self, outputs: Iterable[str]) -> None:
         """Remove the unfinished files that a killed run left beside its outputs."""
-        for folder in {(self.folder / output).parent for output in outputs} | {self.folder}:
-            for part in folder.glob(".*.????????????.part.*"):
-                part.unlink(missing_ok=True)
+        ours: dict[PurePath, set[str]] = {}
+        for output in map(PurePath, outputs):
+            ours.setdefault(output.parent, set()).add(part_name(output, ""))
+        for parent, names in ours.items():
+            folder = self.folder / parent
+            for name in os.listdir(folder) if folder.is_dir() else ():
+                if re.sub(r"\.[0-9a-f]{12}(?=\.part)", ".", name) in names:
+                    (folder / name).unlink(missing_ok=True)
 
     def _name(self, source: str | os.PathLike) -> str:
         return os.path.relpath(source, self.folder)
 
-    def _entry(self, source: str | os.PathLike) -> Entry:
-        state = os.stat(source)
-        sources = {self._name(source): [state.st_size, state.st_mtime_ns]}
-        return {"sources": sources, "settings": None}
+    def _sources(self, output: str) -> dict[str, State | None]:
+        return self._entries.get(output, {"sources": {}})["sources"]
 
     def _write(self, output: str, entry: Mapping[str, Any]) -> None:
+        line = json.dumps({"output": output, **entry}).encode() + b"\n"
         with self._lock:
-            self._file.write(json.dumps({"output": output, **entry}) + "\n")
-            self._file.flush()
+            self._append(line)
             self._entries[output] = dict(entry)
+
+    def _append(self, line: bytes) -> None:
+        try:
+            while line:  # a disk that is almost full takes a part
+                line = line[self._file.write(line) :]
+        except OSError as error:
+            error.filename = str(self._path)
+            raise

@@ -1,4 +1,5 @@
 import io
+import threading
 
 import pytest
 
@@ -51,6 +52,35 @@ def test_map_ahead_raises_where_the_item_would_be_yielded():
     assert next(results) == 0.5
     with pytest.raises(ZeroDivisionError):
         next(results)
+
+
+def test_map_ahead_hands_on_whatever_is_raised_and_goes_on():
+    def stop(item):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        next(map_ahead(stop, [1]))
+
+
+@pytest.mark.parametrize("patience_s", [0.05, None])
+def test_an_early_end_waits_for_what_has_begun_if_it_may_write(patience_s):
+    go_on, ended = threading.Event(), []
+
+    def work(item):
+        if item:
+            go_on.wait()
+        ended.append(item)
+
+    results = map_ahead(work, range(10), threads=1, patience_s=patience_s)
+    next(results)
+    timer = threading.Timer(0.3 if patience_s is None else 30, go_on.set)
+    timer.start()
+    try:
+        results.close()
+        assert ended == ([0, 1] if patience_s is None else [0])  # what had not begun never does
+    finally:
+        timer.cancel()
+        go_on.set()
 
 
 def test_what_is_said_steers_no_terminal_and_fits_its_encoding(monkeypatch):
