@@ -7,9 +7,11 @@ aorta, the esophagus and the airways leave the mediastinum, so they have no pare
 
 import csv
 import re
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from fnmatch import fnmatchcase
 from functools import cached_property
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +23,10 @@ _CSV = Path(__file__).with_name("labels.csv")
 _TABLE = list(csv.DictReader(_CSV.read_text(encoding="utf-8").splitlines()))
 # the second `mediastinum_upper` is the same part; `LabelSet.colors` makes its own shade
 _ROWS = {row["name"]: row for row in reversed(_TABLE)}
+MAX_LABELS = 4096  # more is a damaged or hostile file
+MAX_NAME = 256
+# neither control characters nor other line ends nor half characters; not blank
+_NAME = re.compile(rf"(?=.*\S)[^\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]{{1,{MAX_NAME}}}")
 _OTHER_SIDE = {
     "left": "right", "Left": "Right", "LEFT": "RIGHT",
     "right": "left", "Right": "Left", "RIGHT": "LEFT",
@@ -39,6 +45,12 @@ def _row(name: str) -> dict[str, str]:
         mirror = _SIDE_WORD.sub(lambda word: _OTHER_SIDE[word[0]], name)
         row |= {"side": sides.pop(), "mirror": mirror}
     return row
+
+
+def _check_count(count: int) -> None:
+    if not 0 < count <= MAX_LABELS:
+        got = f"more than {MAX_LABELS}" if count else "none at all"
+        raise ValueError(f"1 to {MAX_LABELS} label names are needed, got {got}")
 
 
 class LabelSet(Sequence[str]):
@@ -66,7 +78,8 @@ class LabelSet(Sequence[str]):
     Raises
     ------
     ValueError
-        If there is no name, or one is not a non-empty string.
+        If there is no name, or more than `MAX_LABELS`, or one is not a text of one line, with 1 to
+        `MAX_NAME` characters, not blank, without control characters.
 
     Examples
     --------
@@ -78,12 +91,14 @@ class LabelSet(Sequence[str]):
 
     def __init__(self, names: Iterable[str]):
         if isinstance(names, str):
-            raise ValueError(f"label names: got the string {names!r}; put it in brackets")
-        self.names: tuple[str, ...] = tuple(names)
-        bad = [name for name in self.names if not isinstance(name, str) or not name]
-        if bad or not self.names:
+            raise ValueError(f"label names: got the string {names!r:.80}; put it in brackets")
+        self.names: tuple[str, ...] = tuple(islice(names, MAX_LABELS + 1))
+        _check_count(len(self.names))
+        bad = [name for name in self.names if not (isinstance(name, str) and _NAME.fullmatch(name))]
+        if bad:
             raise ValueError(
-                f"label names must be non-empty strings, got {bad[:3] or 'none at all'}"
+                f"label names must be non-empty strings of one line, of {MAX_NAME} characters at "
+                f"most, got {', '.join(f'{name!r:.80}' for name in bad[:3])}"
             )
         self.group = tuple(_row(name)["group"] for name in self.names)
         self.groups = tuple(dict.fromkeys(self.group))
@@ -99,6 +114,7 @@ class LabelSet(Sequence[str]):
             raise ValueError(
                 f"label_dict must be an object of index: name, got {type(label_dict).__name__}"
             )
+        _check_count(len(label_dict))
         keyed = {str(key): name for key, name in label_dict.items()}
         missing = [str(i) for i in range(len(keyed)) if str(i) not in keyed]
         if missing:
@@ -176,10 +192,10 @@ class LabelSet(Sequence[str]):
     @cached_property
     def children(self) -> tuple[tuple[int, ...], ...]:
         """Direct parts of each label, as indices: the inverse of `parents`."""
-        return tuple(
-            tuple(child for child, parents in enumerate(self.parents) if parent in parents)
-            for parent in range(len(self))
-        )
+        children: list[list[int]] = [[] for _ in self.names]
+        for child, parent in tree_pairs(self):
+            children[parent].append(child)
+        return tuple(map(tuple, children))
 
     @cached_property
     def colors(self) -> np.ndarray:
@@ -193,18 +209,19 @@ class LabelSet(Sequence[str]):
 
     def tree(self) -> list[tuple[int, int]]:
         """Return (index, depth) of every label in display order, each below its first parent."""
-        first = [parents[0] if parents else None for parents in self.parents]
+        below: dict[int | None, list[int]] = defaultdict(list)
+        for i, parents in enumerate(self.parents):
+            below[parents[0] if parents else None].append(i)
 
-        def below(parent: int | None, depth: int) -> list[tuple[int, int]]:
-            children = [i for i, of in enumerate(first) if of == parent]
-            return [node for i in children for node in ((i, depth), *below(i, depth + 1))]
+        def nodes(parent: int | None, depth: int) -> list[tuple[int, int]]:
+            return [node for i in below[parent] for node in ((i, depth), *nodes(i, depth + 1))]
 
-        return below(None, 0)
+        return nodes(None, 0)
 
     def index(self, name: str) -> list[int]:  # type: ignore[override]  # a name may occur twice
         """Return all indices that bear `name`; ValueError, with near matches, if no label does."""
         if name not in self._indices:
-            raise ValueError(f"unknown label {name!r}{did_you_mean(name, self.names)}")
+            raise ValueError(f"unknown label {name[:80]!r}{did_you_mean(name, self.names)}")
         return list(self._indices[name])
 
     def find(self, name: str) -> list[int]:
@@ -221,21 +238,22 @@ class LabelSet(Sequence[str]):
         for item in wanted:
             if not isinstance(item, str | Iterable):
                 raise ValueError(
-                    f"names, groups or patterns are needed, got {item!r}; see LabelSet.names"
+                    f"names, groups or patterns are needed, got {item!r:.80}; see LabelSet.names"
                 )
             selected.update(self._select_one(item) if isinstance(item, str) else self.select(*item))
         return sorted(selected)
 
     def _select_one(self, item: str) -> list[int]:
         item = item.strip()
+        names = self.names if len(item) <= 2 * MAX_NAME else ()  # a longer pattern is hostile
         matches = (
             [i for i, group in enumerate(self.group) if group == item]
             or self._indices.get(item)
-            or [i for i, name in enumerate(self.names) if fnmatchcase(name, item)]
+            or [i for i, name in enumerate(names) if fnmatchcase(name, item)]
         )
         if not matches:
             near = did_you_mean(item, self.names + self.groups)
-            raise ValueError(f"unknown label, group or pattern {item!r}{near}")
+            raise ValueError(f"unknown label, group or pattern {item[:80]!r}{near}")
         return matches
 
 

@@ -14,6 +14,8 @@ from paxray_lib.labels.table import LabelSet
 from paxray_lib.masks import bits
 from paxray_lib.masks.files import read_masks, write_masks
 
+_BLOCK = 1 << 22  # pixels
+
 
 @dataclass(frozen=True, eq=False)
 class PackedMasks:
@@ -87,7 +89,9 @@ class PackedMasks:
 
     def counts(self) -> np.ndarray:
         """Return the area of each label in pixels, (L,) int64."""
-        return bits.count_bits(self.data[None])[0, : len(self.labels)]
+        rows = max(1, _BLOCK // self.data.shape[1])  # counting takes four times the memory
+        blocks = (self.data[None, top : top + rows] for top in range(0, len(self.data), rows))
+        return np.sum([bits.count_bits(block) for block in blocks], 0)[0, : len(self.labels)]
 
     def union(self, *names: str) -> np.ndarray:
         """Return the (H, W) bool union of all labels, or of those that `names` select."""

@@ -13,8 +13,9 @@ from typing import TextIO, TypeVar
 
 _T = TypeVar("_T")
 _R = TypeVar("_R")
-# control characters but tabs and line ends, and marks that reverse the direction of text
-_STEERING = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+# control characters but tabs and line ends, marks that reverse the direction of text, and what
+# stands for the bytes of names that are not UTF-8
+_STEERING = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 
 
 def progress(

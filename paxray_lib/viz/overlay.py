@@ -256,6 +256,7 @@ def visualize_label(
         For an unknown name, with near matches, and if sizes or numbers do not fit.
     """
     masks, pixels = as_masks(masks, labels), as_pixels(image)
+    check_fit(pixels, masks)
     indices = np.flatnonzero(masks.counts()) if names is None else masks.labels.select(names)
     parts = [render(pixels, masks, indices, **style)]
     if concat:

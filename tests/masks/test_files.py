@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 import zstandard
+from helpers.maskfiles import SMALL, ZEROS, coco_content, write_pxm
 from helpers.stacks import pack, some_labels, stacks
 from hypothesis import given
 from hypothesis import strategies as st
@@ -77,18 +78,6 @@ def test_coco_is_what_pycocotools_reads(masks, tmp_path):
         plane = coco.decode(annotation["segmentation"]).astype(bool)
         np.testing.assert_array_equal(plane, masks.unpack()[annotation["category_id"]])
         assert annotation["area"] == plane.sum()
-
-
-def coco_content(runs, ids=(1, 2)):
-    """COCO content of another tool: ids from 1, in any order, run lengths as lists or text."""
-    return {
-        "images": [{"id": 7, "height": 2, "width": 3}],
-        "categories": [{"id": ids[1], "name": "b"}, {"id": ids[0], "name": "a"}],
-        "annotations": [
-            {"id": k, "category_id": ids[1], "segmentation": {"size": [2, 3], "counts": counts}}
-            for k, counts in enumerate(runs)
-        ],
-    }
 
 
 def test_coco_of_other_tools(tmp_path):
@@ -199,16 +188,6 @@ def test_one_wrong_byte_in_a_packed_file_is_found(data, tmp_path_factory):
     path.write_bytes(content)
     with pytest.raises(ValueError, match=r"magic word|checksum"):
         PackedMasks.read(path)
-
-
-def write_pxm(path, header, body, version=1):
-    text = header if isinstance(header, bytes) else json.dumps(header).encode()
-    content = struct.pack("<8sHI", b"PAXMASK\n", version, len(text)) + text + body
-    path.write_bytes(content + struct.pack("<I", zlib.crc32(content)))
-
-
-ZEROS = zstandard.compress(bytes(6))
-SMALL = {"shape": [2, 2, 3], "labels": ["a", "b"], "body_bytes": len(ZEROS)}
 
 
 @pytest.mark.parametrize(

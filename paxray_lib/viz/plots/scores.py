@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.ticker import EngFormatter
 
 from paxray_lib.measurement.tables import agreement
 from paxray_lib.viz.plots import style
@@ -127,6 +128,8 @@ def plot_reliability(table: pd.DataFrame) -> Figure:
     left.legend(frameon=False, fontsize=7, loc="upper left", bbox_to_anchor=(1.0, 1.0))
     right.set(xlabel="predicted probability", ylabel="pixels and labels looked at")
     right.set(xlim=(0, 1), yscale="log")
+    right.yaxis.set_major_formatter(EngFormatter(sep=""))  # 10k, 1M; powers would need TeX
+    right.yaxis.set_minor_formatter("")
     return figure
 
 

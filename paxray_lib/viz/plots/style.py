@@ -6,10 +6,13 @@ from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.backend_bases import RendererBase
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
+from matplotlib.text import Text
 
 from paxray_lib.masks import PackedMasks
+from paxray_lib.utils import printable
 
 #: One colour per group, dark enough for text on white; chosen by eye.
 GROUP_COLORS = {
@@ -32,6 +35,13 @@ _MOST_NAMED = 12  # labels in a legend; chosen by eye
 
 # a notebook shows it without pyplot, whose state and backend it does not need
 class _NotebookFigure(Figure):
+    def draw(self, renderer: RendererBase) -> None:
+        """Draw all texts as they are: a label or file may be named `$x$`, which TeX would read."""
+        for text in self.findobj(Text):
+            text.set_parse_math(False)
+            text.set_text(printable(text.get_text()))
+        super().draw(renderer)
+
     def _repr_png_(self) -> bytes:
         buffer = io.BytesIO()
         self.savefig(buffer, format="png", facecolor="white")
