@@ -1,0 +1,181 @@
+"""Damaged files are read in a process of their own, which is watched and may die.
+
+    cd tests && python -m helpers.fuzzing SPECIMEN SEED...     what these damages do
+
+A worker keeps its imports and answers many damages, until one kills it. A fault is: death; another
+error than a ValueError or OSError of one line that names the file; more computing or memory than
+the limits; a result that cannot be; another result although there are checksums.
+"""
+
+import faulthandler
+import json
+import os
+import resource
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+import traceback
+import warnings
+from collections.abc import Iterable
+from pathlib import Path
+
+TESTS = Path(__file__).resolve().parents[1]
+MOST_SECONDS, MOST_BYTES, MOST_LETTERS = 5, 1 << 30, 400
+HANGS_AFTER = 60  # seconds by the clock, on a busy machine; the limit above is of computing
+
+
+class Worker:
+    """A process that reads damaged files below a folder; started when needed, and after a death."""
+
+    def __init__(self, folder: Path):
+        self.folder = folder
+        self._process: subprocess.Popen | None = None
+
+    def __enter__(self) -> "Worker":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._process:
+            self._process.kill()
+            self._process.wait()
+
+    def ask(self, name: str, seed: int) -> dict[str, str]:
+        """Return damage, outcome ("same", "error", "other" or "fault: ...") and a text about it."""
+        if self._process is None:
+            with open(self.folder / "stderr", "w") as log:
+                self._process = subprocess.Popen(
+                    [sys.executable, "-m", "helpers.fuzzing", "--worker", self.folder],
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.PIPE,
+                    stderr=log,
+                    text=True,
+                    env={
+                        **os.environ,
+                        "PYTHONPATH": os.pathsep.join(map(str, (TESTS, TESTS.parent))),
+                        "OMP_NUM_THREADS": "1",
+                    },
+                )
+        print(name, seed, file=self._process.stdin, flush=True)
+        if answer := self._process.stdout.readline():
+            return json.loads(answer)
+        code, self._process = self._process.wait(), None
+        said = (self.folder / "stderr").read_text(errors="replace")
+        return {"damage": "?", "outcome": f"fault: died ({code})", "text": said[-3000:]}
+
+
+def faults(worker: Worker, cases: Iterable[tuple[str, int]]) -> list[str]:
+    """Return a text for each damage that does what it may not, and how to see it again."""
+    texts = []
+    for name, seed in cases:
+        answer = worker.ask(name, seed)
+        if answer["outcome"].startswith("fault"):
+            again = f"(cd tests && ../.venv/bin/python -m helpers.fuzzing {name} {seed})"
+            texts.append(f"{answer['outcome']}: {answer['damage']}: {answer['text']}\n  {again}")
+    return texts
+
+
+# -- in the worker
+
+
+class Reader:
+    """Reads damaged specimens below a folder, and judges what comes of it."""
+
+    def __init__(self, folder: Path):
+        from helpers.specimens import SPECIMENS
+
+        self.folder, self.specimens = folder, SPECIMENS
+        self.sound: dict[str, tuple[bytes, object, int]] = {}
+
+    def prepare(self, name: str) -> tuple[bytes, object, int]:
+        """Return the sound file, what is read from it, and this process's memory then."""
+        if name not in self.sound:
+            specimen = self.specimens[name]
+            path = self._place(name)
+            specimen.make(path)
+            data = path.read_bytes()
+            result = specimen.read(self._write(name, data))
+            pages = int(Path("/proc/self/statm").read_text().split()[1])
+            self.sound[name] = data, result, pages * resource.getpagesize()
+        return self.sound[name]
+
+    def judge(self, name: str, seed: int) -> dict[str, str]:
+        """Damage a sound file, read it, return what `Worker.ask` does."""
+        from helpers.damage import apply
+
+        specimen = self.specimens[name]
+        sound, sound_result, memory = self.prepare(name)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of zipfile: names that stand twice
+            damage = apply(sound, seed, specimen.changes)
+        path = self._write(name, damage.data)
+        start = time.process_time()
+        try:
+            result = specimen.read(path)
+        except (ValueError, OSError) as error:
+            outcome, text = _judge_error(error, path)
+        except BaseException:  # noqa: BLE001 - that is what is looked for
+            outcome, text = "fault: no clear error", traceback.format_exc(limit=-6)
+        else:
+            outcome, text = "same", ""
+            if result != sound_result:
+                allowed = not specimen.checked or (damage.sealed and not specimen.digested)
+                outcome, text = "other" if allowed else "fault: another result", str(result)
+        seconds = time.process_time() - start
+        grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss << 10) - memory
+        if seconds > MOST_SECONDS or grown > MOST_BYTES:
+            outcome = f"fault: {seconds:.1f} s, {grown >> 20} MiB, then {outcome}"
+        return {"damage": damage.name, "outcome": outcome, "text": text[:3000]}
+
+    def _place(self, name: str) -> Path:
+        shutil.rmtree(self.folder / "now", ignore_errors=True)
+        (self.folder / "now").mkdir()
+        return self.folder / "now" / name
+
+    def _write(self, name: str, data: bytes) -> Path:
+        path = self._place(name)
+        path.write_bytes(data)
+        return path
+
+
+def _judge_error(error: Exception, path: Path) -> tuple[str, str]:
+    text, cause = str(error), error
+    while cause := cause.__cause__ or cause.__context__:
+        if isinstance(cause, MemoryError):
+            return "fault: memory", text
+    length = len(text.replace(str(path), ""))
+    names_it = path.name in text or str(path.parent) in text  # a CT for its segmentation
+    if not names_it or "\n" in text or "Traceback" in text or length > MOST_LETTERS:
+        return "fault: no clear error", "".join(traceback.format_exception(error, limit=-4))
+    return "error", text
+
+
+def work(folder: Path) -> None:
+    """Answer the lines of stdin, of a name and a seed each, by lines of JSON."""
+    answers = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)  # what libraries print
+    reader = Reader(folder)
+    used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+    resource.setrlimit(resource.RLIMIT_AS, (used + 4 * MOST_BYTES,) * 2)  # keeps the machine alive
+    faulthandler.enable()
+    for line in sys.stdin:
+        name, seed = line.split()
+        reader.prepare(name)
+        faulthandler.dump_traceback_later(HANGS_AFTER, exit=True)
+        answer = reader.judge(name, int(seed))
+        faulthandler.cancel_dump_traceback_later()
+        print(json.dumps(answer), file=answers, flush=True)
+
+
+def main(name: str, *seeds: str) -> None:
+    """Show what damages do; the last damaged file is kept."""
+    folder = Path(tempfile.mkdtemp())
+    with Worker(folder) as worker:
+        for seed in seeds:
+            print(seed, *worker.ask(name, int(seed)).values(), sep="\n  ")  # noqa: T201
+    print(folder / "now" / name)  # noqa: T201
+
+
+if __name__ == "__main__":
+    work(Path(sys.argv[2])) if sys.argv[1] == "--worker" else main(*sys.argv[1:])
