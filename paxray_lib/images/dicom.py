@@ -14,6 +14,7 @@ import numpy as np
 from pydicom import Dataset, dcmread, uid
 from pydicom.pixels import apply_modality_lut, apply_voi
 
+from paxray_lib.images.apart import decode_apart
 from paxray_lib.images.image import FORMATS, MAX_PIXELS, Image, to_unit
 from paxray_lib.images.views import view_of
 from paxray_lib.utils.errors import naming_errors
@@ -112,7 +113,7 @@ def _displayed(dataset: Dataset) -> np.ndarray:
     rows, columns = dataset.Rows, dataset.Columns
     if rows * columns > MAX_PIXELS:
         raise ValueError(f"{rows} x {columns} pixels, more than the limit of {MAX_PIXELS}")
-    stored, photometric = dataset.pixel_array, dataset.PhotometricInterpretation
+    stored, photometric = _stored(dataset), dataset.PhotometricInterpretation
     if stored.ndim == 3 and stored.shape[-1] == 3 and photometric != "PALETTE COLOR":
         if dataset.BitsStored not in (8, 16):
             raise ValueError(f"color with {dataset.BitsStored} bits, but 8 or 16 are needed")
@@ -125,6 +126,15 @@ def _displayed(dataset: Dataset) -> np.ndarray:
         pixels = 1 - pixels
     pixels[padding] = 0
     return pixels.astype(np.float32)
+
+
+def _stored(dataset: Dataset) -> np.ndarray:
+    if not dataset.file_meta.TransferSyntaxUID.is_encapsulated:
+        return dataset.pixel_array
+    stored, printed = decode_apart(dataset)
+    if printed:
+        raise ValueError(f"its decoder says: {printed[0]}")
+    return stored
 
 
 def _padding(stored: np.ndarray, dataset: Dataset) -> np.ndarray:

@@ -62,7 +62,8 @@ class Worker:
             return json.loads(answer)
         code, self._process = self._process.wait(), None
         said = (self.folder / "stderr").read_text(errors="replace")
-        return {"damage": "?", "outcome": f"fault: died ({code})", "text": said[-3000:]}
+        said = said.partition("Extension modules")[0].rpartition("Fatal Python error")[2]
+        return {"damage": "?", "outcome": f"fault: died ({code})", "text": said[:3000]}
 
 
 def faults(worker: Worker, cases: Iterable[tuple[str, int]]) -> list[str]:

@@ -22,6 +22,7 @@ from helpers import grammars
 from helpers.chestdata import make_chest, stored, values_of
 from helpers.sampledata import random_evaluation, write_tiny
 from helpers.tiny_models import tiny_model
+from helpers.xrays import transcode
 from PIL import Image
 from pydicom import uid
 from pydicom.encaps import encapsulate
@@ -148,6 +149,17 @@ def make_dicom(path: Path, syntax: str) -> None:
     dataset.file_meta = pydicom.dataset.FileMetaDataset()
     dataset.file_meta.TransferSyntaxUID = syntax
     dataset.save_as(path, enforce_file_format=True)
+
+
+def make_compressed(path: Path, syntax: str) -> None:
+    plain = path.with_name("plain.dcm")
+    make_dicom(plain, uid.ExplicitVRLittleEndian)
+    transcode(plain, path, syntax)
+
+
+def compressed(name: str, syntax: str) -> Specimen:
+    make = functools.partial(make_compressed, syntax=syntax)
+    return Specimen(name, make, read_pixels, grammars.EXPLICIT)
 
 
 def dicom(name: str, syntax: str, changes: grammars.Changes) -> Specimen:
@@ -397,6 +409,10 @@ SPECIMENS = {
         dicom("implicit.dcm", uid.ImplicitVRLittleEndian, grammars.IMPLICIT),
         dicom("deflated.dcm", uid.DeflatedExplicitVRLittleEndian, grammars.DEFLATED),
         dicom("jpeg.dcm", uid.JPEGBaseline8Bit, grammars.EXPLICIT),
+        compressed("lossless.dcm", "JPEGLosslessProcess14_1"),
+        compressed("jpegls.dcm", "JPEGLSLossless"),
+        compressed("jpeg2000.dcm", "JPEG2000Lossless"),
+        compressed("rle.dcm", "RLELossless"),
         nifti("ct.nii", 0, grammars.NIFTI),
         nifti("ct.nii.gz", 0, grammars.NIFTI_GZ, checked=True),
         nifti("seg.nii.gz", 1, grammars.NIFTI_GZ, checked=True),

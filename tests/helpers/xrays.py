@@ -1,5 +1,6 @@
 """DICOM X-rays for tests, and DICOM Segmentations as highdicom reads them."""
 
+import gdcm
 import highdicom
 import numpy as np
 import pydicom
@@ -38,6 +39,23 @@ def write_xray(path, size, **tags):
     dataset.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
     dataset.save_as(path, enforce_file_format=True)
     return path
+
+
+def transcode(source, target, syntax):
+    """Write a DICOM file again in a transfer syntax by GDCM's name for it; return its path."""
+    reader = gdcm.ImageReader()
+    reader.SetFileName(str(source))
+    assert reader.Read()
+    change = gdcm.ImageChangeTransferSyntax()
+    change.SetTransferSyntax(gdcm.TransferSyntax(getattr(gdcm.TransferSyntax, syntax)))
+    change.SetInput(reader.GetImage())
+    assert change.Change()
+    writer = gdcm.ImageWriter()
+    writer.SetFileName(str(target))
+    writer.SetFile(reader.GetFile())
+    writer.SetImage(change.GetOutput())
+    assert writer.Write()
+    return target
 
 
 def read_seg(path):
