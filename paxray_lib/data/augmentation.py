@@ -26,11 +26,12 @@ from pydantic import Field
 from torch import Tensor
 from torch.nn import functional
 
+from paxray_lib.images.preprocessing import MAX_SIDE
 from paxray_lib.labels.table import LabelSet
 from paxray_lib.masks import PackedMasks, swap_sides
 from paxray_lib.utils.settings import check_fields
 
-Pixels = Annotated[int, Field(ge=1)]
+Pixels = Annotated[int, Field(ge=1, le=MAX_SIDE)]
 Probability = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 Amount = Annotated[float, Field(ge=0, le=0.99, allow_inf_nan=False)]
 
@@ -44,7 +45,7 @@ class AugmentConfig:
     image_size, crop_size : int
         Images and masks are first brought to a square (bilinear and nearest), in pixels; a smaller
         one is cut out.
-    resize_prob, resize_scale : float in 0..1, and at least 1
+    resize_prob, resize_scale : float in 0..1, and in 1..8
         Probability of a random resize. Both sides are drawn from crop_size to below
         int(image_size * resize_scale).
     flip_prob : float in 0..1
@@ -66,7 +67,7 @@ class AugmentConfig:
     image_size: Pixels = 512
     crop_size: Pixels = 480
     resize_prob: Probability = 0.6
-    resize_scale: Annotated[float, Field(ge=1, allow_inf_nan=False)] = 1.2
+    resize_scale: Annotated[float, Field(ge=1, le=8, allow_inf_nan=False)] = 1.2
     flip_prob: Probability = 0.0
     rotate_degrees: Annotated[float, Field(ge=0, le=180, allow_inf_nan=False)] = 0.0
     zoom: Amount = 0.0

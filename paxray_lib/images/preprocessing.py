@@ -13,6 +13,8 @@ from paxray_lib.utils.errors import check_choice
 # of red, green and blue in 0..1, as torchvision has them
 IMAGENET_MEAN, IMAGENET_STD = np.array([(0.485, 0.456, 0.406), (0.229, 0.224, 0.225)])
 _SCALES = {"published": 255.0, "standard": 1.0}
+# of a network's input, in pixels: 166 labels of that size are 11 GB of logits
+MAX_SIDE = 4096
 _DIVIDE = "divide 8 bit by 255, 16 bit by 65535"
 
 
@@ -37,10 +39,10 @@ class Preprocessing:
     def __post_init__(self) -> None:
         check_choice(self.kind, _SCALES, "preprocessing kind")
         size = tuple(self.size) if isinstance(self.size, Sequence) else ()
-        if len(size) != 2 or not all(type(n) is int and n > 0 for n in size):
+        if len(size) != 2 or not all(type(n) is int and 0 < n <= MAX_SIDE for n in size):
             raise ValueError(
-                f"preprocessing size {self.size!r}: two positive whole numbers (height, width) "
-                "are needed"
+                f"preprocessing size {self.size!r}: two positive whole numbers (height, width), "
+                f"up to {MAX_SIDE}, are needed"
             )
         object.__setattr__(self, "size", size)
 

@@ -82,6 +82,9 @@ def make_network(
 ) -> nn.Module:
     """Return the network that `config` (architecture, encoder, head_stride) describes."""
     encoder, published = config["encoder"], config["architecture"] == PUBLISHED
+    stride = config.get("head_stride", 1)
+    if stride != 1 and (config["architecture"], stride) != ("unet", 2):
+        raise ValueError(f"head_stride is {stride}: must be 1, or for the architecture 'unet' 2")
     if published and encoder != "resnet50":
         raise ValueError(
             f"{PUBLISHED} has the encoder resnet50, not {encoder!r}; use 'unet' for others"

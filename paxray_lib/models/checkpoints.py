@@ -1,8 +1,14 @@
-"""Models saved and loaded. Label names and preprocessing travel with the weights."""
+"""Models saved and loaded. Label names and preprocessing travel with the weights.
 
+A checkpoint carries a digest of each of its parts. The checksums that a zip has for its members
+cover the file; the digests cover what was saved, also in a file that was taken apart, changed and
+put together again, with new checksums.
+"""
+
+import copy
 import os
 from collections import Counter, OrderedDict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -11,13 +17,16 @@ from paxray_lib.compute.devices import find_device
 from paxray_lib.images.preprocessing import Preprocessing
 from paxray_lib.labels.table import LABELS, LabelSet
 from paxray_lib.models.build import make_network
+from paxray_lib.models.digest import digest
 from paxray_lib.models.published import LAST_LAYER, PUBLISHED
 from paxray_lib.models.segmenter import AnatomySegmenter
 from paxray_lib.models.weights import fill, read_weights, state_of
 from paxray_lib.utils.files import atomic_write
 
 FORMAT, VERSION = "paxray-checkpoint", 1
+_MODEL_PARTS = ("config", "labels", "preprocessing", "model")
 _CONTAINERS = (dict, list, tuple, OrderedDict, Counter)
+_KINDS = {"architecture": str, "encoder": str, "head_stride": int}  # of a config; the last optional
 _PLAIN = (type(None), bool, int, float, str, bytes, torch.Size, torch.Tensor)
 
 
@@ -39,12 +48,15 @@ def save_model(path: str | os.PathLike, model: AnatomySegmenter, **extra: Any) -
             "made from"
         )
     _check_plain(extra, "extra")
-    content = {"format": FORMAT, "version": VERSION, "config": model.config} | {
+    parts = {
+        "config": model.config,
         "labels": list(model.labels.names),
         "preprocessing": model.preprocessing.to_dict(),
         "model": model.network.state_dict(),
         "extra": extra,
     }
+    digests = {name: digest(part) for name, part in parts.items()}
+    content = {"format": FORMAT, "version": VERSION, "digests": digests, **parts}
     with atomic_write(path) as temporary:
         try:
             torch.save(content, temporary)
@@ -111,31 +123,53 @@ def load_model(
 
 def read_extra(path: str | os.PathLike) -> dict[str, Any]:
     """Return the `extra` of a checkpoint that `save_model` wrote, in memory of its own."""
-    content = read_weights(path, mapped=False)
+    content = read_weights(path)
     if not _is_ours(content):
         raise ValueError(f"{path}: not a checkpoint of a training run here, cannot be resumed")
-    return content["extra"]
+    _check_parts(content, path, ["extra"])
+    return copy.deepcopy(content["extra"])  # not tied to a file that the training replaces
 
 
 def _is_ours(content: object) -> bool:
     return isinstance(content, Mapping) and content.get("format") == FORMAT
 
 
+def _check_parts(content: Any, path: str | os.PathLike, names: Sequence[str]) -> None:
+    """Raise ValueError if a checkpoint of ours lacks a part, or one differs from its digest."""
+    version = content.get("version")
+    if type(version) is int and version != VERSION:
+        raise ValueError(f"{path}: checkpoint version {version}, not {VERSION}; update paxray_lib")
+    try:
+        if type(version) is not int:
+            raise ValueError(f"version {version}")
+        digests = content.get("digests", {})  # those of before had none
+        changed = [name for name in names if digests and digests[name] != digest(content[name])]
+        if changed:
+            raise ValueError(f"its digest says that {', '.join(changed)} was changed")
+    except Exception as error:
+        raise _damaged(path, error) from error
+
+
+def _damaged(path: str | os.PathLike, error: Exception) -> ValueError:
+    kind = "" if isinstance(error, ValueError) else f"{type(error).__name__}: "
+    reason = " ".join(f"{kind}{error}".split())[:200]
+    return ValueError(f"{path}: damaged checkpoint ({reason}); copy it again, or use another")
+
+
 def _describe_ours(
     file: Any, path: str | os.PathLike, labels: LabelSet | None, preprocessing: Preprocessing | None
 ) -> tuple[dict[str, Any], LabelSet, Preprocessing]:
     """Return config, labels and preprocessing of a checkpoint of ours; given ones must agree."""
-    if (version := file.get("version")) != VERSION:
-        raise ValueError(f"{path}: checkpoint version {version}, not {VERSION}; update paxray_lib")
+    _check_parts(file, path, _MODEL_PARTS)
+    config = file["config"]
     try:
-        config = {"head_stride": 1, **file["config"]}
         own_labels = LabelSet(file["labels"])
         own_preprocessing = Preprocessing.from_dict(file["preprocessing"])
-        kinds = [type(config[name]) for name in ("architecture", "encoder", "head_stride")]
-        if kinds != [str, str, int]:
-            raise TypeError(f"config {config}")
-    except (KeyError, TypeError, ValueError) as error:
-        raise ValueError(f"{path}: damaged checkpoint ({error}); copy it again") from error
+        kinds = {"head_stride": int} | {key: type(value) for key, value in config.items()}
+        if kinds != _KINDS or len(str(config)) > 500:
+            raise ValueError(f"config {config}")
+    except Exception as error:
+        raise _damaged(path, error) from error
     for name, given, own in (
         ("labels", labels, own_labels),
         ("preprocessing", preprocessing, own_preprocessing),
@@ -145,7 +179,7 @@ def _describe_ours(
                 f"{path}: carries its own {name}, {own}, other than the given {given}; "
                 f"leave {name} out"
             )
-    return dict(file["config"]), own_labels, own_preprocessing
+    return dict(config), own_labels, own_preprocessing
 
 
 def _describe_published(

@@ -4,8 +4,8 @@ Every error names the file.
 """
 
 import argparse
+import math
 import os
-import pickle
 import re
 import warnings
 import zipfile
@@ -17,47 +17,99 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 
-# what torch.load and its restricted unpickler raise for damaged data, found by damaging files
-_BROKEN = (
-    *(pickle.UnpicklingError, safetensors.SafetensorError, RuntimeError, EOFError),
-    *(ValueError, LookupError, TypeError, AttributeError),
-)
+from paxray_lib.utils.errors import naming_errors
+from paxray_lib.utils.files import open_file, parse_json
 
 
-def read_weights(path: str | os.PathLike, mapped: bool = True) -> Any:
+def read_weights(path: str | os.PathLike) -> Any:
     """Return the content of a PyTorch or safetensors file.
 
     Only tensors, plain values and `argparse.Namespace`, which the published checkpoints contain,
-    are unpickled. `mapped` leaves tensors on the disk until they are used, so that what nobody
-    touches, such as optimizer state, takes no memory.
+    are unpickled. Tensors of a zip, which is what torch writes since version 1.6, stay on the disk
+    until they are used, so that what nobody touches, such as optimizer state, takes no memory. Each
+    of its members has a checksum, which is tested. Older files of torch and safetensors have none:
+    of those, only sizes are.
 
     Raises
     ------
     FileNotFoundError
         If there is no such file.
     ValueError
-        If it is empty, damaged, or holds any other object.
+        If it is no regular file, empty, damaged, or holds any other object.
     """
     path = Path(path)
-    if not path.is_file():
+    if not path.exists():
         raise FileNotFoundError(
             f"{path}: no such file of weights; check the path, or train or fetch weights first"
         )
-    if not path.stat().st_size:
+    with open_file(path) as file:
+        start = file.read(4)
+    if not start:
         raise ValueError(f"{path}: the file is empty; copy or fetch it again")
+    sizes: list[int] | None = None
+    if start == b"PK\3\4":
+        with naming_errors(path, "damaged or cut short"):
+            sizes = _check_members(path)
     try:
         if path.suffix == ".safetensors":
-            return safetensors.torch.load_file(path)
-        mapped = mapped and zipfile.is_zipfile(path)
-        with torch.serialization.safe_globals([argparse.Namespace]), warnings.catch_warnings():
-            # it loads, or is refused below
-            warnings.filterwarnings("ignore", "Detected pickle protocol", UserWarning)
-            return torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
-    except _BROKEN as error:
+            return _load_safetensors(path)
+        return _load(path, sizes)
+    except Exception as error:
         raise ValueError(
             f"{path}: cannot be read as weights; it is damaged or cut short, or it holds objects "
             f"that could run code, which is refused ({_reason(error)}); copy or fetch it again"
         ) from error
+
+
+def _load_safetensors(path: Path) -> dict[str, Tensor]:
+    weights = safetensors.torch.load_file(path)
+    with open_file(path) as file:
+        header = file.read(int.from_bytes(file.read(8), "little"))
+    parse_json(header, "header")  # of two of one name the other reader takes the last
+    return weights
+
+
+def _load(path: Path, sizes: list[int] | None) -> Any:
+    """Unpickle a file of torch, whose tensors must have those `sizes`, in order, if it is a zip."""
+    storages: list[torch.UntypedStorage] = []
+
+    def keep(storage: Any, _: str) -> Any:
+        storages.append(storage)
+        return storage
+
+    with torch.serialization.safe_globals([argparse.Namespace]), warnings.catch_warnings():
+        # it loads, or is refused
+        warnings.filterwarnings("ignore", "Detected pickle protocol", UserWarning)
+        mapped = sizes is not None
+        content = torch.load(path, map_location=keep, weights_only=True, mmap=mapped)
+    # mapped, a tensor that claims more than its member has goes on in the next one
+    in_order = sorted(storages, key=torch.UntypedStorage.data_ptr)
+    if mapped and sizes != [size for storage in in_order if (size := storage.nbytes())]:
+        raise ValueError("its tensors claim other sizes than it has")
+    return content
+
+
+def _check_members(path: Path) -> list[int]:
+    """Raise an error unless the members of a zip are whole, and stored as torch stores them.
+
+    Returns the bytes of each tensor that has some, in the file's order. torch itself reads members
+    where they lie, compressed or not, and tests no checksum.
+    """
+    with zipfile.ZipFile(path) as archive:
+        members = archive.infolist()
+        for member in members:
+            if member.compress_type != zipfile.ZIP_STORED or member.flag_bits & 1:
+                raise ValueError(f"packed again: {member.filename} is compressed or encrypted")
+        # torch looks for names without regard to case
+        if len({member.filename.casefold() for member in members}) < len(members):
+            raise ValueError("two of its members have one name")
+        if sum(member.file_size for member in members) > path.stat().st_size:
+            raise ValueError("its members claim more bytes than it has")
+        if damaged := archive.testzip():
+            raise ValueError(f"the checksum of {damaged} is wrong")
+    members.sort(key=lambda member: member.header_offset)
+    tensors = [member for member in members if re.search(r"/data/\d+$", member.filename)]
+    return [member.file_size for member in tensors if member.file_size]
 
 
 def _reason(error: Exception) -> str:
@@ -89,7 +141,10 @@ def state_of(content: object, path: str | os.PathLike) -> dict[str, Tensor]:
             f"{path}: holds no weights (a mapping of names to dense, real tensors, alone or as "
             "'model')"
         )
-    return {str(key).removeprefix("module."): value for key, value in state.items()}
+    named = {str(key).removeprefix("module."): value for key, value in state.items()}
+    if len(named) < len(state):
+        raise ValueError(f"{path}: weights with and without 'module.' of one name; export it again")
+    return named
 
 
 def fill(
@@ -102,7 +157,7 @@ def fill(
     Raises
     ------
     ValueError
-        If a key is missing or left over, or a shape differs.
+        If a key is missing or left over, a shape differs, or a weight cannot be.
     """
     expected = module.state_dict()
     # files from before torch 0.4.1 lack it, and it is only a counter
@@ -131,4 +186,22 @@ def fill(
     copies = {
         key: state[key].detach().to(value.dtype, copy=True) for key, value in expected.items()
     }
+    for key, value in copies.items():
+        _check_values(value, key, path)
     module.load_state_dict(copies, assign=True)
+
+
+def _check_values(weights: Tensor, key: str, path: str | os.PathLike) -> None:
+    """Raise ValueError if a weight is not finite, or a variance negative, which gives NaN."""
+    if not weights.is_floating_point() or not weights.numel():
+        return
+    low, high = (float(end) for end in weights.aminmax())  # NaN if one is; no copy is made
+    if not (math.isfinite(low) and math.isfinite(high)):
+        problem = "values that are not finite (NaN or infinite)"
+    elif key.endswith("running_var") and low < 0:
+        problem = f"a negative variance ({low:g})"
+    else:
+        return
+    raise ValueError(
+        f"{path}: {key} has {problem}; the file is damaged or its training went wrong: use another"
+    )

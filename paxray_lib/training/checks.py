@@ -69,6 +69,31 @@ def data_digests(train_set: PaxrayDataset, val_set: PaxrayDataset) -> dict[str, 
     }
 
 
+def check_folder(config: TrainConfig, resume: bool) -> None:
+    """Raise FileExistsError if a training would overwrite what it cannot go on from.
+
+    A training that ends before its first checkpoint leaves its settings alone: nothing is lost if
+    it begins again, but it has to be told, since the settings may also be something else's.
+    """
+    folder, last = Path(config.run_dir), config.last_checkpoint
+    if folder.exists() and not folder.is_dir():
+        raise FileExistsError(f"{folder} is a file, but run_dir must be a folder; choose another")
+    results = (last.with_name("best.ckpt"), folder / "metrics.csv")
+    lost = " and ".join(path.name for path in results if path.exists())
+    # `paxray run` writes both before it trains
+    settings = (folder / "config.yaml").exists() and not (folder / "status.json").exists()
+    if last.exists():
+        problem = None if resume else "a training already; resume it"
+    elif lost:
+        problem = f"{lost}, but not {last.name}, which a training goes on from; put it back"
+    elif settings and not resume:
+        problem = "config.yaml, but no checkpoints; resume, which begins a training and replaces it"
+    else:
+        problem = None
+    if problem:
+        raise FileExistsError(f"{folder} holds {problem}, or choose another run_dir")
+
+
 def check_resumable(
     saved: Mapping, config: TrainConfig, *, processes: int, precision: str, data: Mapping[str, str]
 ) -> None:
@@ -126,14 +151,14 @@ def in_one_line(config: TrainConfig) -> Iterator[None]:
     """
     try:
         yield
-    except torch.OutOfMemoryError as error:
-        cause = ". ".join(str(error).split(". ")[:2])
-        raise Stopped(
-            f"out of memory with batches of {config.batch_size} ({cause}); {last_good(config)}. "
-            "--resume goes on where another program took the memory; else start in another run_dir "
-            "with a smaller batch_size and more accumulate"
-        ) from error
-    except (RuntimeError, ValueError) as error:
+    except (RuntimeError, ValueError, MemoryError) as error:
+        if _is_lack_of_memory(error):
+            cause = ". ".join(str(error).split(". ")[:2])
+            raise Stopped(
+                f"out of memory with batches of {config.batch_size} ({cause}); "
+                f"{last_good(config)}. --resume goes on where another program took the memory; "
+                "else start in another run_dir with a smaller batch_size and more accumulate"
+            ) from error
         if "Expected more than 1 value per channel" in str(error):
             raise ValueError(
                 f"batch_size is {config.batch_size}: {config.architecture} with {config.encoder} "
@@ -146,6 +171,13 @@ def in_one_line(config: TrainConfig) -> Iterator[None]:
                 f"compile: {config.compile!r} does not work here ({cause}); use compile=off"
             ) from error
         raise
+
+
+def _is_lack_of_memory(error: Exception) -> bool:
+    # for the processor's memory torch has no class of its own
+    return isinstance(error, MemoryError | torch.OutOfMemoryError) or (
+        isinstance(error, RuntimeError) and "DefaultCPUAllocator" in str(error)
+    )
 
 
 def _is_from_compiler(error: Exception) -> bool:

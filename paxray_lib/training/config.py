@@ -5,15 +5,19 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, NonNegativeInt, PositiveInt
+from pydantic import Field
 
 from paxray_lib.data.augmentation import AugmentConfig
 from paxray_lib.models.published import PUBLISHED
 from paxray_lib.training.losses import LOSSES
 from paxray_lib.utils.errors import check_choice
 
-Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+# The upper limits are far beyond what helps, and below what hangs, overflows or fills the memory
+Count = Annotated[int, Field(gt=0, le=1_000_000)]
+CountOrZero = Annotated[int, Field(ge=0, le=1_000_000)]
+Milestones = Annotated[tuple[CountOrZero, ...], Field(max_length=100)]
+Positive = Annotated[float, Field(gt=0, le=100, allow_inf_nan=False)]
+NotNegative = Annotated[float, Field(ge=0, le=1e6, allow_inf_nan=False)]
 
 
 @dataclass(frozen=True)
@@ -85,32 +89,35 @@ class TrainConfig(AugmentConfig):
     architecture: str = PUBLISHED
     encoder: str = "resnet50"
     encoder_weights: str | None = None
-    batch_size: PositiveInt = 3
-    accumulate: PositiveInt = 1
-    epochs: PositiveInt = 110
+    batch_size: Count = 3
+    accumulate: Count = 1
+    epochs: Count = 110
     learning_rate: Positive = 1e-3
     weight_decay: NotNegative = 1e-4
     schedule: Literal["multistep", "onecycle"] = "multistep"
-    lr_milestones: tuple[int, ...] = (60, 90, 100)
+    lr_milestones: Milestones = (60, 90, 100)
     lr_gamma: Positive = 0.1
     loss: str = "published"
     threshold: Annotated[float, Field(gt=0, lt=1, allow_inf_nan=False)] = 0.5
     best: Literal["iou_published", "iou_present", "dice_published", "dice_present"] = (
         "dice_published"
     )
-    val_every: PositiveInt = 10
-    save_every: NonNegativeInt = 0
-    log_every: PositiveInt = 20
+    val_every: Count = 10
+    save_every: CountOrZero = 0
+    log_every: Count = 20
     gradient_clip: NotNegative = 0.0
-    seed: NonNegativeInt = 0
+    seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
     device: str = "auto"
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     compile: Literal["off", "kernels", "graphs"] = "off"
-    workers: NonNegativeInt = 0
+    workers: Annotated[int, Field(ge=0, le=256)] = 0
 
     def __post_init__(self) -> None:
         super().__post_init__()
         check_choice(self.loss, LOSSES, "loss")
+        for name in ("data_root", "datafile", "run_dir"):
+            if not getattr(self, name).strip():
+                raise ValueError(f"{name} is empty; give a path, or leave the setting out")
 
     @property
     def last_checkpoint(self) -> Path:

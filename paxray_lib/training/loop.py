@@ -48,13 +48,17 @@ def fit(config: TrainConfig, resume: bool = False) -> Path:
     Stopped
         If a file cannot be read or written once the training has begun, or the memory does not
         suffice.
+    KeyboardInterrupt
+        By Ctrl-C or a signal: after the step that is under way, whose state is saved. A second one
+        comes at once, as one does while images are read or validated.
     """
     with in_one_line(config):
         run = set_up(config, resume)
         network = distribute(run, NetworkWithLoss(run.model, config.loss))
         with run.under_way():
             while run.state.epoch < config.epochs:
-                train_epoch(run, network)
+                with run.whole_steps():
+                    train_epoch(run, network)
                 scores: dict[str, float | None] = dict.fromkeys(SCORES)
                 epoch = run.state.epoch + 1
                 if epoch % config.val_every == 0 or epoch == config.epochs:

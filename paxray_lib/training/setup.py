@@ -1,5 +1,8 @@
 """Everything before the first step of a training: data, device, network, optimizer, a resume."""
 
+from collections.abc import Mapping
+from pathlib import Path
+
 import torch
 from lightning_fabric import Fabric
 from torch import nn
@@ -14,13 +17,20 @@ from paxray_lib.labels.table import LabelSet
 from paxray_lib.models import AnatomySegmenter, build_model, load_model, read_extra
 from paxray_lib.models.published import PUBLISHED
 from paxray_lib.training.batches import StepPlan, TrainingBatches, TrainingSet
-from paxray_lib.training.checks import check_data, check_resumable, data_digests
+from paxray_lib.training.checks import (
+    check_data,
+    check_folder,
+    check_resumable,
+    data_digests,
+)
 from paxray_lib.training.config import TrainConfig
 from paxray_lib.training.optimizer import make_optimizer
 from paxray_lib.training.state import Run, State
+from paxray_lib.utils.errors import naming_errors
 
 #: Options of torch.compile, by the setting `compile`.
 COMPILE_OPTIONS: dict[str, dict] = {"kernels": {}, "graphs": {"mode": "reduce-overhead"}}
+_NO_RESUME = "a training cannot go on from it"
 
 
 def set_up(config: TrainConfig, resume: bool) -> Run:
@@ -45,11 +55,10 @@ def set_up(config: TrainConfig, resume: bool) -> Run:
     sizes = (len(train_set), config.seed, config.batch_size, config.accumulate)
     plan = StepPlan(*sizes, fabric.global_rank, fabric.world_size)
     batches = TrainingBatches(samples, plan, fabric.device, config.workers)
-    state = State(**saved.get("state", {}))
+    state = _restore(optimizer, saved, config.last_checkpoint) if saved else State()
     run = Run(config, fabric, precision, model, optimizer, batches, val_set, data, state)
     run.log.say(_announcement(run))
     if saved:
-        optimizer.load_state_dict(saved["optimizer"])
         run.log.say(f"resumed at epoch {state.epoch + 1}, step {state.step}")
     return run
 
@@ -58,15 +67,31 @@ def _read_checkpoint(
     config: TrainConfig, resume: bool, precision: str, data: dict[str, str]
 ) -> dict:
     """Return what to resume from, empty for a new training."""
-    if not config.last_checkpoint.is_file():
+    check_folder(config, resume)
+    if not config.last_checkpoint.exists():
         return {}
-    if not resume:
-        raise FileExistsError(
-            f"{config.run_dir} holds a training already; resume it, or choose another run_dir"
-        )
-    saved = read_extra(config.last_checkpoint)
-    check_resumable(saved, config, processes=find_launch().world, precision=precision, data=data)
+    saved, processes = read_extra(config.last_checkpoint), find_launch().world
+    try:
+        check_resumable(saved, config, processes=processes, precision=precision, data=data)
+    except (KeyError, TypeError, AttributeError) as error:
+        path, kind = config.last_checkpoint, type(error).__name__
+        raise ValueError(
+            f"{path}: {_NO_RESUME} ({kind}: {error}); put that of the training back"
+        ) from error
     return saved
+
+
+def _restore(optimizer: torch.optim.Optimizer, saved: Mapping, path: Path) -> State:
+    """Give the optimizer its saved state, and return the training's; ValueError if one is wrong."""
+    with naming_errors(path, _NO_RESUME):
+        if "optimizer" not in saved:
+            raise ValueError("it holds no optimizer, as a best.ckpt")
+        optimizer.load_state_dict(saved["optimizer"])
+        for parameter, own in optimizer.state.items():
+            # the fused step does not look
+            if any(value.ndim and value.shape != parameter.shape for value in own.values()):
+                raise ValueError("its optimizer is that of another network")
+        return State(**saved["state"])
 
 
 def _make_model(

@@ -18,8 +18,10 @@ from paxray_lib.models import AnatomySegmenter, save_model
 from paxray_lib.training.batches import Batch, TrainingBatches
 from paxray_lib.training.checks import NotFinite, last_good
 from paxray_lib.training.config import TrainConfig
+from paxray_lib.training.interrupts import held_interrupts
 from paxray_lib.training.log import TrainLog
 from paxray_lib.utils import Stopped, lock
+from paxray_lib.utils.settings import check_fields
 
 
 @dataclass
@@ -36,6 +38,9 @@ class State:
     best: float = -math.inf
     rows: list[dict] = field(default_factory=list)  # of metrics.csv
 
+    def __post_init__(self) -> None:
+        check_fields(self)
+
 
 class PendingLosses:
     """Losses on their way: a GPU is asked for one a step late, so that it never waits for us."""
@@ -50,13 +55,13 @@ class PendingLosses:
         event = torch.cuda.current_stream().record_event() if self._on_gpu else None
         self._waiting.append((step, host, event))
 
-    def take(self, wait: bool = False) -> Iterator[tuple[int, float]]:
-        """Yield (step, loss) in order: of a GPU's all but the newest, unless told to wait."""
+    def take(self, wait: bool = False) -> Iterator[tuple[int, Any]]:
+        """Yield (step, numbers) in order: of a GPU's all but the newest, unless told to wait."""
         while len(self._waiting) > (self._on_gpu and not wait):
             step, host, event = self._waiting.popleft()
             if event:
                 event.synchronize()
-            yield step, float(host)
+            yield step, host.tolist()
 
 
 @dataclass
@@ -81,6 +86,8 @@ class Run:
         self.folder = Path(self.config.run_dir)
         self.log = TrainLog(self.config, self.batches.plan, self.fabric.is_global_zero)
         self.losses = PendingLosses(self.fabric.device)
+        self.interrupts: list[str] = []  # of this process
+        self.to_stop = False  # known to all processes after the same step
 
     @property
     def global_step(self) -> int:
@@ -103,15 +110,36 @@ class Run:
                 # killed after the last checkpoint, a run may have left one row less
                 self.log.write_metrics(state.rows)
             except (OSError, ValueError) as error:
-                raise Stopped(
-                    f"stopped after {state.epoch} epochs and {state.step} steps: {error}; "
-                    f"{last_good(self.config)}; --resume goes on"
-                ) from error
+                raise Stopped(self._stopped(str(error))) from error
+            except KeyboardInterrupt as interrupt:
+                reason = str(interrupt) or "interrupted"
+                raise KeyboardInterrupt(self._stopped(reason)) from interrupt
             finally:
                 self.log.close()
         # The first process has written its files. They stay joined: under torchrun a second joining
         # may hang.
         self.fabric.barrier()
+
+    def _stopped(self, reason: str) -> str:
+        return (
+            f"stopped after {self.state.epoch} epochs and {self.state.step} steps: {reason}; "
+            f"{last_good(self.config)}; --resume goes on"
+        )
+
+    @contextlib.contextmanager
+    def whole_steps(self) -> Iterator[None]:
+        """While inside, let an interrupt wait for the end of a step, and save the state then."""
+        with held_interrupts() as self.interrupts:
+            yield
+            self._stop_if_asked()
+        if self.interrupts:  # after the last step, in this process alone
+            raise KeyboardInterrupt(self.interrupts[0])
+
+    def _stop_if_asked(self) -> None:
+        if self.to_stop:
+            self.save()
+            self.fabric.barrier()  # where one process ends, torchrun ends the others
+            raise KeyboardInterrupt(*(self.interrupts or ["stopped like another process"]))
 
     def steps(self) -> Iterator[list[Batch]]:
         """Yield the batches of each step that is left of the epoch, with progress and its time."""
@@ -125,10 +153,15 @@ class Run:
         state.seconds = time.perf_counter() - began
 
     def step_taken(self, loss: torch.Tensor) -> None:
-        """Count a step and its loss; raise NotFinite if one is known that is not a number."""
-        self.losses.add(self.global_step, mean_over_processes(loss))
+        """Count a step and its loss, and stop if a process was asked to.
+
+        Raises NotFinite if a loss is known that is not a number, else KeyboardInterrupt.
+        """
+        asked = torch.full_like(loss, bool(self.interrupts))
+        self.losses.add(self.global_step, mean_over_processes(torch.stack([loss, asked])))
         self.state.step += 1
         self.read_losses()
+        self._stop_if_asked()
 
     def save_is_due(self) -> bool:
         """Return whether this step is one of every `save_every` within an epoch."""
@@ -137,7 +170,8 @@ class Run:
 
     def read_losses(self, wait: bool = False) -> None:
         """Log the losses that have arrived."""
-        for step, loss in self.losses.take(wait):
+        for step, (loss, asked) in self.losses.take(wait):
+            self.to_stop |= asked > 0
             if not math.isfinite(loss):
                 raise self._not_finite(f"the loss is {loss}", step)
             self.state.loss = loss

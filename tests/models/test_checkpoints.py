@@ -2,12 +2,14 @@
 
 import argparse
 import json
+import math
 import subprocess
 import sys
 
 import numpy as np
 import pytest
 import torch
+from helpers.checkpoints import changed, with_weight
 from helpers.sampledata import ROOT
 from helpers.tiny_models import NAMES, TINY, random_images, tiny_model
 from torch import nn
@@ -19,6 +21,7 @@ from paxray_lib.models.checkpoints import load_model, read_extra, save_model
 from paxray_lib.models.published import LAST_LAYER
 
 REFERENCE = ROOT / "tests/reference"
+UNET = {"architecture": "unet", "encoder": TINY}
 
 
 def test_save_and_load_give_back_the_model(tmp_path):
@@ -62,9 +65,7 @@ def test_what_could_not_be_read_back_is_not_written(tmp_path):
 
 def _edited(tmp_path, **changes):
     path = tmp_path / "edited.ckpt"
-    save_model(path, tiny_model())
-    content = torch.load(path, weights_only=True)
-    torch.save({**content, **changes}, path)
+    path.write_bytes(changed(**changes))
     return path
 
 
@@ -82,19 +83,59 @@ def _edited(tmp_path, **changes):
         ({"labels": []}, "damaged checkpoint"),
         ({"config": {"architecture": 3}}, "damaged checkpoint"),
         ({"config": 5}, "damaged checkpoint"),
+        ({"config": {**UNET, "decoder_channels": 10**9}}, "damaged checkpoint .*decoder_channels"),
+        ({"config": {**UNET, "encoder": "x" * 1_000_000}}, "damaged checkpoint .{,250}$"),
+        ({"config": {**UNET, "architecture": "fpn", "head_stride": 2}}, "head_stride is 2: must"),
+        ({"config": {**UNET, "head_stride": 10**9}}, "head_stride is 1000000000: must be 1"),
         (
-            {"config": {"architecture": "unet", "encoder": TINY, "head_stride": torch.ones(3)}},
+            {"config": {**UNET, "head_stride": torch.ones(3)}},
             "damaged checkpoint",
         ),
-        ({"config": {"architecture": "unet", "encoder": "resnet1x"}}, "unknown encoder 'resnet1x'"),
+        ({"config": {**UNET, "encoder": "resnet1x"}}, "unknown encoder 'resnet1x'"),
+        ({"config": {**UNET, "encoder": "tu-test_resnet.../../x"}}, "does not work with the enc"),
         ({"preprocessing": {"kind": "published"}}, "damaged checkpoint"),
         ({"model": {}}, "does not fit|holds no weights"),
+        ({"preprocessing": {"kind": "standard", "size": [60000, 60000]}}, "60000.* up to 4096"),
         ({"version": 2}, "version 2, not 1"),
+        ({"version": torch.ones(3)}, r"damaged checkpoint \(version tensor"),
+        ({"signed": False, "digests": torch.ones(3)}, "damaged checkpoint"),
+        ({"signed": False, "labels": ["lungs", "heart", "aorta"]}, "digest says that labels was"),
+        ({"signed": False, "preprocessing": {"kind": "published", "size": [512, 512]}}, "digest"),
     ],
 )
 def test_a_checkpoint_that_does_not_fit_is_refused(tmp_path, changes, message):
     path = _edited(tmp_path, **changes)
     with pytest.raises(ValueError, match=rf"edited\.ckpt: .*({message})"):
+        load_model(path)
+
+
+def test_a_checkpoint_of_before_has_no_digests(tmp_path):
+    path = _edited(tmp_path, signed=False, digests=None)
+    assert load_model(path).labels == NAMES
+    assert read_extra(path) == {"epoch": 3}
+
+
+def test_a_resume_notices_what_was_changed(tmp_path):
+    path = _edited(tmp_path, signed=False, extra={"epoch": 4})
+    load_model(path)  # which does not read it
+    with pytest.raises(ValueError, match=r"edited\.ckpt: .*digest says that extra was changed"):
+        read_extra(path)
+    with pytest.raises(ValueError, match=r"edited\.ckpt: damaged checkpoint \(KeyError: 'extra'"):
+        read_extra(_edited(tmp_path, signed=False, extra=None))
+    endless = []
+    endless.append(endless)
+    with pytest.raises(ValueError, match=r"edited\.ckpt: damaged checkpoint \(RecursionError"):
+        read_extra(_edited(tmp_path, signed=False, extra=endless))
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [(math.nan, "not finite"), (-math.inf, "not finite"), (-0.1, "negative variance")],
+)
+def test_weights_that_cannot_be_are_named(tmp_path, value, message):
+    path = tmp_path / "a.ckpt"
+    path.write_bytes(with_weight(value))
+    with pytest.raises(ValueError, match=rf"a\.ckpt: encoder\.\S+\.running_var has .*{message}"):
         load_model(path)
 
 

@@ -3,10 +3,13 @@
 import argparse
 import contextlib
 import io
+import struct
+import zipfile
 from pathlib import Path
 
 import pytest
 import torch
+from helpers.checkpoints import repacked, zeroed
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
@@ -29,6 +32,20 @@ def _small_file() -> bytes:
 
 
 SMALL = _small_file()
+DAMAGED = {
+    "zeros in a tensor": lambda: zeroed(SMALL),
+    "compressed": lambda: repacked(SMALL, method=zipfile.ZIP_DEFLATED),
+    "two of one name": lambda: repacked(SMALL, lambda name, data: [(name, data), (name, b"")]),
+    "names by case": lambda: repacked(
+        SMALL, lambda name, data: [(name, data), (name.upper(), b"")]
+    ),
+    "a short member": lambda: repacked(
+        SMALL, lambda name, data: [(name, data[:1] if name.endswith("data/0") else data)]
+    ),
+    "a missing member": lambda: repacked(
+        SMALL, lambda name, data: [] if name.endswith("data/0") else [(name, data)]
+    ),
+}
 
 
 def test_code_in_a_file_is_refused_and_not_run(tmp_path):
@@ -65,13 +82,57 @@ def test_every_cut_is_noticed(tmp_path_factory, cut):
         read_weights(path)
 
 
-@pytest.mark.filterwarnings("ignore:Detected pickle protocol")
+@pytest.mark.filterwarnings("ignore:Duplicate name")
+@pytest.mark.parametrize("damage", DAMAGED)
+def test_damage_to_a_zip_is_noticed(tmp_path, damage):
+    (tmp_path / "x.pth").write_bytes(DAMAGED[damage]())
+    with pytest.raises(ValueError, match=r"x\.pth: .*(damaged|cut short)"):
+        read_weights(tmp_path / "x.pth")
+
+
+def test_a_zip_that_was_packed_again_as_it_was_is_read(tmp_path):
+    (tmp_path / "x.pth").write_bytes(repacked(SMALL))
+    assert read_weights(tmp_path / "x.pth")["model"]["a"].tolist() == [0, 1, 2]
+
+
+def test_files_of_old_torch_have_no_checksum_but_sizes(tmp_path):
+    buffer = io.BytesIO()
+    torch.save({"a": torch.arange(3.0)}, buffer, _use_new_zipfile_serialization=False)
+    path, data = tmp_path / "old.pth", buffer.getvalue()
+    path.write_bytes(data)
+    assert read_weights(path)["a"].tolist() == [0, 1, 2]
+    for damaged in (data[:-4], data.replace(b"K\3", b"K\7"), data[: len(data) // 2]):
+        path.write_bytes(damaged)
+        with pytest.raises(ValueError, match=r"old\.pth: cannot be read as weights"):
+            read_weights(path)
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        '{"a": {"dtype": "F32", "shape": [3], "data_offsets": [0, 8]}}',
+        '{"a": {"dtype": "F32", "shape": [1000000000, 1000000000], "data_offsets": [0, 12]}}',
+        '{"a": {"dtype": "F32", "shape": [3], "data_offsets": [4, 16]}}',
+        '{"a": {"dtype": "F32", "shape": [-3], "data_offsets": [0, 12]}}',
+        '{"a": {"dtype": "F32", "shape": [3], "data_offsets": [0, 12]}, '
+        '"a": {"dtype": "I32", "shape": [3], "data_offsets": [0, 12]}}',
+        "[" * 100_000,
+    ],
+)
+def test_sizes_in_safetensors_are_checked(tmp_path, header):
+    text = header.encode()
+    (tmp_path / "x.safetensors").write_bytes(struct.pack("<Q", len(text)) + text + bytes(12))
+    with pytest.raises(ValueError, match=r"x\.safetensors: cannot be read as weights"):
+        read_weights(tmp_path / "x.safetensors")
+
+
 @given(place=st.integers(0, len(SMALL) - 1), byte=st.integers(0, 255))
-def test_a_changed_byte_raises_nothing_but_a_value_error(tmp_path_factory, place, byte):
+def test_a_changed_byte_changes_nothing_or_is_noticed(tmp_path_factory, place, byte):
     path = tmp_path_factory.getbasetemp() / "changed.pth"
     path.write_bytes(SMALL[:place] + bytes([byte]) + SMALL[place + 1 :])
     with contextlib.suppress(ValueError):  # it may also be read: not every byte matters
-        read_weights(path)
+        content = read_weights(path)
+        assert (content["opt"].lr, content["model"]["a"].tolist()) == (0.1, [0, 1, 2])
 
 
 @pytest.mark.parametrize("prefix", ["", "module."])
@@ -96,6 +157,12 @@ ODD = [
 def test_content_without_weights_is_refused(content):
     with pytest.raises(ValueError, match=r"x\.pth: holds no weights"):
         state_of(content, "x.pth")
+
+
+def test_names_that_are_the_same_without_their_prefix_are_refused():
+    state = {"module.a": torch.ones(1), "a": torch.zeros(1)}
+    with pytest.raises(ValueError, match=r"x\.pth: .*'module\.'"):
+        state_of(state, "x.pth")
 
 
 def test_fill_copies_in_the_modules_dtype():
