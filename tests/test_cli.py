@@ -2,9 +2,11 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
+from concurrent.futures import BrokenExecutor
 
 import numpy as np
 import pandas as pd
@@ -19,6 +21,7 @@ from paxray_lib.cli import app
 from paxray_lib.data.dataset import PaxrayDataset
 from paxray_lib.labels.table import LABELS, LabelSet
 from paxray_lib.masks.packed import PackedMasks
+from paxray_lib.utils import Stopped
 from paxray_lib.viz.overlay import visualize_certain_labels
 
 COMMANDS = tuple(get_command(app).commands)
@@ -241,20 +244,71 @@ def test_a_fault_of_ours_has_a_code_of_its_own_and_leaves_its_trace(monkeypatch,
     assert "Traceback" in paxray("labels", code=70).output
 
 
+class Unprintable(Exception):
+    def __str__(self):
+        raise RuntimeError
+
+
 @pytest.mark.parametrize(
     ("error", "code", "words"),
     [
         (MemoryError(), 3, "out of memory"),
         (KeyboardInterrupt(), 3, "interrupted"),
-        (OSError(28, "No space left on device"), 2, "No space"),
+        (OSError(28, "No space left on device"), 3, "No space.*free some space"),
+        (OSError(28, "No space left", "out/x.csv"), 3, r"out/x\.csv: No space left; free some"),
+        (ValueError("x.npz: not written"), 2, "x.npz"),
+        (BrokenExecutor("died"), 3, "killed"),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory: 9"), 3, "out of memory"),
+        (SystemExit(1), 70, "SystemExit"),
+        (RecursionError("too deep"), 70, "RecursionError: too deep"),
+        (BaseExceptionGroup("several", [KeyboardInterrupt()]), 70, "several"),
+        (ValueError("x" * 10**6), 2, r"paxray: x{2000}\.\.\.$"),
+        (KeyError("\x1b[2J\n\n" * 1000), 70, "KeyError"),
+        (Unprintable(), 70, "Unprintable"),
     ],
 )
-def test_expected_ends_have_codes(monkeypatch, error, code, words):
+def test_ends_have_codes_and_one_line(monkeypatch, tmp_path, error, code, words):
     def end(*_, **__):
         raise error
 
     monkeypatch.setattr("paxray_lib.labels.listing.label_lines", end)
-    assert words in paxray("labels", code=code).output
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr("tempfile.tempdir", None)
+    output = paxray("labels", code=code).output
+    assert re.search(words, output)
+    assert len(output.splitlines()) == 1
+    assert len(output) < 2500
+
+
+def test_a_command_may_end_with_another_one(monkeypatch, tiny):
+    monkeypatch.setattr("paxray_lib.data.fetch.fetch_dataset", lambda *_: tiny)
+    assert "0 errors" in paxray("fetch", "dataset").output
+
+
+def test_a_signal_counts_again_when_the_work_does_not_end(monkeypatch):
+    def deaf(*_):
+        for expected in (True, False, True):
+            try:
+                os.kill(os.getpid(), signal.SIGTERM)
+                assert not expected
+            except KeyboardInterrupt:
+                assert expected
+            clock[0] += 6
+        raise Stopped("twice")
+
+    clock = [100.0]
+    monkeypatch.setattr("time.monotonic", lambda: clock[0])
+    monkeypatch.setattr("paxray_lib.labels.listing.label_lines", deaf)
+    assert "twice" in paxray("labels", code=3).output
+
+
+@pytest.mark.parametrize("name", ["WORLD_SIZE", "RANK"])
+def test_half_an_environment_of_torchrun_is_named(monkeypatch, name):
+    names = {"TORCHELASTIC_RUN_ID": "x", "WORLD_SIZE": "2", "RANK": "0", "LOCAL_RANK": "0"}
+    for key, value in {**names, "LOCAL_WORLD_SIZE": "2", name: "many"}.items():
+        monkeypatch.setenv(key, value)
+    error = paxray("evaluate", "--weights", "x", "--data-root", "x", code=2).output
+    assert re.search("environment.*'many'.*unset TORCHELASTIC_RUN_ID", error)
 
 
 @pytest.mark.parametrize("name", ["SIGTERM", "SIGHUP"])

@@ -5,8 +5,27 @@ missing files); 3 stopped before the end, resumable; 70 a fault of this program
 (EX_SOFTWARE of sysexits.h), whose full trace is kept.
 """
 
+import io
+import os
+import sys
+
 # the order of these is that of the commands in the help text
 from paxray_lib.cli import data, models  # noqa: F401
-from paxray_lib.cli.command import app
+from paxray_lib.cli.command import app, report
 
-main = app  # entry point of the console script
+
+def main() -> None:
+    """Run the command line: the entry point of the console script."""
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:  # the next file to be opened would get what is written to stderr
+            os.open(os.devnull, os.O_RDWR)
+    sys.stdout = sys.stdout or open(1, "w", encoding="utf-8")  # noqa: SIM115
+    sys.stderr = sys.stderr or open(2, "w", encoding="utf-8")  # noqa: SIM115
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # where the locale is not UTF-8
+    try:
+        app()
+    except Exception as error:  # noqa: BLE001 - outside of the commands, as in a help text
+        raise SystemExit(report(error)) from None

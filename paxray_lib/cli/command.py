@@ -1,15 +1,19 @@
 """What all commands share: the app, exit codes, signals, options of the same meaning."""
 
 import contextlib
+import errno
 import functools
 import os
 import platform
+import re
 import signal
 import sys
 import tempfile
 import threading
+import time
 import traceback
 from collections.abc import Callable, Iterator
+from concurrent.futures import BrokenExecutor
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
@@ -22,10 +26,33 @@ from paxray_lib.utils import Stopped, first_line, is_disk_full, log, say
 # the last is EX_SOFTWARE of sysexits.h
 DONE, SOME_FAILED, NOT_STARTED, STOPPED, FAULT = 0, 1, 2, 3, 70
 _ENDING_SIGNALS = ("SIGTERM", "SIGHUP")  # the second is not known to Windows
+_CLEANUP_S = 10.0  # in which a second signal does not disturb the end of the work; chosen by eye
+_LONGEST_MESSAGE = 2000
+_OTHER_PLACE = "choose another place, or change its permissions"
+_REMEDIES = {
+    **dict.fromkeys((errno.EACCES, errno.EPERM, errno.EROFS), _OTHER_PLACE),
+    errno.ENAMETOOLONG: "choose a shorter name",
+}
 
 app = typer.Typer(
     name="paxray", no_args_is_help=True, pretty_exceptions_enable=False, add_completion=False
 )
+
+
+class _Command(TyperCommand):
+    """A command that refuses an empty text, for which a script's unset variable is to blame.
+
+    As a path it would mean the working directory, and as labels all of them.
+    """
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Parse arguments, as typer does."""
+        for arg in args:
+            name, _, value = arg.partition("=")
+            if not arg or (name.startswith("--") and name != arg and not value):
+                where = f"{name}: " if name else ""
+                raise typer.BadParameter(f"{where}an empty text; leave it out, or give a value")
+        return super().parse_args(ctx, args)
 
 
 def option(help: str, *names: str, **settings: Any) -> Any:
@@ -73,7 +100,8 @@ def _paxray(
 def command(function: Callable[..., int | None]) -> Callable[..., None]:
     """Make a function a command that ends in an exit code, and one line if that is not 0.
 
-    Expected errors are ValueError and OSError; any other one is a fault of this library.
+    Expected errors are ValueError and OSError, too little memory and a full disk; any other one is
+    a fault of this library, were it the wish of some other library to exit.
     """
 
     @functools.wraps(function)
@@ -81,50 +109,64 @@ def command(function: Callable[..., int | None]) -> Callable[..., None]:
         try:
             with _signals_interrupt():
                 code = function(*args, **kwargs)
-        except (Stopped, KeyboardInterrupt) as error:
-            fail(str(error) or "interrupted", STOPPED)
-        except (ValueError, OSError) as error:
-            if isinstance(error, OSError) and is_disk_full(error):
-                fail(f"{error}; free some space, and run the same again to go on", STOPPED)
-            fail(str(error), NOT_STARTED)
-        except MemoryError as error:
-            reason = first_line(str(error)) or "no more can be had"
-            fail(f"out of memory ({reason}); fewer or smaller images at once need less", STOPPED)
-        except Exception as error:  # noqa: BLE001 - the last resort
-            raise typer.Exit(_report_fault(error)) from None
+        except typer.Exit:  # of a command that this one ends with
+            raise
+        except BaseException as error:  # noqa: BLE001 - the last resort
+            raise typer.Exit(report(error)) from None
         raise typer.Exit(code or DONE)
 
     return app.command(cls=_Command)(wrapped)
 
 
-class _Command(TyperCommand):
-    """A command that takes no empty text for a path: it would mean the folder at hand."""
+def _ending(error: BaseException) -> tuple[str, int]:
+    """Return what is said of an error that ends a command, and the exit code."""
+    if isinstance(error, Stopped | KeyboardInterrupt):
+        return str(error) or "interrupted", STOPPED
+    if isinstance(error, ValueError | OSError):
+        return _say_expected(error)
+    if isinstance(error, BrokenExecutor):
+        return "a worker process was killed, perhaps for want of memory; fewer need less", STOPPED
+    # torch has two of its own, neither a MemoryError
+    if isinstance(error, MemoryError) or re.search("OutOfMemory|t allocate memory", repr(error)):
+        reason = first_line(str(error)) or "no more can be had"
+        return f"out of memory ({reason}); fewer or smaller images at once need less", STOPPED
+    return _report_fault(error), FAULT
 
-    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        given, _, _ = self.make_parser(ctx).parse_args(args=list(args))
-        for parameter in self.params:
-            value = given.get(str(parameter.name))
-            is_empty = "" in value if isinstance(value, list | tuple) else value == ""
-            if is_empty and parameter.default != "":
-                ctx.fail(f"{parameter.opts[-1]}: an empty text, but a value is needed")
-        return super().parse_args(ctx, args)
+
+def _say_expected(error: ValueError | OSError) -> tuple[str, int]:
+    """Return the text of an error with file and remedy, and the exit code."""
+    number, text = getattr(error, "errno", None), str(error)
+    if number is not None and isinstance(error, OSError):  # not in our own words
+        text = f"{error.filename}: {error.strerror}" if error.filename else str(error.strerror)
+    causes: list[BaseException] = [error]
+    while (cause := causes[-1].__cause__) is not None:
+        causes.append(cause)
+    if any(isinstance(cause, OSError) and is_disk_full(cause) for cause in causes):
+        return f"{text}; free some space, and run the same again to go on", STOPPED
+    if number is not None:
+        text += f"; {_REMEDIES.get(number, 'check the path')}"
+    return text, NOT_STARTED
 
 
 @contextlib.contextmanager
 def _signals_interrupt() -> Iterator[None]:
-    """While inside, let SIGTERM and SIGHUP end the work in order, as Ctrl-C does: the first one.
+    """While inside, let SIGTERM and SIGHUP end the work in order, as Ctrl-C does.
 
-    A signal that is ignored, as SIGHUP under nohup, stays ignored."""
+    Of several within some seconds, such as those of a terminal that is closed, the first one
+    counts. A signal that is ignored, as SIGHUP under nohup, stays ignored."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
     numbers = [getattr(signal, name) for name in _ENDING_SIGNALS if hasattr(signal, name)]
     numbers = [number for number in numbers if signal.getsignal(number) == signal.SIG_DFL]
 
+    quiet_until = 0.0
+
     def interrupt(number: int, _: object) -> None:
-        for one in numbers:
-            signal.signal(one, signal.SIG_IGN)
-        raise KeyboardInterrupt(f"stopped by {signal.Signals(number).name}")
+        nonlocal quiet_until
+        if time.monotonic() >= quiet_until:
+            quiet_until = time.monotonic() + _CLEANUP_S
+            raise KeyboardInterrupt(f"stopped by {signal.Signals(number).name}")
 
     for number in numbers:
         signal.signal(number, interrupt)
@@ -135,8 +177,8 @@ def _signals_interrupt() -> Iterator[None]:
             signal.signal(number, signal.SIG_DFL)
 
 
-def _report_fault(error: Exception) -> int:
-    """Say that this library is at fault and where the full trace is; return the exit code."""
+def _report_fault(error: BaseException) -> str:
+    """Keep the full trace; return what says that this library is at fault, and where it is."""
     from paxray_lib import __version__
 
     trace = "".join(traceback.format_exception(error))
@@ -150,24 +192,31 @@ def _report_fault(error: Exception) -> int:
     except OSError:
         log(text)
         place = "the full trace stands above"
-    log(
-        f"paxray: a fault of this program, not yours: {type(error).__name__}: "
-        f"{first_line(str(error))}; {place}; please report it with that text"
+    # not str(error), which may fail, too
+    summary = first_line(traceback.format_exception_only(error)[0])[:300]
+    return (
+        f"a fault of this program, not yours: {summary}; {place}; please report it with that text"
     )
-    return FAULT
 
 
-def fail(message: str, code: int) -> NoReturn:
-    """End the command with one line on stderr; of several processes, once."""
-    launch, who = find_launch(), ""
-    if launch.world > 1:
-        from paxray_lib.compute.collectives import rank_and_world
+def report(error: BaseException) -> int:
+    """Say in one line on stderr what ended the work, and return the exit code.
 
-        if rank_and_world()[1] > 1:  # once they have joined, each may fail for a reason of its own
-            who = f"[process {launch.rank}] "
-    if who or launch.local_rank == 0:  # before that they all find the same
+    Of several processes, one speaks if all find the same.
+    """
+    message, code = _ending(error)
+    if len(message) > _LONGEST_MESSAGE:
+        message = f"{message[:_LONGEST_MESSAGE]}..."
+    # once they have joined, each may fail for a reason of its own
+    notes = getattr(error, "__notes__", ())
+    who = next((f"[{note}] " for note in notes if note.startswith("process ")), "")
+    try:
+        speaks = bool(who) or find_launch().local_rank == 0
+    except ValueError:  # which may be the error
+        speaks = True
+    if speaks:
         log(f"paxray: {who}{message}")
-    raise typer.Exit(code) from None
+    return code
 
 
 def split_names(names: str) -> list[str]:

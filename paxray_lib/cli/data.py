@@ -48,7 +48,8 @@ def check(data_root: shared.DataRoot, datafile: shared.DataFile = Path("paxray.j
 
     findings = check_dataset(data_root, datafile)
     for finding in findings:
-        say(f"{finding.severity:8} {finding.where}: {finding.message}")
+        # a name may have a line end, after which it could say anything
+        say(f"{finding.severity:8} {finding.where}: {finding.message}".replace("\n", "\\n"))
     errors = sum(finding.severity == "error" for finding in findings)
     warnings = len(findings) - errors
     say(f"{errors} errors, {warnings} warnings in {datafile} with data in {data_root}")
@@ -59,19 +60,19 @@ def check(data_root: shared.DataRoot, datafile: shared.DataFile = Path("paxray.j
 def pack(
     data_root: shared.DataRoot,
     datafile: shared.DataFile = Path("paxray.json"),
-    workers: Annotated[int, option("Files at a time; 0 takes as many as there are cores.")] = 0,
+    workers: Annotated[int, option("Files at a time; 0: one per core, at most 64.")] = 0,
     remove_npy: Annotated[
         bool, option("Delete a .npy once its packed file was read back.", "--remove-npy")
     ] = False,
 ) -> int:
     """Write a verified packed file (.pxm, a thousandth of the size) beside every .npy target."""
     from paxray_lib.data.datafile import read_datafile
-    from paxray_lib.data.packing import npy_targets, pack_dataset
+    from paxray_lib.data.packing import MAX_WORKERS, npy_targets, pack_dataset
 
     data = read_datafile(data_root, datafile)
     total = len(npy_targets(data))
     counts: Counter[str] = Counter()
-    packing = pack_dataset(data, workers or os.cpu_count() or 1, remove_npy)
+    packing = pack_dataset(data, workers or min(MAX_WORKERS, os.cpu_count() or 1), remove_npy)
     for item in progress(packing, "packing", total):
         counts.update({item.status: 1, "removed": item.removed})
         if item.reason:
@@ -143,6 +144,8 @@ def project(
             say(f"moved: {outcome.case} from {outcome.moved_from} to {split}")
     for name in sorted({name for outcome in outcomes for name in outcome.names_not_used}):
         say(f"not used, an unknown name: {name!r}{did_you_mean(name, CODES)}")
+    if values := sorted({value for outcome in outcomes for value in outcome.values_without_name}):
+        say(f"not used, values without a name: {', '.join(map(str, values))}")
     say(
         f"{counts['ok']} projected, {counts['skipped']} skipped, {len(failed)} failed, "
         f"{len(unmatched)} without counterpart; {out / 'paxray.json'}"

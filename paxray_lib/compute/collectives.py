@@ -14,6 +14,7 @@ from lightning_fabric.plugins.environments import SLURMEnvironment
 from torch import distributed
 
 from paxray_lib.compute.launch import find_launch
+from paxray_lib.utils import Stopped, first_line
 
 _T = TypeVar("_T")
 
@@ -37,6 +38,10 @@ def joined() -> Iterator[None]:
         yield
         # at the first exit code other than 0 torchrun ends the others, which may have more to say
         gather(None)
+    except Exception as error:
+        if not hasattr(error, "__notes__"):  # no error of all, as `from_first` raises
+            error.add_note(f"process {launch.rank}")
+        raise
     finally:
         distributed.destroy_process_group()
 
@@ -79,7 +84,13 @@ def gather(value: _T) -> list[_T]:
     program, and from nowhere else: what is read from a file is never unpickled."""
     values = [value] * rank_and_world()[1]
     if len(values) > 1:
-        distributed.all_gather_object(values, value)
+        try:
+            distributed.all_gather_object(values, value)
+        except RuntimeError as error:
+            raise Stopped(
+                f"another process ended before its work was done ({first_line(str(error))}); "
+                "what it said tells why"
+            ) from error
     return values
 
 
@@ -94,7 +105,9 @@ def from_first(make: Callable[[], _T]) -> _T:
             error = caught
     value, message = gather((value, error and str(error)))[0]
     if message is not None:
-        raise error or ValueError(message)
+        error = error or ValueError(message)
+        error.add_note("every process")
+        raise error
     return value
 
 

@@ -18,7 +18,19 @@ class Launch:
 
 
 def find_launch() -> Launch:
-    """Return this process's place; a batch script of SLURM is one, `srun` starts several."""
+    """Return this process's place; a batch script of SLURM is one, `srun` starts several.
+
+    ValueError if the environment does not say it whole."""
+    try:
+        return _find()
+    except (KeyError, ValueError) as error:
+        raise ValueError(
+            f"the environment is not as torchrun or srun leave it ({error}); start by one of them, "
+            "or unset TORCHELASTIC_RUN_ID and SLURM_STEP_NUM_TASKS"
+        ) from error
+
+
+def _find() -> Launch:
     if "TORCHELASTIC_RUN_ID" in environ and int(environ["WORLD_SIZE"]) > 1:
         names = ["RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE"]
         return Launch("torchrun", *(int(environ[name]) for name in names))

@@ -1,11 +1,13 @@
 """Which CT belongs to which segmentation: the pairs that `paxray project` works on."""
 
 import os
+import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from paxray_lib.ct.nifti import SUFFIXES, nifti_files, stem_of
+from paxray_lib.utils import check_file
 
 _CT_ENDINGS = ("_ct", "_0000")
 _SEGMENTATION_ENDINGS = ("_segmentation", "_totalseg", "_labels", "_seg")
@@ -37,7 +39,8 @@ def find_cases(
     - In one folder for both, a segmentation is what has an ending of one, or lies beside a CT of
       its name with _ct or _0000.
 
-    Capital and small letters of these names and endings are the same.
+    Capital and small letters of these names and endings are the same. Hidden files are none of
+    them.
 
     Returns the cases by name, and one message per CT or segmentation that has no counterpart.
 
@@ -46,14 +49,16 @@ def find_cases(
     FileNotFoundError
         If a path does not exist, or a folder holds no CT.
     ValueError
-        If two files of a folder have the same name by this rule.
+        If two files of a folder have the same name by this rule, or names that some file systems
+        do not tell apart: images of both cases would be one file there.
     """
     ct, segmentation = Path(ct), Path(segmentation)
     for path in (ct, segmentation):
-        if not path.exists():
-            raise FileNotFoundError(f"{path}: no such file or folder")
+        if not path.is_dir():
+            check_file(path)
     if ct.is_file():
-        name = ct.absolute().parent.name if _is_ct(ct) else _case_name(ct, _CT_ENDINGS)
+        parent = os.path.basename(os.path.dirname(os.path.abspath(ct)))
+        name = parent if _is_ct(ct) else _case_name(ct, _CT_ENDINGS)
         return [Case(name or "ct", ct, segmentation)], []
     if not segmentation.is_dir():
         raise ValueError(f"{segmentation}: --ct is a folder, so --segmentation must be one too")
@@ -72,11 +77,18 @@ def find_cases(
     ]
 
 
+def folded(name: str) -> str:
+    """Return a name as file systems see it that do not tell capital letters or Unicode forms."""
+    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
+
+
 def _by_name(named: Iterable[tuple[str, Path]]) -> dict[str, Path]:
     paths: dict[str, Path] = {}
+    by_folded: dict[str, Path] = {}
     for name, path in named:
-        if name in paths:
-            raise ValueError(f"{path}: the same case {name!r} as {paths[name]}; rename one of them")
+        other = by_folded.setdefault(folded(name), path)
+        if other is not path:
+            raise ValueError(f"{path}: the same case {name!r} as {other}; rename one of them")
         paths[name] = path
     return paths
 
@@ -87,7 +99,7 @@ def _list_segmentations(folder: Path, shared: bool) -> Iterable[tuple[str, Path]
         ambiguous = not shared and not stem_of(path).lower().endswith("_ct")
         if ambiguous or _is_segmentation(path, shared):
             yield _case_name(path, _SEGMENTATION_ENDINGS), path
-    for case in sorted(path for path in folder.iterdir() if path.is_dir()):
+    for case in sorted(path for path in folder.glob("[!.]*") if path.is_dir()):
         masks = case / "segmentations"
         files = (p for p in nifti_files(case) if stem_of(p).lower() in _SEGMENTATION_STEMS)
         # a folder of masks, one file of all, or masks themselves
@@ -111,5 +123,5 @@ def _is_segmentation(path: Path, shared: bool) -> bool:
     stem = stem_of(path)
     cts = (path.with_name(stem + ending + suffix) for ending in _CT_ENDINGS for suffix in SUFFIXES)
     return stem.lower().endswith(_SEGMENTATION_ENDINGS) or (
-        shared and any(ct.exists() for ct in cts)
+        shared and any(os.path.exists(ct) for ct in cts)  # unlike a Path, for a name too long, too
     )

@@ -70,7 +70,7 @@ def project_scan(scan: Scan, size: int = 512, formation: str = "attenuation") ->
     ------
     ValueError
         If an argument is out of range, or the anatomy is inconsistent: a left label to the right of
-        its counterpart.
+        its counterpart, no lung in the masks, an image of one value.
     """
     check_settings(size, formation)
     slice_mm = scan.spacing[0]
@@ -98,6 +98,7 @@ def project_scan(scan: Scan, size: int = 512, formation: str = "attenuation") ->
     masks = {view: PackedMasks(m.data & known, m.labels) for view, m in masks.items()}
     check_sides(masks["frontal"])
     views = {view: (image, masks[view]) for view, image in images.result().items()}
+    _check_visible(views)
     ends = np.union1d(structures[0], structures[-1]).tolist()
     cut = [STRUCTURES[code - 1].name for code in ends if code]
     return Projected(views, geometry.pixel_mm, anatomy.absent, cut, cropped_mm)
@@ -122,6 +123,15 @@ def _form_images(
         depths = {view: line_integrals(hu, geometry, view, CT_EXPOSURE.bone) for view in VIEWS}
         levels = {view: radiograph(depth, CT_EXPOSURE) for view, depth in depths.items()}
     return {view: np.rint(level * 255).astype(np.uint8) for view, level in levels.items()}
+
+
+def _check_visible(views: dict[str, tuple[np.ndarray, PackedMasks]]) -> None:
+    for view, (image, masks) in views.items():
+        if image.min() == image.max() or not masks.union("lung_*").any():
+            raise ValueError(
+                f"the {view} view shows no body (values {image.min()} to {image.max()}) or no "
+                "lung; do CT, affine and segmentation belong together?"
+            )
 
 
 def check_sides(masks: PackedMasks) -> None:

@@ -3,9 +3,9 @@
 What the values of a label volume stand for is in its header, in a table, or built in.
 """
 
-import json
 import os
 import re
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +13,14 @@ import numpy as np
 from nibabel.nifti1 import Nifti1Image
 from nibabel.spatialimages import SpatialImage
 
-from paxray_lib.ct.nifti import nifti_files, read_aligned, stem_of
+from paxray_lib.ct.nifti import nifti_files, stem_of
+from paxray_lib.ct.placement import read_aligned
 from paxray_lib.ct.structures import BUILT_IN, CODES, count_values
-from paxray_lib.utils.errors import did_you_mean
+from paxray_lib.utils import did_you_mean, naming_errors, parse_json, read_bytes
 
 Names = str | os.PathLike | None  # a table of names
+_MAX_VALUE = 65535
+_MAX_TABLE = 2**22  # bytes: a name of 60 for each value
 _ROUND = 0.01  # of a float's rounding, in files that store labels as scaled integers
 # of the left lung at least, by eye; values 15 to 17 of v2, such as the trachea, have less
 _RIGHT_LUNG_PART = 0.3
@@ -31,10 +34,10 @@ def read_label_volume(
     Returns the (Z, Y, X) uint8 codes of structures, and facts for the record of provenance: where
     the names are from, values without a name, names that are not in totalseg.csv.
     """
-    image, values = _read_whole_numbers(path, ct_image, ct)
-    low, high = int(values.min()), int(values.max())
-    if low < 0 or high > 65535:
-        raise ValueError(f"{path}: values from {low} to {high}; a label volume holds 0 to 65535")
+    image, values = _read_whole_numbers(
+        path, ct_image, ct, _MAX_VALUE, "a label volume holds 0 to 65535"
+    )
+    high = int(values.max())
     if high == 0:
         raise ValueError(f"{path}: the segmentation is empty, all values are 0")
     values = values.astype(np.uint16)
@@ -64,18 +67,24 @@ def read_label_volume(
 
 
 def _read_whole_numbers(
-    path: Path, ct_image: Nifti1Image, ct: SpatialImage
+    path: Path, ct_image: Nifti1Image, ct: SpatialImage, most: int, rule: str
 ) -> tuple[Nifti1Image, np.ndarray]:
-    """Return the opened file, and its values as a (Z, Y, X) integer array."""
+    """Return the opened file, and its values, 0 to `most`, as a (Z, Y, X) integer array."""
     image, values = read_aligned(path, ct_image, ct)
-    if values.dtype.kind != "f":
+    is_float = values.dtype.kind == "f"
+    if is_float and not np.isfinite(values).all():
+        raise ValueError(f"{path}: holds values that are no numbers (NaN or infinity)")
+    low, high = values.min(), values.max()
+    if low < -_ROUND or high > most + _ROUND:
+        raise ValueError(f"{path}: values from {low:g} to {high:g}; {rule}")
+    if not is_float:
         return image, values
     whole = np.rint(values)
-    if not np.isfinite(values).all() or np.abs(values - whole).max() > _ROUND:
+    if np.abs(values - whole).max() > _ROUND:
         raise ValueError(
             f"{path}: holds fractions, so it is no label volume (probabilities, or smoothed?)"
         )
-    return image, whole.astype(np.int32)
+    return image, whole.astype(np.uint16)
 
 
 def names_file(segmentation: Path) -> Path:
@@ -87,17 +96,36 @@ def _names_of(path: Path, image: Nifti1Image, names: Names) -> tuple[dict[int, s
     """Return the names of the values, and where they are from."""
     if names is not None:
         return read_names(names), Path(names).name
-    # as TotalSegmentator writes them; of two such extensions, the first would count
-    contents = [extension.get_content() for extension in reversed(list(image.header.extensions))]
-    text = " ".join(
-        c.decode("utf-8", "replace") if isinstance(c, bytes) else str(c) for c in contents
-    )
-    pairs = re.findall(r'<Label Key="(\d+)"[^>]*>(?:<!\[CDATA\[)?([^<\]]+)', text)
-    if in_header := {int(value): name.strip() for value, name in pairs if int(value) > 0}:
+    if in_header := _names_in_header(path, image):
         return in_header, "header"
-    if names_file(path).is_file():
+    if os.path.lexists(names_file(path)):
         return read_names(names_file(path)), names_file(path).name
     return BUILT_IN, "TotalSegmentator v2, task total"
+
+
+def _names_in_header(path: Path, image: Nifti1Image) -> dict[int, str]:
+    """Return the names of the values as TotalSegmentator writes them into an extension."""
+    # of two such extensions, the first counts
+    for extension in image.header.extensions:
+        with naming_errors(path, "its header's extension cannot be read"):
+            content = extension.get_content()
+            text = content.decode("utf-8", "replace") if isinstance(content, bytes) else content
+            pairs = re.findall(r'<Label Key="(\d+)"[^>]*>(?:<!\[CDATA\[)?([^<\]]+)', str(text))
+            names = [(int(value), name.strip()) for value, name in pairs if value.strip("0")]
+        if names:
+            return _check_unique(names, path)
+    return {}
+
+
+def _check_unique(pairs: Iterable[tuple[Any, str]], path: Path) -> dict[Any, str]:
+    """Return a dict of the pairs; ValueError if one key has two names."""
+    names: dict[Any, str] = {}
+    for key, name in pairs:
+        if names.setdefault(key, name) != name:
+            raise ValueError(
+                f"{path}: {key} stands for both {names[key]!r} and {name!r}; leave one out"
+            )
+    return names
 
 
 def read_mask_folder(
@@ -110,6 +138,7 @@ def read_mask_folder(
     """
     files = nifti_files(folder)
     known = [path for path in files if stem_of(path) in CODES]
+    _check_unique(((stem_of(path), path.name) for path in known), folder)
     if not known:
         first = ", ".join(path.name for path in files[:3]) or "no .nii.gz file"
         raise ValueError(
@@ -117,13 +146,9 @@ def read_mask_folder(
             f"heart.nii.gz; it has {first}"
         )
     structures = np.zeros(ct.shape, np.uint8)
+    rule = "a folder holds one mask of 0 and 1 per structure"
     for path in sorted(known, key=lambda path: -CODES[stem_of(path)]):
-        _, mask = _read_whole_numbers(path, ct_image, ct)
-        if mask.min() < 0 or mask.max() > 1:
-            raise ValueError(
-                f"{path}: values from {mask.min()} to {mask.max()}; a folder holds one mask of 0 "
-                "and 1 per structure"
-            )
+        _, mask = _read_whole_numbers(path, ct_image, ct, 1, rule)
         structures[mask > 0] = CODES[stem_of(path)]
     if not structures.any():
         raise ValueError(f"{folder}: the segmentation is empty, all masks are 0")
@@ -149,21 +174,22 @@ def read_names(path: str | os.PathLike) -> dict[int, str]:
         If it is neither, or none of its names is in the table; near matches are listed.
     """
     path = Path(path)
-    if not path.is_file():
+    if not path.exists():
         raise FileNotFoundError(f"{path}: no such table of names")
+    content = read_bytes(path, _MAX_TABLE)
     try:
         if path.suffix.lower() == ".json":
-            pairs = json.loads(path.read_text(encoding="utf-8"))["labels"].items()
+            pairs = parse_json(content, path.name)["labels"].items()
             if not all(str(key).isdigit() for key, _ in pairs):  # as nnU-Net v2 has them
                 pairs = [(value, name) for name, value in pairs if not isinstance(value, list)]
-            names = {int(value): str(name) for value, name in pairs}
+            rows = [(int(value), str(name)) for value, name in pairs]
         else:
-            names = _table_names(path)
+            rows = _table_rows(content.decode("utf-8-sig"))
     except Exception as error:
         raise ValueError(
             f"{path}: not a table of value and name ({error}); write lines such as 51<tab>heart"
         ) from error
-    names = {value: name for value, name in names.items() if value > 0}
+    names = {value: name for value, name in _check_unique(rows, path).items() if value > 0}
     if not set(names.values()) & CODES.keys():
         first = next(iter(names.values()), "")
         raise ValueError(
@@ -173,12 +199,12 @@ def read_names(path: str | os.PathLike) -> dict[int, str]:
     return names
 
 
-def _table_names(path: Path) -> dict[int, str]:
-    lines = [line for line in path.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
+def _table_rows(text: str) -> list[tuple[int, str]]:
+    lines = [line for line in text.splitlines() if line.strip()]
     rows = [[part.strip() for part in re.split(r"[\t,;]", line)] for line in lines]
     if rows and not rows[0][0].isdigit():
         del rows[0]
     wrong = [row for row in rows if len(row) < 2 or not row[0].isdigit() or not row[1]]
     if wrong or not rows:
-        raise ValueError(f"line {wrong[0]!r}" if wrong else "it is empty")
-    return {int(value): name for value, name, *_ in rows}
+        raise ValueError(f"line {str(wrong[0])[:80]}" if wrong else "it is empty")
+    return [(int(value), name) for value, name, *_ in rows]

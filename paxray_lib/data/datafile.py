@@ -11,17 +11,20 @@ place. Other top-level keys are kept and ignored."""
 
 import json
 import os
+import reprlib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
-from typing import Any
+from pathlib import Path, PurePath
+from typing import Any, TypeGuard
 
 from paxray_lib.images.read import Image, read_view
 from paxray_lib.images.views import VIEWS, case_of, view_of
 from paxray_lib.labels.table import LabelSet
-from paxray_lib.utils import check_choice, write_text
+from paxray_lib.utils import check_choice, parse_json, read_bytes, write_text
 
 SPLITS = ("train", "val", "test")
+# far above the largest collections of chest X-rays: 380,000 images take 32 MiB
+MAX_BYTES, MAX_ITEMS = 64 << 20, 500_000
 
 
 @dataclass(frozen=True)
@@ -69,7 +72,8 @@ class Datafile:
             return None
         listed = self.root / entry.target
         packed = listed.with_suffix(".pxm")
-        return packed if packed.is_file() else listed
+        is_stack = listed.suffix.lower() == ".npy"
+        return packed if is_stack and packed.is_file() else listed
 
     def view(self, entry: Entry, image: Image | None = None) -> str | None:
         """Return the view, "frontal", "lateral" or None, of an entry, or else of its image.
@@ -95,7 +99,8 @@ def read_datafile(
     FileNotFoundError
         If the folder or the file is missing.
     ValueError
-        If the file is not JSON of the layout above; the message names the split and the item.
+        If the file is not JSON of the layout above, has a key twice in one object, or more than
+        `MAX_BYTES` or `MAX_ITEMS`; the message names the split and the item.
     """
     root = Path(data_root)
     if not root.is_dir():
@@ -105,10 +110,9 @@ def read_datafile(
         names = ", ".join(sorted(path.name for path in root.glob("*.json")))
         there = f"the folder has {names or 'no .json file at all; ' + _remedy(root)}"
         raise FileNotFoundError(f"{root / datafile}: no such data file; {there}")
+    content = parse_json(read_bytes(path, MAX_BYTES), path)
     try:
-        return _parse(path, root, json.loads(path.read_text(encoding="utf-8")))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path}: not a JSON file ({error})") from error
+        return _parse(path, root, content)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
 
@@ -124,6 +128,11 @@ def _parse(path: Path, root: Path, content: Any) -> Datafile:
         if name in SPLITS and not isinstance(items, list):
             raise ValueError(f"split {name!r} must be a list of items, got {type(items).__name__}")
         if name in SPLITS or (isinstance(first, dict) and "image" in first):
+            if len(items) > MAX_ITEMS:
+                raise ValueError(
+                    f"split {name!r} has {len(items)} items, more than the limit of {MAX_ITEMS}; "
+                    "make several data files of it"
+                )
             splits[name] = tuple(_entry(f"{name}[{i}]", item) for i, item in enumerate(items))
         elif name != "label_dict":
             extra[name] = items
@@ -159,12 +168,26 @@ def _remedy(root: Path) -> str:
 
 
 def _entry(where: str, item: Any) -> Entry:
-    if not isinstance(item, dict) or not isinstance(item.get("image"), str):
-        raise ValueError(f"{where} must be an object with 'image' and 'target', not {item!s:.80}")
-    image, target, case = item["image"], item.get("target"), item.get("case")
+    if not isinstance(item, dict):
+        raise ValueError(f"{where} must be an object with 'image', not {reprlib.repr(item)}")
+    image, target, case = item.get("image"), item.get("target"), item.get("case")
+    if not _is_path(image):
+        raise ValueError(f"{where} has the image {reprlib.repr(image)}; it must be a path")
+    if target is not None and not _is_path(target):
+        raise ValueError(
+            f"{where} has the target {reprlib.repr(target)}; it must be a path or null"
+        )
     view = item.get("view", view_of(image))
-    if not isinstance(target, str | None):
-        raise ValueError(f"{where} has the target {str(target)[:80]}; it must be a path or null")
     if view not in (*VIEWS, None):
-        raise ValueError(f"{where} has the view {view!r}; it must be 'frontal' or 'lateral'")
+        raise ValueError(
+            f"{where} has the view {reprlib.repr(view)}; it must be 'frontal' or 'lateral'"
+        )
+    if isinstance(case, bool) or not isinstance(case, str | int | None):
+        raise ValueError(
+            f"{where} has the case {reprlib.repr(case)}; it must be text or a whole number"
+        )
     return Entry(image, target, case_of(image) if case is None else str(case), view)
+
+
+def _is_path(value: Any) -> TypeGuard[str]:
+    return isinstance(value, str) and bool(PurePath(value).name)

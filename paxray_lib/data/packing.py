@@ -6,12 +6,14 @@ What is done is seen from the files, so that a run that was killed goes on where
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePath
 
 from paxray_lib.data.datafile import Datafile
 from paxray_lib.labels.table import LabelSet
 from paxray_lib.masks.packed import PackedMasks
-from paxray_lib.utils.console import map_ahead
+from paxray_lib.utils import inside, is_disk_full, map_ahead, open_file
+
+MAX_WORKERS = 64
 
 
 @dataclass(frozen=True)
@@ -34,16 +36,20 @@ class Packed:
 
 def npy_targets(datafile: Datafile) -> list[Path]:
     """Return the `.npy` targets of all splits, each once, in order."""
+    return [datafile.root / name for name in _npy_names(datafile)]
+
+
+def _npy_names(datafile: Datafile) -> list[str]:
     entries = [entry for split in datafile.splits.values() for entry in split]
-    paths = dict.fromkeys(datafile.root / entry.target for entry in entries if entry.target)
-    return [path for path in paths if path.suffix.lower() == ".npy"]
+    names = dict.fromkeys(entry.target for entry in entries if entry.target)
+    return [name for name in names if PurePath(name).suffix.lower() == ".npy"]
 
 
 def pack_dataset(datafile: Datafile, workers: int, remove_npy: bool = False) -> Iterator[Packed]:
     """Pack the `.npy` targets of all splits, several at a time, and yield a result for each.
 
-    Results come in order. A target that cannot be packed is left as it is and yielded as "failed";
-    the others go on.
+    Results come in order. A target that cannot be packed, or lies outside of the data root, is left
+    as it is and yielded as "failed"; the others go on.
 
     Parameters
     ----------
@@ -54,18 +60,23 @@ def pack_dataset(datafile: Datafile, workers: int, remove_npy: bool = False) -> 
     Raises
     ------
     ValueError
-        If `workers` is less than 1.
+        If `workers` is not 1 to `MAX_WORKERS`.
+    OSError
+        If the disk is full; what is done stays.
     """
-    if workers < 1:
-        raise ValueError(f"workers {workers}: must be at least 1")
+    if not 1 <= workers <= MAX_WORKERS:
+        raise ValueError(f"workers {workers}: must be 1 to {MAX_WORKERS}")
 
-    def one(path: Path) -> Packed:
+    def one(name: str) -> Packed:
         try:
+            path = inside(datafile.root, name)
             return pack_target(path, datafile.labels, remove_npy)
         except (ValueError, OSError) as error:
-            return Packed(path, "failed", reason=str(error))
+            if isinstance(error, OSError) and is_disk_full(error):
+                raise
+            return Packed(datafile.root / name, "failed", reason=str(error))
 
-    return map_ahead(one, npy_targets(datafile), threads=workers, ahead=2 * workers)
+    return map_ahead(one, _npy_names(datafile), threads=workers, ahead=2 * workers)
 
 
 def pack_target(path: Path, labels: LabelSet, remove_npy: bool = False) -> Packed:
@@ -90,7 +101,7 @@ def pack_target(path: Path, labels: LabelSet, remove_npy: bool = False) -> Packe
             hint = "after writing; is the disk sound?"
         raise ValueError(f"{packed}: differs from {path.name}, {hint}")
     if remove_npy:
-        with open(packed, "rb") as file:
+        with open_file(packed) as file:
             os.fsync(file.fileno())  # on the disk, not just in memory, before its source goes
         path.unlink()
     return Packed(path, "skipped" if was_packed else "packed", remove_npy)

@@ -7,9 +7,13 @@ anatomy. The volumes pass through `projection`, as a real CT does.
 import functools
 import json
 import os
+import reprlib
+import signal
+import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
+from concurrent.futures.process import BrokenProcessPool
+from multiprocessing import get_context, parent_process
 from pathlib import Path
 
 import numpy as np
@@ -19,11 +23,24 @@ from paxray_lib.data.datafile import Entry, write_datafile
 from paxray_lib.images.views import VIEWS
 from paxray_lib.labels.table import LABELS
 from paxray_lib.phantoms.phantom import render
-from paxray_lib.utils import atomic_write, check_choice, progress, read_json, write_text
+from paxray_lib.utils import (
+    Stopped,
+    atomic_write,
+    check_choice,
+    check_file,
+    inside,
+    progress,
+    read_json,
+    write_text,
+)
 
 MIN_SIZE, MAX_SIZE = 32, 2048
+MAX_CASES, MAX_SEED = 100_000, 2**63 - 1
 _VERSION = 2  # raise it when the same seed gives other phantoms
 _SUFFIX = {"packed": ".pxm", "npy": ".npy"}
+# the part of the training cases in each; the last says that the set is complete
+_DATAFILES = {"paxray_quarter.json": 4, "paxray_half.json": 2, "paxray.json": 1}
+_FOLDERS = ("images", "labels")
 _THREADS = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
 _EXTRA = {
     "name": "PAXRay workbench sample: generated thorax phantoms",
@@ -75,13 +92,21 @@ def generate_sample(
     ------
     ValueError
         If an argument is out of range, or the folder holds something else than a part of this
-        sample.
+        sample, or leads out of it by a link.
+    OSError
+        If a file cannot be written.
+    Stopped
+        If a process that writes was killed.
     """
     out = Path(out)
-    if cases < 1 or seed < 0:
-        raise ValueError(f"cases must be at least 1 and seed at least 0, got {cases} and {seed}")
-    if not MIN_SIZE <= size <= MAX_SIZE:
-        raise ValueError(f"size must be {MIN_SIZE} to {MAX_SIZE} pixels, got {size}")
+    limits = {
+        "cases": (cases, 1, MAX_CASES),
+        "size": (size, MIN_SIZE, MAX_SIZE),
+        "seed": (seed, 0, MAX_SEED),
+    }
+    for name, (value, least, most) in limits.items():
+        if not least <= value <= most:
+            raise ValueError(f"{name} must be {least} to {most}, got {value}")
     check_choice(format, _SUFFIX, "format")
     settings: dict = {"size": size, "seed": seed, "format": format, "varied": varied}
     _claim(out, {"version": _VERSION, "cases": cases, **settings})
@@ -101,21 +126,22 @@ def generate_sample(
 
 def _claim(out: Path, settings: dict) -> None:
     path = out / "sample.json"
-    try:
-        existing = read_json(path)
-    except ValueError as error:
-        raise ValueError(
-            f"{path}: not readable ({error}); choose another folder or remove this one"
-        ) from error
-    if not path.is_file():
-        if any((out / name).exists() for name in ("paxray.json", "images", "labels")):
+    if not path.exists():
+        if out.exists() and not out.is_dir():
+            raise ValueError(f"{out}: is a file, but the sample needs a folder; choose another")
+        if taken := [name for name in (*_DATAFILES, *_FOLDERS) if (out / name).exists()]:
             raise ValueError(
-                f"{out} already holds a data set that is not a sample; choose another folder"
+                f"{out / taken[0]}: is there already, but not a sample; choose another folder"
             )
         write_text(path, json.dumps(settings))
-    elif existing != settings:
+    for name in _FOLDERS:
+        inside(out, name)
+    existing = read_json(check_file(path))
+    if existing != settings:
+        differing = [key for key, value in settings.items() if existing.get(key) != value]
+        theirs, ours = ({key: s.get(key) for key in differing} for s in (existing, settings))
         raise ValueError(
-            f"{out} holds a sample of other settings, {existing}, than asked for, {settings}; "
+            f"{path}: a sample of other settings, {reprlib.repr(theirs)}, than asked for, {ours}; "
             "choose another folder or remove this one"
         )
 
@@ -131,7 +157,8 @@ def _write_all(write: Callable[[int], int], todo: list[int], workers: int) -> It
         yield from map(write, todo)
         return
     # spawn: a fork of a process with threads (a notebook, torch) can hang
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+    context = get_context("spawn")
+    with ProcessPoolExecutor(workers, mp_context=context, initializer=_follow_parent) as pool:
         # each process would start a BLAS thread per processor, and they would wait for each other
         saved = {name: os.environ.pop(name) for name in _THREADS if name in os.environ}
         os.environ |= dict.fromkeys(_THREADS, "1")
@@ -141,7 +168,26 @@ def _write_all(write: Callable[[int], int], todo: list[int], workers: int) -> It
             for name in _THREADS:
                 del os.environ[name]
             os.environ |= saved
-        yield from written  # cancels the rest if one fails
+        try:
+            yield from written  # cancels the rest if one fails
+        except BrokenProcessPool as error:
+            raise Stopped(
+                "a process that makes phantoms was killed, as for want of memory; "
+                "the same again goes on"
+            ) from error
+
+
+def _follow_parent() -> None:
+    """Leave Ctrl-C to the process that started this one, and end when it has ended in any way."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    parent = parent_process()
+
+    def follow() -> None:
+        if parent is not None:
+            parent.join()
+            os._exit(1)
+
+    threading.Thread(target=follow, daemon=True).start()
 
 
 def _write_case(out: Path, case: int, size: int, seed: int, format: str, varied: bool) -> int:
@@ -169,7 +215,7 @@ def split_cases(cases: int, seed: int) -> dict[str, list[int]]:
 def _write_datafiles(out: Path, cases: int, seed: int, format: str) -> Path:
     split = split_cases(cases, seed)
     train = split["train"]
-    for name, share in (("paxray_quarter.json", 4), ("paxray_half.json", 2), ("paxray.json", 1)):
+    for name, share in _DATAFILES.items():
         split["train"] = train[: -(-len(train) // share)]  # nested: a shorter head of one list
         entries = {
             part: [

@@ -19,8 +19,9 @@ def check_dataset(
 ) -> list[Finding]:
     """Return all findings: errors first, each group in the order of the data file.
 
-    Errors: images or targets that are missing, unreadable, of wrong shape or values; a case in two
-    splits; an image listed twice; the same pixels in two splits; a label mostly outside its parent,
+    Errors: images or targets that are missing, unreadable, outside of the data root, of wrong shape
+    or values; a case in two splits; an image listed twice, or with the target of another; the same
+    pixels in two splits; a label mostly outside its parent,
     in images without its parent, on the wrong side or out of its order along the body, and which
     names would fit; an image that seems mirrored. Warnings: unknown view, no target, a stack whose
     masks are all empty, labels that never occur, a packed file older than its `.npy`, a label
@@ -65,11 +66,13 @@ def _group_by_cause(data: Datafile, findings: Iterable[Finding]) -> Iterator[Fin
 
 
 def _check_splits(data: Datafile) -> Iterator[Finding]:
-    cases, images = defaultdict(list), defaultdict(list)
+    cases, images, images_of = (defaultdict(list) for _ in range(3))
     for split, entries in data.splits.items():
         for entry in entries:
             cases[entry.case].append(split)
             images[entry.image].append(split)
+            if entry.target is not None:
+                images_of[entry.target].append(entry.image)
     for case, splits in cases.items():
         if len(set(splits)) > 1:
             names = " and ".join(dict.fromkeys(splits))
@@ -77,3 +80,7 @@ def _check_splits(data: Datafile) -> Iterator[Finding]:
     for image, splits in images.items():
         if len(splits) > 1:
             yield Finding("error", image, f"listed {len(splits)} times ({', '.join(splits)})")
+    for target, listed in images_of.items():
+        if len(set(listed)) > 1:
+            several = ", ".join(dict.fromkeys(listed[:3]))
+            yield Finding("error", target, f"the target of {several}; each needs masks of its own")

@@ -1,8 +1,10 @@
 """One look at every image and mask of a data set, from which tables and findings are made."""
 
 import hashlib
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, TypeVar
 
 import numpy as np
@@ -12,8 +14,10 @@ from paxray_lib.data.datafile import Datafile, Entry
 from paxray_lib.images import VIEWS, Image, read_image
 from paxray_lib.labels.table import LabelSet, tree_pairs
 from paxray_lib.masks import Moments, PackedMasks, moments
-from paxray_lib.utils.console import map_ahead, progress
+from paxray_lib.utils import inside, map_ahead, progress
 
+#: Images times labels of a survey, which takes about 30 bytes for each.
+MAX_AREAS = 100_000_000
 _T = TypeVar("_T")
 
 
@@ -75,11 +79,17 @@ class Survey:
 def take_survey(data: Datafile) -> Survey:
     """Read every image and mask file of a data file once, in threads.
 
-    What cannot be read becomes a finding.
+    What cannot be read, or lies outside of the data root, becomes a finding. ValueError for more
+    images and labels than memory is meant for.
     """
     entries = [(split, entry) for split, items in data.splits.items() for entry in items]
     child, parent = np.array(tree_pairs(data.labels), int).reshape(-1, 2).T
     size = (len(entries), len(data.labels))
+    if math.prod(size) > MAX_AREAS:
+        raise ValueError(
+            f"{data.path}: {size[0]} images of {size[1]} labels, more than can be surveyed at once "
+            f"({MAX_AREAS} masks); make several data files of it"
+        )
     areas = np.zeros(size, np.int64)
     centre_rows, columns, brightness = means = np.full((3, *size), np.nan, np.float32)
     outside = np.zeros((len(entries), len(child)), np.int64)
@@ -120,6 +130,8 @@ class _Look:
         }
         self.findings: list[Finding] = []
         self.moments: Moments | None = None
+        for name in filter(None, (entry.image, entry.target)):
+            self._try(partial(inside, data.root, name), name)
         image = self._try(lambda: read_image(data.root / entry.image), entry.image)
         if image is not None:
             self._look_at_image(data, entry, image)
@@ -143,7 +155,9 @@ class _Look:
             return read()
         except (ValueError, OSError) as error:  # the finding names the file already
             self._find("error", name, str(error).split(f"{name}: ", 1)[-1])
-            return None
+        except MemoryError:
+            self._find("error", name, "not enough memory to read it")
+        return None
 
     def _look_at_image(self, data: Datafile, entry: Entry, image: Image) -> None:
         pixels = image.pixels
@@ -162,9 +176,9 @@ class _Look:
         self, data: Datafile, entry: Entry, target: str, pixels: np.ndarray | None
     ) -> None:
         listed = data.root / target
-        path = data.target_path(entry) or listed
-        masks = self._try(lambda: PackedMasks.read(path, data.labels), target)
-        if masks is None:
+        path = self._try(lambda: data.target_path(entry), target)
+        masks = self._try(lambda: PackedMasks.read(path, data.labels), target) if path else None
+        if path is None or masks is None:
             return
         if path != listed and listed.is_file() and listed.stat().st_mtime > path.stat().st_mtime:
             self._find(

@@ -1,5 +1,7 @@
 """Progress on a terminal, in a notebook or as sparse lines; mapping ahead with threads."""
 
+import contextlib
+import os
 import re
 import sys
 import threading
@@ -58,13 +60,24 @@ def say(text: str) -> None:
 
 def log(text: str) -> None:
     """Write a line to stderr at once: how the work goes, and what failed."""
-    _write(sys.stderr, text)
+    with contextlib.suppress(OSError):  # there is no other place to say it
+        _write(sys.stderr, text)
 
 
 def _write(stream: TextIO, text: str) -> None:
+    """Write a line; one that nobody reads, as after `head`, is dropped, and the work goes on."""
     encoding = getattr(stream, "encoding", None) or "utf-8"
-    stream.write(printable(text).encode(encoding, "backslashreplace").decode(encoding) + "\n")
-    stream.flush()
+    line = printable(text).encode(encoding, "backslashreplace").decode(encoding) + "\n"
+    try:
+        stream.write(line)
+        stream.flush()
+    except OSError as error:
+        # what is left in the buffer would fail again at the end of the process
+        with open(os.devnull, "wb") as nowhere:
+            os.dup2(nowhere.fileno(), stream.fileno())
+        if not isinstance(error, BrokenPipeError):
+            error.filename = error.filename or stream.name
+            raise
 
 
 def printable(text: str) -> str:

@@ -1,10 +1,19 @@
 """Downloads, from Google Drive or any address, that go on where they stopped."""
 
+import contextlib
 import os
+import re
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
-from paxray_lib.utils.errors import first_line
+from paxray_lib.utils.errors import first_line, is_disk_full, naming_errors
+from paxray_lib.utils.files import open_file
+from paxray_lib.utils.locks import lock
+
+TIMEOUT_S = 60.0  # without a byte
+_ZIP = b"PK\x03\x04"  # as PyTorch's checkpoints begin, too
+_KINDS = (_ZIP, b"\x80\x02")  # the second is a checkpoint from before 2020
 
 
 def drive_url(folder: str) -> str:
@@ -13,34 +22,100 @@ def drive_url(folder: str) -> str:
 
 
 def download(url: str, path: str | os.PathLike, retries: int = 3) -> Path:
-    """Download a file, going on where an earlier try stopped; `path` appears when it is whole.
+    """Download a zip file or checkpoint, going on where an earlier try stopped.
 
-    OSError if the server cannot be reached, refuses, or ends early; what came is kept for the next.
+    It comes into a hidden folder beside `path`, and appears there when it is whole; a file that is
+    there is taken as it is. OSError if the server cannot be reached, refuses, ends early, or sends
+    something else, such as a page that says why not; a part is kept for the next try.
     """
+    path = Path(path)
+    if path.exists():
+        return path
+    folder = path.with_name(f".{path.name[:40]}.download")
+    with lock(folder):
+        try:
+            incoming = _fetch(url, folder, retries)
+        except OSError as error:
+            if is_disk_full(error):
+                error.filename = str(path)
+                raise
+            raise OSError(
+                f"{path}: not downloaded ({_short(error)}); try again to go on where it stopped, "
+                f"or delete {folder} to begin anew"
+            ) from error
+        os.replace(incoming, path)
+        (folder / ".lock").unlink(missing_ok=True)
+    with contextlib.suppress(OSError):  # the next one may be at work
+        folder.rmdir()
+    return path
+
+
+def _fetch(url: str, folder: Path, retries: int) -> Path:
+    """Return the file in `folder` when it is whole; OSError if it is not."""
     import gdown
 
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
+    file = folder / "file"
+    for part in folder.glob("file????????.part"):  # as gdown names them
+        if not _head(part).startswith(_KINDS):
+            part.unlink()
+        elif _has_end(part):  # a kill came before it got its name
+            os.replace(part, file)
     try:
-        gdown.download(url, str(path), resume=True, retries=retries, timeout=60, use_cookies=False)
-    except (gdown.DownloadError, gdown.FileURLRetrievalError, OSError) as error:
-        raise OSError(
-            f"{path}: not downloaded ({first_line(str(error) or repr(error))}); "
-            "try again to go on where it stopped"
-        ) from error
-    return path
+        if not file.exists():
+            gdown.download(
+                url, str(file), resume=True, retries=retries, timeout=TIMEOUT_S, use_cookies=False
+            )
+    except OSError:
+        raise
+    except Exception as error:  # of gdown, and what a page that it does not know causes in it
+        raise OSError(_short(error)) from error
+    if not (head := _head(file)).startswith(_KINDS):
+        page = _title(file)
+        file.unlink()
+        raise OSError(f"what came is neither a zip file nor a checkpoint{page}")
+    if head.startswith(_ZIP) and not _has_end(file):
+        os.replace(file, folder / "file00000000.part")
+        raise OSError("the server ended early, without having said how long the file is")
+    return file
+
+
+def _head(path: Path) -> bytes:
+    with open_file(path) as file:
+        return file.read(4)
+
+
+def _has_end(path: Path) -> bool:
+    """Tell whether a zip file is whole; of an old checkpoint nobody can tell before loading it."""
+    with contextlib.suppress(ValueError), naming_errors(path, ""), zipfile.ZipFile(path) as file:
+        # else it is the end of another archive that is stored in it
+        return min((entry.header_offset for entry in file.infolist()), default=0) == 0
+    return False
+
+
+def _title(path: Path) -> str:
+    with open_file(path) as file:
+        match = re.search(rb"<title>(.*?)</title>", file.read(1 << 16), re.DOTALL | re.IGNORECASE)
+    return f", but a page: {_short(match[1].decode('utf-8', 'replace'))!r}" if match else ""
+
+
+def _short(error: object) -> str:
+    """Return the text of an error, which may have many lines, in one of at most 300 characters."""
+    return " ".join((str(error) or repr(error)).split())[:300]
 
 
 def download_from_drive(folder: str, choose: Callable[[list[str]], list[str]], path: Path) -> Path:
     """Download one file of a Google Drive folder, the one that `choose` takes from all names.
 
-    OSError as for `download`, or if `choose` takes none or several.
+    A file that is there is taken as it is. OSError as for `download`, or if `choose` takes none or
+    several.
     """
     import gdown
 
+    if path.exists():
+        return path
     try:
         files = gdown.download_folder(
-            id=folder, skip_download=True, quiet=True, use_cookies=False, timeout=60
+            id=folder, skip_download=True, quiet=True, use_cookies=False, timeout=TIMEOUT_S
         )
         ids = {file.path: file.id for file in files if not isinstance(file, str)}
         matches = choose(list(ids))
@@ -48,7 +123,9 @@ def download_from_drive(folder: str, choose: Callable[[list[str]], list[str]], p
             there = ", ".join(ids) or "no files"
             raise ValueError(f"cannot tell which file is {path.name} among {there}")
         return download(f"https://drive.google.com/uc?id={ids[matches[0]]}", path)
-    except (gdown.DownloadError, gdown.FileURLRetrievalError, OSError, ValueError) as error:
+    except Exception as error:  # of gdown, and what a page that it does not know causes in it
+        if isinstance(error, OSError) and is_disk_full(error):
+            raise
         raise OSError(
             f"Google Drive refused or cannot be reached ({first_line(str(error) or repr(error))}); "
             f"fetch it by hand in a browser from {drive_url(folder)} "

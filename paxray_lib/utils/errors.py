@@ -49,6 +49,8 @@ def naming_errors(path: Path, problem: str) -> Iterator[None]:
     """Turn what decoders raise for broken data into a ValueError that names the file."""
     try:
         yield
+    except MemoryError:
+        raise
     except Exception as error:
         reason = " ".join(str(error).split())[:300]  # some show the data
         raise ValueError(f"{path}: {problem} ({reason}); fetch or export it again") from error

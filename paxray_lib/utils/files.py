@@ -66,7 +66,7 @@ def read_bytes(path: str | os.PathLike, limit: int = MAX_BYTES) -> bytes:
     if not data:
         raise ValueError(f"{path}: the file is empty; fetch or export it again")
     if len(data) > limit:
-        raise ValueError(f"{path}: more than {limit >> 20} MiB; is it the right file?")
+        raise ValueError(f"{path}: more than {limit / 2**20:g} MiB; is it the right file?")
     return data
 
 
@@ -153,7 +153,7 @@ def now() -> str:
 
 def read_json(path: Path) -> dict[str, Any]:
     """Read a JSON object; a missing file is an empty one. ValueError if it is anything else."""
-    content = parse_json(read_bytes(path), path) if path.is_file() else {}
+    content = parse_json(read_bytes(path), path) if path.exists() else {}
     if not isinstance(content, dict):
         raise ValueError(f"{path}: not a JSON object but a {type(content).__name__}")
     return content

@@ -1,12 +1,11 @@
 """Locks that keep two processes out of one folder; the system releases them with the process."""
 
 import contextlib
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
 from filelock import FileLock, Timeout
-
-from paxray_lib.utils.errors import is_disk_full
 
 _POLL_S = 0.02
 
@@ -16,22 +15,18 @@ def lock(folder: Path, name: str = ".lock") -> Iterator[None]:
     """Hold a folder, which is made if missing, for this process: lock the file `name` in it.
 
     A forked child that outlives this process, such as a worker, does not hold the lock. ValueError
-    if another process works in the folder, or nothing can be written there.
+    if another process works in the folder, or it is a file.
     """
+    if not folder.is_dir() and os.path.lexists(folder):
+        raise ValueError(f"{folder}: not a folder; choose another, or move it away")
+    folder.mkdir(parents=True, exist_ok=True)
     # whoever reads a status may hold the lock for a moment, see `is_locked`
     try:
-        folder.mkdir(parents=True, exist_ok=True)
         held = FileLock(folder / name, timeout=0.5, poll_interval=_POLL_S).acquire()
     except Timeout:
         raise ValueError(
             f"{folder}: another process is working in this folder; wait for it or choose another"
         ) from None
-    except OSError as error:
-        if is_disk_full(error):
-            raise
-        raise ValueError(
-            f"{folder}: no folder to write to ({error.strerror}); choose another"
-        ) from error
     with held:
         yield
 

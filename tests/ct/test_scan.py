@@ -250,7 +250,7 @@ def broken(change):
             lambda hu, seg: (hu[30:], seg[30:]),
             "p1_ct.nii.gz: holds only 20 mm of the lungs' height",
         ),
-        (lambda hu, seg: (hu[:16], seg[:16]), "holds only 40 mm of the lungs' height"),
+        (lambda hu, seg: (hu[:20], seg[:20]), "holds only 60 mm of the lungs' height"),
         (lambda hu, seg: (np.abs(hu), seg), "an MR cannot be projected"),
         (lambda hu, seg: (hu.astype(np.complex64), seg), "p1_ct.nii.gz: complex64 voxels"),
     ],

@@ -1,30 +1,44 @@
+import errno
 import functools
 import http.server
+import io
 import json
+import os
+import shutil
 import threading
 import zipfile
 
 import pytest
 from helpers.sampledata import write_tiny
 
-from paxray_lib.data import fetch
-from paxray_lib.data.fetch import fetch_dataset, fetch_weights, unpack
+from paxray_lib.data import unpack as unpacking
+from paxray_lib.data.fetch import fetch_dataset, fetch_weights
+from paxray_lib.data.unpack import unpack
 from paxray_lib.quality.check import check_dataset
-from paxray_lib.utils import drive
+from paxray_lib.utils import drive, is_disk_full, lock
 from paxray_lib.utils.drive import download
 from paxray_lib.utils.files import sha256
 
 
 class Server(http.server.ThreadingHTTPServer):
-    """Serves one content with ranges; `cut` bytes at most in each of the first `cuts` answers."""
+    """Serves one content with ranges.
 
-    def __init__(self, content, cut=None, cuts=0):
+    The first `cuts` answers have at most `cut` bytes, by default none. `announces`: says how long
+    an answer is. `statuses`: by path, instead of the content. `stalls`: waits after its first byte.
+    """
+
+    def __init__(self, content, cut=0, cuts=0, announces=True, statuses=None, stalls=False):
         super().__init__(("127.0.0.1", 0), Handler)
-        self.content, self.cut, self.cuts, self.ranges = content, cut, cuts, []
+        self.content, self.cut, self.cuts, self.announces = content, cut, cuts, announces
+        self.statuses, self.stalls, self.ranges = statuses or {}, stalls, []
+        self.ends = threading.Event()
+
+    def at(self, path):
+        return f"http://127.0.0.1:{self.server_address[1]}/{path}"
 
     @property
     def url(self):
-        return f"http://127.0.0.1:{self.server_address[1]}/paxray_dataset.zip"
+        return self.at("paxray_dataset.zip")
 
 
 class Handler(http.server.BaseHTTPRequestHandler):
@@ -32,12 +46,18 @@ class Handler(http.server.BaseHTTPRequestHandler):
         server, start = self.server, 0
         asked = self.headers.get("Range")
         server.ranges.append(asked)
+        status = server.statuses.get(self.path, 206 if asked else 200)
         if asked:
             start = int(asked.removeprefix("bytes=").split("-")[0])
-        body = server.content[start:]
-        self.send_response(206 if asked else 200)
-        self.send_header("Content-Length", str(len(body)))
-        if asked:
+            if start >= len(server.content):
+                status = 416
+        self.send_response(status)
+        if 300 <= status < 400:
+            self.send_header("Location", server.statuses["to"])
+        body = server.content[start:] if status in (200, 206) else b""
+        if server.announces:
+            self.send_header("Content-Length", str(len(body)))
+        if status == 206:
             self.send_header(
                 "Content-Range", f"bytes {start}-{len(server.content) - 1}/{len(server.content)}"
             )
@@ -45,7 +65,11 @@ class Handler(http.server.BaseHTTPRequestHandler):
         if server.cuts:
             server.cuts -= 1
             body = body[: server.cut]
-        self.wfile.write(body)
+        if server.stalls:
+            self.wfile.write(body[:1])
+            server.ends.wait(20)
+        else:
+            self.wfile.write(body)
 
     def log_message(self, *_):
         pass
@@ -65,6 +89,7 @@ def serve():
 
     yield start
     for server in servers:
+        server.ends.set()
         server.shutdown()
         server.server_close()
 
@@ -143,6 +168,45 @@ def test_a_member_without_a_name_is_refused(tmp_path):
         unpack(tmp_path / "x.zip", tmp_path / "paxray")
 
 
+def test_a_folder_that_is_named_like_the_hidden_one_is_never_deleted(archive, tmp_path):
+    unpack_and_stop(archive, tmp_path / "paxray", 1)
+    (own,) = tmp_path.glob(".paxray.*.unpacking")
+    shutil.rmtree(own)
+    for folder in (own, tmp_path / ".paxray.0123456789ab.unpacking"):
+        folder.mkdir()
+        (folder / "thesis.txt").write_text("mine")
+    with pytest.raises(ValueError, match=rf"{own.name}: needed here, but not made by"):
+        unpack(archive, tmp_path / "paxray")
+    own.rename(tmp_path / "elsewhere")
+    unpack(archive, tmp_path / "paxray")
+    assert len(list(tmp_path.rglob("thesis.txt"))) == 2
+
+
+def test_two_that_unpack_to_one_folder_do_not_mix(archive, tmp_path):
+    unpack_and_stop(archive, tmp_path / "paxray", 1)
+    (hidden,) = tmp_path.glob(".paxray.*.unpacking")
+    with lock(hidden), pytest.raises(ValueError, match="another process is working"):
+        unpack(archive, tmp_path / "paxray")
+
+
+@pytest.mark.parametrize("place", ["", "..", "file", "file/x", "mine", "link"])
+def test_a_target_that_cannot_be_made_is_named_before_anything_is_done(
+    archive, tmp_path, monkeypatch, place
+):
+    working = tmp_path / "working"
+    working.mkdir()
+    monkeypatch.chdir(working)
+    (tmp_path / "file").touch()
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine/thesis.txt").touch()
+    (tmp_path / "link").symlink_to("mine")
+    before = set(tmp_path.rglob("*"))
+    to = working if place == "" else tmp_path / place
+    with pytest.raises((ValueError, OSError), match=r"working|tmp|file"):
+        fetch_dataset(to, archive)
+    assert set(tmp_path.rglob("*")) == before
+
+
 def test_an_encrypted_archive_is_refused(archive, tmp_path):
     content = bytearray(archive.read_bytes())
     # the first member's flag in the directory at the end
@@ -152,28 +216,18 @@ def test_an_encrypted_archive_is_refused(archive, tmp_path):
         unpack(tmp_path / "x.zip", tmp_path / "paxray")
 
 
-def test_other_compressions_are_checked_too(tmp_path):
-    with zipfile.ZipFile(tmp_path / "x.zip", "w", zipfile.ZIP_LZMA) as archive:
-        archive.writestr("paxray.json", "{}" * 1000)
-    content = bytearray((tmp_path / "x.zip").read_bytes())
-    content[60:70] = b"\xff" * 10
-    (tmp_path / "x.zip").write_bytes(content)
-    with pytest.raises(ValueError, match="damaged or cut short"):
-        unpack(tmp_path / "x.zip", tmp_path / "paxray")
-
-
 def unpack_and_stop(archive, to, count):
     """Interrupt unpacking, as by Ctrl-C, once `count` files have been extracted."""
-    extract, done = zipfile.ZipFile.extract, []
+    opened, done = zipfile.ZipFile.open, []
 
     def stops(*arguments):
         if len(done) == count:
             raise KeyboardInterrupt
         done.append(arguments)
-        return extract(*arguments)
+        return opened(*arguments)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(zipfile.ZipFile, "extract", stops)
+        patch.setattr(zipfile.ZipFile, "open", stops)
         with pytest.raises(KeyboardInterrupt):
             unpack(archive, to)
 
@@ -181,6 +235,7 @@ def unpack_and_stop(archive, to, count):
 def test_nothing_of_another_archive_stays(archive, tmp_path):
     with zipfile.ZipFile(tmp_path / "other.zip", "w") as other:
         other.writestr("paxray_dataset/stray.txt", "x")
+        other.writestr("paxray_dataset/paxray.json", "{}")
         other.writestr("b.txt", "x")
     unpack_and_stop(tmp_path / "other.zip", tmp_path / "paxray", 1)
     root = unpack(archive, tmp_path / "paxray")
@@ -189,7 +244,7 @@ def test_nothing_of_another_archive_stays(archive, tmp_path):
 
 
 def test_size_is_bounded(archive, tmp_path, monkeypatch):
-    monkeypatch.setattr(fetch, "MAX_BYTES", 1000)
+    monkeypatch.setattr(unpacking, "MAX_BYTES", 1000)
     with pytest.raises(ValueError, match="more than any PAXRay data set"):
         unpack(archive, tmp_path / "paxray")
 
@@ -241,21 +296,128 @@ def test_a_file_larger_than_it_claims_is_refused(tmp_path):
     assert all(path.stat().st_size <= 1000 for path in tmp_path.rglob("paxray.json"))
 
 
-def test_download_goes_on_where_it_stopped(serve, tmp_path):
-    content = bytes(range(256)) * 16_000  # several of the blocks in which gdown writes
-    server = serve(content, cut=1_500_000, cuts=2)
+@pytest.fixture(scope="module")
+def content():
+    """A zip file of several of the blocks in which gdown writes; it ends with a whole one."""
+    inner, outer = io.BytesIO(), io.BytesIO()
+    with zipfile.ZipFile(inner, "w") as archive:
+        archive.writestr("x.bin", "x")
+    with zipfile.ZipFile(outer, "w") as archive:
+        archive.writestr("big.bin", bytes(range(256)) * 16_000)
+        archive.writestr("inner.zip", inner.getvalue())
+    return outer.getvalue()
+
+
+def starts(server):
+    return [int(asked.split("=")[1].split("-")[0]) if asked else 0 for asked in server.ranges]
+
+
+@pytest.mark.parametrize("announces", [True, False])
+def test_download_goes_on_where_it_stopped(serve, tmp_path, content, announces):
+    server = serve(content, cut=1_500_000, cuts=2, announces=announces)
     with pytest.raises(OSError, match="try again"):
         download(server.url, tmp_path / "x.zip", retries=0)
     assert not (tmp_path / "x.zip").exists()
+    server.cuts = 0 if not announces else 1
     assert download(server.url, tmp_path / "x.zip", retries=2).read_bytes() == content
-    starts = [int(asked.split("=")[1].split("-")[0]) if asked else 0 for asked in server.ranges]
-    assert starts[0] == 0
-    assert starts[-1] >= 1_000_000
+    assert starts(server)[0] == 0
+    assert starts(server)[-1] >= 1_000_000
+    assert [path.name for path in tmp_path.iterdir()] == ["x.zip"]
+
+
+def test_what_a_stopped_download_has_whole_is_taken(serve, tmp_path, content):
+    folder = tmp_path / ".x.zip.download"
+    folder.mkdir()
+    (folder / "fileabcdefgh.part").write_bytes(content)
+    server = serve(content)  # which would answer 416
+    assert download(server.url, tmp_path / "x.zip", retries=0).read_bytes() == content
+    assert server.ranges == []
+
+
+@pytest.mark.parametrize("kind", ["zip", "checkpoint"])
+def test_a_part_is_no_whole_though_it_looks_like_one(serve, tmp_path, content, kind):
+    folder = tmp_path / ".x.zip.download"
+    folder.mkdir()
+    end = content.index(b"PK\x05\x06") + 22  # of the inner archive
+    if kind == "checkpoint":
+        content = b"\x80\x02" + content[2:]
+    (folder / "fileabcdefgh.part").write_bytes(content[:end])
+    server = serve(content)
+    assert download(server.url, tmp_path / "x.zip", retries=0).read_bytes() == content
+    assert starts(server) == [0, end]
+
+
+PAGE = b"<html><head><title>Google Drive -\n Quota exceeded</title></head></html>"
+
+
+@pytest.mark.parametrize("announces", [True, False])
+@pytest.mark.parametrize("page", [PAGE, b"", b"P"])
+def test_a_page_is_no_archive_and_nothing_of_it_stays(serve, tmp_path, content, page, announces):
+    server = serve(page, announces=announces)
+    reason = "Google Drive - Quota exceeded" if page == PAGE else "neither a zip file"
+    with pytest.raises(OSError, match=rf"x\.zip: not downloaded .*{reason}"):
+        download(server.url, tmp_path / "x.zip", retries=0)
+    assert not [path for path in tmp_path.rglob("*") if path.suffix in (".zip", ".part")]
+    server.content = content
+    assert download(server.url, tmp_path / "x.zip", retries=0).read_bytes() == content
+
+
+@pytest.mark.parametrize("status", [404, 403, 416, 500, 503])
+def test_what_a_server_refuses_is_said_and_a_part_stays(serve, tmp_path, content, status):
+    server = serve(content, cut=1_500_000, cuts=1)
+    with pytest.raises(OSError, match="try again"):
+        download(server.url, tmp_path / "x.zip", retries=0)
+    server.statuses["/paxray_dataset.zip"] = status
+    with pytest.raises(OSError, match=rf"x\.zip: not downloaded \({status} "):
+        download(server.url, tmp_path / "x.zip", retries=0)
+    server.statuses.clear()
+    assert download(server.url, tmp_path / "x.zip", retries=0).read_bytes() == content
+    assert starts(server)[-1] >= 1_000_000
+
+
+def test_redirects_are_followed_but_not_for_ever_nor_to_files(serve, tmp_path, content):
+    statuses = {"/moved": 302}
+    server = serve(content, statuses=statuses)
+    statuses["to"] = "/paxray_dataset.zip"
+    path = download(server.at("moved"), tmp_path / "x.zip", retries=0)
+    assert path.read_bytes() == content
+    for place, problem in (("/moved", "redirects"), ("file:///etc/passwd", "file:///etc/passwd")):
+        statuses["to"] = place
+        with pytest.raises(OSError, match=rf"y\.zip: not downloaded .*{problem}"):
+            download(server.at("moved"), tmp_path / "y.zip", retries=0)
+
+
+def test_a_server_that_falls_silent_or_says_too_little_is_left(
+    serve, tmp_path, content, monkeypatch
+):
+    monkeypatch.setattr(drive, "TIMEOUT_S", 0.3)
+    with pytest.raises(OSError, match=r"x\.zip: not downloaded .*timed out"):
+        download(serve(content, stalls=True).url, tmp_path / "x.zip", retries=0)
 
 
 def test_a_server_that_is_not_there_is_one_clear_error(tmp_path):
     with pytest.raises(OSError, match=r"x\.zip: not downloaded"):
         download("http://127.0.0.1:9/x.zip", tmp_path / "x.zip", retries=0)
+
+
+def test_two_downloads_of_one_file_do_not_mix(serve, tmp_path, content):
+    with (
+        lock(tmp_path / ".x.zip.download"),
+        pytest.raises(ValueError, match="another process is working"),
+    ):
+        download(serve(content).url, tmp_path / "x.zip", retries=0)
+
+
+def test_a_full_disk_during_a_download_is_no_fault_of_the_server(
+    serve, tmp_path, content, monkeypatch
+):
+    def full(*_, **__):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr("gdown.download", full)
+    with pytest.raises(OSError, match=r"No space left on device: .*x\.zip") as error:
+        download(serve(content).url, tmp_path / "x.zip", retries=0)
+    assert is_disk_full(error.value)
 
 
 def test_without_drive_the_error_says_how_to_do_it_by_hand(tmp_path, monkeypatch):
