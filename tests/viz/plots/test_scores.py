@@ -52,6 +52,7 @@ def test_one_patient_with_one_view_can_be_drawn(result):
 
 def test_reliability_shows_the_curve_of_all_labels(result):
     figure = plot_reliability(reliability_table(result.reliability, result.labels))
+    assert not any("$" in text for text in drawn(figure))  # TeX is switched off
     assert "pixels with the label (fraction)" in drawn(figure)
     lines = {line.get_label(): line for line in figure.axes[0].lines}
     fractions = result.reliability.true.sum(0) / result.reliability.pixels.sum(0)
