@@ -12,7 +12,6 @@ import signal
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import get_context, parent_process
 from pathlib import Path
 
@@ -24,7 +23,6 @@ from paxray_lib.images.views import VIEWS
 from paxray_lib.labels.table import LABELS
 from paxray_lib.phantoms.phantom import render
 from paxray_lib.utils import (
-    Stopped,
     atomic_write,
     check_choice,
     check_file,
@@ -95,8 +93,6 @@ def generate_sample(
         sample, or leads out of it by a link.
     OSError
         If a file cannot be written.
-    Stopped
-        If a process that writes was killed.
     """
     out = Path(out)
     limits = {
@@ -168,13 +164,7 @@ def _write_all(write: Callable[[int], int], todo: list[int], workers: int) -> It
             for name in _THREADS:
                 del os.environ[name]
             os.environ |= saved
-        try:
-            yield from written  # cancels the rest if one fails
-        except BrokenProcessPool as error:
-            raise Stopped(
-                "a process that makes phantoms was killed, as for want of memory; "
-                "the same again goes on"
-            ) from error
+        yield from written  # cancels the rest if one fails
 
 
 def _follow_parent() -> None:
