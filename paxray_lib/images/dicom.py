@@ -3,19 +3,22 @@
 Order of steps (DICOM PS3.3 C.7.6.3, C.11): modality LUT or rescale; VOI LUT, else the first window,
 else the image's own range of values without its padding; MONOCHROME1 inverted; padding black."""
 
-import contextlib
-import io
-import threading
-import warnings
-from collections.abc import Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-from pydicom import Dataset, dcmread, uid
+from pydicom import Dataset, uid
 from pydicom.pixels import apply_modality_lut, apply_voi
 
-from paxray_lib.images.apart import decode_apart
-from paxray_lib.images.image import FORMATS, MAX_PIXELS, Image, to_unit
+from paxray_lib.images.dicom_file import parse, shape_of, stored_values
+from paxray_lib.images.image import (
+    FORMATS,
+    Image,
+    check_size,
+    possible_spacing,
+    row_blocks,
+    to_unit,
+)
 from paxray_lib.images.views import view_of
 from paxray_lib.utils.errors import naming_errors
 
@@ -38,7 +41,6 @@ _OTHER_CLASSES = (
     uid.DigitalMammographyXRayImageStorageForProcessing,
 )
 _UNREADABLE = "DICOM that cannot be read"
-_FILTERING = threading.Lock()
 
 
 def looks_like_dicom(data: bytes) -> bool:
@@ -64,7 +66,7 @@ def read_dicom(data: bytes, path: Path) -> Image:
             "or remove it"
         )
     with naming_errors(path, _UNREADABLE):
-        dataset = _parse(data)
+        dataset = parse(data)
         modality = str(dataset.get("Modality") or "").strip().upper()
         kind = dataset.get("SOPClassUID")
     is_other = modality not in _RADIOGRAPHS
@@ -75,92 +77,79 @@ def read_dicom(data: bytes, path: Path) -> Image:
             "leave it out"
         )
     with naming_errors(path, _UNREADABLE):
-        return Image(_displayed(dataset), _spacing_of(dataset), _view_in(dataset) or view_of(path))
+        if "PixelData" not in dataset:
+            raise ValueError("no pixel data: not an image, or cut short")
+        size = shape_of(dataset)
+    check_size(path, *size)
+    with naming_errors(path, _UNREADABLE), np.errstate(all="ignore"):
+        spacing, doubt = _spacing_of(dataset, size[:2])
+        return Image(_displayed(dataset), spacing, _view_in(dataset) or view_of(path), doubt)
 
 
 def read_view(data: bytes, path: Path) -> str | None:
     """Return the view of a DICOM file from its bytes, or its path, without decoding pixels."""
     with naming_errors(path, _UNREADABLE):
-        return _view_in(_parse(data)) or view_of(path)
-
-
-@contextlib.contextmanager
-def quiet() -> Iterator[None]:
-    """Keep back pydicom's warnings of what it repairs or misses; what matters becomes an error.
-
-    One thread at a time, because `catch_warnings` changes the state of the process.
-    """
-    with _FILTERING, warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        yield
-
-
-def _parse(data: bytes) -> Dataset:
-    with quiet():
-        dataset = dcmread(io.BytesIO(data), force=True)
-    # an old file without a header: it can only be uncompressed
-    syntaxes = uid.ExplicitVRLittleEndian, uid.ImplicitVRLittleEndian
-    dataset.file_meta.setdefault("TransferSyntaxUID", syntaxes[bool(dataset.original_encoding[0])])
-    return dataset
+        return _view_in(parse(data)) or view_of(path)
 
 
 def _displayed(dataset: Dataset) -> np.ndarray:
-    """Return (H, W) float32 in 0..1."""
-    if "PixelData" not in dataset:
-        raise ValueError("no pixel data: not an image, or cut short")
-    if (frames := int(dataset.get("NumberOfFrames") or 1)) > 1:
+    """Return (H, W) float32 in 0..1, NaN where the header makes no number of a value."""
+    if (frames := int(dataset.get("NumberOfFrames") or 1)) != 1:
         raise ValueError(f"{frames} frames, but one X-ray image is needed")
-    rows, columns = dataset.Rows, dataset.Columns
-    if rows * columns > MAX_PIXELS:
-        raise ValueError(f"{rows} x {columns} pixels, more than the limit of {MAX_PIXELS}")
-    stored, photometric = _stored(dataset), dataset.PhotometricInterpretation
+    stored, photometric = stored_values(dataset), dataset.PhotometricInterpretation
     if stored.ndim == 3 and stored.shape[-1] == 3 and photometric != "PALETTE COLOR":
         if dataset.BitsStored not in (8, 16):
             raise ValueError(f"color with {dataset.BitsStored} bits, but 8 or 16 are needed")
         return to_unit(stored)
     if stored.ndim != 2 or photometric not in ("MONOCHROME1", "MONOCHROME2"):
         raise ValueError(f"photometric interpretation {photometric}, not grayscale or RGB")
-    padding = _padding(stored, dataset)
-    pixels = _windowed(apply_modality_lut(stored, dataset), dataset, padding)
-    if photometric == "MONOCHROME1":
-        pixels = 1 - pixels
-    pixels[padding] = 0
-    return pixels.astype(np.float32)
+    padding = _padding_range(stored, dataset)
+    shown = _voi(stored, dataset, padding)
+    pixels = np.empty(stored.shape, np.float32)
+    for rows in row_blocks(stored):
+        values = shown(apply_modality_lut(stored[rows], dataset))
+        pixels[rows] = 1 - values if photometric == "MONOCHROME1" else values
+        pixels[rows][_is_within(stored[rows], padding)] = 0
+    return pixels
 
 
-def _stored(dataset: Dataset) -> np.ndarray:
-    if not dataset.file_meta.TransferSyntaxUID.is_encapsulated:
-        return dataset.pixel_array
-    stored, printed = decode_apart(dataset)
-    if printed:
-        raise ValueError(f"its decoder says: {printed[0]}")
-    return stored
-
-
-def _padding(stored: np.ndarray, dataset: Dataset) -> np.ndarray:
-    """Return (H, W) bool: pixels that are no measurement."""
+def _padding_range(stored: np.ndarray, dataset: Dataset) -> tuple[int, int] | None:
+    """Return the lowest and highest value of pixels that are no measurement, if there are such."""
     value = dataset.get("PixelPaddingValue")
     if value is None:
-        return np.zeros(stored.shape, bool)
+        return None
     limit = dataset.get("PixelPaddingRangeLimit")
     low, high = sorted((int(value), int(value if limit is None else limit)))
-    padding = (stored >= low) & (stored <= high)
-    return padding & (not padding.all())  # a value that every pixel has marks none of them
+    # a value that every pixel has marks none of them
+    return None if low <= stored.min() and stored.max() <= high else (low, high)
 
 
-def _windowed(values: np.ndarray, dataset: Dataset, padding: np.ndarray) -> np.ndarray:
-    """Return (H, W) float64 in 0..1."""
+def _is_within(stored: np.ndarray, padding: tuple[int, int] | None) -> np.ndarray:
+    if padding is None:
+        return np.zeros(stored.shape, bool)
+    return (stored >= padding[0]) & (stored <= padding[1])
+
+
+def _voi(
+    stored: np.ndarray, dataset: Dataset, padding: tuple[int, int] | None
+) -> Callable[[np.ndarray], np.ndarray]:
+    """Return what makes values of interest 0..1: a table, a window, or else their own range."""
     if dataset.get("VOILUTSequence"):
-        bits = int(dataset.VOILUTSequence[0].LUTDescriptor[2])
-        return apply_voi(values, dataset) / float(2**bits - 1)
+        full = float(2 ** int(dataset.VOILUTSequence[0].LUTDescriptor[2]) - 1)
+        return lambda values: apply_voi(values, dataset) / full
     windows = [dataset.get(name) for name in ("WindowCenter", "WindowWidth")]
     if None not in windows and "" not in windows:
         center, width = (float(np.atleast_1d(value)[0]) for value in windows)  # the first one
-        if np.isfinite(center) and width > 0:
-            return _window(values, center, width, dataset.get("VOILUTFunction") or "LINEAR")
-    measured = values[~padding]
-    low, high = float(measured.min()), float(measured.max())
-    return np.clip((values - low) / (high - low or 1), 0, 1)
+        if np.isfinite((center, width)).all() and width > 0:
+            function = dataset.get("VOILUTFunction") or "LINEAR"
+            return lambda values: _window(values, center, width, function)
+    blocks = ((stored[rows], padding) for rows in row_blocks(stored))
+    measured = (
+        apply_modality_lut(block[~_is_within(block, padding)], dataset) for block, padding in blocks
+    )
+    ranges = [(values.min(), values.max()) for values in measured if values.size]
+    low, high = float(np.min(ranges)), float(np.max(ranges))
+    return lambda values: np.clip((values - low) / (high - low or 1), 0, 1)
 
 
 def _window(values: np.ndarray, center: float, width: float, function: str) -> np.ndarray:
@@ -178,13 +167,14 @@ def _window(values: np.ndarray, center: float, width: float, function: str) -> n
     return np.clip((values - center) / width + 0.5, 0, 1)
 
 
-def _spacing_of(dataset: Dataset) -> tuple[float, float] | None:
+def _spacing_of(dataset: Dataset, shape: tuple[int, ...]) -> tuple[tuple[float, float] | None, str]:
     # the first is at the patient, where it is given
     for name in ("PixelSpacing", "ImagerPixelSpacing"):
-        spacing = np.array(dataset.get(name) or (), float).ravel()
-        if len(spacing) == 2 and (spacing > 0).all() and np.isfinite(spacing).all():
-            return float(spacing[0]), float(spacing[1])
-    return None
+        row_column = np.array(dataset.get(name) or (), float).ravel().tolist()
+        if len(row_column) == 2 and any(row_column):  # zeros say that it is not known
+            spacing, doubt = possible_spacing((row_column[0], row_column[1]), shape)
+            return spacing, doubt and f"{name}: {doubt}"
+    return None, ""
 
 
 def _view_in(dataset: Dataset) -> str | None:

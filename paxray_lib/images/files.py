@@ -1,10 +1,10 @@
 """Which files of a folder are images."""
 
-import contextlib
 import os
 from pathlib import Path
 
 from paxray_lib.images.image import FORMATS
+from paxray_lib.utils import open_file
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".dcm", ".dicom")
 #: Images of other formats as a rule: found, so that a report can say why they were not read.
@@ -19,7 +19,8 @@ def find_images(path: str | os.PathLike) -> list[Path]:
 
     In a folder a file counts by its suffix, in any case of letters: png, jpg, jpeg, dcm, dicom, and
     those of images that `read_image` refuses, `OTHER_SUFFIXES`, so that none is passed over in
-    silence. Any other file counts if its content is DICOM. Hidden names and DICOMDIR are left out.
+    silence. Any other file counts if its content is DICOM, or cannot be looked at: pipes, devices,
+    links to nowhere, folders that do not open. Hidden names and DICOMDIR are left out.
 
     Raises
     ------
@@ -27,17 +28,19 @@ def find_images(path: str | os.PathLike) -> list[Path]:
         If `path` is missing, or is a folder without images.
     """
     path = Path(path)
-    if path.is_file():
-        return [path]
     if not path.is_dir():
+        if os.path.lexists(path):
+            return [path]
         raise FileNotFoundError(f"{path}: no such file or folder; check the path")
     images: list[Path] = []
     visited = set()  # a link to a folder in it would be walked forever
-    for root, folders, files in os.walk(path, followlinks=True):
+    closed: list[OSError] = []  # what cannot be walked; to read it tells why
+    for root, folders, files in os.walk(path, onerror=closed.append, followlinks=True):
         visited.add(os.path.realpath(root))
         shown = [name for name in folders if name[0] != "."]
         folders[:] = [f for f in shown if os.path.realpath(os.path.join(root, f)) not in visited]
         images += filter(_is_image, (Path(root, name) for name in files if name[0] != "."))
+    images += [Path(error.filename) for error in closed]
     if not images:
         raise FileNotFoundError(
             f"{path}: no {FORMATS} image in or below this folder; check the path"
@@ -48,7 +51,10 @@ def find_images(path: str | os.PathLike) -> list[Path]:
 def _is_image(path: Path) -> bool:
     if path.name.lower().endswith(IMAGE_SUFFIXES + OTHER_SUFFIXES):
         return True
-    if path.name.upper() != "DICOMDIR" and path.is_file():
-        with contextlib.suppress(OSError), open(path, "rb") as file:
+    if path.name.upper() == "DICOMDIR":
+        return False
+    try:
+        with open_file(path) as file:
             return file.read(132)[128:] == b"DICM"
-    return False
+    except (ValueError, OSError):
+        return True

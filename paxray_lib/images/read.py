@@ -14,21 +14,33 @@ The one place for intensity handling. Content decides the format, never the suff
 - View and case come from the file stem, `<case>frontal` or `<case>lateral` in any case of letters.
 """
 
-import io
 import os
 import re
+from collections.abc import Callable
 from pathlib import Path
 
-import cv2
 import numpy as np
-from PIL import ExifTags, ImageOps, JpegImagePlugin, PngImagePlugin
+from PIL import ExifTags
 from PIL import Image as PillowImage
+from PIL.PngImagePlugin import PngInfo
 
-from paxray_lib.images.image import MAX_PIXELS, Image, to_unit
+from paxray_lib.images import jpeg, png
+from paxray_lib.images.image import MAX_BYTES, Image, check_size, possible_spacing, to_unit
 from paxray_lib.images.views import view_of
 from paxray_lib.utils import atomic_write, naming_errors, read_bytes
 
-_PNG, _JPEG = b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff"
+_RASTERS = (png.SIGNATURE, jpeg.SIGNATURE)
+# by EXIF's number of the orientation
+_UPRIGHT: dict[int, Callable[[np.ndarray], np.ndarray]] = {
+    1: np.asarray,
+    2: lambda array: array[:, ::-1],
+    3: lambda array: array[::-1, ::-1],
+    4: lambda array: array[::-1],
+    5: lambda array: array.swapaxes(0, 1),
+    6: lambda array: np.rot90(array, -1),
+    7: lambda array: array[::-1, ::-1].swapaxes(0, 1),
+    8: np.rot90,
+}
 _SPACING_KEY = "paxray:pixel_mm"
 
 
@@ -51,31 +63,32 @@ def read_image(path: str | os.PathLike) -> Image:
         If there is no such file.
     ValueError
         If the file is empty, cut short, damaged, of another format, has more than `MAX_PIXELS` or
-        only one value, or is no X-ray by its DICOM header; the file is named.
+        `MAX_BYTES`, only one value or some that are no numbers, or is no X-ray by its DICOM header;
+        the file is named.
     """
-    return decode_image(read_bytes(path), Path(path))
+    return decode_image(read_bytes(path, MAX_BYTES), Path(path))
 
 
 def decode_image(data: bytes, path: Path) -> Image:
     """Return the image in the bytes of a file, as `read_image` does; `path` says what they are."""
-    if data.startswith((_PNG, _JPEG)):
+    if data.startswith(_RASTERS):
         image = _read_raster(data, path)
     else:
         from paxray_lib.images.dicom import read_dicom  # only where needed: it takes 0.3 s
 
         image = read_dicom(data, path)
-    if image.pixels.min() == image.pixels.max():
-        raise ValueError(
-            f"{path}: every pixel has one value; fetch or export it again, or leave it out"
-        )
+    low, high = image.pixels.min(), image.pixels.max()
+    if not 0 <= low < high <= 1:  # written so that NaN fails too
+        values = "every pixel has one value" if low == high else f"pixels of {low:g}..{high:g}"
+        raise ValueError(f"{path}: {values}; fetch or export it again, or leave it out")
     return image
 
 
 def read_view(path: str | os.PathLike) -> str | None:
     """Return the view of an image file as `read_image` finds it, without decoding its pixels."""
     path = Path(path)
-    data = read_bytes(path)
-    if data.startswith((_PNG, _JPEG)):
+    data = read_bytes(path, MAX_BYTES)
+    if data.startswith(_RASTERS):
         return view_of(path)
 
     from paxray_lib.images import dicom
@@ -85,7 +98,7 @@ def read_view(path: str | os.PathLike) -> str | None:
 
 def write_png(path: str | os.PathLike, pixels: np.ndarray, pixel_mm: float) -> None:
     """Write (H, W) uint8 pixels; `read_image` finds their distance `pixel_mm` again."""
-    info = PngImagePlugin.PngInfo()
+    info = PngInfo()
     # with the size: tools that resize an image keep such texts
     info.add_text(_SPACING_KEY, f"{pixel_mm:.6f} at {pixels.shape[0]} x {pixels.shape[1]}")
     with atomic_write(path) as temporary:
@@ -93,35 +106,18 @@ def write_png(path: str | os.PathLike, pixels: np.ndarray, pixel_mm: float) -> N
 
 
 def _read_raster(data: bytes, path: Path) -> Image:
-    is_png = data.startswith(_PNG)
-    # The plugins, not Image.open: it tries other formats and warns of large headers.
-    plugin = PngImagePlugin.PngImageFile if is_png else JpegImagePlugin.JpegImageFile
-    with naming_errors(path, f"damaged or cut short {plugin.format}"):
-        image = plugin(io.BytesIO(data))
-    if image.width * image.height > MAX_PIXELS:  # before memory is spent on it
-        raise ValueError(
-            f"{path}: {image.height} x {image.width} pixels, more than the limit of {MAX_PIXELS}; "
-            "make the image smaller"
-        )
-    with naming_errors(path, f"damaged or cut short {plugin.format}"):
-        image.load()
-        if is_png and data[24] == 16:  # the bit depth in the header
-            # OpenCV, because Pillow reads all 16-bit kinds but plain gray as 8 bit
-            array = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
-            if array is None:
-                raise ValueError("16-bit data cannot be decoded")
-            # B, G, R(, A) -> R, G, B
-            pixels = wide_to_unit(array if array.ndim == 2 else array[..., 2::-1])
-        else:
-            image.info.pop("transparency", None)  # ignored, like an alpha channel
-            # by RGB: of a palette Pillow rounds otherwise
-            gray = image if image.mode == "L" else image.convert("RGB").convert("L")
-            pixels = to_unit(np.asarray(gray))
-        frame = PillowImage.fromarray(pixels)  # Pillow has no 16-bit color to turn
-        orientation = ExifTags.Base.Orientation
-        frame.getexif()[orientation] = image.getexif().get(orientation, 1)
-        pixels = np.array(ImageOps.exif_transpose(frame))
-        return Image(pixels, _spacing_of(image), view_of(path))
+    is_png = data.startswith(png.SIGNATURE)
+    problem = f"damaged or cut short {'PNG' if is_png else 'JPEG'}"
+    with naming_errors(path, problem):
+        rows, columns, pixel_bytes = png.png_size(data) if is_png else jpeg.jpeg_size(data)
+    check_size(path, rows, columns, pixel_bytes)
+    with naming_errors(path, problem):
+        array, info = png.decode_png(data) if is_png else jpeg.decode_jpeg(data)
+        orientation = info.getexif().get(ExifTags.Base.Orientation, 1)
+        upright = _UPRIGHT.get(orientation, _UPRIGHT[1])(array)
+        pixels = to_unit(upright) if array.dtype == np.uint8 else wide_to_unit(upright)
+        spacing, doubt = _spacing_of(info, array.shape[:2])
+    return Image(pixels, spacing, view_of(path), doubt)
 
 
 def wide_to_unit(array: np.ndarray) -> np.ndarray:
@@ -132,8 +128,11 @@ def wide_to_unit(array: np.ndarray) -> np.ndarray:
     return to_unit(array, next((bits for bits in (8, 10, 12, 14) if array.max() < 2**bits), 16))
 
 
-def _spacing_of(image: PillowImage.Image) -> tuple[float, float] | None:
-    text = str(image.info.get(_SPACING_KEY, ""))
-    match = re.fullmatch(rf"(\d+\.\d+) at {image.height} x {image.width}", text)
-    spacing = float(match[1]) if match else 0.0
-    return (spacing, spacing) if spacing else None
+def _spacing_of(
+    info: PillowImage.Image, shape: tuple[int, ...]
+) -> tuple[tuple[float, float] | None, str]:
+    text = str(info.info.get(_SPACING_KEY, ""))
+    match = re.fullmatch(rf"(\d+\.\d+) at {shape[0]} x {shape[1]}", text)
+    if not match or not (spacing := float(match[1])):
+        return None, ""
+    return possible_spacing((spacing, spacing), shape)

@@ -161,6 +161,8 @@ class _Look:
 
     def _look_at_image(self, data: Datafile, entry: Entry, image: Image) -> None:
         pixels = image.pixels
+        if image.doubt:
+            self._find("warning", entry.image, image.doubt)
         self.row |= {
             "view": data.view(entry, image),
             "height": pixels.shape[0],
