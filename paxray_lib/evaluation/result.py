@@ -24,12 +24,24 @@ import numpy as np
 import pandas as pd
 
 from paxray_lib.data.dataset import PaxrayDataset
+from paxray_lib.evaluation.arrays import read_arrays
 from paxray_lib.evaluation.tables import per_label_table, score_columns, summarize
 from paxray_lib.labels.table import LabelSet
 from paxray_lib.metrics import Counts, Reliability, Surface, calibration_error, known_mean
-from paxray_lib.utils.files import atomic_write, read_json
+from paxray_lib.utils import atomic_write, naming_errors, read_json, write_table, write_text
+from paxray_lib.utils.settings import cast
 
 _IMAGES = ("image", "case", "view")
+_FORMS = {
+    **dict.fromkeys(("images", "cases", "views"), ("U", "N")),
+    "names": ("U", "L"),
+    **dict.fromkeys(("tp", "fp", "fn", "surface_within", "surface_total"), ("iu", "NL")),
+    "surface_hd95": ("f", "NL"),
+    **dict.fromkeys(("bins_pixels", "bins_true"), ("iu", "LK")),
+    "bins_probability": ("f", "LK"),
+}
+_Scores = dict[str, int | float | tuple[float | None, float | None] | None]
+_COMPUTED = {"overall": _Scores, "views": dict[str, _Scores], "groups": dict[str, _Scores]}
 
 
 @dataclass(frozen=True)
@@ -93,10 +105,9 @@ class Evaluation:
                 arrays |= {f"{prefix}_{name}": values for name, values in vars(part).items()}
         with atomic_write(folder / "counts.npz") as path:
             np.savez_compressed(path, allow_pickle=False, **arrays)
-        with atomic_write(folder / "per_label.csv") as path:
-            self.per_label.to_csv(path, index=False, float_format="%.6f")
-        with atomic_write(folder / "summary.json") as path:
-            path.write_text(json.dumps(self.summary, indent=1, allow_nan=False), encoding="utf-8")
+        write_table(folder / "per_label.csv", self.per_label, "%.6f")
+        text = json.dumps(self.summary, indent=1, allow_nan=False)
+        write_text(folder / "summary.json", text)
 
     @classmethod
     def read(cls, folder: str | os.PathLike) -> "Evaluation":
@@ -105,25 +116,32 @@ class Evaluation:
         Raises FileNotFoundError or ValueError if counts.npz is missing or damaged.
         """
         path = Path(folder) / "counts.npz"
-        with open(path, "rb") as raw:
-            try:
-                with np.load(raw, allow_pickle=False) as file:
-                    data = dict(file)
-                found = Counts(data["tp"], data["fp"], data["fn"])
-                images = pd.DataFrame({name: data[f"{name}s"] for name in _IMAGES})
-                labels = LabelSet(data["names"].tolist())
-                surface, bins = (
-                    {k.removeprefix(prefix): v for k, v in data.items() if k.startswith(prefix)}
-                    for prefix in ("surface_", "bins_")
-                )
-                outlines = Surface(**surface) if surface else None
-                reliability = Reliability(**bins) if bins else None
-            except Exception as error:
-                raise ValueError(f"{path}: not readable: {error}") from error
-        computed = ("overall", "views", "groups", "calibration_error")
-        summary = read_json(path.with_name("summary.json")).items()
-        info = {key: value for key, value in summary if key not in computed}
+        data = read_arrays(path, _FORMS)
+        with naming_errors(path, "not readable"):
+            found = Counts(data["tp"], data["fp"], data["fn"])
+            images = pd.DataFrame({name: data[f"{name}s"] for name in _IMAGES})
+            labels = LabelSet(data["names"].tolist())
+            surface, bins = (
+                {k.removeprefix(prefix): v for k, v in data.items() if k.startswith(prefix)}
+                for prefix in ("surface_", "bins_")
+            )
+            outlines = Surface(**surface) if surface else None
+            reliability = Reliability(**bins) if bins else None
+        summary = read_summary(path.with_name("summary.json")).items()
+        info = {
+            key: value for key, value in summary if key not in (*_COMPUTED, "calibration_error")
+        }
         return cls(found, labels, images, info, outlines, reliability)
+
+
+def read_summary(path: Path) -> dict[str, Any]:
+    """Read summary.json, of which a missing one is empty; ValueError if it holds no scores."""
+    summary = read_json(path)
+    parts = {
+        key: cast(summary[key], _COMPUTED[key], f"{path}: {key}")
+        for key in _COMPUTED.keys() & summary.keys()
+    }
+    return {**summary, **parts}
 
 
 def image_table(dataset: PaxrayDataset) -> pd.DataFrame:

@@ -17,9 +17,10 @@ from papermill.engines import NBClientEngine, papermill_engines
 from papermill.exceptions import PapermillException, PapermillExecutionError
 from papermill.iorw import papermill_io
 
-from paxray_lib.runs.echo import Echo
 from paxray_lib.runs.in_kernel import FIRST_LINE
+from paxray_lib.runs.plan import read_notebook
 from paxray_lib.runs.provenance import write_record
+from paxray_lib.utils.echo import Echo
 from paxray_lib.utils.errors import first_line
 
 _GRACE_S = 5.0  # from asking a cell to stop to killing its kernel; chosen by eye
@@ -57,9 +58,10 @@ class Stop:
 
     @contextlib.contextmanager
     def by_signals(self) -> Iterator[None]:
-        """While inside, let Ctrl-C and SIGTERM request a stop instead of tearing this process down.
+        """While inside, let signals request a stop instead of tearing this process down.
 
-        In a thread other than the main one, where Python knows no signals, nothing changes.
+        They are Ctrl-C, SIGTERM and SIGHUP; one that is ignored, as under nohup, stays so. In a
+        thread other than the main one, where Python knows no signals, nothing changes.
         """
         if threading.current_thread() is not threading.main_thread():
             yield
@@ -68,7 +70,9 @@ class Stop:
         def handle(number: int, _: object) -> None:
             self.request(signal.Signals(number).name)
 
-        numbers = signal.SIGINT, signal.SIGTERM
+        names = [name for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
+        numbers = [getattr(signal, name) for name in names]
+        numbers = [number for number in numbers if signal.getsignal(number) != signal.SIG_IGN]
         before = {number: signal.signal(number, handle) for number in numbers}
         try:
             yield
@@ -218,8 +222,9 @@ def execute(
     try:
         with stop.in_charge_of(kernel), Echo() as echo:
             papermill.execute_notebook(
-                notebook,
-                f"{_NotebookFile.scheme}{output}",
+                read_notebook(notebook),
+                # papermill fills in what stands between braces
+                f"{_NotebookFile.scheme}{output}".replace("{", "{{").replace("}", "}}"),
                 dict(parameters),
                 engine_name="paxray",
                 kernel_name="python3",  # this environment's, whatever the notebook was saved with
@@ -233,6 +238,8 @@ def execute(
         error = f"{caught.ename}: {first_line(caught.evalue)}".removesuffix(": ")
     except DeadKernelError:
         error = "the kernel died; it was killed, crashed or ran out of memory"
+    except ValueError as caught:  # a damaged notebook
+        error = str(caught)
     except (_KernelStopped, RuntimeError, OSError, PapermillException, NoSuchKernel) as caught:
         error = f"{type(caught).__name__}: {first_line(str(caught))}"
     if kernel.stopped or error:

@@ -6,13 +6,15 @@ network.
 
 import base64
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 import jinja2
+import pandas as pd
 
-from paxray_lib.utils import duration, now
+from paxray_lib.utils import duration, naming_errors, now, read_bytes, read_table
 
 TEMPLATES = Path(__file__).with_name("templates")
 
@@ -56,9 +58,29 @@ def words(key: str) -> str:
     return key.replace("_", " ").replace("iou", "IoU").replace("dice", "Dice")
 
 
+def read_part(path: Path, reader: Callable[[Path], Any], troubles: list[str]) -> Any:
+    """Return what `reader` reads, None if there is nothing; what is damaged goes to `troubles`."""
+    if not path.exists():
+        return None
+    try:
+        return reader(path)
+    except (ValueError, OSError) as error:
+        text = str(error)
+        troubles.append(text if str(path) in text else f"{path}: {text}")
+        return None
+
+
+def read_metrics(path: Path) -> pd.DataFrame:
+    """Read metrics.csv of a training; ValueError if it has other columns, or no numbers."""
+    table = read_table(path)
+    with naming_errors(path, "no table of epochs"):
+        scores = table[["train_loss", "val_iou_present"]].astype(float)
+        return table.assign(epoch=table["epoch"].astype(int), **scores)
+
+
 def read_environment(run_dir: Path) -> dict[str, str]:
     """Return time, platform, git, data, ... of environment.txt, if any; the latest if resumed."""
     path = run_dir / "environment.txt"
-    lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
+    lines = read_bytes(path).decode(errors="replace").splitlines() if path.is_file() else []
     pairs = [line.split(": ", 1) for line in lines if ": " in line]
     return {key.removesuffix(", made by this run"): value for key, value in pairs}

@@ -7,14 +7,22 @@ import json
 import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path, PurePath
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import Field
 
 from paxray_lib.runs.profiles import check_key, read_profile
+from paxray_lib.utils import naming_errors, parse_json, read_bytes
+from paxray_lib.utils.errors import shown
 from paxray_lib.utils.settings import cast, field_types
 
 # Settings of the runner itself. time_limit: seconds that one notebook may take, null for no limit;
 # notebooks: the names of those to run, in place of all.
-RUNNER_TYPES = {"run_dir": str, "time_limit": float | None, "notebooks": list[str]}
+RUNNER_TYPES: dict[str, Any] = {
+    "run_dir": Annotated[str, Field(min_length=1)],
+    "time_limit": Annotated[float, Field(gt=0, le=1e9)] | None,
+    "notebooks": list[str],
+}
 
 # Parameters of notebooks that name a file or folder, and what to do where it is missing.
 INPUTS = {
@@ -112,13 +120,15 @@ def find_notebooks(notebooks_dir: str | os.PathLike | None = None) -> list[Path]
 def parameter_types(notebook: Path) -> dict[str, Any]:
     """Return the names that a notebook's cell tagged `parameters` sets, and their literals' types.
 
-    The type is None, which stands for any, where the value is None or no literal.
+    The type is None, which stands for any, where the value is None or no literal. ValueError if the
+    notebook or that cell cannot be read.
     """
+    cells = read_notebook(notebook).cells
+    tagged = (cell for cell in cells if "parameters" in cell.metadata.get("tags", ()))
     try:
-        tagged = (c for c in _cells(notebook) if "parameters" in c["metadata"].get("tags", ()))
-        statements = ast.parse("".join(next(tagged, {"source": ""})["source"])).body
-    except (ValueError, SyntaxError) as error:
-        raise ValueError(f"{notebook}: parameters not readable: {error}") from error
+        statements = ast.parse(next((cell.source for cell in tagged), "")).body
+    except Exception as error:
+        raise ValueError(f"{notebook}: parameters not readable: {shown(error)}") from error
     return {
         target.id: _literal_type(node.value)
         for node in statements
@@ -142,9 +152,21 @@ def read_settings(
     return read_profile(profile, overrides, {**known, **config_types, **RUNNER_TYPES})
 
 
+def read_notebook(notebook: Path) -> Any:
+    """Return a notebook in nbformat's form; ValueError, naming it, if it is damaged."""
+    import nbformat
+
+    text = read_bytes(notebook)
+    parse_json(text, notebook)
+    with naming_errors(notebook, "not a notebook"):
+        node = nbformat.reads(text.decode(), as_version=4)
+        nbformat.validate(node)
+    return node
+
+
 def code_hash(notebook: Path) -> str:
     """Return the SHA-256 of a notebook's code cells; text and outputs do not count."""
-    code = ["".join(cell["source"]) for cell in _cells(notebook) if cell["cell_type"] == "code"]
+    code = [cell.source for cell in read_notebook(notebook).cells if cell.cell_type == "code"]
     return hashlib.sha256(json.dumps(code).encode()).hexdigest()
 
 
@@ -155,14 +177,10 @@ def train_config_types() -> dict[str, Any]:
     return field_types(TrainConfig)
 
 
-def _cells(notebook: Path) -> list[dict[str, Any]]:
-    return json.loads(notebook.read_text(encoding="utf-8"))["cells"]
-
-
 def _literal_type(node: ast.expr) -> type | None:
     try:
         value = ast.literal_eval(node)
-    except ValueError:
+    except (ValueError, TypeError, RecursionError, MemoryError):
         return None
     return None if value is None else type(value)
 

@@ -1,10 +1,8 @@
 """Where a run comes from: settings, environment, data; and records that fit on a full disk."""
 
 import contextlib
-import errno
 import hashlib
 import importlib.metadata
-import json
 import os
 import platform
 import subprocess
@@ -14,7 +12,8 @@ from typing import Any
 
 import yaml
 
-from paxray_lib.utils import first_line, now, write_text
+from paxray_lib.utils import first_line, is_disk_full, now, parse_json, read_bytes, write_text
+from paxray_lib.utils.strict_yaml import read_yaml
 
 # May differ when a run is resumed: they say nothing about its results.
 FREE_KEYS = ("run_dir", "time_limit")
@@ -43,7 +42,7 @@ def write_record(run_dir: Path, name: str, text: str) -> Path:
     try:
         write_text(path, text)
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT) or not (run_dir / RESERVE).is_file():
+        if not is_disk_full(error) or not (run_dir / RESERVE).is_file():
             raise
         (run_dir / RESERVE).unlink()
         write_text(path, text)
@@ -59,7 +58,7 @@ def write_settings(run_dir: Path, settings: Mapping[str, Any]) -> None:
 def saved_settings(run_dir: Path) -> dict[str, Any]:
     """Read config.yaml; a missing file is an empty one."""
     path = run_dir / "config.yaml"
-    return yaml.safe_load(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    return read_yaml(path) if path.exists() else {}
 
 
 def describe_environment(git: str, data: str) -> str:
@@ -86,23 +85,23 @@ def describe_data(root: Path, settings: Mapping[str, Any]) -> str:
     data_root = root / settings["data_root"]
     datafile = data_root / (settings.get("datafile") or "paxray.json")
     try:
-        text = datafile.read_bytes()
+        text = read_bytes(datafile)
     except OSError:
         return f"{datafile} {MISSING_DATA}"
+    except ValueError as error:
+        return str(error)
     digest = hashlib.sha256(text)
-    names: set[str] = set()
-
-    def collect(item: dict[str, Any]) -> None:
-        names.update(item[key] for key in ("image", "target") if isinstance(item.get(key), str))
-
     try:
-        json.loads(text, object_hook=collect)
-    except ValueError:
+        parts = dict(parse_json(text, datafile)).values()
+    except (ValueError, TypeError):
         return f"{datafile}, not readable as JSON, sha256 {digest.hexdigest()}"
+    items = [i for part in parts if isinstance(part, list) for i in part if isinstance(i, dict)]
+    values = [item.get(key) for item in items for key in ("image", "target")]
+    names = {value for value in values if isinstance(value, str)}
     for name in sorted(names):
         path = data_root / name
         size = path.stat().st_size if path.is_file() else None
-        digest.update(f"{name}\0{size}\n".encode())
+        digest.update(f"{name}\0{size}\n".encode(errors="surrogatepass"))
     return f"{datafile}, {len(names)} files, sha256 {digest.hexdigest()}"
 
 

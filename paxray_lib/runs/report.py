@@ -4,7 +4,6 @@ All of them open without a network.
 """
 
 import base64
-import contextlib
 import json
 import re
 from collections.abc import Iterator, Mapping
@@ -12,14 +11,14 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-
+from paxray_lib.evaluation.result import read_summary
 from paxray_lib.metrics.surface import TOLERANCE_PX
-from paxray_lib.runs.pages import TEMPLATES, read_environment, render
+from paxray_lib.runs.pages import TEMPLATES, read_environment, read_metrics, read_part, render
+from paxray_lib.runs.plan import read_notebook
 from paxray_lib.runs.provenance import saved_settings, write_record
 from paxray_lib.runs.sweep_plots import plot_curves
 from paxray_lib.runs.sweep_scores import SCORES
-from paxray_lib.utils.files import read_json
+from paxray_lib.utils import open_file
 
 #: Tag of notebook cells whose figures the run's page shows large.
 REPORT_TAG = "report"
@@ -65,11 +64,11 @@ def write_index(run_dir: Path, status: Mapping[str, Any]) -> Path:
 
     `status` is as `runs.status.read_status` returns it.
     """
-    summary = read_json(run_dir / "evaluation" / "summary.json")
+    troubles: list[str] = []
+    summary = read_part(run_dir / "evaluation" / "summary.json", read_summary, troubles) or {}
     rows = list(_score_rows(summary))
-    curve = None
-    with contextlib.suppress(FileNotFoundError, ValueError, KeyError):  # none, or of no training
-        curve = plot_curves({run_dir.name: pd.read_csv(run_dir / "metrics.csv")})
+    metrics = read_part(run_dir / "metrics.csv", read_metrics, troubles)
+    settings = read_part(run_dir / "config.yaml", lambda _: saved_settings(run_dir), troubles)
     page = render(
         "run.html",
         kind="PAXRay run",
@@ -83,12 +82,10 @@ def write_index(run_dir: Path, status: Mapping[str, Any]) -> Path:
         columns=[name for name in COLUMNS if any(name in scores for _, scores in rows)],
         about=[(key, value) for key, value in summary.items() if not isinstance(value, dict)],
         tolerance=TOLERANCE_PX,
-        curve=curve,
-        pictures=list(_pictures(run_dir)),
-        settings=[
-            (key, json.dumps(value, ensure_ascii=False))
-            for key, value in saved_settings(run_dir).items()
-        ],
+        curve=None if metrics is None else plot_curves({run_dir.name: metrics}),
+        pictures=list(_pictures(run_dir, troubles)),
+        settings=[(k, json.dumps(v, ensure_ascii=False)) for k, v in (settings or {}).items()],
+        troubles=troubles,
         files=list(_files(run_dir)),
         environment=read_environment(run_dir),
     )
@@ -103,9 +100,10 @@ def _describe_step(run_dir: Path, step: Mapping[str, Any]) -> dict[str, Any]:
 
 def _title(notebook: Path) -> str:
     """Return the notebook's first heading, or its name."""
-    for cell in read_json(notebook).get("cells", ()):
-        heading = re.search(r"^#\s+(.+)$", "".join(cell["source"]), re.MULTILINE)
-        if cell["cell_type"] == "markdown" and heading:
+    content = read_part(notebook, read_notebook, [])
+    for cell in content.cells if content else ():
+        heading = re.search(r"^#\s+(.+)$", cell.source, re.MULTILINE)
+        if cell.cell_type == "markdown" and heading:
             return f"{notebook.stem[:2]} · {re.sub(r'^[0-9]+[.: ]+', '', heading[1])}"
     return notebook.stem
 
@@ -119,18 +117,21 @@ def _score_rows(summary: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, 
             yield f"{kind} · {name.replace('_', ' ')}", scores
 
 
-def _pictures(run_dir: Path) -> Iterator[dict[str, Any]]:
+def _pictures(run_dir: Path, troubles: list[str]) -> Iterator[dict[str, Any]]:
     """Yield the figures of notebook cells that are tagged `REPORT_TAG`, then overlays."""
     for notebook in sorted((run_dir / "notebooks").glob("*.ipynb")):
         about = {"path": f"notebooks/{notebook.stem}.html", "caption": f"from {_title(notebook)}"}
-        for cell in read_json(notebook)["cells"]:
-            tagged = REPORT_TAG in cell["metadata"].get("tags", ())
+        content = read_part(notebook, read_notebook, troubles)
+        for cell in content.cells if content else ():
+            tagged = REPORT_TAG in cell.metadata.get("tags", ())
             for output in cell.get("outputs", ()) if tagged else ():
                 if data := output.get("data", {}).get("image/png"):
                     yield {**about, "data": data.strip(), "wide": True}
     paths = sorted((run_dir / "overlays").glob("*.png"))
-    for path in [path for path in paths if path.stat().st_size <= _PICTURE_BYTES][:_OVERLAYS]:
-        data = base64.b64encode(path.read_bytes()).decode()
+    files = [path for path in paths if path.is_file()]
+    for path in [path for path in files if path.stat().st_size <= _PICTURE_BYTES][:_OVERLAYS]:
+        with open_file(path) as file:
+            data = base64.b64encode(file.read()).decode()
         yield {"path": f"overlays/{path.name}", "data": data, "caption": path.stem, "wide": False}
 
 

@@ -174,12 +174,13 @@ class _Run:
         if self.resumed and "resume" in plan.parameters[notebook.stem]:
             values["resume"] = True
         with self.status.running(step) as result:
-            code = code_hash(notebook)  # now: it may be edited while it runs
+            with contextlib.suppress(ValueError, OSError):  # as the outcome will say, too
+                step["code"] = code_hash(notebook)  # now: it may be edited while it runs
             limit = plan.settings.get("time_limit")
             outcome = execute(
                 notebook, output, values, folder=plan.root, stop=self.stop, time_limit=limit
             )
-            result.update(outcome, code=code)
+            result.update(outcome)
         run = self.status.run
         if provenance.MISSING_DATA in run["data"]:  # perhaps this notebook has made the data
             run["data"] = provenance.describe_data(plan.root, plan.settings)

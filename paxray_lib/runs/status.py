@@ -11,13 +11,59 @@ import os
 import platform
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import (
+    Annotated,
+    Any,
+    Literal,
+    Required,  # pydantic wants these before Python 3.12
+)
+
+from pydantic import AfterValidator, ConfigDict, Field, TypeAdapter, ValidationError
+from typing_extensions import TypedDict
 
 from paxray_lib.runs.provenance import write_record
 from paxray_lib.utils import is_locked, log, now, read_json
 
 Step = dict[str, Any]
+_State = Literal["pending", "running", "done", "failed", "interrupted"]
+
+
+class _Part(TypedDict, total=False):
+    __pydantic_config__ = ConfigDict(extra="allow")  # type: ignore[misc]
+    state: Required[_State]
+    error: str
+    note: str
+
+
+class _StepRecord(_Part, total=False):
+    name: Required[str]
+    seconds: Annotated[float, Field(ge=0, allow_inf_nan=False)]
+    cell_number: int
+    source: str
+    code: str
+
+
+class _Record(_Part, total=False):
+    start: Required[Annotated[str, AfterValidator(datetime.fromisoformat)]]
+    steps: Required[list[_StepRecord]]
+    git: list[str]
+    data: str
+
+
+def _read(folder: Path) -> dict[str, Any]:
+    """Read status.json; ValueError, with a remedy, if it is damaged."""
+    path = folder / "status.json"
+    content = read_json(path)
+    try:
+        TypeAdapter(_Record).validate_python(content)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        where = ".".join(map(str, first["loc"]))
+        remedy = "start a new run in another folder"
+        raise ValueError(f"{path}: damaged ({where}: {first['msg']}); {remedy}") from error
+    return content
 
 
 def read_status(run_dir: str | os.PathLike) -> dict[str, Any]:
@@ -27,11 +73,11 @@ def read_status(run_dir: str | os.PathLike) -> dict[str, Any]:
     """
     folder = Path(run_dir)
     path = folder / "status.json"
-    if not path.is_file():
+    if not path.exists():
         raise FileNotFoundError(f"{path}: not there; {run_dir} is not the folder of a run")
     # before the status is read: a run that ends in between is not called cut off
     working = is_locked(folder)
-    status = read_json(path)
+    status = _read(folder)
     if not (working or is_locked(folder)):
         for part in [status, *status["steps"]]:
             if part["state"] == "running":
@@ -92,13 +138,13 @@ class Status:
     def carry_out(self, work: Callable[[], str], write_page: Callable[[], Path]) -> str | None:
         """Do the work, record how it ended, write the page; return the state, which `work` returns.
 
-        None if the work was ended by an error of the system such as a full disk.
+        None if the work was ended by an error of the system, such as a full disk, or of a file.
         """
         folder = self.path.parent
         state, sound = "failed", True
         try:
             state = work()
-        except OSError as error:
+        except (OSError, ValueError) as error:
             log(f"{folder}: {error}")
             self.run["error"], sound = str(error), False
         finally:
@@ -106,7 +152,7 @@ class Status:
                 self.run.update(state=state, end=now())
                 self.write()
                 log(f"{state}: {write_page()}")
-            except OSError as error:
+            except (OSError, ValueError) as error:
                 log(f"{folder}: status or index.html could not be written: {error}")
                 sound = False
         return state if sound else None
@@ -132,4 +178,4 @@ def earlier_status(run_dir: Path, resume: bool) -> dict[str, Any] | None:
     if not resume:
         remedy = "continue it with --resume, or choose another --out"
         raise ValueError(f"{run_dir}: holds a run already; {remedy}")
-    return read_json(run_dir / "status.json")
+    return _read(run_dir)

@@ -13,6 +13,7 @@ from paxray_lib.runs.pages import render
 from paxray_lib.runs.provenance import FREE_KEYS, write_record
 from paxray_lib.runs.sweep_plots import plot_curves, plot_fractions, plot_parts
 from paxray_lib.runs.sweep_scores import SCORES, Member, score_table
+from paxray_lib.utils.tables import table_text
 from paxray_lib.viz.plots.style import score_title
 
 # Settings that say nothing of how a model was made.
@@ -33,7 +34,7 @@ def write_comparison(folder: Path, status: Mapping[str, Any], members: Sequence[
     scores = score_table(members)
     content = _describe(status, members, scores)
     write_record(folder, "sweep.json", json.dumps(content, indent=1, allow_nan=False) + "\n")
-    write_record(folder, "scores.csv", scores.to_csv(index=False, float_format="%.6f"))
+    write_record(folder, "scores.csv", table_text(scores, "%.6f"))
     rows = {(row["part"], row["score"], row["member"]): row for row in content["scores"]}
     scored = scores["member"].unique().tolist()
     overall = {name: rows["overall", "iou_present", name] for name in scored}

@@ -6,17 +6,16 @@ of two members is taken within each resample.
 """
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import yaml
 
 from paxray_lib.data.datafile import read_datafile
 from paxray_lib.evaluation.compare import compare_evaluations
 from paxray_lib.evaluation.result import Evaluation
-from paxray_lib.runs.pages import read_environment
+from paxray_lib.runs.pages import read_environment, read_metrics, read_part
 from paxray_lib.runs.provenance import saved_settings
 
 SCORES = ("iou_present", "iou_published", "dice_present", "dice_published")
@@ -62,27 +61,16 @@ def read_member(
     `settings` count for a member that has not begun.
     """
     troubles: list[str] = []
-    config = _read(folder / "config.yaml", lambda path: saved_settings(path.parent), troubles)
-    metrics = _read(folder / "metrics.csv", pd.read_csv, troubles)
+    config = read_part(folder / "config.yaml", lambda path: saved_settings(path.parent), troubles)
+    metrics = read_part(folder / "metrics.csv", read_metrics, troubles)
     counts = folder / "evaluation" / "counts.npz"
-    evaluation = _read(counts, lambda path: Evaluation.read(path.parent), troubles)
+    evaluation = read_part(counts, lambda path: Evaluation.read(path.parent), troubles)
     images, synthetic = _describe_data(root, config or settings, troubles)
     metrics = pd.DataFrame() if metrics is None else metrics
     known: dict[str, Any] = {key: step.get(key) for key in ("state", "error", "seconds")}
     known |= {"settings": config or settings, "provenance": read_environment(folder)}
     known |= {"train_images": images, "synthetic": synthetic, "metrics": metrics}
     return Member(name, folder, evaluation=evaluation, trouble="; ".join(troubles), **known)
-
-
-def _read(path: Path, reader: Callable[[Path], Any], troubles: list[str]) -> Any:
-    if not path.is_file():
-        return None
-    try:
-        return reader(path)
-    except (ValueError, OSError, yaml.YAMLError) as error:
-        text = str(error)
-        troubles.append(text if str(path) in text else f"{path}: {text}")
-        return None
 
 
 def _describe_data(

@@ -16,6 +16,12 @@ def is_disk_full(error: OSError) -> bool:
     return error.errno in (errno.ENOSPC, errno.EDQUOT)
 
 
+def shown(value: object) -> str:
+    """Return how an error shows a value: as `repr` does, cut where that is long."""
+    text = repr(value)
+    return text if len(text) <= 120 else f"{text[:100]}... ({len(text)} characters)"
+
+
 def did_you_mean(word: str, candidates: Iterable[str]) -> str:
     """Return the tail of an error message that lists near matches, or an empty string.
 
@@ -41,7 +47,7 @@ def check_choice(value: str, choices: Iterable[str], name: str) -> None:
     choices = list(choices)
     if value not in choices:
         near = did_you_mean(str(value), choices)
-        raise ValueError(f"{name} {value!r}: unknown{near} (one of {', '.join(choices)})")
+        raise ValueError(f"{name} {shown(value)}: unknown{near} (one of {', '.join(choices)})")
 
 
 @contextlib.contextmanager

@@ -9,10 +9,12 @@ from typing import Any
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
-from paxray_lib.utils.errors import did_you_mean
+from paxray_lib.utils.errors import did_you_mean, shown
 
-# what the kind of a value is called, by the first word of pydantic's type of error
+# what the kind of a value is called, by pydantic's type of error or the first word of that
 _KINDS = {
+    "string_too_short": "text that is not empty",
+    "finite": "a finite number",
     "int": "a whole number",
     "float": "a number",
     "bool": "true or false",
@@ -67,7 +69,7 @@ def differences(
     ['epochs (was 2, is 3)', "loss (was not set, is 'dice')"]
     """
     pairs = {
-        key: [repr(some[key]) if key in some else "not set" for some in (old, new)]
+        key: [shown(some[key]) if key in some else "not set" for some in (old, new)]
         for key in sorted((old.keys() | new.keys()) - set(ignored))
     }
     return [f"{key} (was {was}, is {now})" for key, (was, now) in pairs.items() if was != now]
@@ -75,7 +77,7 @@ def differences(
 
 @functools.cache
 def _adapter(hint: Any) -> TypeAdapter:
-    return TypeAdapter(hint, config=ConfigDict(coerce_numbers_to_str=True))
+    return TypeAdapter(hint, config=ConfigDict(coerce_numbers_to_str=True, allow_inf_nan=False))
 
 
 def _validate(value: Any, hint: Any, place: str) -> Any:
@@ -85,10 +87,12 @@ def _validate(value: Any, hint: Any, place: str) -> Any:
         return _adapter(hint).validate_python(value, strict=strict)
     except ValidationError as error:
         errors = error.errors()
-    wanted = {
-        _KINDS.get(one["type"].partition("_")[0], one["msg"].removeprefix("Input should be ")): 0
-        for one in errors
-    }
+    wanted = dict.fromkeys(map(_wanted, errors))
     value, choices = errors[0]["input"], str(errors[0].get("ctx", {}).get("expected", ""))
     near = did_you_mean(str(value), re.findall("'([^']*)'", choices))
-    raise ValueError(f"{place} must be {' or '.join(wanted)}, not {value!r}{near}")
+    raise ValueError(f"{place} must be {' or '.join(wanted)}, not {shown(value)}{near}")
+
+
+def _wanted(error: Mapping[str, Any]) -> str:
+    kind, said = error["type"], error["msg"].removeprefix("Input should be ")
+    return _KINDS.get(kind) or _KINDS.get(kind.partition("_")[0], said)

@@ -5,9 +5,10 @@ A text that begins with `=`, `+`, `-`, `@`, a tab or a line end would be a formu
 """
 
 import os
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from paxray_lib.utils.files import atomic_write, check_file
+from paxray_lib.utils.files import check_file, write_text
 
 if TYPE_CHECKING:  # pandas takes a while to import
     from pandas import DataFrame
@@ -19,9 +20,12 @@ def write_table(
     path: str | os.PathLike, table: "DataFrame", float_format: str | None = None
 ) -> None:
     """Write a table as CSV, whole or not at all."""
-    safe = table.map(_guarded)
-    with atomic_write(path) as temporary:
-        safe.to_csv(temporary, index=False, float_format=float_format)
+    write_text(Path(path), table_text(table, float_format))
+
+
+def table_text(table: "DataFrame", float_format: str | None = None) -> str:
+    """Return the text of a table's CSV file."""
+    return table.map(_guarded).to_csv(index=False, float_format=float_format, lineterminator="\n")
 
 
 def read_table(path: str | os.PathLike) -> "DataFrame":

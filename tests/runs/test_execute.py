@@ -75,7 +75,11 @@ def start_runner(project):
 
 @pytest.mark.parametrize(
     ("number", "wait"),
-    [(signal.SIGTERM, "time.sleep(300)"), (signal.SIGINT, "subprocess.run(['sleep', '300'])")],
+    [
+        (signal.SIGTERM, "time.sleep(300)"),
+        (signal.SIGHUP, "time.sleep(300)"),
+        (signal.SIGINT, "subprocess.run(['sleep', '300'])"),
+    ],
 )
 def test_signals_interrupt_the_run(project, number, wait):
     write_notebook(project / "notebooks", "01_a", LONG_CELL + wait)

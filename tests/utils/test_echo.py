@@ -3,8 +3,8 @@
 import io
 import time
 
-from paxray_lib.runs import echo as module
-from paxray_lib.runs.echo import Echo
+from paxray_lib.utils import echo as module
+from paxray_lib.utils.echo import Echo
 
 
 class Terminal(io.StringIO):
