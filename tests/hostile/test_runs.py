@@ -92,7 +92,7 @@ def profile(text):
     ("time_limit 0", profile(""), f"{RUN} --set time_limit=0", 2, "time_limit must be greater"),
     ("run_dir ''", profile("run_dir: ''"), "run --profile {here}/p.yaml", 2, "run_dir.*not empty"),
     ("run_dir '' for training", profile("run_dir: ''"), TRAIN, 2, "run_dir.*not empty"),
-    ("a name of 256 bytes", profile(f"run_dir: {'x' * 256}"), RUN[:-15], 2, "x: .*shorter name"),
+    ("a name of 256 bytes", profile(f"run_dir: {'x' * 256}"), RUN[:-15], 2, "x: .*too long"),
     ("a file as folder", profile("run_dir: /dev/null/a"), RUN[:-15], 2, "/dev/null"),
     ("no folder can be made", profile("run_dir: /proc/a"), RUN[:-15], 2, "/proc/a"),
 )
@@ -196,7 +196,7 @@ HEAD = '{"state": "done", "start": "2026-01-01T00:00:00", "steps"'
     (
         "a lock that is a folder",
         run_folder(lambda folder: (folder / ".lock").mkdir()),
-        *(RESUME, 2, r"\.lock"),
+        *(RESUME, 2, r"Is a directory.*choose another"),
     ),
     (
         "a lock that is a link to a file of the user's",
