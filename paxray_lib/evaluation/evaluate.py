@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -61,6 +62,8 @@ def evaluate(
         differ.
     """
     check_choice(precision, PRECISIONS, "precision")
+    if out is not None and is_first():  # before what may take hours
+        Path(out).mkdir(parents=True, exist_ok=True)
     name = str(model) if isinstance(model, (str, os.PathLike)) else model.name
     if isinstance(model, (str, os.PathLike)):
         model = load_model(model, local_device(device))
