@@ -188,7 +188,8 @@ class Pipeline:
             # with these nothing more can be written; any other error concerns one file
             if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO):
                 raise
-            self.rows[path] = ("failed", f"{path}: its output could not be written ({error})")
+            remedy = "rename the image, or choose another folder"
+            self.rows[path] = ("failed", f"{path}: no output can be written ({error}); {remedy}")
 
 
 def readable(path: Path) -> str:

@@ -4,6 +4,7 @@ A text that begins with `=`, `+`, `-`, `@`, a tab or a line end would be a formu
 "CSV injection"): it is written with an apostrophe before it, which `read_table` takes off again.
 """
 
+import csv
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,7 +26,11 @@ def write_table(
 
 def table_text(table: "DataFrame", float_format: str | None = None) -> str:
     """Return the text of a table's CSV file."""
-    return table.map(_guarded).to_csv(index=False, float_format=float_format, lineterminator="\n")
+    safe = table.map(_guarded)
+    # a carriage return ends a line, too, for spreadsheets; by itself it would not be quoted
+    has_returns = safe.map(lambda value: isinstance(value, str) and "\r" in value).any(axis=None)
+    quoting = csv.QUOTE_NONNUMERIC if has_returns else csv.QUOTE_MINIMAL
+    return safe.to_csv(index=False, float_format=float_format, lineterminator="\n", quoting=quoting)
 
 
 def read_table(path: str | os.PathLike) -> "DataFrame":

@@ -7,6 +7,7 @@ import pytest
 from helpers.hostile import run_case
 from helpers.tiny_models import tiny_model
 
+from paxray_lib.images.preprocessing import Preprocessing
 from paxray_lib.labels.table import LABELS
 from paxray_lib.models.checkpoints import save_model
 
@@ -15,7 +16,8 @@ from paxray_lib.models.checkpoints import save_model
 def weights(tmp_path_factory):
     """Path of a checkpoint of a tiny network for all labels, which no test may change."""
     path = tmp_path_factory.mktemp("weights") / "tiny.ckpt"
-    save_model(path, tiny_model(labels=LABELS).eval())
+    preprocessing = Preprocessing("standard", (64, 64))
+    save_model(path, tiny_model(labels=LABELS, preprocessing=preprocessing).eval())
     return path
 
 
