@@ -59,7 +59,6 @@ COUNTS = ("ribs_anterior", "ribs_posterior")
 Point = tuple[float, float]  # row and column, as pixel edges
 Line = tuple[Point, Point]  # a measured distance, from start to end
 _BLOCK_BYTES = 1 << 24
-_FIELD_MM = (10, 2000)  # of a small part of a film, and of more than the largest one
 
 
 @dataclass(frozen=True)
@@ -173,19 +172,6 @@ def measure(
         **{f"{name}_mm": pixels[name] * row for name in HEIGHTS},
         **{f"{name}_mm2": pixels[name] * row * column for name in AREAS},
     }
-
-
-def check_spacing(spacing_mm: tuple[float, float] | None, size: tuple[int, int]) -> None:
-    """Raise ValueError if an image of (H, W) pixels cannot have that spacing, in mm, or None."""
-    extents = [length * count for length, count in zip(spacing_mm or (), size, strict=False)]
-    low, high = _FIELD_MM
-    if not all(low <= extent <= high for extent in extents):
-        field = " x ".join(f"{extent:.4g}" for extent in extents)
-        raise ValueError(
-            f"a spacing of {spacing_mm} mm would make a field of view of {field} mm, but that of "
-            f"an X-ray has {low} to {high}; correct the spacing in the file: only pixels are "
-            "measured"
-        )
 
 
 def find_lines(masks: PackedMasks, view: str | None) -> dict[str, Line]:

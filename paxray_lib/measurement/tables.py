@@ -15,7 +15,7 @@ from paxray_lib.data.dataset import PaxrayDataset
 from paxray_lib.images import VIEWS, read_image, read_view
 from paxray_lib.labels.table import LabelSet
 from paxray_lib.masks.packed import PackedMasks
-from paxray_lib.measurement.geometry import COUNTS, HEIGHTS, WIDTHS, check_spacing, measure
+from paxray_lib.measurement.geometry import COUNTS, HEIGHTS, WIDTHS, measure
 from paxray_lib.prediction.pipeline import MEASUREMENTS
 from paxray_lib.prediction.predict import FORMATS, read_settings
 from paxray_lib.utils import check_choice, map_ahead, progress, read_table, write_table
@@ -121,14 +121,12 @@ def _measurable_labels(out: Path) -> LabelSet:
 
 def _measure_file(path: Path, labels: LabelSet, file: str, view: str | None) -> dict[str, Any]:
     """Return the measurements of an output; without millimetres, and why, if no spacing can be."""
-    spacing, problem = read_image(file).spacing_mm, None
+    image = read_image(file)
+    spacing, problem = image.spacing_mm, f"{file}: {image.doubt}" if image.doubt else None
+    del image
     with _ONE_AT_A_TIME:
-        masks = PackedMasks.read(path, labels)
-        try:
-            check_spacing(spacing, masks.shape[1:])
-        except ValueError as error:
-            spacing, problem = None, f"{file}: {error}"
-        return {"problem": problem, **measure(masks, view, spacing)}
+        measured = measure(PackedMasks.read(path, labels), view, spacing)
+    return {"problem": problem, **measured}
 
 
 def _earlier_rows(out: Path) -> dict[tuple[str, str], dict[str, Any]]:

@@ -14,6 +14,7 @@ import torch
 
 from paxray_lib.compute.collectives import from_first, gather, is_first, rank_and_world
 from paxray_lib.compute.devices import PRECISIONS
+from paxray_lib.images.image import MAX_BYTES
 from paxray_lib.images.read import decode_image
 from paxray_lib.labels.table import LabelSet
 from paxray_lib.masks import PackedMasks, close_tree
@@ -140,7 +141,7 @@ class Pipeline:
                 raise ValueError(
                     f"{readable(path)}: the name is not UTF-8, so no report can hold it; rename it"
                 )
-            data, state = read_source(path)
+            data, state = read_source(path, MAX_BYTES)
             image = decode_image(data, path)
             tensor = torch.as_tensor(self.model.preprocess(image))
         except (ValueError, OSError) as error:

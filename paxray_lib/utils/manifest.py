@@ -21,7 +21,14 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path, PurePath
 from typing import Any
 
-from paxray_lib.utils.files import check_file, open_file, parse_json, part_name, read_bytes
+from paxray_lib.utils.files import (
+    MAX_BYTES,
+    check_file,
+    open_file,
+    parse_json,
+    part_name,
+    read_bytes,
+)
 from paxray_lib.utils.locks import lock
 
 NAME = "manifest.jsonl"
@@ -33,10 +40,10 @@ State = list[Any]
 Entry = dict[str, Any]  # {"sources": {path: State, or None if forgotten}}
 
 
-def read_source(path: str | os.PathLike) -> tuple[bytes, State]:
+def read_source(path: str | os.PathLike, limit: int = MAX_BYTES) -> tuple[bytes, State]:
     """Return the content of a file and the state in which it was read; errors as `read_bytes`."""
     stat = os.stat(check_file(path))  # before: a change while it is read shows
-    data = read_bytes(path)
+    data = read_bytes(path, limit)
     # so young that its next change might leave the times as they are: only the digest counts
     is_young = time.time_ns() - stat.st_ctime_ns < _TICK_NS
     times = [None, None] if is_young else [stat.st_mtime_ns, stat.st_ctime_ns]

@@ -204,6 +204,17 @@ def test_damage_between_prediction_and_measurement_is_one_failed_row(run, tmp_pa
     assert table["lung_area_px"].isna().tolist()[0]
 
 
+@pytest.mark.parametrize("spacing", [[1e300, 1e300], [0.14, 42.0], [1e-9, 1e-9]])
+def test_what_no_film_can_have_gives_no_millimetres(run, tmp_path, spacing):
+    images("a.png")(tmp_path)
+    write_xray(tmp_path / "in/xfrontal.dcm", (40, 50), PixelSpacing=spacing)
+    run(f"{PREDICT} --measure", 1, r"failed: .*xfrontal\.dcm.*spacing|Spacing")
+    table = read_table(tmp_path / "out/measurements.csv").set_index("output")
+    assert table["problem"].notna().to_dict() == {"a.pxm": False, "xfrontal.pxm": True}
+    millimetres = table.filter(regex="_mm2?$")
+    assert millimetres.isna().all(axis=None)
+
+
 # -- work that is stopped
 
 
@@ -227,11 +238,11 @@ def test_ctrl_c_ends_the_work_while_a_reader_hangs(run, tmp_path, monkeypatch):
     read, hangs, go_on = pipeline.read_source, threading.Event(), threading.Event()
     times = []
 
-    def hang(path):
+    def hang(path, limit):
         if path.name == "b.png":
             hangs.set()
             go_on.wait(60)
-        return read(path)
+        return read(path, limit)
 
     def interrupt():
         hangs.wait(60)
@@ -263,8 +274,8 @@ def test_an_image_that_is_replaced_meanwhile_never_counts_as_done(
     shutil.copystat(tmp_path / "in/a.dcm", tmp_path / "other.dcm")
     read = pipeline.read_source
 
-    def replaced(path):
-        found = read(path)
+    def replaced(path, limit):
+        found = read(path, limit)
         if path.name == "a.dcm" and (tmp_path / "other.dcm").exists():
             os.replace(tmp_path / "other.dcm", path)  # as large and as old
         return found
