@@ -1,5 +1,6 @@
 """Where the voxels of a NIfTI file lie, by its header; what no CT of a body can have is refused."""
 
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -66,10 +67,13 @@ def _check_lengths(image: Nifti1Image, path: Path) -> None:
     ):
         if min(lengths) < low * (1 - 1e-6) or max(lengths) > high * (1 + 1e-6):
             raise ValueError(
-                f"{path}: {name} of {' x '.join(f'{length:.4g}' for length in lengths)} mm, but a "
-                f"CT of a body has {low:g} to {high:g} mm along each axis; is the affine in "
-                f"millimetres? {_AGAIN}"
+                f"{path}: {name} of {_text(lengths)} mm, but a CT of a body has {low:g} to "
+                f"{high:g} mm along each axis; is the affine in millimetres? {_AGAIN}"
             )
+
+
+def _text(lengths: Iterable[float]) -> str:
+    return " x ".join(f"{length:.4g}" for length in lengths)
 
 
 def _check_consistent(image: Nifti1Image, path: Path) -> None:
@@ -83,8 +87,8 @@ def _check_consistent(image: Nifti1Image, path: Path) -> None:
     zooms = header.get_zooms()[:3]
     if not np.allclose(zooms, sizes, rtol=_SAME_LENGTH):
         raise ValueError(
-            f"{path}: the header contradicts itself: by pixdim voxels have {np.round(zooms, 4)} "
-            f"mm, by the affine {np.round(sizes, 4)} mm; {_AGAIN}"
+            f"{path}: the header contradicts itself: by pixdim voxels have {_text(zooms)} mm, by "
+            f"the affine {_text(sizes)} mm; {_AGAIN}"
         )
     if header["sform_code"] and header["qform_code"]:
         apart = _distance(header.get_sform(), header.get_qform(), image.shape[:3])

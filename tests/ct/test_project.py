@@ -101,6 +101,20 @@ def test_exchanged_sides_are_refused():
     check_sides(masks.flip("frontal").flip("lateral").flip("frontal").flip("frontal"))
 
 
+def test_results_that_cannot_be_are_refused(chest):
+    lungs = [code for name, code in CODES.items() if name.startswith("lung_")]
+    airless = np.where(np.isin(chest.structures, lungs), 0, chest.structures).astype(np.uint8)
+    thin = np.full_like(chest.hu, -1000)
+    thin[:, 4:25, 6:30] = -150  # 13 mm of fat in all
+    for scan, message in (
+        (Scan(chest.hu, chest.structures, (1500.0, 4.0, 3.0), {}), "no lung"),
+        (Scan(chest.hu, airless, SPACING, {}), "no lung"),
+        (Scan(thin, chest.structures, (5.0, 0.6, 0.6), {}), "no body .values 0 to 0"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            project_scan(scan, SIZE)
+
+
 @pytest.fixture(scope="module")
 def real(real_data):
     """The real CT and its projections."""

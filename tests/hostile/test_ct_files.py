@@ -3,7 +3,9 @@
 import gzip
 import os
 
+import nibabel
 import numpy as np
+from helpers.chestdata import SPACING, stored
 from helpers.hostile import cases
 from helpers.nifti_files import (
     DIM,
@@ -12,9 +14,12 @@ from helpers.nifti_files import (
     FOLDER,
     PROJECT,
     changed,
+    make_chest,
     packed,
     write_good,
 )
+
+from paxray_lib.ct.structures import STRUCTURES
 
 
 def damaged_at(part):
@@ -123,4 +128,111 @@ def instead(write, name="p1_ct.nii"):
     ),
 )
 def test_what_is_no_file(case, hostile):
+    hostile(case)
+
+
+def resaved(change):
+    """Return what writes the good files, each saved anew as the image `change(image)`."""
+
+    def make(here):
+        for path in write_good(here).values():
+            nibabel.save(change(nibabel.load(path, mmap=False)), path)
+
+    return make
+
+
+def big_endian(image):
+    header = image.header.as_byteswapped(">")
+    return nibabel.Nifti1Image(np.asarray(image.dataobj), image.affine, header)
+
+
+def in_four_dimensions(image):
+    return nibabel.Nifti1Image(np.asarray(image.dataobj)[..., None], image.affine)
+
+
+def by_its_qform(image):
+    image.header.set_qform(image.affine, 1)
+    image.header.set_sform(None, 0)
+    return nibabel.Nifti1Image(np.asarray(image.dataobj), None, image.header)
+
+
+LAUGHS = b'<!DOCTYPE l [<!ENTITY a "ha"><!ENTITY b "&a;&a;&a;">]><Label Key="1">&b;</Label>'
+
+
+def with_extension(code, content):
+    def change(image):
+        image.header.extensions.append(nibabel.nifti1.Nifti1Extension(code, content))
+        return image
+
+    return resaved(change)
+
+
+@cases(
+    ("NIfTI-2", resaved(nibabel.Nifti2Image.from_image), PROJECT, 0, DONE),
+    ("big-endian", resaved(big_endian), PROJECT, 0, DONE),
+    ("four dimensions, one volume", resaved(in_four_dimensions), PROJECT, 0, DONE),
+    ("a qform alone", resaved(by_its_qform), PROJECT, 0, DONE),
+    ("an extension of text", with_extension(6, b"a comment"), PROJECT, 0, DONE),
+    ("an extension of XML that grows", with_extension(4, LAUGHS), PROJECT, 1, "none of its values"),
+)
+def test_rare_but_true(case, hostile):
+    hostile(case)
+
+
+def masks(change=lambda folder: None):
+    """Return what writes a good CT and a folder of masks, and calls `change` with the folder."""
+
+    def make(here):
+        write_good(here)
+        folder = here / "in/masks"
+        folder.mkdir()
+        chest = make_chest()
+        for code in np.unique(chest.structures[chest.structures > 0]).tolist():
+            mask = stored((chest.structures == code).astype(np.uint8), SPACING, "RAS")
+            nibabel.save(mask, folder / f"{STRUCTURES[code - 1].name}.nii")
+        change(folder)
+
+    return make
+
+
+MASKS = PROJECT.replace("p1_seg.nii", "masks")
+
+
+def one_mask(change):
+    return masks(lambda folder: change(folder / "heart.nii"))
+
+
+def as_255(path):
+    mask = nibabel.load(path, mmap=False)
+    nibabel.save(nibabel.Nifti1Image(np.asarray(mask.dataobj) * 255, mask.affine), path)
+
+
+def by_a_pipe(path):
+    path.unlink()
+    os.mkfifo(path)
+
+
+@cases(
+    ("that are good", masks(), MASKS, 0, DONE),
+    ("one cut", one_mask(lambda p: os.truncate(p, 9000)), MASKS, 1, r"heart\.nii: .*cut short"),
+    ("one of 0 and 255", one_mask(as_255), MASKS, 1, r"heart\.nii: values from 0 to 255; a folder"),
+    ("one a pipe", one_mask(by_a_pipe), MASKS, 1, r"heart\.nii: a named pipe"),
+    (
+        "one twice",
+        one_mask(lambda path: path.with_name("heart.nii.gz").write_bytes(path.read_bytes())),
+        *(MASKS, 1, r"heart stands for both 'heart\.nii' and 'heart\.nii\.gz'"),
+    ),
+    (
+        "one hidden and damaged",
+        one_mask(lambda path: path.with_name("._heart.nii").write_bytes(b"x")),
+        *(MASKS, 0, DONE),
+    ),
+    (
+        "one of an unknown name",
+        one_mask(lambda path: path.rename(path.with_name("hart.nii"))),
+        *(MASKS, 0, f"unknown name: 'hart'; did you mean 'heart'.*{DONE}"),
+    ),
+    ("none", masks(lambda folder: [p.unlink() for p in folder.iterdir()]), MASKS, 1, "no file has"),
+)
+def test_folders_of_masks(case, hostile):
     hostile(case)

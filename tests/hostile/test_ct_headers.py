@@ -58,7 +58,7 @@ def with_row(values):
     (
         "of one axis in pixdim alone",
         poked((PIXDIM + 12, "f", 2.5)),
-        *bad_ct(r"pixdim voxels have \[3\. *4\. *2\.5"),
+        *bad_ct("pixdim voxels have 3 x 4 x 2.5 mm"),
     ),
     (
         "sform and qform that agree",
@@ -70,6 +70,7 @@ def with_row(values):
         poked((QFORM_CODE, "h", 1), (QOFFSET_X, "f", -130)),
         *bad_ct("sform and qform put voxels up to 7.0 mm apart"),
     ),
+    ("of no number in pixdim", poked((PIXDIM + 4, "f", np.inf)), *bad_ct("pixdim voxels have inf")),
     ("unit micrometre", poked((XYZT_UNITS, "b", 3)), *bad_ct("unit of length has the code 3")),
     ("unit unknown to NIfTI", poked((XYZT_UNITS, "b", 7)), *bad_ct("unit of length")),
     ("none", poked((QFORM_CODE, "2h", 0, 0)), *bad_ct("no affine")),

@@ -1,6 +1,8 @@
+from pathlib import Path
+
 import pytest
 
-from paxray_lib.utils.errors import check_choice, did_you_mean
+from paxray_lib.utils.errors import check_choice, did_you_mean, naming_errors
 
 
 @pytest.mark.parametrize(
@@ -26,3 +28,11 @@ def test_a_choice_is_one_of_those_named():
     check_choice("dice", {"dice": 1, "iou": 2}, "score")
     with pytest.raises(ValueError, match=r"score 'dise'.*'dice'.*dice, iou"):
         check_choice("dise", {"dice": 1, "iou": 2}, "score")
+
+
+def test_errors_of_decoders_name_the_file_but_memory_that_ends_does_not_blame_it():
+    named = naming_errors(Path("x.png"), "damaged")
+    with pytest.raises(ValueError, match=r"x.png: damaged \(bad\); "), named:
+        raise RuntimeError("bad")
+    with pytest.raises(MemoryError), naming_errors(Path("x.png"), "damaged"):
+        raise MemoryError

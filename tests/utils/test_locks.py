@@ -78,3 +78,9 @@ for module in pkgutil.walk_packages(paxray_lib.__path__, "paxray_lib."):
 def test_every_module_can_be_imported_without_fcntl():
     done = subprocess.run([sys.executable, "-c", WITHOUT], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+
+
+def test_a_file_is_no_folder_to_work_in(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(ValueError, match="file: not a folder"), lock(tmp_path / "file"):
+        pass
