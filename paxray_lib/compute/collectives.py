@@ -35,15 +35,25 @@ def joined() -> Iterator[None]:
     # one may be at work for hours longer than another; one that ends too early is noticed at once
     distributed.init_process_group("gloo", meeting, timedelta(days=7), launch.world, launch.rank)
     try:
-        yield
-        # at the first exit code other than 0 torchrun ends the others, which may have more to say
-        gather(None)
-    except Exception as error:
-        if not hasattr(error, "__notes__"):  # no error of all, as `from_first` raises
-            error.add_note(f"process {launch.rank}")
-        raise
+        with noting_process():
+            yield
+            # at the first exit code other than 0 torchrun ends the others, which may have more to
+            # say
+            gather(None)
     finally:
         distributed.destroy_process_group()
+
+
+@contextlib.contextmanager
+def noting_process() -> Iterator[None]:
+    """Note on an error of which of several joined processes it is, unless all have it."""
+    try:
+        yield
+    except Exception as error:
+        rank, world = rank_and_world()
+        if world > 1 and not hasattr(error, "__notes__"):  # which `from_first` adds
+            error.add_note(f"process {rank}")
+        raise
 
 
 def slurm_environment() -> SLURMEnvironment:

@@ -19,6 +19,7 @@ from paxray_lib.data.augmentation import AugmentConfig, augment, draw
 from paxray_lib.data.dataset import EpochSampler, PaxrayDataset
 from paxray_lib.images.preprocessing import Preprocessing
 from paxray_lib.masks.bits import byte_count
+from paxray_lib.training.interrupts import outlive_first_signal
 from paxray_lib.utils.console import map_ahead, progress
 
 Key = tuple[int, int, int]  # epoch, position, index, as from EpochSampler
@@ -188,6 +189,7 @@ class TrainingBatches:
             samples,
             batch_sampler=self._keys,
             num_workers=workers,
+            worker_init_fn=outlive_first_signal,
             collate_fn=_collate,
             pin_memory=device.type == "cuda" and not self.in_memory,
             persistent_workers=workers > 0,

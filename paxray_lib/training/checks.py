@@ -7,10 +7,11 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import torch
+from torch import distributed
 
 from paxray_lib.data.dataset import PaxrayDataset, check_targets
 from paxray_lib.training.config import TrainConfig
-from paxray_lib.utils.errors import Stopped
+from paxray_lib.utils.errors import Stopped, first_line
 from paxray_lib.utils.settings import differences
 
 # The precision that a device gives is compared, not its name: "auto" means another one elsewhere
@@ -127,6 +128,9 @@ def check_resumable(
         )
 
 
+WORKER_ENDED = "a process that reads samples has ended; if memory is short, set fewer workers"
+
+
 class NotFinite(Stopped):
     """The loss is not finite; the message names step, files and the last good checkpoint."""
 
@@ -145,7 +149,7 @@ def in_one_line(config: TrainConfig) -> Iterator[None]:
     Raises
     ------
     Stopped
-        For a lack of memory.
+        For a lack of memory, or another process that has ended.
     ValueError
         If a compiler is missing, or the network cannot learn from one image at a time.
     """
@@ -165,6 +169,13 @@ def in_one_line(config: TrainConfig) -> Iterator[None]:
                 "cannot learn from one image at a time (BatchNorm); use a batch_size of at least "
                 "2, and two training images"
             ) from error
+        if "DataLoader worker" in str(error):  # from a signal, wherever the training is
+            raise Stopped(f"{WORKER_ENDED}; {last_good(config)}; --resume goes on") from error
+        if _is_from_another_process(error):
+            raise Stopped(
+                f"another process of the training has ended ({first_line(str(error))}); what it "
+                f"said tells why; {last_good(config)}; --resume goes on"
+            ) from error
         if config.compile != "off" and _is_from_compiler(error):
             cause = " ".join(str(error).split("\n\n")[0].split())[:300]
             raise ValueError(
@@ -178,6 +189,11 @@ def _is_lack_of_memory(error: Exception) -> bool:
     return isinstance(error, MemoryError | torch.OutOfMemoryError) or (
         isinstance(error, RuntimeError) and "DefaultCPUAllocator" in str(error)
     )
+
+
+def _is_from_another_process(error: Exception) -> bool:
+    # gloo has no class of its own
+    return isinstance(error, distributed.DistError) or "gloo/transport" in str(error)
 
 
 def _is_from_compiler(error: Exception) -> bool:

@@ -1,4 +1,8 @@
-"""Interrupts that wait until a step of a training is whole."""
+"""Interrupts that wait until a step of a training is whole.
+
+A terminal, torchrun and SLURM send a signal to all processes of a training, those that read its
+samples included.
+"""
 
 import contextlib
 import signal
@@ -34,12 +38,21 @@ def held_interrupts() -> Iterator[list[str]]:
     if threading.current_thread() is threading.main_thread():
         numbers = [getattr(signal, name) for name in _NAMES if hasattr(signal, name)]
         handlers = {n: before for n in numbers if callable(before := signal.getsignal(n))}
-    holders = {number: holding(before) for number, before in handlers.items()}
-    for number, hold in holders.items():
-        signal.signal(number, hold)
+    for number, before in handlers.items():
+        signal.signal(number, holding(before))
     try:
         yield reasons
     finally:
-        for number, hold in holders.items():
-            if signal.getsignal(number) is hold:  # the command ignores what follows the first
-                signal.signal(number, handlers[number])
+        for number, before in handlers.items():
+            signal.signal(number, before)
+
+
+def outlive_first_signal(_worker: int) -> None:
+    """Let a worker process pass over the first signal of each kind: the training ends it."""
+    for name in _NAMES:
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), _end_by_the_next)
+
+
+def _end_by_the_next(number: int, _frame: FrameType | None) -> None:
+    signal.signal(number, signal.SIG_DFL)

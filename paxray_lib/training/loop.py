@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from paxray_lib.compute.collectives import noting_process
 from paxray_lib.compute.fabric import share_buffers
 from paxray_lib.evaluation.count import count_dataset
 from paxray_lib.metrics.scores import dice, iou, mean_score
@@ -52,7 +53,7 @@ def fit(config: TrainConfig, resume: bool = False) -> Path:
         By Ctrl-C or a signal: after the step that is under way, whose state is saved. A second one
         comes at once, as one does while images are read or validated.
     """
-    with in_one_line(config):
+    with noting_process(), in_one_line(config):
         run = set_up(config, resume)
         network = distribute(run, NetworkWithLoss(run.model, config.loss))
         with run.under_way():

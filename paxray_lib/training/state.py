@@ -7,16 +7,17 @@ from collections import deque
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import torch
 from lightning_fabric import Fabric
+from pydantic import Field
 
 from paxray_lib.compute.fabric import mean_over_processes
 from paxray_lib.data.dataset import PaxrayDataset
 from paxray_lib.models import AnatomySegmenter, save_model
 from paxray_lib.training.batches import Batch, TrainingBatches
-from paxray_lib.training.checks import NotFinite, last_good
+from paxray_lib.training.checks import WORKER_ENDED, NotFinite, last_good
 from paxray_lib.training.config import TrainConfig
 from paxray_lib.training.interrupts import held_interrupts
 from paxray_lib.training.log import TrainLog
@@ -35,7 +36,7 @@ class State:
     loss_sum: float = 0.0
     loss_steps: int = 0
     seconds: float = 0.0
-    best: float = -math.inf
+    best: Annotated[float, Field(allow_inf_nan=True)] = -math.inf
     rows: list[dict] = field(default_factory=list)  # of metrics.csv
 
     def __post_init__(self) -> None:
@@ -110,7 +111,8 @@ class Run:
                 # killed after the last checkpoint, a run may have left one row less
                 self.log.write_metrics(state.rows)
             except (OSError, ValueError) as error:
-                raise Stopped(self._stopped(str(error))) from error
+                reason = WORKER_ENDED if isinstance(error, ConnectionError) else str(error)
+                raise Stopped(self._stopped(reason)) from error
             except KeyboardInterrupt as interrupt:
                 reason = str(interrupt) or "interrupted"
                 raise KeyboardInterrupt(self._stopped(reason)) from interrupt

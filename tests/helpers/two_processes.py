@@ -2,13 +2,18 @@
 
 It starts them by torchrun."""
 
+import contextlib
 import os
+import signal
 import sys
 from pathlib import Path
+from unittest import mock
 
 import torch
+import yaml
 from helpers.sampledata import small_training
 
+from paxray_lib.cli import app
 from paxray_lib.compute import fabric
 from paxray_lib.training import losses
 from paxray_lib.training.checks import NotFinite
@@ -22,6 +27,8 @@ FROZEN = {"batch_size": 2, "epochs": 2, "schedule": "multistep", "gradient_clip"
 # process four: three batches, so that one process has none for the last place. At 32 px BatchNorm
 # would enlarge rounding.
 LIVE = {"batch_size": 2, "accumulate": 2, "image_size": 64, "crop_size": 64}
+
+TWO_STEPS = {"batch_size": 2, "epochs": 1}
 
 
 def config(data, out, name: str, **settings) -> TrainConfig:
@@ -40,6 +47,21 @@ def in_double_precision(double: bool, precisions=fabric.FABRIC_PRECISIONS) -> No
     is rounding.
     """
     precisions["float32"] = "64-true" if double else "32-true"
+
+
+@contextlib.contextmanager
+def signalled_at_the_first_step(mine: bool, number: int = signal.SIGINT):
+    """Send this process a signal within its first step, if it is the one to get it."""
+    step, taken = torch.optim.AdamW.step, []
+
+    def watched(self, *arguments, **options):
+        taken.append(self)
+        if mine and len(taken) == 1:
+            os.kill(os.getpid(), number)
+        return step(self, *arguments, **options)
+
+    with mock.patch.object(torch.optim.AdamW, "step", watched):
+        yield
 
 
 def main(data: str, out: str) -> None:
@@ -61,7 +83,21 @@ def main(data: str, out: str) -> None:
         fit(config(data, out, "nan", **LIVE, epochs=1, loss="broken"))
     except NotFinite as error:
         (Path(out) / f"stopped{rank}.txt").write_text(str(error))
+    fit(config(data, out, "two_steps", **TWO_STEPS))
+    try:
+        with signalled_at_the_first_step(rank == 1):
+            fit(config(data, out, "interrupted", **TWO_STEPS))
+    except KeyboardInterrupt as error:
+        (Path(out) / f"interrupted{rank}.txt").write_text(str(error))
+    fit(config(data, out, "interrupted", **TWO_STEPS), resume=True)
+
+
+def killed(data: str, out: str) -> None:
+    profile = Path(out) / f"p{os.environ['RANK']}.yaml"
+    profile.write_text(yaml.safe_dump(config(data, out, "killed", **TWO_STEPS).to_dict()))
+    with signalled_at_the_first_step(os.environ["RANK"] == "1", signal.SIGKILL):
+        app(["train", "--profile", str(profile)])
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    (killed if sys.argv[3:] else main)(*sys.argv[1:3])

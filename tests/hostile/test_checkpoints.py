@@ -1,10 +1,13 @@
 """Damaged and hostile weights, settings of a training that cannot be, and what comes between."""
 
+import contextlib
 import io
+import multiprocessing
 import os
 import shutil
 import signal
 import zipfile
+from unittest import mock
 
 import pandas as pd
 import pytest
@@ -16,6 +19,7 @@ from helpers.hostile import Case, cases, run_case
 from helpers.sampledata import TINY, small_training
 
 from paxray_lib.models.checkpoints import load_model, read_extra
+from paxray_lib.training import losses
 
 PREDICT = "predict --images {here} --out {here}/out --weights {here}/x.ckpt"
 UNET = {"architecture": "unet", "encoder": TINY}
@@ -371,28 +375,98 @@ def test_what_a_resume_mends(case, hostile, trained, tmp_path):
     pd.testing.assert_frame_equal(*tables, check_exact=True)
 
 
-@pytest.mark.parametrize("name", ["SIGTERM", "SIGHUP", "SIGINT"])
-def test_a_signal_ends_a_training_after_its_step_which_goes_on_to_the_bit(
-    name, tiny, trained, tmp_path, monkeypatch
-):
+@contextlib.contextmanager
+def at_step(number, happens):
+    """Call a function before one of an optimizer's steps, counted from 1."""
     step, taken = torch.optim.AdamW.step, []
 
     def watched(self, *arguments, **options):
         taken.append(self)
-        if len(taken) == 2:
-            os.kill(os.getpid(), getattr(signal, name))
+        if len(taken) == number:
+            happens()
         return step(self, *arguments, **options)
 
-    profile(data_root=str(tiny))(tmp_path)
-    command = "train --profile {here}/p.yaml"
-    with monkeypatch.context() as patch:
-        patch.setattr(torch.optim.AdamW, "step", watched)
-        reason = "interrupted" if name == "SIGINT" else f"stopped by {name}"
-        words = rf"paxray: stopped after 0 epochs and 2 steps: {reason}; the last good .*--resume"
-        said = run_case(Case(name, lambda _: None, command, 3, words), here=tmp_path)
+    with mock.patch.object(torch.optim.AdamW, "step", watched):
+        yield
+
+
+def signalled(name):
+    """Send a signal to this process and to its workers, as a terminal or SLURM does."""
+    for process in (*multiprocessing.active_children(), multiprocessing.current_process()):
+        os.kill(process.pid, getattr(signal, name))
+
+
+TRAIN_ALONE = "train --profile {here}/p.yaml"
+RESUME = TRAIN_ALONE + " --resume"
+
+
+@pytest.mark.parametrize(
+    ("name", "workers"), [("SIGTERM", 0), ("SIGHUP", 0), ("SIGINT", 0), ("SIGTERM", 1)]
+)
+def test_a_signal_ends_a_training_after_its_step_which_goes_on_to_the_bit(
+    name, workers, tiny, trained, tmp_path
+):
+    reason = "interrupted" if name == "SIGINT" else f"stopped by {name}"
+    words = rf"paxray: stopped after 0 epochs and 2 steps: {reason}; the last good .*--resume"
+    make = profile(data_root=str(tiny), workers=workers)
+    with at_step(2, lambda: signalled(name)):
+        said = run_case(Case(name, make, TRAIN_ALONE, 3, words), here=tmp_path)
     assert sum(line.startswith("paxray: ") for line in said.splitlines()) == 1
     assert read_extra(tmp_path / "run" / LAST)["state"]["step"] == 2
-    run_case(Case(name, lambda _: None, command + " --resume", 0, "resumed"), here=tmp_path)
+    run_case(Case(name, make, RESUME, 0, "resumed"), here=tmp_path)
     one, other = (load_model(folder / LAST) for folder in (trained, tmp_path / "run"))
     for key, value in one.state_dict().items():
         assert torch.equal(value, other.state_dict()[key]), key
+
+
+@pytest.mark.slow  # torch waits for the worker
+def test_a_killed_worker_stops_a_training(tiny, tmp_path):
+    def kill():
+        multiprocessing.active_children()[0].kill()
+
+    words = (
+        r"paxray: .*a process that reads samples has ended; .*fewer workers; no checkpoint.*--res"
+    )
+    make = profile(data_root=str(tiny), workers=1)
+    with at_step(1, kill):
+        run_case(Case("", make, TRAIN_ALONE, 3, words), here=tmp_path)
+    run_case(Case("", make, RESUME, 0, "done: "), here=tmp_path)
+
+
+@pytest.mark.parametrize("number", [1, 2])
+def test_a_full_disk_while_a_checkpoint_is_written(number, tiny, trained, tmp_path):
+    save, saved = torch.save, []
+
+    def full(content, path):
+        saved.append(path)
+        save(content, path)
+        if len(saved) == number:
+            raise RuntimeError(
+                "[enforce fail at inline_container.cc:672] . unexpected pos 128 vs 4"
+            )
+
+    make = profile(data_root=str(tiny))
+    words = r"paxray: stopped after 0 epochs and 3 steps: .*ckpt: .*is the disk full\?; .*--resume"
+    with mock.patch.object(torch, "save", full):
+        run_case(Case("", make, TRAIN_ALONE, 3, words), here=tmp_path)
+    assert not list((tmp_path / "run").rglob("*.part*"))
+    run_case(Case("", make, RESUME, 0, "done: "), here=tmp_path)
+    tables = [
+        pd.read_csv(folder / "metrics.csv").drop(columns="seconds")
+        for folder in (trained, tmp_path / "run")
+    ]
+    pd.testing.assert_frame_equal(*tables, check_exact=True)
+
+
+def test_a_loss_that_is_no_number_and_a_lack_of_memory_stop_a_training(tiny, tmp_path):
+    def without_memory(logits, _):
+        return logits.new_empty(2**60).sum()
+
+    for loss, words in (
+        (lambda logits, _: logits.sum() * float("nan"), r"the loss is nan at step 0 \(images case"),
+        (without_memory, r"out of memory with batches of 3 .*smaller batch_size"),
+    ):
+        with mock.patch.dict(losses.LOSSES, {"own": loss}):
+            make = profile(data_root=str(tiny), loss="own")
+            run_case(Case("", make, RESUME, 3, words), here=tmp_path)
+        assert not (tmp_path / "run/checkpoints").exists()

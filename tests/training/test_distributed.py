@@ -9,7 +9,6 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import torch
-import typer
 from helpers import two_processes
 from helpers.datafiles import rewrite
 from helpers.sampledata import ROOT, small_training, write_tiny
@@ -140,9 +139,11 @@ def test_validation_is_shared_and_scored_as_by_one(both, odd):
 
 def test_the_first_process_alone_speaks_and_writes(both):
     out, said = both
-    assert said.count("epoch 1/1:") == 2  # live, resumed
+    # live, resumed, two_steps, interrupted
+    assert said.count("epoch 1/1:") == 4
     assert said.count("epoch 2/2:") == 3  # frozen, straight, resumed
     assert said.count("resumed at epoch 2") == 1
+    assert said.count("resumed at epoch 1, step 1") == 1
     assert "2 x 1 accumulated x 2 processes" in said
     assert len(list((out / "live" / "logs").iterdir())) == 1
     assert not list(out.rglob("*.part*"))
@@ -155,10 +156,26 @@ def test_a_loss_that_is_not_finite_in_one_process_stops_all(both):
     assert not (both[0] / "nan" / "checkpoints").exists()
 
 
+def test_a_signal_to_one_process_ends_all_after_the_same_step(both):
+    messages = [(both[0] / f"interrupted{rank}.txt").read_text() for rank in (0, 1)]
+    assert messages[0].startswith("stopped after 0 epochs and 1 steps: stopped like another proc")
+    assert messages[1].startswith("stopped after 0 epochs and 1 steps: interrupted; the last good")
+    straight, resumed = weights(both[0] / "two_steps"), weights(both[0] / "interrupted")
+    assert all(torch.equal(straight[name], value) for name, value in resumed.items())
+
+
 @pytest.mark.slow
 def test_another_number_of_processes_is_refused(both, odd):
     with pytest.raises(ValueError, match=r"number of processes \(was 2, is 1\)"):
         fit(config(odd, both[0], "straight", **{**LIVE, "epochs": 3}), resume=True)
+
+
+@pytest.mark.slow
+def test_a_killed_process_stops_the_others_with_the_reason(odd, tmp_path):
+    done = torchrun(two_processes.__file__, odd, tmp_path, "killed")
+    assert done.returncode != 0
+    said = "paxray: [process 0] another process of the training has ended"
+    assert said in done.stderr, done.stderr
 
 
 @pytest.mark.slow
@@ -287,8 +304,9 @@ def test_every_process_says_why_it_failed_once_they_have_joined(
     for name, value in {**TORCHRUN, "LOCAL_RANK": str(rank)}.items():
         monkeypatch.setenv(name, value)
     monkeypatch.setattr(collectives, "rank_and_world", lambda: (5, 8) if joined else (0, 1))
-    with pytest.raises(typer.Exit):
-        command.fail("no space left", 3)
+    with pytest.raises(ValueError, match="no space left") as raised, collectives.noting_process():
+        raise ValueError("no space left")
+    assert command.report(raised.value) == 2
     assert capsys.readouterr().err == (
         f"paxray: {said}no space left\n" if joined or rank == 0 else ""
     )
