@@ -48,7 +48,7 @@ def code_of(name: str) -> tuple[tuple[str, str, str], list[tuple[str, str]]]:
     words = name.split("_")
     part = "_".join(word for word in words if word not in (*_MODIFIERS, "overall"))
     if part not in _CODES:
-        return (name, "99PAXRAY", name.replace("_", " ")[:64]), []
+        return (name, "99PAXRAY", name.replace("_", " ").strip()[:64] or name), []
     value, meaning = _CODES[part]
     return (value, "SCT", meaning), [_MODIFIERS[word] for word in words if word in _MODIFIERS]
 
@@ -68,7 +68,8 @@ def write_dicom_seg(
     Raises
     ------
     ValueError
-        If the source is not DICOM, or lacks what a segmentation must refer to; it is named.
+        If the source is not DICOM, or lacks what a segmentation must refer to; it is named. Or if
+        a label's name has a backslash, which separates values in DICOM.
     """
     header = _read_header(source)
     try:
@@ -77,13 +78,21 @@ def write_dicom_seg(
         raise ValueError(
             f"{source}: no DICOM segmentation can be made for it ({error}); use format packed"
         ) from error
-    frames = segmentation.PerFrameFunctionalGroupsSequence
-    numbers = {f.SegmentIdentificationSequence[0].ReferencedSegmentNumber for f in frames}
+    # of a single segment only what all frames share has the number
+    groups = (
+        *segmentation.PerFrameFunctionalGroupsSequence,
+        *segmentation.SharedFunctionalGroupsSequence,
+    )
+    numbers = {
+        item.ReferencedSegmentNumber
+        for group in groups
+        for item in group.get("SegmentIdentificationSequence", ())
+    }
     planes = enumerate(iter_planes(masks.data, len(masks.labels), size), 1)
     shown = (plane for number, plane in planes if number in numbers)
     # DICOM packs frames without gaps: eight fill whole bytes
-    groups = iter(lambda: list(islice(shown, 8)), [])
-    packed = b"".join(np.packbits(group, bitorder="little").tobytes() for group in groups)
+    eights = iter(lambda: list(islice(shown, 8)), [])
+    packed = b"".join(np.packbits(eight, bitorder="little").tobytes() for eight in eights)
     segmentation.PixelData = packed + b"\0" * (len(packed) % 2)
     segmentation.Rows, segmentation.Columns = size
     with atomic_write(path) as temporary:
@@ -147,6 +156,8 @@ def _segments(labels: LabelSet, algorithm: str) -> list[Any]:
     category = sr.CodedConcept("123037004", "SCT", "Anatomical Structure")
     segments = []
     for number, name in enumerate(labels.names, 1):
+        if "\\" in name:
+            raise ValueError(f"label {name!r:.80} has a backslash, which DICOM keeps for itself")
         code, modifiers = code_of(name)
         segment = seg.SegmentDescription(
             number, name[:64], category, sr.CodedConcept(*code), "AUTOMATIC", identification

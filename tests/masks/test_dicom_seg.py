@@ -70,6 +70,33 @@ def test_dicom_seg_leaves_out_empty_frames(tmp_path):
     np.testing.assert_array_equal(read_seg(tmp_path / "x.seg.dcm"), masks.resize(33, 31).unpack())
 
 
+@pytest.mark.parametrize("value", [0, 1])
+def test_dicom_seg_of_a_single_label(tmp_path, value):
+    source = write_xray(tmp_path / "x.dcm", (9, 7))
+    masks = PackedMasks.pack(np.full((1, 4, 4), value), LabelSet(["heart"]))
+    write_dicom_seg(tmp_path / "x.seg.dcm", masks, (9, 7), source, "m")
+    np.testing.assert_array_equal(read_seg(tmp_path / "x.seg.dcm"), np.full((1, 9, 7), value))
+
+
+@pytest.mark.parametrize("name", ["_", "$x$", "</script>", "left", "n" * 256, "\u5fc3" * 99])
+def test_any_name_is_kept_in_a_dicom_seg(tmp_path, name):
+    source = write_xray(tmp_path / "x.dcm", (8, 8))
+    write_dicom_seg(
+        tmp_path / "x.seg.dcm", random_masks(labels=LabelSet([name])), (8, 8), source, "m"
+    )
+    (segment,) = pydicom.dcmread(tmp_path / "x.seg.dcm").SegmentSequence
+    code = segment.SegmentedPropertyTypeCodeSequence[0]
+    assert segment.SegmentLabel == name[:64]
+    assert (code.get("CodeValue") or code.LongCodeValue, bool(code.CodeMeaning)) == (name, True)
+
+
+def test_a_name_that_dicom_cannot_hold_is_refused(tmp_path):
+    source = write_xray(tmp_path / "x.dcm", (8, 8))
+    masks = random_masks(labels=LabelSet([r"a\b"]))
+    with pytest.raises(ValueError, match=r"x\.dcm: no DICOM segmentation .*backslash.*use format"):
+        write_dicom_seg(tmp_path / "x.seg.dcm", masks, (8, 8), source, "m")
+
+
 def test_dicom_seg_without_a_single_pixel(tmp_path):
     source = write_xray(tmp_path / "x.dcm", (8, 8))
     masks = PackedMasks.pack(np.zeros((2, 4, 4), bool), LabelSet(["heart", "aorta"]))
