@@ -5,8 +5,9 @@ per pixel holds all four numbers, and a table gives the word of each byte of pac
 up the words of a few bytes replaces a loop over labels.
 """
 
-from collections.abc import Iterable
-from typing import NamedTuple
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -18,6 +19,28 @@ _SHIFTS = np.array([_COUNT_BITS + _SUM_BITS * channel for channel in range(3)], 
 # (8, 256): which bits each value of a byte has
 _BITS = np.arange(256, dtype=np.uint64) >> np.arange(8, dtype=np.uint64)[:, None] & np.uint64(1)
 _DASH = 4  # pixels
+_BAND = 1 << 20  # pixels, of about 100 bytes each
+
+
+def bands(
+    canvas: np.ndarray, stacks: Iterable[PackedMasks], outline: int
+) -> Iterator[tuple[Any, ...]]:
+    """Yield (canvas, *stacks) of some rows at a time, to be drawn on: so memory stays bounded.
+
+    An outline is drawn right in them: there are more rows around, which are not kept.
+    """
+    step = max(1, _BAND // canvas.shape[1] // _DASH) * _DASH
+    if len(canvas) <= step:
+        yield canvas, *stacks
+        return
+    around = -(-outline // _DASH) * _DASH  # so that dashes go on
+    base = canvas.copy()
+    for top in range(0, len(canvas), step):
+        first = max(0, top - around)
+        rows = slice(first, top + step + around)
+        part = base[rows].copy()
+        yield part, *(replace(masks, data=masks.data[rows]) for masks in stacks)
+        canvas[top : top + step] = part[top - first :][:step]
 
 
 class Planes(NamedTuple):

@@ -35,7 +35,7 @@ from paxray_lib.images.read import wide_to_unit
 from paxray_lib.labels import LABELS, LabelSet
 from paxray_lib.masks import PackedMasks
 from paxray_lib.utils.errors import check_choice
-from paxray_lib.viz.blending import draw_outlines, one_color, paint, select_planes, sum_words
+from paxray_lib.viz.blending import bands, draw_outlines, one_color, paint, select_planes, sum_words
 from paxray_lib.viz.compose import label_entries, legend_page, side_by_side, titled
 
 ImageLike = str | os.PathLike | Image | PilImage.Image | np.typing.ArrayLike
@@ -153,9 +153,12 @@ def render(
     """
     canvas = windowed(image, window)
     check_fit(canvas, masks)
-    planes = select_planes(masks, indices)
-    paint(canvas, sum_words(planes), _checked("alpha", alpha, 255))
-    draw_outlines(canvas, planes, _checked("outline", outline, _MAX_OUTLINE), dashed)
+    alpha, outline = _checked("alpha", alpha, 255), _checked("outline", outline, _MAX_OUTLINE)
+    indices = None if indices is None else list(indices)
+    for part, shown in bands(canvas, [masks], outline):
+        planes = select_planes(shown, indices)
+        paint(part, sum_words(planes), alpha)
+        draw_outlines(part, planes, outline, dashed)
     return canvas
 
 
@@ -188,14 +191,15 @@ def compare(
         return render(canvas, shown, indices, alpha=alpha, outline=outline, dashed=dashed)
     alpha, outline = _checked("alpha", alpha, 255), _checked("outline", outline, _MAX_OUTLINE)
     indices = None if indices is None else list(indices)
-    true, predicted = select_planes(target, indices), select_planes(prediction, indices)
-    if mode == "both":
-        paint(canvas, sum_words(true), alpha)
-        draw_outlines(canvas, predicted, max(1, outline), dashed)
-        return canvas
-    words = one_color(true.data & predicted.data, TRUE_POSITIVE)
-    words += one_color(predicted.data & ~true.data, FALSE_POSITIVE)
-    paint(canvas, words + one_color(true.data & ~predicted.data, FALSE_NEGATIVE), alpha)
+    for part, *stacks in bands(canvas, [target, prediction], max(1, outline)):
+        true, predicted = (select_planes(stack, indices) for stack in stacks)
+        if mode == "both":
+            paint(part, sum_words(true), alpha)
+            draw_outlines(part, predicted, max(1, outline), dashed)
+        else:
+            words = one_color(true.data & predicted.data, TRUE_POSITIVE)
+            words += one_color(predicted.data & ~true.data, FALSE_POSITIVE)
+            paint(part, words + one_color(true.data & ~predicted.data, FALSE_NEGATIVE), alpha)
     return canvas
 
 

@@ -34,6 +34,25 @@ FEW = LabelSet(
 )
 
 
+# -- large images are drawn some rows at a time
+
+
+@pytest.mark.parametrize("mode", ["target", "both", "difference"])
+@pytest.mark.parametrize("window", [(0, 255), (20, 200)])
+def test_no_seams_in_large_images(mode, window):
+    rng = np.random.default_rng(5)
+    target, prediction = (
+        PackedMasks.pack(rng.random((11, 70, 40)) < 0.3, FEW).resize(2100, 1024) for _ in "ab"
+    )
+    image = rng.integers(0, 255, (2100, 1024), np.uint8)
+    style = {"mode": mode, "outline": 6, "dashed": True, "window": window}
+    whole = compare(image, target, prediction, **style)
+    for top in (1024 - 40, 2048 - 40):  # multiples of the period of dashes
+        parts = (stack.crop(top, 0, 80, 1024) for stack in (target, prediction))
+        drawn = compare(image[top : top + 80], *parts, **style)
+        np.testing.assert_array_equal(drawn[8:-8], whole[top + 8 : top + 72])
+
+
 # -- the rules again, one pixel at a time
 
 

@@ -30,10 +30,8 @@ def plot_by_label(
     top = np.nanmax([np.nanmax(series) for series in values.values()])
     for k, axis in enumerate(axes):
         indices = range(len(labels))[k * height : (k + 1) * height]
-        rows, colors = (
-            np.arange(len(indices)),
-            [style.GROUP_COLORS[labels.group[i]] for i in indices],
-        )
+        rows = np.arange(len(indices))
+        colors = [style.GROUP_COLORS[labels.group[i]] for i in indices]
         line = {"transform": axis.get_yaxis_transform(), "linewidth": 0.8}
         axis.hlines(rows, 0, 1, colors="#eeeeee", **line)
         for marker, (name, series) in zip("os^D", values.items(), strict=False):
