@@ -14,7 +14,7 @@ import os
 import reprlib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from pathlib import Path, PurePath
+from pathlib import Path
 from typing import Any, TypeGuard
 
 from paxray_lib.images.read import Image, read_view
@@ -190,4 +190,4 @@ def _entry(where: str, item: Any) -> Entry:
 
 
 def _is_path(value: Any) -> TypeGuard[str]:
-    return isinstance(value, str) and bool(PurePath(value).name)
+    return isinstance(value, str) and value.strip("./") != ""

@@ -19,13 +19,13 @@ def check_dataset(
 ) -> list[Finding]:
     """Return all findings: errors first, each group in the order of the data file.
 
-    Errors: images or targets that are missing, unreadable, outside of the data root, of wrong shape
-    or values; a case in two splits; an image listed twice, or with the target of another; the same
-    pixels in two splits; a label mostly outside its parent,
-    in images without its parent, on the wrong side or out of its order along the body, and which
-    names would fit; an image that seems mirrored. Warnings: unknown view, no target, a stack whose
-    masks are all empty, labels that never occur, a packed file older than its `.npy`, a label
-    partly out of its parent, the same pixels twice in a split.
+    Errors: no image at all; images or targets that are missing, unreadable, outside of the data
+    root, of wrong shape or values; a case in two splits; an image listed twice, or with the target
+    of another; the same pixels in two splits; a label mostly outside its parent, in images without
+    its parent, on the wrong side or out of its order along the body, and which names would fit; an
+    image that seems mirrored. Warnings: unknown view, no target, a stack whose masks are all empty,
+    labels that never occur, a packed file older than its `.npy`, a label partly out of its parent,
+    the same pixels twice in a split.
 
     What more than `LISTED` files have for the same cause is one finding, at the first of them, with
     their number and examples. `Survey.findings` of `take_survey` lists the files one by one.
@@ -41,6 +41,8 @@ def check_dataset(
 
 def check_survey(data: Datafile, survey: Survey) -> list[Finding]:
     """Return the findings of `check_dataset` from a survey of the data that was taken before."""
+    if survey.images.empty:
+        return [Finding("error", data.path.name, "no split has an image")]
     findings = _group_by_cause(data, [*survey.findings, *_check_splits(data), *audit(survey)])
     return sorted(findings, key=lambda finding: finding.severity != "error")
 
@@ -66,13 +68,12 @@ def _group_by_cause(data: Datafile, findings: Iterable[Finding]) -> Iterator[Fin
 
 
 def _check_splits(data: Datafile) -> Iterator[Finding]:
-    cases, images, images_of = (defaultdict(list) for _ in range(3))
+    cases, images, targets = (defaultdict(list) for _ in range(3))
     for split, entries in data.splits.items():
         for entry in entries:
             cases[entry.case].append(split)
             images[entry.image].append(split)
-            if entry.target is not None:
-                images_of[entry.target].append(entry.image)
+            targets[entry.target or ""].append(entry.image)
     for case, splits in cases.items():
         if len(set(splits)) > 1:
             names = " and ".join(dict.fromkeys(splits))
@@ -80,7 +81,7 @@ def _check_splits(data: Datafile) -> Iterator[Finding]:
     for image, splits in images.items():
         if len(splits) > 1:
             yield Finding("error", image, f"listed {len(splits)} times ({', '.join(splits)})")
-    for target, listed in images_of.items():
-        if len(set(listed)) > 1:
-            several = ", ".join(dict.fromkeys(listed[:3]))
-            yield Finding("error", target, f"the target of {several}; each needs masks of its own")
+    for target, of in targets.items():
+        if target and len(several := list(dict.fromkeys(of))) > 1:
+            message = f"the target of {', '.join(several[:3])}; each needs masks of its own"
+            yield Finding("error", target, message)

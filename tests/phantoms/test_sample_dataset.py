@@ -1,9 +1,15 @@
 """The sample data set on disk."""
 
 import json
+import os
 import shutil
+import signal
+import subprocess
+import sys
+import time
 
 import numpy as np
+import psutil
 import pytest
 
 from paxray_lib.data.datafile import read_datafile
@@ -90,3 +96,22 @@ def test_processes_change_nothing(sample, tmp_path):
     generate_sample(tmp_path, cases=4, size=64, seed=3, workers=2)
     for path in sorted(sample.glob("*/*")):
         assert path.read_bytes() == (tmp_path / path.relative_to(sample)).read_bytes(), path.name
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
+def test_a_sample_that_is_killed_leaves_no_process_and_goes_on(tmp_path, number):
+    command = [sys.executable, "-m", "paxray_lib", "sample", tmp_path / "x", "--cases", "6"]
+    run = subprocess.Popen([*command, "--size", "64"], start_new_session=True)
+    while len(list(tmp_path.glob("x/labels/*.pxm"))) < 3:
+        assert run.poll() is None
+        time.sleep(0.05)
+    started = psutil.Process(run.pid).children(recursive=True)
+    if number == signal.SIGKILL:
+        run.kill()
+    else:
+        os.killpg(run.pid, number)  # as a terminal or a batch system does
+    assert run.wait(30) == (-number if number == signal.SIGKILL else 3)
+    assert not psutil.wait_procs(started, timeout=30)[1]
+    generate_sample(tmp_path / "x", cases=6, size=64, workers=1)
+    assert len(list(tmp_path.glob("x/labels/*.pxm"))) == 12
