@@ -9,6 +9,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from paxray_lib.utils.errors import naming_errors
 from paxray_lib.utils.files import check_file, write_text
 
 if TYPE_CHECKING:  # pandas takes a while to import
@@ -40,10 +41,9 @@ def read_table(path: str | os.PathLike) -> "DataFrame":
     """
     import pandas as pd
 
-    try:
-        table = pd.read_csv(check_file(path), keep_default_na=False, na_values=[""])
-    except ValueError as error:  # the class of all errors of pandas's parser
-        raise ValueError(f"{path}: not a readable table ({error}); make it again") from error
+    path = check_file(path)
+    with naming_errors(path, "not a readable table"):
+        table = pd.read_csv(path, keep_default_na=False, na_values=[""])
     return table.map(lambda value: value[1:] if _is_guarded(value) else value)
 
 

@@ -39,7 +39,13 @@ class Worker:
     def __exit__(self, *_: object) -> None:
         if self._process:
             self._process.kill()
-            self._process.wait()
+            self._end()
+
+    def _end(self) -> int:
+        process, self._process = self._process, None
+        process.stdin.close()
+        process.stdout.close()
+        return process.wait()
 
     def ask(self, name: str, seed: int) -> dict[str, str]:
         """Return damage, outcome ("same", "error", "other" or "fault: ...") and a text about it."""
@@ -60,7 +66,7 @@ class Worker:
         print(name, seed, file=self._process.stdin, flush=True)
         if answer := self._process.stdout.readline():
             return json.loads(answer)
-        code, self._process = self._process.wait(), None
+        code = self._end()
         said = (self.folder / "stderr").read_text(errors="replace")
         said = said.partition("Extension modules")[0].rpartition("Fatal Python error")[2]
         return {"damage": "?", "outcome": f"fault: died ({code})", "text": said[:3000]}

@@ -42,7 +42,7 @@ from paxray_lib.runs.profiles import read_profile
 from paxray_lib.runs.status import read_status
 from paxray_lib.training.config import TrainConfig
 from paxray_lib.utils import read_table, write_table
-from paxray_lib.utils.manifest import Manifest
+from paxray_lib.utils.manifest import Manifest, read_source
 from paxray_lib.utils.settings import field_types
 
 SIZE = (40, 52)
@@ -342,7 +342,8 @@ def make_manifest(path: Path) -> None:
     write_outputs(path.parent)
     with Manifest(path.parent) as manifest:
         for name in "abc":
-            manifest.start(f"{name}.pxm", path.parent / f"{name}.png")
+            source = path.parent / f"{name}.png"
+            manifest.start(f"{name}.pxm", source, read_source(source)[1])
 
 
 def read_done(path: Path) -> Any:

@@ -5,12 +5,15 @@ import shutil
 import numpy as np
 from helpers.damage import apply
 from helpers.specimens import SPECIMENS
+from helpers.tiny_models import NAMES, tiny_model
 from typer.testing import CliRunner
 
 from paxray_lib.cli import app
 from paxray_lib.data.datafile import read_datafile
+from paxray_lib.images.preprocessing import Preprocessing
 from paxray_lib.images.read import read_image
 from paxray_lib.masks.packed import PackedMasks
+from paxray_lib.models.checkpoints import save_model
 from paxray_lib.utils import read_table
 
 IMAGES = [name for name in SPECIMENS if name.endswith((".png", ".jpg", ".dcm"))]
@@ -35,7 +38,9 @@ def run(*arguments):
     return CliRunner(env={"COLUMNS": "200"}).invoke(app, list(map(str, arguments)))
 
 
-def test_predict_forty_damaged_images(tmp_path, weights):
+def test_predict_forty_damaged_images(tmp_path):
+    weights = tmp_path / "small.ckpt"
+    save_model(weights, tiny_model(preprocessing=Preprocessing("standard", (64, 64))).eval())
     images, out = tmp_path / "in", tmp_path / "out"
     images.mkdir()
     for seed in range(40):
@@ -52,7 +57,7 @@ def test_predict_forty_damaged_images(tmp_path, weights):
             assert image in done.output
         else:
             assert (row.status, row.reason) == ("ok", ""), path
-            assert PackedMasks.read(out / row.output).shape[1:] == image.pixels.shape
+            assert PackedMasks.read(out / row.output, NAMES).shape[1:] == image.pixels.shape
     failed = sum(isinstance(image, str) for image in expected.values())
     assert 10 < failed < 40, "too few or too many damages that can be noticed"
     assert f"{40 - failed} ok, 0 skipped, {failed} failed" in done.output
