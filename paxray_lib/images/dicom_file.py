@@ -68,6 +68,9 @@ def parse(data: bytes) -> Dataset:
             length = getattr(dataset.get_item(name), "length", 0)  # none if it is parsed already
             if length > limit:
                 raise ValueError(f"{name} of {length} bytes, more than the limit of {limit}")
+    with quiet():
+        for name in filter(dataset.__contains__, _TEXTS):
+            dataset[name]  # pydicom parses it now, and warns now
     # an old file without a header: it can only be uncompressed
     syntaxes = uid.ExplicitVRLittleEndian, uid.ImplicitVRLittleEndian
     dataset.file_meta.setdefault("TransferSyntaxUID", syntaxes[bool(dataset.original_encoding[0])])
@@ -82,7 +85,8 @@ def _without_deflate(data: bytes) -> bytes:
     stream.seek(132)
     with quiet():
         meta = read_dataset(stream, False, True, stop_when=_is_past_meta)
-    if meta.get("TransferSyntaxUID") != uid.DeflatedExplicitVRLittleEndian:
+        syntax = meta.get("TransferSyntaxUID")
+    if syntax != uid.DeflatedExplicitVRLittleEndian:
         return data
     return b"".join(inflated([memoryview(data)[stream.tell() :]], MAX_BYTES, -zlib.MAX_WBITS))
 

@@ -10,6 +10,7 @@ import re
 import warnings
 import zipfile
 from collections.abc import Mapping
+from mmap import ACCESS_READ, mmap
 from pathlib import Path
 from typing import Any
 
@@ -80,8 +81,11 @@ def _load(path: Path, sizes: list[int] | None) -> Any:
     with torch.serialization.safe_globals([argparse.Namespace]), warnings.catch_warnings():
         # it loads, or is refused
         warnings.filterwarnings("ignore", "Detected pickle protocol", UserWarning)
-        mapped = sizes is not None
-        content = torch.load(path, map_location=keep, weights_only=True, mmap=mapped)
+        if mapped := sizes is not None:
+            content = torch.load(path, map_location=keep, weights_only=True, mmap=True)
+        else:  # of a map no read takes memory for more than there is
+            with open_file(path) as file, mmap(file.fileno(), 0, access=ACCESS_READ) as view:
+                content = torch.load(view, map_location=keep, weights_only=True)  # type: ignore[arg-type]
     # mapped, a tensor that claims more than its member has goes on in the next one
     in_order = sorted(storages, key=torch.UntypedStorage.data_ptr)
     if mapped and sizes != [size for storage in in_order if (size := storage.nbytes())]:

@@ -119,7 +119,10 @@ class Reader:
         path = self._write(name, damage.data)
         start = time.process_time()
         try:
-            result = specimen.read(path)
+            with warnings.catch_warnings(record=True) as warned:
+                warnings.simplefilter("always", UserWarning)
+                warnings.simplefilter("always", RuntimeWarning)
+                result = specimen.read(path)
         except (ValueError, OSError) as error:
             outcome, text = _judge_error(error, path)
         except BaseException:  # noqa: BLE001 - that is what is looked for
@@ -129,6 +132,8 @@ class Reader:
             if result != sound_result:
                 allowed = not specimen.checked or (damage.sealed and not specimen.digested)
                 outcome, text = "other" if allowed else "fault: another result", str(result)
+        if warned and not outcome.startswith("fault"):
+            outcome, text = "fault: a warning, which reaches the user raw", str(warned[0].message)
         seconds = time.process_time() - start
         grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss << 10) - memory
         if seconds > MOST_SECONDS or grown > MOST_BYTES:

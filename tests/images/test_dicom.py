@@ -413,3 +413,11 @@ def test_damaged_header_gives_an_image_or_one_clear_error(tmp_path_factory, chan
         assert pixels.ndim == 2
         assert 0 <= pixels.min() <= pixels.max() <= 1
     assert str(path) in message
+
+
+def test_what_pydicom_warns_of_is_not_shown(tmp_path):
+    path = write(tmp_path / "x.dcm", stored_values(8))
+    data = path.read_bytes()
+    start = data.index(b"\x08\0\x16\0UI") + 8
+    path.write_bytes(data[:start] + b"1.r" + data[start + 3 :])  # no UID
+    assert read_image(path).pixels.shape == (HEIGHT, WIDTH)

@@ -4,6 +4,7 @@ import argparse
 import contextlib
 import io
 import struct
+import tracemalloc
 import zipfile
 from pathlib import Path
 
@@ -105,6 +106,18 @@ def test_files_of_old_torch_have_no_checksum_but_sizes(tmp_path):
         path.write_bytes(damaged)
         with pytest.raises(ValueError, match=r"old\.pth: cannot be read as weights"):
             read_weights(path)
+
+
+def test_a_length_that_lies_takes_no_memory(tmp_path):
+    path = tmp_path / "old.pth"
+    path.write_bytes(b"\x80\2X\xff\xff\xff\xf0text")  # of 4 GB
+    tracemalloc.start()
+    try:
+        with pytest.raises(ValueError, match=r"old\.pth: cannot be read as weights"):
+            read_weights(path)
+        assert tracemalloc.get_traced_memory()[1] < 10_000_000
+    finally:
+        tracemalloc.stop()
 
 
 @pytest.mark.parametrize(
