@@ -20,7 +20,7 @@ from helpers.nifti_files import (
 from typer.testing import CliRunner
 
 from paxray_lib.cli import app
-from paxray_lib.ct import dataset
+from paxray_lib.ct import dataset, pairing
 from paxray_lib.data.datafile import read_datafile
 
 
@@ -79,6 +79,16 @@ def test_a_path_with_two_dots_names_the_case_by_its_folder(tmp_path):
     code, output = run(tmp_path, PROJECT.replace("p1_ct", "x/../ct"))
     assert code == 0, output
     assert {entry.case for entry in read_datafile(tmp_path / "out").split("test")} == {"in"}
+
+
+@pytest.mark.parametrize("name", ["../x", "a/../../x"])
+def test_names_that_climb_out_are_failed_cases(tmp_path, name):
+    paths = write_good(tmp_path)
+    case = pairing.Case(name, paths["ct"], paths["seg"])
+    (outcome,) = dataset.project_cases([case], tmp_path / "out", size=32)
+    assert outcome.status == "failed"
+    assert "leads outside" in outcome.reason
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["in", "out"]
 
 
 def run(here, command):
