@@ -202,7 +202,7 @@ NUMBERS = {
     "learning_rate": ([0, -1, 1e30, float("inf"), float("nan")], "learning_rate"),
     "weight_decay": ([-1, 1e30, float("nan")], "weight_decay"),
     "lr_gamma": ([0, -1, 1e30, float("nan")], "lr_gamma"),
-    "lr_milestones": ([[-1], [10**30], list(range(1000)), 5], "lr_milestones"),
+    "lr_milestones": ([[-1], [10**9], list(range(1000)), 5], "lr_milestones"),
     "threshold": ([0, 1, -1, float("nan")], "threshold"),
     "val_every": ([0, -1, 10**30], "val_every"),
     "save_every": ([-1, 10**30, float("nan")], "save_every"),
