@@ -15,6 +15,7 @@ from paxray_lib.utils.errors import check_choice
 # The upper limits are far beyond what helps, and below what hangs, overflows or fills the memory
 Count = Annotated[int, Field(gt=0, le=1_000_000)]
 CountOrZero = Annotated[int, Field(ge=0, le=1_000_000)]
+Text = Annotated[str, Field(min_length=1)]
 Milestones = Annotated[tuple[CountOrZero, ...], Field(max_length=100)]
 Positive = Annotated[float, Field(gt=0, le=100, allow_inf_nan=False)]
 NotNegative = Annotated[float, Field(ge=0, le=1e6, allow_inf_nan=False)]
@@ -83,9 +84,9 @@ class TrainConfig(AugmentConfig):
         If a value is none of these.
     """
 
-    data_root: str = "data/sample"
-    datafile: str = "paxray.json"
-    run_dir: str = "runs/train"
+    data_root: Text = "data/sample"
+    datafile: Text = "paxray.json"
+    run_dir: Text = "runs/train"
     architecture: str = PUBLISHED
     encoder: str = "resnet50"
     encoder_weights: str | None = None
@@ -115,9 +116,6 @@ class TrainConfig(AugmentConfig):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_choice(self.loss, LOSSES, "loss")
-        for name in ("data_root", "datafile", "run_dir"):
-            if not getattr(self, name).strip():
-                raise ValueError(f"{name} is empty; give a path, or leave the setting out")
 
     @property
     def last_checkpoint(self) -> Path:

@@ -210,9 +210,9 @@ NUMBERS = {
     "gradient_clip": ([-1, 1e30, float("inf"), float("nan")], "gradient_clip"),
     "seed": ([-1, 10**24, float("nan"), 1e30], "seed"),
     "workers": ([-1, 10**9], "workers"),
-    "run_dir": (["", " "], "run_dir is empty"),
-    "data_root": ([""], "data_root is empty"),
-    "datafile": ([""], "datafile is empty"),
+    "run_dir": ([""], "run_dir must be text that is not empty"),
+    "data_root": ([""], "data_root must be text that is not empty"),
+    "datafile": ([""], "datafile must be text that is not empty"),
 }
 
 
@@ -400,20 +400,26 @@ TRAIN_ALONE = "train --profile {here}/p.yaml"
 RESUME = TRAIN_ALONE + " --resume"
 
 
-@pytest.mark.parametrize(
-    ("name", "workers"), [("SIGTERM", 0), ("SIGHUP", 0), ("SIGINT", 0), ("SIGTERM", 1)]
-)
-def test_a_signal_ends_a_training_after_its_step_which_goes_on_to_the_bit(
-    name, workers, tiny, trained, tmp_path
-):
+def end_by(name, here, make):
+    """Let a signal come in the second step of a training, and check that its state is saved."""
     reason = "interrupted" if name == "SIGINT" else f"stopped by {name}"
     words = rf"paxray: stopped after 0 epochs and 2 steps: {reason}; the last good .*--resume"
-    make = profile(data_root=str(tiny), workers=workers)
     with at_step(2, lambda: signalled(name)):
-        said = run_case(Case(name, make, TRAIN_ALONE, 3, words), here=tmp_path)
+        said = run_case(Case(name, make, TRAIN_ALONE, 3, words), here=here)
     assert sum(line.startswith("paxray: ") for line in said.splitlines()) == 1
-    assert read_extra(tmp_path / "run" / LAST)["state"]["step"] == 2
-    run_case(Case(name, make, RESUME, 0, "resumed"), here=tmp_path)
+    assert read_extra(here / "run" / LAST)["state"]["step"] == 2
+
+
+@pytest.mark.parametrize("name", ["SIGHUP", "SIGINT"])
+def test_a_signal_ends_a_training_after_its_step(name, tiny, tmp_path):
+    end_by(name, tmp_path, profile(data_root=str(tiny)))
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_training_that_a_signal_ended_goes_on_to_the_bit(workers, tiny, trained, tmp_path):
+    make = profile(data_root=str(tiny), workers=workers)
+    end_by("SIGTERM", tmp_path, make)
+    run_case(Case("", make, RESUME, 0, "resumed"), here=tmp_path)
     one, other = (load_model(folder / LAST) for folder in (trained, tmp_path / "run"))
     for key, value in one.state_dict().items():
         assert torch.equal(value, other.state_dict()[key]), key
@@ -433,14 +439,13 @@ def test_a_killed_worker_stops_a_training(tiny, tmp_path):
     run_case(Case("", make, RESUME, 0, "done: "), here=tmp_path)
 
 
-@pytest.mark.parametrize("number", [1, 2])
-def test_a_full_disk_while_a_checkpoint_is_written(number, tiny, trained, tmp_path):
+def test_a_full_disk_while_a_checkpoint_is_written(tiny, trained, tmp_path):
     save, saved = torch.save, []
 
     def full(content, path):
         saved.append(path)
         save(content, path)
-        if len(saved) == number:
+        if len(saved) == 2:  # best.ckpt
             raise RuntimeError(
                 "[enforce fail at inline_container.cc:672] . unexpected pos 128 vs 4"
             )
