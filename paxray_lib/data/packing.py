@@ -76,7 +76,8 @@ def pack_dataset(datafile: Datafile, workers: int, remove_npy: bool = False) -> 
                 raise
             return Packed(datafile.root / name, "failed", reason=str(error))
 
-    return map_ahead(one, _npy_names(datafile), threads=workers, ahead=2 * workers)
+    names = _npy_names(datafile)
+    return map_ahead(one, names, threads=workers, ahead=2 * workers, patience_s=None)
 
 
 def pack_target(path: Path, labels: LabelSet, remove_npy: bool = False) -> Packed:

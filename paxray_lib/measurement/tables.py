@@ -101,7 +101,7 @@ def measure_predictions(
 
     items = list(zip(report["file"], report["output"], strict=True))
     rows, written = [], time.monotonic()
-    for row in progress(map_ahead(row_of, items, patience_s=0.5), "measuring", len(items)):
+    for row in progress(map_ahead(row_of, items), "measuring", len(items)):
         rows.append(row)
         if time.monotonic() - written > 5:  # seconds
             _write(out, rows)

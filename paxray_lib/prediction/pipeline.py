@@ -26,7 +26,6 @@ from paxray_lib.utils.manifest import State, is_unchanged, read_source
 
 REPORT, MEASUREMENTS = "report.csv", "measurements.csv"
 REPORT_EVERY_S = 5.0
-_PATIENCE_S = 0.5  # with images that are being read when the work is stopped
 # an image's path, the state of its file, and its (H, W)
 _Source = tuple[Path, State, tuple[int, int]]
 # the same, its view if it is to be mirrored, and the network's input (3, h, w)
@@ -92,11 +91,11 @@ class Pipeline:
     def _run_share(self, batch_size: int) -> str:
         """Do what is not done; return why it had to stop before the end, or an empty text."""
         try:
-            with (
-                contextlib.closing(self._segmented(self._todo(), batch_size)) as segmented,
-                contextlib.closing(map_ahead(self._write, segmented, ahead=2 * batch_size)) as done,
-            ):
-                for _ in done:
+            segmented = self._segmented(self._todo(), batch_size)
+            written = map_ahead(self._write, segmented, ahead=2 * batch_size, patience_s=None)
+            # what is being written is finished before the last report
+            with contextlib.closing(segmented), contextlib.closing(written):
+                for _ in written:
                     if time.monotonic() - self._reported > REPORT_EVERY_S:
                         self._report()
         except OSError as error:
@@ -156,8 +155,7 @@ class Pipeline:
     ) -> Generator[_Segmented, None, None]:
         # what a whole gains from parts that are not asked for
         indices = None if self.settings["close_tree"] else self.indices
-        read = map_ahead(self._read, paths, ahead=2 * batch_size, patience_s=_PATIENCE_S)
-        prepared = filter(None, read)
+        prepared = filter(None, map_ahead(self._read, paths, ahead=2 * batch_size))
         while batch := list(itertools.islice(prepared, batch_size)):
             sources, views, tensors = zip(*batch, strict=True)
             inputs = torch.stack(tensors)  # (N, 3, h, w)

@@ -94,13 +94,13 @@ def map_ahead(
     items: Iterable[_T],
     threads: int = 2,
     ahead: int = 8,
-    patience_s: float | None = None,
+    patience_s: float | None = 0.5,
 ) -> Generator[_R, None, None]:
     """Yield `function(item)` in order, computed by threads at most `ahead` items in advance.
 
     So memory stays bounded. An exception is raised where its item would be yielded. If the work
-    ends early, calls that have begun are waited for: to their end, since they may write, or, for
-    those that only read and may hang, `patience_s` at most.
+    ends early, calls that have begun are waited for: `patience_s` at most, since a read may hang,
+    or with None to their end, as is needed where they write.
     """
     calls: SimpleQueue[tuple[Future[_R], _T] | None] = SimpleQueue()
     # no ThreadPoolExecutor: the interpreter cannot end before all of its threads do
