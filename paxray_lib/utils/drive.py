@@ -126,8 +126,9 @@ def download_from_drive(folder: str, choose: Callable[[list[str]], list[str]], p
     except Exception as error:  # of gdown, and what a page that it does not know causes in it
         if isinstance(error, OSError) and is_disk_full(error):
             raise
+        reason = first_line(str(error) or repr(error))[:300]
         raise OSError(
-            f"Google Drive refused or cannot be reached ({first_line(str(error) or repr(error))}); "
+            f"Google Drive refused or cannot be reached ({reason}); "
             f"fetch it by hand in a browser from {drive_url(folder)} "
             "and give it with --archive FILE"
         ) from error
