@@ -4,14 +4,10 @@ DICOM has no checksums, and its lengths and texts can claim anything. So deflate
 here, headers are read only so far, and what the header says of the pixels is compared with them.
 """
 
-import contextlib
 import io
 import itertools
 import struct
-import threading
-import warnings
 import zlib
-from collections.abc import Iterator
 
 import numpy as np
 from pydicom import Dataset, dcmread, uid
@@ -21,7 +17,7 @@ from pydicom.tag import BaseTag
 
 from paxray_lib.images import jpeg
 from paxray_lib.images.apart import decode_apart
-from paxray_lib.images.image import MAX_BYTES, inflated
+from paxray_lib.images.image import MAX_BYTES, inflated, quiet
 
 # what is needed; its texts have 64 characters at most, several of them share an element
 _TEXTS = (
@@ -38,7 +34,6 @@ _MOST_TEXT, _MOST_TABLE = 1024, 1 << 20
 # An X-ray file takes some hundred; an element of 8 bytes can cost 1000 in memory.
 _MOST_READS = 100_000
 _JPEG_2000 = b"\xff\x4f\xff\x51"
-_FILTERING = threading.Lock()
 
 
 class _Bounded(io.BytesIO):
@@ -165,14 +160,3 @@ def _check_rle(frame: bytes, plane: int, columns: int) -> None:
                 place += 2
             if total > plane + columns:
                 raise ValueError(f"run lengths of more than the {plane} bytes of a plane")
-
-
-@contextlib.contextmanager
-def quiet() -> Iterator[None]:
-    """Keep back pydicom's warnings of what it repairs or misses; what matters becomes an error.
-
-    One thread at a time, because `catch_warnings` changes the state of the process.
-    """
-    with _FILTERING, warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        yield

@@ -1,5 +1,8 @@
 """An image as `read_image` returns it, and what its decoders share."""
 
+import contextlib
+import threading
+import warnings
 import zlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -18,6 +21,8 @@ _ROWS = 64
 # What the pixels of an X-ray film and its sides can be, in mm: a dental sensor has pixels of 0.02,
 # a thumbnail of a chest of 7; a film of the whole spine is 1.3 m long.
 _PIXEL_MM, _MOST_SIDE_MM = (0.01, 10.0), 2000.0
+
+_FILTERING = threading.Lock()
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,6 +87,17 @@ def inflated(parts: Iterable[bytes | memoryview], limit: int, wbits: int) -> Ite
         if stream.eof:
             return
     raise ValueError("its compressed data end early")
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Keep back what pydicom and Pillow warn of: what matters becomes an error.
+
+    One thread at a time, because `catch_warnings` changes the state of the process.
+    """
+    with _FILTERING, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
 
 
 def to_unit(array: np.ndarray, bits: int | None = None) -> np.ndarray:

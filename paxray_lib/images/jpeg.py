@@ -14,6 +14,8 @@ import simplejpeg
 from PIL import Image as PillowImage
 from PIL import JpegImagePlugin
 
+from paxray_lib.images.image import quiet
+
 SIGNATURE = b"\xff\xd8\xff"
 # frame headers, the last of JPEG-LS; neither DHT, JPG nor DAC, which lie between
 _FRAMES = (*range(0xC0, 0xC4), *range(0xC5, 0xC8), *range(0xC9, 0xCC), *range(0xCD, 0xD0), 0xF7)
@@ -39,7 +41,8 @@ def decode_jpeg(data: bytes) -> tuple[np.ndarray, PillowImage.Image]:
     Raises ValueError or an error of Pillow's if the file is damaged as far as its decoder notices.
     """
     check_scans(data)
-    info = JpegImagePlugin.JpegImageFile(io.BytesIO(data))
+    with quiet():  # of its EXIF
+        info = JpegImagePlugin.JpegImageFile(io.BytesIO(data))
     if info.mode == "CMYK":
         # as Pillow takes all of them: stored inverted, by Adobe's convention
         inverted = 255 - simplejpeg.decode_jpeg(data, "CMYK")

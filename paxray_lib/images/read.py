@@ -25,7 +25,7 @@ from PIL import Image as PillowImage
 from PIL.PngImagePlugin import PngInfo
 
 from paxray_lib.images import jpeg, png
-from paxray_lib.images.image import MAX_BYTES, Image, check_size, possible_spacing, to_unit
+from paxray_lib.images.image import MAX_BYTES, Image, check_size, possible_spacing, quiet, to_unit
 from paxray_lib.images.views import view_of
 from paxray_lib.utils import atomic_write, naming_errors, read_bytes
 
@@ -113,7 +113,8 @@ def _read_raster(data: bytes, path: Path) -> Image:
     check_size(path, rows, columns, pixel_bytes)
     with naming_errors(path, problem):
         array, info = png.decode_png(data) if is_png else jpeg.decode_jpeg(data)
-        orientation = info.getexif().get(ExifTags.Base.Orientation, 1)
+        with quiet():
+            orientation = info.getexif().get(ExifTags.Base.Orientation, 1)
         upright = _UPRIGHT.get(orientation, _UPRIGHT[1])(array)
         pixels = to_unit(upright) if array.dtype == np.uint8 else wide_to_unit(upright)
         spacing, doubt = _spacing_of(info, array.shape[:2])

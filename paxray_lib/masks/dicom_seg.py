@@ -14,7 +14,7 @@ import numpy as np
 from pydicom import Dataset, dcmread
 
 from paxray_lib.images.dicom import looks_like_dicom
-from paxray_lib.images.dicom_file import quiet
+from paxray_lib.images.image import quiet
 from paxray_lib.labels.table import LabelSet
 from paxray_lib.masks.bits import iter_planes
 from paxray_lib.masks.packed import PackedMasks

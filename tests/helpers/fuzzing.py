@@ -18,7 +18,7 @@ import tempfile
 import time
 import traceback
 import warnings
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 TESTS = Path(__file__).resolve().parents[1]
@@ -116,24 +116,12 @@ class Reader:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of zipfile: names that stand twice
             damage = apply(sound, seed, specimen.changes)
+        is_free = not specimen.checked or (damage.sealed and not specimen.digested)
         path = self._write(name, damage.data)
         start = time.process_time()
-        try:
-            with warnings.catch_warnings(record=True) as warned:
-                warnings.simplefilter("always", UserWarning)
-                warnings.simplefilter("always", RuntimeWarning)
-                result = specimen.read(path)
-        except (ValueError, OSError) as error:
-            outcome, text = _judge_error(error, path)
-        except BaseException:  # noqa: BLE001 - that is what is looked for
-            outcome, text = "fault: no clear error", traceback.format_exc(limit=-6)
-        else:
-            outcome, text = "same", ""
-            if result != sound_result:
-                allowed = not specimen.checked or (damage.sealed and not specimen.digested)
-                outcome, text = "other" if allowed else "fault: another result", str(result)
-        if warned and not outcome.startswith("fault"):
-            outcome, text = "fault: a warning, which reaches the user raw", str(warned[0].message)
+        faulthandler.dump_traceback_later(HANGS_AFTER, exit=True)
+        outcome, text = _outcome(specimen.read, path, sound_result, is_free)
+        faulthandler.cancel_dump_traceback_later()
         seconds = time.process_time() - start
         grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss << 10) - memory
         if seconds > MOST_SECONDS or grown > MOST_BYTES:
@@ -149,6 +137,25 @@ class Reader:
         path = self._place(name)
         path.write_bytes(data)
         return path
+
+
+def _outcome(read: Callable, path: Path, sound: object, is_free: bool) -> tuple[str, str]:
+    try:
+        with warnings.catch_warnings(record=True) as warned:
+            for category in (UserWarning, RuntimeWarning):
+                warnings.simplefilter("always", category)
+            result = read(path)
+    except (ValueError, OSError) as error:
+        outcome, text = _judge_error(error, path)
+    except BaseException:  # noqa: BLE001 - that is what is looked for
+        outcome, text = "fault: no clear error", traceback.format_exc(limit=-6)
+    else:
+        outcome, text = "same", ""
+        if result != sound:
+            outcome, text = "other" if is_free else "fault: another result", str(result)
+    if warned and not outcome.startswith("fault"):
+        return "fault: a warning, which reaches the user raw", str(warned[0].message)
+    return outcome, text
 
 
 def _judge_error(error: Exception, path: Path) -> tuple[str, str]:
@@ -173,11 +180,7 @@ def work(folder: Path) -> None:
     faulthandler.enable()
     for line in sys.stdin:
         name, seed = line.split()
-        reader.prepare(name)
-        faulthandler.dump_traceback_later(HANGS_AFTER, exit=True)
-        answer = reader.judge(name, int(seed))
-        faulthandler.cancel_dump_traceback_later()
-        print(json.dumps(answer), file=answers, flush=True)
+        print(json.dumps(reader.judge(name, int(seed))), file=answers, flush=True)
 
 
 def main(name: str, *seeds: str) -> None:

@@ -291,7 +291,7 @@ def read_counts(path: Path) -> Any:
     assert all(isinstance(values, np.ndarray) for values in arrays.values())
     rows = len(result.images)
     assert result.counts.tp.shape == (rows, len(result.labels)), result.counts.tp.shape
-    return {name: digest(values) for name, values in arrays.items()}, result.images.to_csv()
+    return {name: digest(values) for name, values in arrays.items()}, result.images.to_dict("list")
 
 
 def make_profile(path: Path) -> None:

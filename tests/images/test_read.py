@@ -371,3 +371,10 @@ def assert_shown_right(path):
     assert middle[48:62].mean() > max(right_lung, left_lung) + 0.1, path.name
     # abdomen; shoulder and apex
     assert small[80:92, 25:45].mean() > small[8:20, 25:45].mean(), path.name
+
+
+def test_what_pillow_warns_of_is_not_shown(tmp_path):
+    exif = b"Exif\0\0II*\0\x08\0\0\0\1\0\x0f\1\2\0\xff\0\0\0\xf0\xff\0\0"  # beyond its end
+    pixels = np.arange(1200, dtype=np.uint16).astype(np.uint8).reshape(30, 40)
+    PillowImage.fromarray(pixels).save(tmp_path / "x.jpg", exif=exif)
+    assert read_image(tmp_path / "x.jpg").pixels.shape == (30, 40)
