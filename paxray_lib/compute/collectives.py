@@ -5,6 +5,7 @@ whether or not N divides. Every function here also works in a process that is al
 changes nothing."""
 
 import contextlib
+import time
 from collections.abc import Callable, Iterator, Sequence
 from datetime import timedelta
 from typing import Any, TypeVar
@@ -17,6 +18,7 @@ from paxray_lib.compute.launch import find_launch
 from paxray_lib.utils import Stopped, first_line
 
 _T = TypeVar("_T")
+_LAST_WORDS_S = 3.0  # for another process to say why it ends, before torchrun ends all
 
 
 @contextlib.contextmanager
@@ -33,7 +35,10 @@ def joined() -> Iterator[None]:
     # torchrun says where in the environment
     meeting = f"tcp://{slurm.main_address}:{slurm.main_port}" if slurm else "env://"
     # one may be at work for hours longer than another; one that ends too early is noticed at once
-    distributed.init_process_group("gloo", meeting, timedelta(days=7), launch.world, launch.rank)
+    with _others_may_end():
+        distributed.init_process_group(
+            "gloo", meeting, timedelta(days=7), launch.world, launch.rank
+        )
     try:
         with noting_process():
             yield
@@ -94,14 +99,21 @@ def gather(value: _T) -> list[_T]:
     program, and from nowhere else: what is read from a file is never unpickled."""
     values = [value] * rank_and_world()[1]
     if len(values) > 1:
-        try:
+        with _others_may_end():
             distributed.all_gather_object(values, value)
-        except RuntimeError as error:
-            raise Stopped(
-                f"another process ended before its work was done ({first_line(str(error))}); "
-                "what it said tells why"
-            ) from error
     return values
+
+
+@contextlib.contextmanager
+def _others_may_end() -> Iterator[None]:
+    try:
+        yield
+    except RuntimeError as error:  # of gloo
+        time.sleep(_LAST_WORDS_S)
+        raise Stopped(
+            "another process ended before its work was done, or cannot be reached; what it said "
+            f"tells why ({first_line(str(error))[:200]})"
+        ) from error
 
 
 def from_first(make: Callable[[], _T]) -> _T:

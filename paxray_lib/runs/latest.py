@@ -18,7 +18,8 @@ def newest_run(folder: str | os.PathLike = "runs", holding: str = "checkpoints/b
 
     FileNotFoundError if none does; the message names the notebook that makes it.
     """
-    files = [*Path(folder).glob(f"*/{holding}"), *Path(folder).glob(f"*/*/{holding}")]
+    paths = [*Path(folder).glob(f"*/{holding}"), *Path(folder).glob(f"*/*/{holding}")]
+    files = [path for path in paths if path.is_file()]
     if not files:
         maker = _MAKERS[Path(holding).parts[0]]
         raise FileNotFoundError(

@@ -86,6 +86,44 @@ def test_two_processes_agree(tmp_path):
     assert done.returncode == 0, done.stderr
 
 
+BROKEN = """
+import os, sys
+from paxray_lib.cli import command, main
+from paxray_lib.compute import collectives
+
+@command.command
+def work():
+    with collectives.joined():
+        if collectives.rank_and_world()[0] == 1:
+            {event}
+        collectives.gather(1)
+
+sys.argv = ["paxray", "work"]
+main()
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("event", "words"),
+    [
+        ("os.kill(os.getpid(), 9)", ""),
+        ("raise MemoryError", "[process 1] out of memory"),
+        ("raise ValueError('x.png: broken')", "[process 1] x.png: broken"),
+        ("raise KeyError('x')", "[process 1] a fault of this program"),
+    ],
+)
+def test_a_process_that_ends_is_no_fault_of_the_other(tmp_path, event, words):
+    script = tmp_path / "script.py"
+    script.write_text(BROKEN.replace("{event}", event))
+    done = torchrun(2, script, cwd=tmp_path)
+    assert done.returncode == 1  # torchrun's own
+    said = [line for line in done.stderr.splitlines() if line.startswith("paxray: ")]
+    assert any(words in line for line in said) or not words
+    for line in set(said) - {line for line in said if "[process 1]" in line}:
+        assert "another process ended" in line or "stopped by SIGTERM" in line
+
+
 @pytest.mark.slow
 def test_two_processes_of_srun_agree(tmp_path):
     script = tmp_path / "script.py"

@@ -1,4 +1,5 @@
 import os
+from pathlib import Path
 
 import pytest
 
@@ -20,6 +21,12 @@ def test_newest_run_is_that_of_the_newest_checkpoint(tmp_path):
     assert newest_run(tmp_path) == tmp_path / "demo"
     assert newest_run(tmp_path, "evaluation/counts.npz") == tmp_path / "untrained"
     os.utime(tmp_path / "sweep/half/checkpoints/best.ckpt", (5000, 5000))
+    assert newest_run(tmp_path) == tmp_path / "sweep/half"
+    for name, make in (("folder", Path.mkdir), ("pipe", os.mkfifo)):
+        (tmp_path / name / "checkpoints").mkdir(parents=True)
+        make(tmp_path / name / "checkpoints/best.ckpt")
+    (tmp_path / "demo/checkpoints/best.ckpt").unlink()
+    (tmp_path / "demo/checkpoints/best.ckpt").symlink_to("nowhere")
     assert newest_run(tmp_path) == tmp_path / "sweep/half"
 
 
