@@ -6,6 +6,7 @@ import multiprocessing
 import os
 import shutil
 import signal
+import time
 import zipfile
 from unittest import mock
 
@@ -19,7 +20,7 @@ from helpers.hostile import Case, cases, run_case
 from helpers.sampledata import TINY, small_training
 
 from paxray_lib.models.checkpoints import load_model, read_extra
-from paxray_lib.training import losses
+from paxray_lib.training import loop, losses
 
 PREDICT = "predict --images {here} --out {here}/out --weights {here}/x.ckpt"
 UNET = {"architecture": "unet", "encoder": TINY}
@@ -413,6 +414,18 @@ def end_by(name, here, make):
 @pytest.mark.parametrize("name", ["SIGHUP", "SIGINT"])
 def test_a_signal_ends_a_training_after_its_step(name, tiny, tmp_path):
     end_by(name, tmp_path, profile(data_root=str(tiny)))
+
+
+def test_a_signal_ends_a_validation_at_once(tiny, tmp_path):
+    def interrupted(*_, **__):
+        signalled("SIGTERM")
+        time.sleep(60)
+
+    words = r"paxray: stopped after 0 epochs and 3 steps: stopped by SIGTERM; the last good .*last"
+    with mock.patch.object(loop, "count_dataset", interrupted):
+        make = profile(data_root=str(tiny))
+        run_case(Case("", make, TRAIN_ALONE, 3, words), here=tmp_path)
+    assert read_extra(tmp_path / "run" / LAST)["state"]["step"] == 3
 
 
 @pytest.mark.parametrize("workers", [0, 1])
