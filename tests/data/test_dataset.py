@@ -116,6 +116,14 @@ def test_packed_files_are_read_where_there_are_any_and_stacks_elsewhere(tmp_path
     assert [PaxrayDataset(tmp_path)[i].masks for i in range(3)] == before
 
 
+def test_a_packed_file_stands_for_a_stack_only(tmp_path):
+    write_tiny(tmp_path, suffix=".json", labels=LabelSet(["heart", "aorta"]), size=16)
+    data = read_datafile(tmp_path)
+    listed = tmp_path / data.splits["train"][0].target
+    PackedMasks.read(listed).resize(8, 8).write(listed.with_suffix(".pxm"))
+    assert data.target_path(data.splits["train"][0]) == listed
+
+
 @given(
     length=st.integers(1, 40),
     seed=st.integers(0, 5),

@@ -10,6 +10,7 @@ from paxray_lib.data.dataset import PaxrayDataset
 from paxray_lib.evaluation.result import image_table
 from paxray_lib.labels.table import LABELS, tree_pairs
 from paxray_lib.masks.packed import PackedMasks
+from paxray_lib.quality import survey as survey_module
 from paxray_lib.quality.survey import take_survey
 
 
@@ -58,3 +59,19 @@ def test_the_view_of_an_image_that_its_header_alone_says(tmp_path):
 def test_fingerprints_are_those_of_the_pixels(survey):
     assert survey.images["image_hash"].is_unique
     assert survey.images["mask_hash"].is_unique
+
+
+def test_memory_is_bounded_and_its_lack_is_a_finding(tiny, monkeypatch):
+    data = read_datafile(tiny)
+    with monkeypatch.context() as patch:
+        patch.setattr(survey_module, "MAX_AREAS", 14 * len(LABELS) - 1)
+        with pytest.raises(ValueError, match=r"paxray\.json: 14 images of 166 labels, more than"):
+            take_survey(data)
+
+    def exhausted(path):
+        raise MemoryError
+
+    monkeypatch.setattr(survey_module, "read_image", exhausted)
+    found = take_survey(data).findings
+    assert {finding.message for finding in found} == {"not enough memory to read it"}
+    assert len(found) == 14
