@@ -6,7 +6,8 @@ between forward and backward, the gradient is the only new tensor of their size,
 unpacked for the block at hand alone. On a GPU the same sums are compiled into one kernel each where
 torch.compile works.
 
-Here a target is (N, H, W, B) uint8, packed, or (N, H, W, L) of 0 and 1."""
+Here a target is (N, H, W, B) uint8, packed, or (N, H, W, L) of 0 and 1; `known` is (N, L) bool, or
+None where all labels are."""
 
 import functools
 import importlib.util
@@ -33,12 +34,14 @@ class PackedDiceBCE(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx: Any, logits: Tensor, target: Tensor, kind: str) -> Tensor:
+    def forward(
+        ctx: Any, logits: Tensor, target: Tensor, kind: str, known: Tensor | None
+    ) -> Tensor:
         """Return the loss."""
         # autocast would multiply matrices in bfloat16
         with torch.autocast("cpu", enabled=False):
             sums = _fused(_whole_sums, _blockwise_sums, logits, target)  # (5, N, L)
-        loss, slopes = _score(sums, kind, target.shape[1] * target.shape[2])
+        loss, slopes = _score(sums, kind, target.shape[1] * target.shape[2], known)
         ctx.save_for_backward(logits, target, *slopes)
         return loss
 
@@ -50,32 +53,36 @@ class PackedDiceBCE(torch.autograd.Function):
         scaled = [slope * gradients[0] for slope in slopes]
         with torch.autocast("cpu", enabled=False):
             gradient = _fused(_whole_gradient, _blockwise_gradient, logits, target, *scaled)
-        return gradient, None, None
+        return gradient, None, None, None
 
 
-def _score(sums: Tensor, kind: str, pixels: int) -> tuple[Tensor, list[Tensor]]:
+def _score(
+    sums: Tensor, kind: str, pixels: int, known: Tensor | None
+) -> tuple[Tensor, list[Tensor]]:
     """Turn the sums (5, N, L) of cross-entropy, p t, p^2, p, t into the loss and its slopes.
 
     The slopes are e, a, b, c as (N, L): the gradient is e (p - t) + (a t + b p + c) p (1 - p), as
-    dD/dp is linear in t and p, and p (1 - p) is dp/dlogit.
+    dD/dp is linear in t and p, and p (1 - p) is dp/dlogit. All are 0 where a label is not known.
     """
-    entropy, both, squares, probs, true = sums
-    n, labels = entropy.shape
-    each = 1 / (n * labels * pixels)
+    n = sums.shape[1]
+    counted = torch.ones_like(sums[0]) if known is None else known.to(sums.dtype)  # (N, L)
+    entropy, both, squares, probs, true = torch.where(counted > 0, sums, 0)
+    each = counted / (n * pixels * counted.sum(1, keepdim=True).clamp(min=1))
     zero = torch.zeros_like(entropy)
     if kind == "published":
         top = both.sum(1, keepdim=True) + 1  # (N, 1)
         bottom = squares.sum(1, keepdim=True) + true.sum(1, keepdim=True) + 1
-        dice_loss = 1 - top / bottom
-        a, b, c = zero - 1 / bottom, zero + 2 * top / bottom**2, zero
+        # an image without a known label has no loss
+        dice_loss = (1 - top / bottom) * counted.amax(1, keepdim=True)
+        a, b, c = -counted / bottom, 2 * counted * top / bottom**2, zero
     else:
         present = (true > 0).to(entropy.dtype)  # (N, L)
         weight = present / present.sum(1, keepdim=True).clamp(min=1)
         top, bottom = 2 * both + 1, probs + true + 1
         dice_loss = (weight * (1 - top / bottom)).sum(1)
         a, b, c = -2 * weight / bottom, zero, weight * top / bottom**2
-    loss = entropy.sum() * each + dice_loss.mean()
-    return loss, [zero + each, a / n, b / n, c / n]
+    loss = (entropy * each).sum() + dice_loss.mean()
+    return loss, [each, a / n, b / n, c / n]
 
 
 def _sums(x: Tensor, t: Tensor, axes: tuple[int, ...]) -> Tensor:

@@ -13,7 +13,14 @@ from hypothesis import strategies as st
 from torch.nn.functional import binary_cross_entropy_with_logits, interpolate
 
 from paxray_lib.training import packed_dice
-from paxray_lib.training.losses import LOSSES, dense, dice_bce, dice_bce_coarse, loss_of_coarse
+from paxray_lib.training.losses import (
+    LOSSES,
+    dense,
+    dice_bce,
+    dice_bce_coarse,
+    loss_of_coarse,
+    mean_of_known,
+)
 
 KINDS = ("published", "present")
 
@@ -225,6 +232,46 @@ def test_a_label_absent_from_the_target_does_not_change_the_present_dice():
     )
 
 
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("enlarged", [False, True])
+@given(seed=st.integers(0, 1000), share=st.floats(0, 1))
+def test_labels_that_are_not_known_are_as_if_cut_out(kind, enlarged, seed, share):
+    logits, target = random_inputs(seed)
+    known = torch.from_numpy(np.random.default_rng(seed).random(logits.shape[:2]) < share)
+    if enlarged:
+        target = target.repeat_interleave(2, 2).repeat_interleave(2, 3)
+    function = dice_bce_coarse if enlarged else dice_bce
+    loss, gradient = loss_and_gradient(function, logits, pack(target), kind, known)
+    expected, expected_gradient = torch.zeros((), dtype=torch.float64), torch.zeros_like(logits)
+    for i, some in enumerate(known):
+        if some.any():
+            cut = pack(target[i : i + 1, some])
+            one = loss_and_gradient(function, logits[i : i + 1, some], cut, kind)
+            expected = expected + one[0] / len(known)
+            expected_gradient[i, some] = one[1][0] / len(known)
+    torch.testing.assert_close(loss, expected)
+    torch.testing.assert_close(gradient, expected_gradient)
+    assert (gradient[~known] == 0).all()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_knowing_all_labels_is_the_default_to_the_bit(kind):
+    logits, target = random_inputs(9)
+    known = torch.ones(logits.shape[:2], dtype=torch.bool)
+    expected = loss_and_gradient(dice_bce, logits, pack(target), kind)
+    for a, b in zip(
+        loss_and_gradient(dice_bce, logits, pack(target), kind, known), expected, strict=True
+    ):
+        assert torch.equal(a, b)
+
+
+def test_a_mean_over_known_labels():
+    values = torch.arange(12.0).reshape(2, 3, 1, 2)
+    assert mean_of_known(values, None) == values.mean()
+    known = torch.tensor([[True, False, True], [False, False, False]])
+    assert mean_of_known(values, known) == pytest.approx(values[0, [0, 2]].mean().item() / 2)
+
+
 def test_any_strides_are_accepted():
     logits, target = random_inputs(7, (2, 11, 7, 5))
     expected = loss_and_gradient(dice_bce, logits, pack(target))
@@ -258,6 +305,8 @@ def test_only_the_gradient_is_as_large_as_the_logits():
         ),
         ({"target": torch.zeros(2, 5, 6, 2)}, "float32"),
         ({"logits": torch.zeros(2, 9, 5)}, r"\(N, L, h, w\)"),
+        ({"known": torch.ones(2, 8, dtype=torch.bool)}, r"bool \(2, 8\).*need bool \(2, 9\)"),
+        ({"known": torch.ones(2, 9)}, "float32"),
         ({"logits": torch.zeros(2, 9, 5, 6, dtype=torch.int64)}, "int64"),
         (
             {"target": torch.zeros(2, 5, 6, 2, dtype=torch.uint8, device="meta")},
@@ -295,8 +344,9 @@ def test_a_loss_is_found_by_its_name(kind):
 
 
 def test_a_plain_function_is_a_loss(monkeypatch):
-    def entropy(logits, target):
-        return binary_cross_entropy_with_logits(logits, dense(target, logits))
+    def entropy(logits, target, known=None):
+        values = binary_cross_entropy_with_logits(logits, dense(target, logits), reduction="none")
+        return mean_of_known(values, known)
 
     monkeypatch.setitem(LOSSES, "entropy", entropy)
     coarse, target = random_inputs(0)[0], random_inputs(0, (2, 11, 10, 14))[1]
@@ -304,3 +354,8 @@ def test_a_plain_function_is_a_loss(monkeypatch):
     expected = binary_cross_entropy_with_logits(full, target.double())
     torch.testing.assert_close(loss_of_coarse(coarse, pack(target), "entropy"), expected)
     torch.testing.assert_close(LOSSES["entropy"](full, target), expected)
+    known = torch.ones(2, 11, dtype=torch.bool)
+    known[:, 3:] = False
+    found = loss_of_coarse(coarse, pack(target), "entropy", known)
+    expected = binary_cross_entropy_with_logits(full[:, :3], target[:, :3].double())
+    torch.testing.assert_close(found, expected)
