@@ -11,7 +11,7 @@ from paxray_lib.ct.scan import Scan
 from paxray_lib.ct.structures import STRUCTURES, codes_of, is_in, mean_index
 from paxray_lib.images.views import VIEWS
 from paxray_lib.labels.table import LABELS
-from paxray_lib.masks import PackedMasks, byte_count, byte_mask
+from paxray_lib.masks import PackedMasks
 from paxray_lib.projection.radiograph import (
     Exposure,
     equalized,
@@ -92,10 +92,8 @@ def project_scan(scan: Scan, size: int = 512, formation: str = "attenuation") ->
         shadows = cast_shadows(anatomy.volumes)
         masks = {view: project_masks(shadows, geometry, view) for view in VIEWS}
     # a whole of which parts alone are known has their union before
-    known = ~byte_mask(
-        [i for name in anatomy.absent for i in LABELS.index(name)], byte_count(len(LABELS))
-    )
-    masks = {view: PackedMasks(m.data & known, m.labels) for view, m in masks.items()}
+    known = np.array([name not in anatomy.absent for name in LABELS])
+    masks = {view: one.knowing(known) for view, one in masks.items()}
     check_sides(masks["frontal"])
     views = {view: (image, masks[view]) for view, image in images.result().items()}
     _check_visible(views)

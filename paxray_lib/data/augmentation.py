@@ -175,7 +175,13 @@ def apply(params: Params, pixels: np.ndarray, masks: PackedMasks) -> tuple[np.nd
         pixels = cv2.resize(pixels, (params.size, params.size), interpolation=cv2.INTER_LINEAR)
     image = torch.from_numpy(np.ascontiguousarray(pixels))
     moved, bits = augment(params, image, torch.from_numpy(masks.data), masks.labels)
-    return moved.numpy(), PackedMasks(bits.numpy(), masks.labels)
+    known = masks.known[moved_labels(params, masks.labels)]
+    return moved.numpy(), PackedMasks(bits.numpy(), masks.labels, known)
+
+
+def moved_labels(params: Params, labels: LabelSet) -> np.ndarray:
+    """Return for each label which one it was before, (L,) int64: its mirror after some flips."""
+    return labels.mirror if params.flip == "frontal" else np.arange(len(labels))
 
 
 def augment(

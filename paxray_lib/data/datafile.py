@@ -7,15 +7,23 @@
 Paths are relative to the data root. A target may be absent. An item may name its "view" and "case";
 otherwise both come from the file stem, `<case>frontal` or `<case>lateral`, or else the view from
 the header of a DICOM image. A packed file beside a `.npy` target, of the same stem, is read in its
-place. Other top-level keys are kept and ignored."""
+place.
+
+"known" lists the labels that are annotated, by names, groups and patterns: at the top for all
+items, or in an item, where it replaces the one at the top. Without it all labels are. A label that
+is not known in an image is neither present nor absent there. Other top-level keys are kept and
+ignored."""
 
 import json
 import os
 import reprlib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeGuard
+
+import numpy as np
 
 from paxray_lib.images.read import Image, read_view
 from paxray_lib.images.views import VIEWS, case_of, view_of
@@ -32,12 +40,14 @@ class Entry:
     """One image of a split: its paths relative to the data root, patient case, and view.
 
     The view is "frontal", "lateral" or None, as far as the data file and the name say it;
-    `Datafile.view` asks the image too."""
+    `Datafile.view` asks the image too. `known` is what the item itself says, see
+    `Datafile.known`."""
 
     image: str
     target: str | None
     case: str
     view: str | None
+    known: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -52,7 +62,7 @@ class Datafile:
         From `label_dict`; their number and order are those of the masks.
     splits : dict of str to tuple of Entry
     extra : dict
-        Top-level keys that are neither `label_dict` nor a split.
+        Top-level keys that are neither `label_dict` nor a split: "known" among them.
     """
 
     path: Path
@@ -74,6 +84,11 @@ class Datafile:
         packed = listed.with_suffix(".pxm")
         is_stack = listed.suffix.lower() == ".npy"
         return packed if is_stack and packed.is_file() else listed
+
+    def known(self, entry: Entry) -> np.ndarray:
+        """Return which labels are annotated in an entry, (L,) bool."""
+        names = self.extra.get("known") if entry.known is None else entry.known
+        return _selected(self.labels, None if names is None else tuple(names))
 
     def view(self, entry: Entry, image: Image | None = None) -> str | None:
         """Return the view, "frontal", "lateral" or None, of an entry, or else of its image.
@@ -133,9 +148,13 @@ def _parse(path: Path, root: Path, content: Any) -> Datafile:
                     f"split {name!r} has {len(items)} items, more than the limit of {MAX_ITEMS}; "
                     "make several data files of it"
                 )
-            splits[name] = tuple(_entry(f"{name}[{i}]", item) for i, item in enumerate(items))
+            splits[name] = tuple(
+                _entry(f"{name}[{i}]", item, labels) for i, item in enumerate(items)
+            )
         elif name != "label_dict":
             extra[name] = items
+    if "known" in extra:
+        _known("the file", extra["known"], labels)
     if not splits:
         raise ValueError("no split; a PAXRay data file has train, val and test")
     return Datafile(path, root, labels, splits, extra)
@@ -149,13 +168,19 @@ def write_datafile(
 ) -> None:
     """Write a `paxray.json` atomically; `extra` adds top-level keys (name, license, ...).
 
-    An item gets a case or a view where its file stem says another one."""
+    An item gets a case or a view where its file stem says another one, and "known" where it has
+    one of its own."""
     content: dict[str, Any] = {"label_dict": labels.to_label_dict(), **(extra or {})}
     said = {"case": case_of, "view": view_of}
     for name, entries in splits.items():
+        rows = [(entry, asdict(entry)) for entry in entries]
         content[name] = [
-            {k: v for k, v in asdict(entry).items() if k not in said or v != said[k](entry.image)}
-            for entry in entries
+            {
+                key: value
+                for key, value in row.items()
+                if value != (said[key](entry.image) if key in said else None) or key == "target"
+            }
+            for entry, row in rows
         ]
     write_text(Path(path), json.dumps(content, indent=1))
 
@@ -167,7 +192,29 @@ def _remedy(root: Path) -> str:
     return f"check the path; the PAXRay data set comes by 'paxray fetch dataset --to {root}'"
 
 
-def _entry(where: str, item: Any) -> Entry:
+def _known(where: str, names: Any, labels: LabelSet) -> tuple[str, ...]:
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise ValueError(
+            f"{where} has in 'known' {reprlib.repr(names)}; it must be a list of label names"
+        )
+    try:
+        _selected(labels, tuple(names))
+    except ValueError as error:
+        raise ValueError(f"{where} has in 'known' {error}") from error
+    return tuple(names)
+
+
+@lru_cache(maxsize=256)  # as many items say the same
+def _selected(labels: LabelSet, names: tuple[str, ...] | None) -> np.ndarray:
+    """Return (L,) bool, read-only: the labels that names, groups and patterns select; None: all."""
+    chosen = np.full(len(labels), names is None)
+    if names:
+        chosen[labels.select(*names)] = True
+    chosen.flags.writeable = False
+    return chosen
+
+
+def _entry(where: str, item: Any, labels: LabelSet) -> Entry:
     if not isinstance(item, dict):
         raise ValueError(f"{where} must be an object with 'image', not {reprlib.repr(item)}")
     image, target, case = item.get("image"), item.get("target"), item.get("case")
@@ -186,7 +233,8 @@ def _entry(where: str, item: Any) -> Entry:
         raise ValueError(
             f"{where} has the case {reprlib.repr(case)}; it must be text or a whole number"
         )
-    return Entry(image, target, case_of(image) if case is None else str(case), view)
+    known = None if item.get("known") is None else _known(where, item["known"], labels)
+    return Entry(image, target, case_of(image) if case is None else str(case), view, known)
 
 
 def _is_path(value: Any) -> TypeGuard[str]:

@@ -64,9 +64,12 @@ class PaxrayDataset(Sequence[Sample]):
         return self.datafile.root / self.entries[index].image
 
     def masks(self, index: int) -> PackedMasks | None:
-        """Read only the masks of a sample; None without a target."""
-        path = self.datafile.target_path(self.entries[index])
-        return None if path is None else PackedMasks.read(path, self.labels)
+        """Read only the masks of a sample, with which labels are known; None without a target."""
+        entry = self.entries[index]
+        path = self.datafile.target_path(entry)
+        if path is None:
+            return None
+        return PackedMasks.read(path, self.labels).knowing(self.datafile.known(entry))
 
     def __getitem__(self, index: int) -> Sample:  # type: ignore[override]  # no slices: it reads
         if not -len(self) <= index < len(self):

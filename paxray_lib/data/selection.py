@@ -45,25 +45,29 @@ def choose_labels(wanted: Iterable[str], masks: Sequence[PackedMasks], count: in
     list of str
         In the order of `wanted`, or the largest first.
     """
-    labels, known = masks[0].labels, []
+    labels, there = masks[0].labels, []
     for name in wanted:
         with contextlib.suppress(ValueError):
             labels.select(name)
-            known.append(name)
+            there.append(name)
     areas = np.sum([stack.counts() for stack in masks], axis=0)  # (L,)
     largest = dict.fromkeys(labels.names[i] for i in np.argsort(-areas, kind="stable"))
-    return known or list(largest)[:count]
+    return there or list(largest)[:count]
 
 
 def mean_masks(dataset: PaxrayDataset, view: str, size: int) -> np.ndarray:
-    """Return the mean of a view's resized masks, (L, size, size) float32 in 0..1."""
+    """Return the mean of a view's resized masks, (L, size, size) float32 in 0..1.
+
+    Each label's is over the images in which it is known; 0 where it is in none."""
     entries, view_of = dataset.entries, dataset.datafile.view
     indices = [i for i, entry in enumerate(entries) if entry.target and view_of(entry) == view]
     total = np.zeros((len(dataset.labels), size, size), np.float32)
+    images = np.zeros((len(dataset.labels), 1, 1), np.float32)
     for masks in progress(map_ahead(dataset.masks, indices), f"mean {view} masks", len(indices)):
         if masks is not None:
             total += masks.resize(size, size).unpack()
-    return total / max(1, len(indices))
+            images += masks.known[:, None, None]
+    return total / np.maximum(images, 1)
 
 
 def thresholded_mean(dataset: PaxrayDataset, view: str, size: int) -> PackedMasks:

@@ -51,7 +51,7 @@ def compare_evaluations(
     _check_comparable(first, second)
     columns = [score_columns(each.counts, each.surface) for each in (first, second)]
     check_choice(score, [name for name in columns[0] if name in columns[1]], "score")
-    (a, convention), (b, _) = (known[score] for known in columns)
+    a, b = (known[score] for known in columns)
     parts = list(list_parts(first.labels, first.images["view"]))
     if by_label:
         parts += [("label", name, parts[0][2], [i]) for i, name in enumerate(first.labels)]
@@ -60,11 +60,8 @@ def compare_evaluations(
     rows = []
     for scope, name, images, labels in parts:
         chosen = [values[images][:, labels] for values in (a, b)]
-        means = [mean_score(values, convention) for values in chosen]
-        resampled = [
-            resample_mean(values, weights[:, images], convention, cases[images])
-            for values in chosen
-        ]
+        means = [mean_score(values, "present") for values in chosen]  # filled already
+        resampled = [resample_mean(values, weights[:, images], cases[images]) for values in chosen]
         ends = interval(resampled[1] - resampled[0])
         shown = int(present[images][:, labels].any(axis=1).sum())
         place = (scope, name, labels[0] if scope == "label" else -1, shown)
@@ -174,7 +171,10 @@ def _check_comparable(first: Evaluation, second: Evaluation) -> None:
         raise ValueError(
             f"evaluations of other images ({len(names[0])} and {len(names[1])}): {detail}"
         )
-    true, other = (evaluation.counts.tp + evaluation.counts.fn for evaluation in (first, second))
+    true, other = (
+        np.where(counts.known, counts.tp + counts.fn, -1)
+        for counts in (first.counts, second.counts)
+    )
     for name, differs in zip(names[0], (true != other).any(axis=1), strict=True):
         if differs:
             raise ValueError(f"{name}: its masks are not the same in both evaluations")

@@ -140,7 +140,8 @@ def count_decisions(bits: torch.Tensor, target: PackedMasks) -> Counts:
         return counts(_resized(bits, target), target)
     # counted where they are: from a GPU just the numbers travel
     data = torch.from_numpy(target.data).to(bits.device)
-    return counts(bits[None], data[None], labels=len(target.labels))
+    found = counts(bits[None], data[None], labels=len(target.labels))
+    return Counts(found.tp, found.fp, found.fn, target.known[None])
 
 
 def _resized(bits: torch.Tensor, target: PackedMasks) -> PackedMasks:
@@ -154,4 +155,4 @@ def _bins(logits: torch.Tensor, target: PackedMasks) -> Reliability:
     rows, columns = (np.arange(step // 2, n, step) for n, step in zip(size, steps, strict=True))
     probabilities = logits[:, rows[0] :: steps[0], columns[0] :: steps[1]].sigmoid()
     true = target.gather(rows * height // size[0], columns * width // size[1]).unpack()
-    return bin_pixels(probabilities.cpu().numpy(), true)
+    return bin_pixels(probabilities.cpu().numpy(), true, target.known)

@@ -2,7 +2,8 @@
 
 Files of an evaluation (`Evaluation.write`):
 
-    counts.npz     images, cases, views (N,) and names (L,) text; tp, fp, fn (N, L) int64 pixels;
+    counts.npz     images, cases, views (N,) and names (L,) text; tp, fp, fn (N, L) int64 pixels,
+                   known (N, L) bool;
                    surface_within, surface_total (N, L) int64, surface_hd95 (N, L) float64, see
                    `metrics.surface`; bins_pixels, bins_true (L, K) int64, bins_probability (L, K)
                    float64, see `metrics.calibration`
@@ -36,6 +37,7 @@ _FORMS = {
     **dict.fromkeys(("images", "cases", "views"), ("U", "N")),
     "names": ("U", "L"),
     **dict.fromkeys(("tp", "fp", "fn", "surface_within", "surface_total"), ("iu", "NL")),
+    "known": ("b", "NL"),
     "surface_hd95": ("f", "NL"),
     **dict.fromkeys(("bins_pixels", "bins_true"), ("iu", "LK")),
     "bins_probability": ("f", "LK"),
@@ -81,7 +83,7 @@ class Evaluation:
     def scores_by_image(self) -> pd.DataFrame:
         """Return image, case, view, and the means over each image's labels: iou_present, ..."""
         columns = score_columns(self.counts, self.surface).items()
-        means = {name: known_mean(v, axis=1) for name, (v, kind) in columns if kind == "present"}
+        means = {name: known_mean(v, axis=1) for name, v in columns if name.endswith("_present")}
         return self.images.assign(**means)
 
     def scores_by_group(self, score: str = "iou") -> pd.DataFrame:
@@ -90,7 +92,7 @@ class Evaluation:
         The score is iou, dice, precision, recall, or nsd.
         """
         column, groups = f"{score}_present", np.array(self.labels.group)
-        values, _ = score_columns(self.counts, self.surface)[column]
+        values = score_columns(self.counts, self.surface)[column]
         means = {name: known_mean(values[:, groups == name], axis=1) for name in self.labels.groups}
         parts = [self.images.assign(group=name, **{column: m}) for name, m in means.items()]
         return pd.concat(parts, ignore_index=True)
@@ -118,7 +120,7 @@ class Evaluation:
         path = Path(folder) / "counts.npz"
         data = read_arrays(path, _FORMS)
         with naming_errors(path, "not readable"):
-            found = Counts(data["tp"], data["fp"], data["fn"])
+            found = Counts(data["tp"], data["fp"], data["fn"], data["known"])
             images = pd.DataFrame({name: data[f"{name}s"] for name in _IMAGES})
             labels = LabelSet(data["names"].tolist())
             surface, bins = (

@@ -39,14 +39,20 @@ def list_parts(
 
 def score_columns(
     counts: metrics.Counts, surface: metrics.Surface | None = None
-) -> dict[str, tuple[np.ndarray, str]]:
-    """Return {column: (scores by image and label, (N, L) float64; convention of their mean)}."""
+) -> dict[str, np.ndarray]:
+    """Return {column: scores by image and label, (N, L) float64}, filled by its convention.
+
+    NaN where an image has no entry for a label."""
     scores = {
         name: getattr(metrics, name)(counts) for name in ("iou", "dice", "precision", "recall")
     }
     if surface is not None:
         scores["nsd"] = surface.nsd
-    return {f"{name}_{kind}": (scores[name], kind) for name, kind in COLUMNS if name in scores}
+    return {
+        f"{name}_{kind}": metrics.fill(scores[name], kind, counts.known)
+        for name, kind in COLUMNS
+        if name in scores
+    }
 
 
 def per_label_table(
@@ -57,14 +63,14 @@ def per_label_table(
 ) -> pd.DataFrame:
     """Return one row per label index.
 
-    Columns: index, label, group, side; images (whose target has the label), missed and invented
-    (images where only the target, only the prediction has it), pixels (of the target in all
-    images); iou_published, iou_present, dice_published, dice_present (means over images, see
-    `metrics.scores`), precision_present (mean over the images with the label in the prediction),
-    recall_present (in the target). With `surface`: nsd_present (mean over the images with the label
-    in either; tolerance 2 px), hd95_median (pixels, over the same images). With `cases`:
-    iou_present_low, iou_present_high and the same for dice and nsd, a 95 % interval (see
-    `metrics.bootstrap`).
+    Columns: index, label, group, side; annotated (images in which the label is known), images
+    (whose target has the label), missed and invented (images where only the target, only the
+    prediction has it), pixels (of the target in all images); iou_published, iou_present,
+    dice_published, dice_present (means over images, see `metrics.scores`), precision_present (mean
+    over the images with the label in the prediction), recall_present (in the target). With
+    `surface`: nsd_present (mean over the images with the label in either; tolerance 2 px),
+    hd95_median (pixels, over the same images). With `cases`: iou_present_low, iou_present_high and
+    the same for dice and nsd, a 95 % interval (see `metrics.bootstrap`).
     """
     true, predicted = counts.tp + counts.fn, counts.tp + counts.fp
     columns: dict[str, Any] = {
@@ -72,21 +78,21 @@ def per_label_table(
         "label": labels.names,
         "group": labels.group,
         "side": labels.side,
+        "annotated": counts.known.sum(axis=0),
         "images": (true > 0).sum(axis=0),
         "missed": ((true > 0) & (predicted == 0)).sum(axis=0),
         "invented": ((true == 0) & (predicted > 0)).sum(axis=0),
         "pixels": true.sum(axis=0),
     }
     scores = score_columns(counts, surface)
-    columns |= {name: metrics.per_label(values, kind) for name, (values, kind) in scores.items()}
+    columns |= {name: metrics.known_mean(values, axis=0) for name, values in scores.items()}
     if surface is not None:
         # of an even number the upper one in the middle: a mean with an infinite one is no distance
         columns["hd95_median"] = pd.DataFrame(surface.hd95).quantile(interpolation="higher")
     if cases is not None:
         cases, weights = np.asarray(cases), metrics.draw_weights(cases)
         for name in [name for name in WITH_INTERVAL if name in scores]:
-            values, kind = scores[name]
-            means = [metrics.resample_mean(v[:, None], weights, kind, cases) for v in values.T]
+            means = [metrics.resample_mean(v[:, None], weights, cases) for v in scores[name].T]
             low, high = metrics.interval(np.stack(means, axis=1))
             columns |= {f"{name}_low": low, f"{name}_high": high}
     return pd.DataFrame(columns)
@@ -101,8 +107,10 @@ def summarize(
 ) -> dict[str, Any]:
     """Return {"overall": scores, "views": {view: scores}, "groups": {group: scores}}.
 
-    Scores: images, patients, labels; labels_scored (those that are in the prediction or target of
-    an image: the means of the convention "present" are over these, those of "published" over all;
+    Scores: images, patients, labels; labels_annotated (those that are known in an image: no other
+    has a part in any score); labels_scored (those that are in the prediction or target of
+    an image: the means of the convention "present" are over these, those of "published" over those
+    annotated;
     precision and recall may have fewer still); iou_published, iou_present, dice_published,
     dice_present, precision_present, recall_present, with a surface nsd_present: means over images,
     then over labels; each with NAME_interval, the two ends of its 95 % interval (None where a
@@ -115,17 +123,18 @@ def summarize(
     weights = metrics.draw_weights(cases)
     found: dict[str, dict[str, Any]] = {"overall": {}, "view": {}, "group": {}}
     for scope, name, images, indices in list_parts(labels, views):
-        occurs = ~np.isnan(columns["iou_present"][0][images][:, indices])
+        occurs = ~np.isnan(columns["iou_present"][images][:, indices])
         scores = found[scope][name] = {
             "images": len(occurs),
             "patients": len(np.unique(cases[images])),
             "labels": len(indices),
+            "labels_annotated": int(counts.known[images][:, indices].any(axis=0).sum()),
             "labels_scored": int(occurs.any(axis=0).sum()),
         }
-        for column, (values, kind) in columns.items():
+        for column, values in columns.items():
             part = values[images][:, indices]
-            means = metrics.resample_mean(part, weights[:, images], kind, cases[images])
-            scores[column] = _json_number(metrics.mean_score(part, kind))
+            means = metrics.resample_mean(part, weights[:, images], cases[images])
+            scores[column] = _json_number(metrics.mean_score(part, "present"))
             scores[f"{column}_interval"] = [_json_number(end) for end in metrics.interval(means)]
         if surface is not None:
             known = pd.Series(surface.hd95[images][:, indices].ravel()).dropna()

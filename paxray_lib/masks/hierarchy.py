@@ -15,7 +15,8 @@ from paxray_lib.masks.packed import PackedMasks
 
 def close_tree(masks: PackedMasks) -> PackedMasks:
     """Return masks in which each label holds all pixels of its parts, of their parts, and so on."""
-    return PackedMasks(close_bits(masks.data, masks.labels), masks.labels)
+    closed = PackedMasks(close_bits(masks.data, masks.labels), masks.labels)
+    return closed.knowing(masks.known)
 
 
 def close_bits(bits: Bits, labels: LabelSet) -> Bits:

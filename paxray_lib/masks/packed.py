@@ -27,6 +27,9 @@ class PackedMasks:
         Label bits of each pixel, little bit order; the unused bits of the last byte are zero.
     labels : LabelSet
         The L label names.
+    known : (L,) bool array, optional
+        Which labels are annotated; by default all. One that is not is neither present nor absent:
+        its bits are zero, and whatever compares masks leaves it out.
 
     Raises
     ------
@@ -42,9 +45,12 @@ class PackedMasks:
 
     data: np.ndarray
     labels: LabelSet
+    known: np.ndarray = None  # type: ignore[assignment]  # made below
 
     def __post_init__(self) -> None:
         data, count = self.data, len(self.labels)
+        if self.known is None:
+            vars(self)["known"] = np.ones(count, bool)
         width = bits.byte_count(count)
         is_packed = data.ndim == 3 and data.dtype == np.uint8 and data.shape[2] == width
         if not is_packed or data.size == 0:
@@ -79,11 +85,13 @@ class PackedMasks:
         return (
             isinstance(other, PackedMasks)
             and self.labels == other.labels
+            and np.array_equal(self.known, other.known)
             and np.array_equal(self.data, other.data)
         )
 
     def __repr__(self) -> str:
-        return f"PackedMasks(shape={self.shape}, {self.data.nbytes / 1e6:.1f} MB)"
+        unknown = f", {n} labels not known" if (n := np.count_nonzero(~self.known)) else ""
+        return f"PackedMasks(shape={self.shape}, {self.data.nbytes / 1e6:.1f} MB{unknown})"
 
     # -- reading
 
@@ -110,9 +118,16 @@ class PackedMasks:
             raise ValueError(
                 f"label indices must be in 0..{len(self.labels) - 1}, got {wrong or 'none at all'}"
             )
-        return PackedMasks.pack(
-            bits.unpack_bits(self.data, indices), LabelSet(self.labels.names[i] for i in indices)
-        )
+        names = LabelSet(self.labels.names[i] for i in indices)
+        chosen = bits.pack_bits(bits.unpack_bits(self.data, indices), names.names)
+        return PackedMasks(chosen, names, self.known[indices])
+
+    def knowing(self, known: np.ndarray) -> "PackedMasks":
+        """Return the masks with `known`, (L,) bool; labels that are not lose their bits."""
+        if np.array_equal(known, self.known):
+            return self
+        mask = bits.byte_mask(np.flatnonzero(known), self.data.shape[2])
+        return PackedMasks(self.data & mask, self.labels, known)
 
     # -- moving pixels
 
@@ -126,7 +141,8 @@ class PackedMasks:
         """Return the pixels of source rows (h,) and columns (w,): any resize, crop and flip."""
         positions = np.add.outer(np.asarray(rows) * self.data.shape[1], columns)
         pixels = bits.as_items(self.data).ravel().take(positions)  # flat: three times as fast
-        return PackedMasks(pixels.view(np.uint8).reshape(*positions.shape, -1), self.labels)
+        moved = pixels.view(np.uint8).reshape(*positions.shape, -1)
+        return PackedMasks(moved, self.labels, self.known)
 
     def crop(self, top: int, left: int, height: int, width: int) -> "PackedMasks":
         """Cut out a rectangle that lies inside; raises ValueError otherwise."""
@@ -136,7 +152,7 @@ class PackedMasks:
                 f"crop of {height} x {width} at ({top}, {left}) leaves masks of {rows} x {columns}"
             )
         part = self.data[top : top + height, left : left + width]
-        return PackedMasks(np.ascontiguousarray(part), self.labels)
+        return PackedMasks(np.ascontiguousarray(part), self.labels, self.known)
 
     def flip(self, view: str) -> "PackedMasks":
         """Mirror left and right; in a "frontal" view, not a "lateral" one, swap the labels too.
@@ -152,8 +168,10 @@ class PackedMasks:
                 "'frontal' and 'lateral'"
             )
         flipped = np.ascontiguousarray(self.data[:, ::-1])
-        swapped = bits.swap_sides(flipped, self.labels) if view == "frontal" else flipped
-        return PackedMasks(swapped, self.labels)
+        if view == "lateral":
+            return PackedMasks(flipped, self.labels, self.known)
+        swapped = bits.swap_sides(flipped, self.labels)
+        return PackedMasks(swapped, self.labels, self.known[self.labels.mirror])
 
     # -- files
 

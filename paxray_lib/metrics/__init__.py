@@ -11,6 +11,7 @@ from paxray_lib.metrics.counting import Counts, counts
 from paxray_lib.metrics.scores import (
     CONVENTIONS,
     dice,
+    fill,
     iou,
     known_mean,
     mean_score,
@@ -22,6 +23,6 @@ from paxray_lib.metrics.surface import Surface
 
 __all__ = [
     "CONVENTIONS", "Counts", "Reliability", "Surface", "bin_pixels", "calibration_error", "counts",
-    "dice", "draw_weights", "interval", "iou", "known_mean", "mean_score", "per_label", "precision",
-    "recall", "resample_mean",
+    "dice", "draw_weights", "fill", "interval", "iou", "known_mean", "mean_score", "per_label",
+    "precision", "recall", "resample_mean",
 ]  # fmt: skip

@@ -13,7 +13,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from paxray_lib.metrics.scores import fill, known_mean, ratio
+from paxray_lib.metrics.scores import known_mean, ratio
 
 RESAMPLES = 2000
 SEED = 0
@@ -34,9 +34,7 @@ def draw_weights(cases: Iterable[str], resamples: int = RESAMPLES, seed: int = S
     return often[:, case_of].astype(np.float64)
 
 
-def resample_mean(
-    scores: np.ndarray, weights: np.ndarray, convention: str, cases: np.ndarray
-) -> np.ndarray:
+def resample_mean(scores: np.ndarray, weights: np.ndarray, cases: np.ndarray) -> np.ndarray:
     """Return `scores.mean_score` of each resample, (R,) float64; NaN where there is no value.
 
     All are NaN if the scores come from one patient alone: the interval would have no width, and say
@@ -44,12 +42,10 @@ def resample_mean(
 
     Parameters
     ----------
-    scores : (N, L) float array; NaN where an image has no score for a label
+    scores : (N, L) float array, filled (see `scores.fill`); NaN where an image has no entry
     weights : (R, N) how often each image is in each resample
-    convention : "published" or "present", see `paxray_lib.metrics.scores`
     cases : (N,) the case of each image
     """
-    scores = fill(scores, convention)
     known = ~np.isnan(scores)  # (N, L)
     if len(np.unique(cases[known.any(axis=1)])) < 2:
         return np.full(len(weights), np.nan)

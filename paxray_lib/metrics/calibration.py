@@ -40,13 +40,16 @@ class Reliability:
         return cls(*(np.sum(column, axis=0) for column in columns))
 
 
-def bin_pixels(probabilities: np.ndarray, target: np.ndarray) -> Reliability:
+def bin_pixels(
+    probabilities: np.ndarray, target: np.ndarray, known: np.ndarray | None = None
+) -> Reliability:
     """Sort the pixels of one image into bins: a Reliability of (L, BINS).
 
     Parameters
     ----------
     probabilities : (L, h, w) float array in 0..1
     target : (L, h, w) bool array
+    known : (L,) bool array, by default all; other labels have no pixels
     """
     labels = len(probabilities)
     values = probabilities.reshape(labels, -1)
@@ -58,7 +61,8 @@ def bin_pixels(probabilities: np.ndarray, target: np.ndarray) -> Reliability:
         np.bincount(bins[target.reshape(labels, -1)], minlength=size),
         np.bincount(flat, values.ravel().astype(np.float64), minlength=size),
     )
-    return Reliability(*(histogram.reshape(labels, BINS) for histogram in histograms))
+    counted = np.ones(labels, bool) if known is None else known
+    return Reliability(*(h.reshape(labels, BINS) * counted[:, None] for h in histograms))
 
 
 def calibration_error(bins: Reliability) -> float:

@@ -44,20 +44,27 @@ class Counts(PerImage):
     Attributes
     ----------
     tp, fp, fn : ndarray
-        Pixels in prediction and target, in the prediction alone, in the target alone.
+        Pixels in prediction and target, in the prediction alone, in the target alone; all 0 where
+        the label is not known.
+    known : bool ndarray
+        (N, L): whether the target says where the label is, be it nowhere. By default all are.
     """
 
     tp: np.ndarray
     fp: np.ndarray
     fn: np.ndarray
+    known: np.ndarray = None  # type: ignore[assignment]  # made below
 
     def __post_init__(self) -> None:
-        vars(self).update({name: np.asarray(v, np.int64) for name, v in vars(self).items()})
+        known = np.ones(np.shape(self.tp)) if self.known is None else self.known
+        pixels = {name: np.asarray(vars(self)[name], np.int64) for name in ("tp", "fp", "fn")}
+        vars(self).update(pixels, known=np.asarray(known, bool))
         shapes = {values.shape for values in vars(self).values()}
         if len(shapes) != 1 or self.tp.ndim != 2:
             raise ValueError(
                 f"tp, fp and fn must have one shape (images, labels), got {sorted(shapes)}"
             )
+        vars(self).update({name: np.where(self.known, v, 0) for name, v in pixels.items()})
 
     def __len__(self) -> int:
         return len(self.tp)
@@ -88,7 +95,7 @@ def counts(
     >>> pred, target = np.zeros((2, 1, 1, 2, 2), bool)
     >>> pred[..., 0, :] = target[..., :, 0] = True
     >>> counts(pred, target)
-    Counts(tp=array([[1]]), fp=array([[1]]), fn=array([[1]]))
+    Counts(tp=array([[1]]), fp=array([[1]]), fn=array([[1]]), known=array([[ True]]))
     """
     if isinstance(pred, PackedMasks) and isinstance(target, PackedMasks):
         if pred.labels != target.labels:
@@ -96,7 +103,8 @@ def counts(
                 f"prediction has {len(pred.labels)} labels and target {len(target.labels)}, or "
                 "other names: select the same labels in both"
             )
-        return counts(pred.data[None], target.data[None], labels=len(pred.labels))
+        found = counts(pred.data[None], target.data[None], labels=len(pred.labels))
+        return Counts(found.tp, found.fp, found.fn, target.known[None])
     if isinstance(pred, Sequence) and isinstance(target, Sequence):
         if len(pred) != len(target):
             raise ValueError(f"{len(pred)} predictions for {len(target)} targets")

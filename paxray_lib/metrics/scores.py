@@ -8,6 +8,8 @@
     scores 0. Mean over images, then over labels. Labels that (almost) never occur keep such a mean
     below 1.
 
+A label that is not known in an image has no entry for that image under either.
+
 The published code adds 1e-6 to the denominators. Here scores are exact; for a union of one pixel or
 more the two differ by less than 1e-6.
 """
@@ -23,7 +25,7 @@ CONVENTIONS = ("published", "present")
 def iou(counts: Counts) -> np.ndarray:
     """Return intersection over union, (N, L) float64.
 
-    NaN where a label is absent from both prediction and target, 0 where from one.
+    NaN where a label is absent from both prediction and target, or not known; 0 where from one.
 
     >>> iou(Counts(tp=[[2, 0, 0]], fp=[[1, 3, 0]], fn=[[1, 0, 0]]))
     array([[0.5, 0. , nan]])
@@ -56,31 +58,42 @@ def known_mean(values: np.ndarray, axis: int) -> np.ndarray:
     return ratio(np.nansum(values, axis), (~np.isnan(values)).sum(axis))
 
 
-def fill(scores: np.ndarray, convention: str) -> np.ndarray:
+def fill(
+    scores: np.ndarray, convention: str = "published", known: np.ndarray | None = None
+) -> np.ndarray:
     """Return scores with what a convention says of a label that is absent: 0, or NaN as before.
 
-    Raises ValueError if the convention is unknown.
-    """
-    check_choice(convention, CONVENTIONS, "convention")
-    return np.where(np.isnan(scores), 0, scores) if convention == "published" else scores
-
-
-def per_label(scores: np.ndarray, convention: str = "published") -> np.ndarray:
-    """Average (N, L) scores over images, for each label index: (L,) float64.
-
-    NaN for a label without a value ("present": in no image; either convention: no images). Raises
+    Where a label is not `known`, (N, L) bool (by default all are), NaN stays: no entry. Raises
     ValueError if the convention is unknown.
     """
-    return known_mean(fill(scores, convention), axis=0)
+    check_choice(convention, CONVENTIONS, "convention")
+    if convention == "present":
+        return scores
+    return np.where(np.isnan(scores) & (known is None or known), 0, scores)
 
 
-def mean_score(scores: np.ndarray, convention: str = "published") -> float:
+def per_label(
+    scores: np.ndarray, convention: str = "published", known: np.ndarray | None = None
+) -> np.ndarray:
+    """Average (N, L) scores over images, for each label index: (L,) float64.
+
+    NaN for a label without a value ("present": in no image; either convention: no images, or known
+    in none). `known` and errors as for `fill`.
+    """
+    return known_mean(fill(scores, convention, known), axis=0)
+
+
+def mean_score(
+    scores: np.ndarray, convention: str = "published", known: np.ndarray | None = None
+) -> float:
     """Average scores over images, then over labels; NaN if there is no value at all.
+
+    `known` and errors as for `fill`.
 
     >>> scores = np.array([[0.5, np.nan, np.nan], [1.0, 0.25, np.nan]])
     >>> mean_score(scores, "present"), round(mean_score(scores, "published"), 4)
     (0.5, 0.2917)
     """
-    means = per_label(scores, convention)
+    means = per_label(scores, convention, known)
     means = means[~np.isnan(means)]
     return float(means.mean()) if len(means) else float("nan")

@@ -40,7 +40,7 @@ class Surface(PerImage):
         Boundary pixels of prediction and target.
     hd95 : float64 ndarray
         95 % Hausdorff distance in pixels; infinite where one of the masks is empty, NaN where both
-        are.
+        are, or the label is not known.
     """
 
     within: np.ndarray
@@ -65,6 +65,7 @@ def surface(pred: PackedMasks, target: PackedMasks, tolerance: float = TOLERANCE
         )
     if not tolerance >= 0:
         raise ValueError(f"tolerance {tolerance}: must be 0 or more pixels")
+    pred = pred.knowing(target.known)
     planes = [np.ascontiguousarray(masks.data.transpose(2, 0, 1)) for masks in (pred, target)]
     boxes = _boxes(pred.data | target.data)
     rows = [_compare(planes, i, boxes[i], tolerance) for i in range(len(pred.labels))]

@@ -113,15 +113,15 @@ def gather_evidence(survey: Survey) -> tuple[dict[str, np.ndarray], dict[str, np
     Returns
     -------
     holds : dict of kind to (L, L) float64, in 0..1
-        How often the rule holds. "in": part of the pixels; others: part of the images with both
-        labels. NaN where nothing is known.
+        How often the rule holds. "in": part of the pixels, in images where both labels are known;
+        others: part of the images with both labels. NaN where nothing can be told.
     images : dict of kind to (L, L) int64
         Images with the first label ("in"), or with both and of a view in which there are `ENOUGH`
         of them.
     """
     pixels = sum(survey.shared.values(), np.int64(0))  # (L, L)
     occurs = (survey.areas > 0).sum(axis=0)
-    holds = {"in": pixels / np.diag(pixels)[:, None]}
+    holds = {"in": pixels / survey.possible()}
     images = {"in": np.repeat(occurs[:, None], len(occurs), axis=1)}
     columns, spine = survey.columns, survey.labels.find("spine")
     # the views in which a kind is counted, and the (N, L) positions of which the first is greater

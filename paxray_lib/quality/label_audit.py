@@ -35,11 +35,12 @@ def tree_table(survey: Survey) -> pd.DataFrame:
 
     Columns: child, parent, images and parent_images (in which each occurs), without_parent (images
     with the child and without the parent), outside_images, and outside_percent: the part of the
-    child's pixels outside the parent (NaN where the child never occurs).
+    child's pixels outside the parent (NaN where the child never occurs). All but the first two
+    counts are of images in which the parent is known.
     """
     child, parent = np.array(tree_pairs(survey.labels), int).reshape(-1, 2).T
     present = survey.areas > 0
-    pixels = survey.areas.sum(axis=0)[child]
+    pixels = survey.possible()[child, parent]
     outside = survey.outside.sum(axis=0)
     return pd.DataFrame(
         {
@@ -47,7 +48,9 @@ def tree_table(survey: Survey) -> pd.DataFrame:
             "parent": survey.titles[parent],
             "images": present.sum(axis=0)[child],
             "parent_images": present.sum(axis=0)[parent],
-            "without_parent": (present[:, child] & ~present[:, parent]).sum(axis=0),
+            "without_parent": (present[:, child] & (survey.known & ~present)[:, parent]).sum(
+                axis=0
+            ),
             "outside_images": (survey.outside > 0).sum(axis=0),
             "outside_percent": 100 * outside / np.where(pixels > 0, pixels, np.nan),
         }
@@ -126,7 +129,7 @@ def audit(survey: Survey) -> list[Finding]:
     Labels that never occur, that are out of their parent or place, or bear another's name; images
     that are mirrored or duplicates.
     """
-    absent = survey.titles[~survey.areas.any(axis=0)]
+    absent = survey.titles[survey.known.any(axis=0) & ~survey.areas.any(axis=0)]
     never = Finding("warning", "labels", f"{len(absent)} never occur: {', '.join(absent)}")
     return [
         *([never] if len(absent) and survey.images["masks"].any() else []),
@@ -142,9 +145,6 @@ def _broken_tree(survey: Survey) -> Iterator[Finding]:
     total = int(survey.images["masks"].sum())
     table = tree_table(survey)
     for row in table[table["outside_images"] > 0].itertuples():
-        if not row.parent_images:  # as `paxray project` leaves it where the whole cannot be derived
-            yield Finding("warning", row.child, f"its parent {row.parent} never occurs")
-            continue
         message = (
             f"{row.outside_percent / 100:.1%} of its pixels lie outside its parent {row.parent}, "
             f"in {row.outside_images} of {total} images"

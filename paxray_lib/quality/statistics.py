@@ -31,10 +31,10 @@ def area_percent(survey: Survey) -> np.ndarray:
 
 
 def label_table(survey: Survey) -> pd.DataFrame:
-    """Return one row per label: label, group, side, images, frontal, lateral, area_percent.
+    """Return one row per label: label, group, side, annotated, images, frontal, ..., area_percent.
 
-    Images are those in which the label occurs, all and of each view, and its area is the mean over
-    them, in percent of the image.
+    The label is known in `annotated` images. `images` are those in which it occurs, all and of each
+    view, and its area is the mean over them, in percent of the image.
     """
     present = survey.areas > 0
     return pd.DataFrame(
@@ -42,6 +42,7 @@ def label_table(survey: Survey) -> pd.DataFrame:
             "label": survey.labels.names,
             "group": survey.labels.group,
             "side": survey.labels.side,
+            "annotated": survey.known.sum(axis=0),
             "images": present.sum(axis=0),
             **{view: present[survey.of_view(view)].sum(axis=0) for view in VIEWS},
             "area_percent": _mean(area_percent(survey)),
@@ -77,9 +78,10 @@ def _mean(values: np.ndarray) -> np.ndarray:
 def overlap_matrix(survey: Survey, view: str) -> np.ndarray:
     """Return (L, L) float64: the part of the pixels of label i that also bear label j, in percent.
 
-    Over all images of a view; NaN in the rows of labels that do not occur.
+    Over all images of a view in which j is known; NaN where i does not occur in them.
     """
-    areas = np.diag(survey.shared[view])[:, None]
+    chosen = survey.images["view"].fillna("unknown") == view
+    areas = survey.possible(chosen.to_numpy())
     return 100 * survey.shared[view] / np.where(areas > 0, areas, np.nan)
 
 
@@ -170,9 +172,14 @@ def _most_unusual(survey: Survey, features: pd.DataFrame) -> pd.DataFrame:
 
 
 def tree_lines(labels: LabelSet, table: pd.DataFrame | None = None) -> list[str]:
-    """Return the label tree as indented lines, with each label's images if a table is given."""
+    """Return the label tree as indented lines, with each label's images if a table is given.
+
+    A label that is annotated in no image says so."""
     lines = []
     for index, depth in labels.tree():
-        count = f"  {table['images'].iloc[index]}" if table is not None else ""
+        count = ""
+        if table is not None:
+            row = table.iloc[index]
+            count = f"  {row['images'] if row['annotated'] else 'not annotated'}"
         lines.append(f"{'    ' * depth}{labels.names[index]} ({index}){count}")
     return lines

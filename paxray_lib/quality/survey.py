@@ -48,9 +48,11 @@ class Survey:
         split, image, target, case, view, masks (bool: they could be read), height, width, mean and
         spread of the pixel values, black and white (parts of the image near 0 and 1), image_hash,
         mask_hash (None if empty).
+    known : (N, L) bool: labels that are annotated; none without masks
     areas : (N, L) int64, in pixels; zero without masks
     rows, columns, brightness : (N, L) float32, see `Moments`
-    outside : (N, P) int64, pixels of the child that are not in the parent, per pair of `tree_pairs`
+    outside : (N, P) int64, pixels of the child that are not in the parent, per pair of
+        `tree_pairs`; zero where one of them is not known
     shared : dict of view ("frontal", "lateral", "unknown") to (L, L) int64, see `Moments`, summed
         over the images
     findings : list of Finding, about files that cannot be read or do not fit
@@ -58,6 +60,7 @@ class Survey:
 
     labels: LabelSet
     images: pd.DataFrame
+    known: np.ndarray
     areas: np.ndarray
     rows: np.ndarray
     columns: np.ndarray
@@ -70,6 +73,10 @@ class Survey:
     def titles(self) -> np.ndarray:
         """The (L,) labels for people, as `heart (17)`: a name may occur twice."""
         return np.array([f"{name} ({i})" for i, name in enumerate(self.labels.names)], object)
+
+    def possible(self, images: np.ndarray | slice = slice(None)) -> np.ndarray:
+        """Return (L, L) int64: the pixels of label i in those of some images where j is known."""
+        return self.areas[images].T @ self.known[images].astype(np.int64)
 
     def of_view(self, view: str) -> np.ndarray:
         """Return a (N,) bool array: images of a view whose masks could be read."""
@@ -90,8 +97,8 @@ def take_survey(data: Datafile) -> Survey:
             f"{data.path}: {size[0]} images of {size[1]} labels, more than can be surveyed at once "
             f"({MAX_AREAS} masks); make several data files of it"
         )
-    areas = np.zeros(size, np.int64)
-    centre_rows, columns, brightness = means = np.full((3, *size), np.nan, np.float32)
+    known, areas = np.zeros(size, bool), np.zeros(size, np.int64)
+    means = np.full((3, *size), np.nan, np.float32)
     outside = np.zeros((len(entries), len(child)), np.int64)
     shared = {view: np.zeros(size[1:] * 2, np.int64) for view in (*VIEWS, "unknown")}
     rows, findings = [], []
@@ -100,14 +107,13 @@ def take_survey(data: Datafile) -> Survey:
         rows.append(look.row)
         findings += look.findings
         if look.moments is not None:
-            areas[i] = look.moments.areas
+            known[i], areas[i] = data.known(entries[i][1]), look.moments.areas
             means[:, i] = look.moments.rows, look.moments.columns, look.moments.brightness
-            outside[i] = look.moments.areas[child] - look.moments.shared[child, parent]
+            beyond = look.moments.areas[child] - look.moments.shared[child, parent]
+            outside[i] = beyond * known[i, parent]
             shared[look.row["view"] or "unknown"] += look.moments.shared
     images = pd.DataFrame(rows, columns=_COLUMNS)
-    return Survey(
-        data.labels, images, areas, centre_rows, columns, brightness, outside, shared, findings
-    )
+    return Survey(data.labels, images, known, areas, *means, outside, shared, findings)
 
 
 # of Survey.images
@@ -123,7 +129,7 @@ class _Look:
     def __init__(self, data: Datafile, split: str, entry: Entry):
         self.row: dict[str, Any] = {
             "split": split,
-            **vars(entry),  # image, target, case, view
+            **{name: getattr(entry, name) for name in ("image", "target", "case", "view")},
             "masks": False,
             "image_hash": None,
             "mask_hash": None,
@@ -182,6 +188,7 @@ class _Look:
         masks = self._try(lambda: PackedMasks.read(path, data.labels), target) if path else None
         if path is None or masks is None:
             return
+        masks = masks.knowing(data.known(entry))
         if path != listed and listed.is_file() and listed.stat().st_mtime > path.stat().st_mtime:
             self._find(
                 "warning",

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, default_collate
 
-from paxray_lib.data.augmentation import AugmentConfig, augment, draw
+from paxray_lib.data.augmentation import AugmentConfig, augment, draw, moved_labels
 from paxray_lib.data.dataset import EpochSampler, PaxrayDataset
 from paxray_lib.images.preprocessing import Preprocessing
 from paxray_lib.masks.bits import byte_count
@@ -38,12 +38,13 @@ class Batch:
 
     images: Tensor  # (N, h, w) float32 in 0..1
     targets: Tensor  # (N, h, w, B) uint8, packed
+    known: Tensor  # (N, L) bool: the labels that are annotated
     names: list[str]
     weight: float
 
 
 class TrainingSet(Dataset):
-    """Augmented samples, indexed by (epoch, position, index): pixels, packed masks and name.
+    """Augmented samples by (epoch, position, index): pixels, packed masks, known labels, name.
 
     Each is read from disk, unless `keep_on` has read them all.
     """
@@ -53,7 +54,7 @@ class TrainingSet(Dataset):
     ):
         self.dataset, self.preprocessing = dataset, preprocessing
         self.config, self.seed = config, seed
-        self._kept: list[tuple[Tensor, Tensor, str, str | None]] = []
+        self._kept: list[tuple[Tensor, Tensor, np.ndarray, str, str | None]] = []
 
     @property
     def bytes(self) -> int:
@@ -65,15 +66,13 @@ class TrainingSet(Dataset):
         """Read all samples into the memory of a device, in threads and with progress."""
         read = map_ahead(self.read, range(len(self.dataset)), _THREADS)
         shown = read if quiet else progress(read, "reading the training set", len(self.dataset))
-        self._kept = [
-            (pixels.to(device), bits.to(device), name, view) for pixels, bits, name, view in shown
-        ]
+        self._kept = [(one[0].to(device), one[1].to(device), *one[2:]) for one in shown]
 
-    def read(self, index: int) -> tuple[Tensor, Tensor, str, str | None]:
-        """Read a sample at the network's size: pixels, packed masks, name and view.
+    def read(self, index: int) -> tuple[Tensor, Tensor, np.ndarray, str, str | None]:
+        """Read a sample at the network's size: pixels, packed masks, known labels, name and view.
 
-        Pixels are (h, w) float32 in 0..1, masks (h, w, B) uint8. Raises ValueError, naming the
-        file, if it is damaged or the sample has no target.
+        Pixels are (h, w) float32 in 0..1, masks (h, w, B) uint8, known labels (L,) bool. Raises
+        ValueError, naming the file, if it is damaged or the sample has no target.
         """
         sample = self.dataset[index]
         if sample.masks is None:
@@ -83,16 +82,18 @@ class TrainingSet(Dataset):
             )
         pixels = self.preprocessing.resize(sample.image)
         masks = sample.masks.resize(*self.preprocessing.size)
-        return torch.from_numpy(pixels), torch.from_numpy(masks.data), sample.name, sample.view
+        pair = torch.from_numpy(pixels), torch.from_numpy(masks.data)
+        return *pair, masks.known, sample.name, sample.view
 
-    def __getitem__(self, key: Key) -> tuple[Tensor, Tensor, str]:
+    def __getitem__(self, key: Key) -> tuple[Tensor, Tensor, Tensor, str]:
         epoch, position, index = key
-        pixels, bits, name, view = self._kept[index] if self._kept else self.read(index)
+        pixels, bits, known, name, view = self._kept[index] if self._kept else self.read(index)
         rng = np.random.default_rng([self.seed, epoch, position])
-        params = draw(rng, self.config, view)
-        return *augment(params, pixels, bits, self.dataset.labels), name
+        params, labels = draw(rng, self.config, view), self.dataset.labels
+        moved = torch.from_numpy(known[moved_labels(params, labels)])
+        return *augment(params, pixels, bits, labels), moved, name
 
-    def __getitems__(self, keys: list[Key]) -> list[tuple[Tensor, Tensor, str]] | Exception:
+    def __getitems__(self, keys: list[Key]) -> list[tuple[Tensor, Tensor, Tensor, str]] | Exception:
         # for worker processes: an error raised there would become its traceback
         try:
             return [self[key] for key in keys]
@@ -215,9 +216,9 @@ class TrainingBatches:
     def _on_device(self, loaded: Any, weight: float) -> Batch:
         if isinstance(loaded, Exception):
             raise loaded
-        images, targets, names = loaded
-        images = images.to(self.device, non_blocking=True)
-        return Batch(images, targets.to(self.device, non_blocking=True), list(names), weight)
+        *tensors, names = loaded
+        images, targets, known = (one.to(self.device, non_blocking=True) for one in tensors)
+        return Batch(images, targets, known, list(names), weight)
 
 
 def fits(needed: int, workers: int, device: torch.device) -> bool:
@@ -228,5 +229,5 @@ def fits(needed: int, workers: int, device: torch.device) -> bool:
 
 
 def _collate(samples: Any) -> Any:
-    """Return images (N, h, w), targets (N, h, w, B) and names; an error is handed on."""
+    """Return images (N, h, w), targets (N, h, w, B), known labels (N, L) and names, or an error."""
     return samples if isinstance(samples, Exception) else default_collate(samples)

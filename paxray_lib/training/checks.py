@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import distributed
 
@@ -62,9 +63,11 @@ def data_digests(train_set: PaxrayDataset, val_set: PaxrayDataset) -> dict[str, 
 
     Of images it covers file names, cases, views and their order; folders may change.
     """
-    parts: dict[str, list] = {"labels": list(train_set.labels.names)}
+    parts: dict[str, list] = {"labels": list(train_set.labels.names), "known labels": []}
     for name, dataset in (("training images", train_set), ("validation images", val_set)):
         parts[name] = [(Path(e.image).name, e.case, e.view) for e in dataset.entries]
+        known = (dataset.datafile.known(entry) for entry in dataset.entries)
+        parts["known labels"] += [np.flatnonzero(~some).tolist() for some in known]
     return {
         name: hashlib.sha256(json.dumps(part).encode()).hexdigest() for name, part in parts.items()
     }

@@ -81,10 +81,11 @@ def train_epoch(run: Run, network: nn.Module) -> None:
 
         losses = []
         for number, batch in enumerate(batches, 1):
-            # images (N, h, w) in 0..1, targets (N, h, w, ceil(L / 8)): a bit for each of L labels
+            # images (N, h, w) in 0..1, targets (N, h, w, ceil(L / 8)): a bit for each of L labels,
+            # known (N, L): which of them are annotated
             is_last = number == len(batches)  # where processes exchange their gradients
             with fabric.no_backward_sync(network, enabled=not is_last):  # type: ignore[arg-type]  # as Fabric made it
-                loss = network(batch.images, batch.targets) * batch.weight  # scalar
+                loss = network(batch.images, batch.targets, batch.known) * batch.weight  # scalar
                 fabric.backward(loss)  # adds to the gradients
             losses.append(loss.detach())
         if config.gradient_clip:
@@ -116,11 +117,11 @@ class NetworkWithLoss(nn.Module):
         self.register_buffer("scale", scale[:, None, None], persistent=False)
         self.register_buffer("offset", offset[:, None, None], persistent=False)
 
-    def forward(self, images: Tensor, targets: Tensor) -> Tensor:
+    def forward(self, images: Tensor, targets: Tensor, known: Tensor | None = None) -> Tensor:
         """Return the mean loss of images (N, h, w) in 0..1 and targets (N, h, w, B)."""
         inputs = self.normalize(images)  # (N, 3, h, w)
         coarse = self.model.coarse(inputs)  # (N, L, h / s, w / s), before the last upsampling
-        return loss_of_coarse(coarse, targets, self.loss)  # scalar
+        return loss_of_coarse(coarse, targets, self.loss, known)  # scalar
 
     def normalize(self, images: Tensor) -> Tensor:
         """Return images (N, h, w) in 0..1 as the network's input (N, 3, h, w)."""
@@ -140,7 +141,10 @@ def validate(run: Run) -> dict[str, float]:
     counts = count_dataset(run.model, run.val_set, threshold=threshold, quiet=quiet)
     metrics = {"iou": iou(counts), "dice": dice(counts)}  # (N, L) each
     parts = {name: name.split("_") for name in SCORES}
-    scores = {name: mean_score(metrics[m], convention) for name, (m, convention) in parts.items()}
+    scores = {
+        name: mean_score(metrics[metric], convention, counts.known)
+        for name, (metric, convention) in parts.items()
+    }
     if scores[run.config.best] > run.state.best:
         run.state.best = scores[run.config.best]
         run.save("best")

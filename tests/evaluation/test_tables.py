@@ -63,6 +63,7 @@ def test_every_entry_of_per_label_csv(folder, data, draws):
             "label": names[k],
             "group": labels.group[k],
             "side": labels.side[k],
+            "annotated": data["known"][:, k].sum(),
             "images": sum(a + b > 0 for a, b in zip(tp, fn, strict=True)),
             "missed": sum(a + b > 0 and a + c == 0 for a, b, c in zip(tp, fn, fp, strict=True)),
             "invented": sum(a + b == 0 and a + c > 0 for a, b, c in zip(tp, fn, fp, strict=True)),
@@ -90,6 +91,7 @@ def plain(value):
 def expected_scores(data, draws, images, labels):
     patients = {data["cases"][i] for i in images}
     scores = {"images": len(images), "patients": len(patients), "labels": len(labels)}
+    scores["labels_annotated"] = sum(data["known"][images][:, labels].any(axis=0).tolist())
     scores["labels_scored"] = slow_labels_scored(data, images, labels, "iou_present")
     for column in COLUMNS:
         scores[column] = slow_score(data, images, labels, column)

@@ -74,8 +74,8 @@ def small_training(root: Path, folder: Path) -> dict:
 
 
 def random_evaluation(seed: int = 0, cases: int = 6):
-    """Return an Evaluation of random counts: two views of each case, a few labels, one rare and one
-    never present.
+    """Return an Evaluation of random counts: two views of each case, a few labels, one rare, one
+    never present, and one not annotated in some images.
     """
     import pandas as pd
 
@@ -100,10 +100,15 @@ def random_evaluation(seed: int = 0, cases: int = 6):
     surface = Surface(np.where(both, rng.integers(0, 18, shape), 0), total, hd95)
     pixels = rng.integers(0, 50, (len(labels), 20))
     bins = Reliability(pixels, rng.integers(0, pixels + 1), pixels * (np.arange(20) + 0.5) / 20)
+    known = np.ones(shape, bool)
+    known[2:5, 1] = known[7, 4] = False
+    for values, empty in ((surface.within, 0), (surface.total, 0), (surface.hd95, np.nan)):
+        values[~known] = empty
     names = [
         (f"images/{case}{view}.png", str(case), view)
         for case in range(cases)
         for view in ("frontal", "lateral")
     ]
     images = pd.DataFrame(names, columns=["image", "case", "view"])
-    return Evaluation(Counts(tp, fp, true - tp), labels, images, {"split": "test"}, surface, bins)
+    pixels = Counts(tp, fp, true - tp, known)
+    return Evaluation(pixels, labels, images, {"split": "test"}, surface, bins)

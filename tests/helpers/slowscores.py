@@ -28,7 +28,8 @@ def image_scores(counts, score):
     found = {}
     for i, k in np.ndindex(counts["tp"].shape):
         above, below = (sum(int(counts[key][i, k]) for key in keys) for keys in (part, whole))
-        found[i, k] = above / below if below else (0.0 if convention == "published" else None)
+        absent = 0.0 if convention == "published" else None
+        found[i, k] = (above / below if below else absent) if counts["known"][i, k] else None
     return found
 
 

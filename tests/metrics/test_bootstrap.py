@@ -32,7 +32,7 @@ def test_interval_covers_the_truth_about_as_often_as_it_says():
     weights = bootstrap.draw_weights(range(40), resamples=500)
     for _ in range(200):
         scores = rng.normal(0.7, 0.1, (40, 1))
-        means = bootstrap.resample_mean(scores, weights, "present", np.arange(40))
+        means = bootstrap.resample_mean(scores, weights, np.arange(40))
         low, high = bootstrap.interval(means)
         hits += low <= 0.7 <= high
     assert 0.88 <= hits / 200 <= 0.99

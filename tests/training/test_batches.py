@@ -92,20 +92,22 @@ def test_a_sample_is_read_resized_and_augmented(tiny, config):
     dataset, preprocessing = PaxrayDataset(tiny, split="train"), Preprocessing("standard", (32, 32))
     samples = TrainingSet(dataset, preprocessing, config, seed=5)
     for key in list(EpochSampler(len(dataset), 5, epoch=2))[:4]:
-        pixels, bits, name = samples[key]
+        pixels, bits, known, name = samples[key]
         sample = dataset[key[2]]
         params = draw(np.random.default_rng([5, *key[:2]]), config, sample.view)
         resized = preprocessing.resize(sample.image), sample.masks.resize(32, 32)
         expected, masks = apply(params, *resized)
         np.testing.assert_array_equal(pixels, expected)
         np.testing.assert_array_equal(bits, masks.data)
+        np.testing.assert_array_equal(known, masks.known)
         assert name == sample.name
 
 
 def test_samples_are_read_at_the_networks_size(tiny):
     dataset = PaxrayDataset(tiny)
     samples = TrainingSet(dataset, Preprocessing("standard", (16, 24)), CONFIG, seed=0)
-    pixels, bits, name, view = samples.read(1)
+    pixels, bits, known, name, view = samples.read(1)
+    assert known.all()
     assert pixels.shape == bits.shape[:2] == (16, 24)
     assert (name, view) == ("case000lateral", "lateral")
     np.testing.assert_array_equal(bits, dataset[1].masks.resize(16, 24).data)

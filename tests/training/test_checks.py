@@ -16,7 +16,7 @@ from paxray_lib.utils.errors import Stopped
 
 
 def test_a_lack_of_memory_is_one_line_with_a_remedy(tiny, tmp_path, monkeypatch):
-    def full(*_):
+    def full(*_, **__):
         raise torch.OutOfMemoryError(
             "CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has 80 GiB in all."
         )
