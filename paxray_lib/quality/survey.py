@@ -98,7 +98,7 @@ def take_survey(data: Datafile) -> Survey:
             f"({MAX_AREAS} masks); make several data files of it"
         )
     known, areas = np.zeros(size, bool), np.zeros(size, np.int64)
-    means = np.full((3, *size), np.nan, np.float32)
+    centre_rows, columns, brightness = means = np.full((3, *size), np.nan, np.float32)
     outside = np.zeros((len(entries), len(child)), np.int64)
     shared = {view: np.zeros(size[1:] * 2, np.int64) for view in (*VIEWS, "unknown")}
     rows, findings = [], []
@@ -113,7 +113,8 @@ def take_survey(data: Datafile) -> Survey:
             outside[i] = beyond * known[i, parent]
             shared[look.row["view"] or "unknown"] += look.moments.shared
     images = pd.DataFrame(rows, columns=_COLUMNS)
-    return Survey(data.labels, images, known, areas, *means, outside, shared, findings)
+    places = centre_rows, columns, brightness
+    return Survey(data.labels, images, known, areas, *places, outside, shared, findings)
 
 
 # of Survey.images
