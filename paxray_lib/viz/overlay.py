@@ -179,8 +179,9 @@ def compare(
     Parameters
     ----------
     mode : {"difference", "both", "target", "prediction"}
-        "difference" is rule 5, without outlines. "both" fills the target and outlines the
-        prediction, at least one pixel wide. The others are `render` of one stack.
+        "difference" is rule 5, without outlines, of labels that the target knows. "both" fills the
+        target and outlines the prediction, at least one pixel wide. The others are `render` of one
+        stack.
     image, indices, alpha, outline, dashed, window : as for `render`, as are result and errors
     """
     check_choice(mode, MODES, "mode")
@@ -191,6 +192,7 @@ def compare(
         return render(canvas, shown, indices, alpha=alpha, outline=outline, dashed=dashed)
     alpha, outline = _checked("alpha", alpha, 255), _checked("outline", outline, _MAX_OUTLINE)
     indices = None if indices is None else list(indices)
+    prediction = prediction.knowing(target.known) if mode == "difference" else prediction
     for part, *stacks in bands(canvas, [target, prediction], max(1, outline)):
         true, predicted = (select_planes(stack, indices) for stack in stacks)
         if mode == "both":

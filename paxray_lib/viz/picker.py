@@ -132,7 +132,9 @@ class LabelPicker(widgets.HBox):
             if i in found and group in (_ALL_GROUPS, labels.group[i]):
                 name, same = labels.names[i], labels.index(labels.names[i])
                 which = f" ({', '.join(map(str, same))})" if len(same) > 1 else ""
-                texts.setdefault(name, _INDENT * depth + name + which)
+                masks = self._scene.masks
+                unknown = "" if masks is None or masks.known[i] else " – not annotated"
+                texts.setdefault(name, _INDENT * depth + name + which + unknown)
         names = tuple(texts)
         if names not in self._lists:
             options = [(text, name) for name, text in texts.items()]

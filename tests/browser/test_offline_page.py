@@ -1,12 +1,15 @@
 """The LabelViewer in Chromium as a page from disk: what it draws, and how labels are chosen."""
 
+import numpy as np
 import pytest
-from helpers.viewer_page import check_pixels, checked, copied, element
+from helpers.viewer_page import check_pixels, checked, copied, element, ready, write_page
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from paxray_lib.data.dataset import PaxrayDataset
 from paxray_lib.labels.table import LABELS
 from paxray_lib.viz.picker import search_labels
+from paxray_lib.viz.viewer.widget import LabelViewer
 
 pytestmark = pytest.mark.browser
 
@@ -124,3 +127,27 @@ def test_without_javascript_the_figure_stays(open_page, address):
     assert page.locator("img").is_visible()
     assert page.locator("img").evaluate("image => image.naturalWidth") > 48
     assert page.locator("[data-testid=viewer]").count() == 0
+
+
+def test_labels_that_are_not_annotated_say_so_and_have_no_score(tiny, open_page, tmp_path):
+    sample, known = PaxrayDataset(tiny)[0], np.ones(166, bool)
+    known[LABELS.select("ribs", "heart")] = False
+    viewer = LabelViewer(
+        (sample.image * 255).astype(np.uint8),
+        sample.masks.knowing(known),
+        sample.masks,
+        selected=["heart", "lung_left"],
+        mode="difference",
+    )
+    page = open_page()
+    page.goto(write_page(viewer, tmp_path))
+    ready(page)
+    for name, text in {"heart": "not annotated", "lung_left": "none"}.items():
+        shown = element(page, f"label-{name}").locator(".paxray-text")
+        content = shown.evaluate("node => getComputedStyle(node, '::after').content")
+        assert text in content
+    assert element(page, "iou-heart").inner_text() == "–"
+    assert element(page, "iou-lung_left").inner_text() == "1.00"
+    check_pixels(viewer, page)
+    element(page, "mode-both").click()
+    check_pixels(viewer, page, mode="both")

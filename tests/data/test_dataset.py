@@ -35,13 +35,54 @@ def test_write_then_read_is_the_same(tmp_path):
     train = (
         Entry("images/afrontal.png", None, "a", "frontal"),
         Entry("images/b.png", "labels/b.pxm", "patient 7", "lateral"),
-        Entry("images/clateral.png", None, "c", None),
+        Entry("images/clateral.png", None, "c", None, known=("a",)),
+        Entry("images/d.png", None, "d", None, known=()),
     )
     splits = {"train": train, "val": (), "test": ()}
     write_datafile(tmp_path / "x.json", LabelSet(["a", "b", "a"]), splits)
     data = read_datafile(tmp_path, "x.json")
     assert data.splits == splits
     assert data.labels.names == ("a", "b", "a")
+
+
+def test_known_labels_are_those_of_the_file_and_of_items_in_its_place(tmp_path):
+    write_tiny(tmp_path)
+
+    def tell(content):
+        content["known"] = ["heart", "lung_*", "vertebrae"]
+        content["train"][1]["known"] = ["mediastinum_upper"]
+        content["train"][2]["known"] = []
+
+    whole = PaxrayDataset(tmp_path)
+    rewrite(tmp_path, tell)
+    dataset = PaxrayDataset(tmp_path)
+    wanted = [LABELS.select("heart", "lung_*", "vertebrae"), [12, 16], []]
+    for index, labels in enumerate(wanted):
+        sample = dataset[index]
+        assert np.flatnonzero(sample.masks.known).tolist() == sorted(labels)
+        assert sample.masks == whole[index].masks.knowing(sample.masks.known)
+    assert dataset.datafile.known(dataset.entries[3]).sum() == len(wanted[0])
+    write_datafile(tmp_path / "again.json", LABELS, dataset.datafile.splits, dataset.datafile.extra)
+    again = read_datafile(tmp_path, "again.json")
+    assert (again.splits, again.extra) == (dataset.datafile.splits, dataset.datafile.extra)
+
+
+@pytest.mark.parametrize(
+    ("known", "problem"),
+    [
+        (["hart"], "did you mean 'heart'"),
+        ("heart", "must be a list"),
+        ([1], "must be a list"),
+        ({"heart": True}, "must be a list"),
+    ],
+)
+@pytest.mark.parametrize("item", [False, True])
+def test_known_labels_must_be_labels(tmp_path, known, problem, item):
+    write_tiny(tmp_path)
+    rewrite(tmp_path, lambda c: (c["val"][1] if item else c).update(known=known))
+    where = r"val\[1\]" if item else "the file"
+    with pytest.raises(ValueError, match=f"{where} has in 'known'.*{problem}"):
+        read_datafile(tmp_path)
 
 
 def test_item_fields_replace_what_the_name_says(tmp_path):

@@ -16,7 +16,7 @@ def pair():
     first = random_evaluation(seed=1)
     true = first.counts.tp + first.counts.fn
     tp = np.minimum(true, first.counts.tp + true // 8)
-    better = Counts(tp, first.counts.fp, true - tp)
+    better = Counts(tp, first.counts.fp, true - tp, first.counts.known)
     return first, Evaluation(better, first.labels, first.images, {}, first.surface)
 
 

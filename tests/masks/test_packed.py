@@ -227,3 +227,31 @@ def test_flip_needs_both_sides():
     with pytest.raises(ValueError, match="counterpart of rib_left_1 is not among"):
         masks.flip("frontal")
     assert masks.flip("lateral") == masks
+
+
+# -- known labels
+
+
+def test_labels_that_are_not_known_lose_their_bits_and_stay_unknown(masks):
+    known = np.ones(166, bool)
+    known[LABELS.select("heart", "rib_left_3", "mediastinum_upper")] = False
+    partly = masks.knowing(known)
+    stack = masks.unpack()
+    stack[~known] = False
+    np.testing.assert_array_equal(partly.unpack(), stack)
+    assert partly != PackedMasks.pack(stack, LABELS)
+    assert "4 labels not known" in repr(partly)
+    assert masks.knowing(np.ones(166, bool)) is masks
+    for moved in (partly.resize(5, 4), partly.crop(1, 2, 3, 4), partly.flip("lateral")):
+        np.testing.assert_array_equal(moved.known, known)
+    few = partly.select([17, 0, 12])
+    assert few.known.tolist() == [False, True, False]
+    assert few.labels.names == ("heart", "lung_overall", "mediastinum_upper")
+
+
+def test_a_frontal_flip_swaps_what_is_known_of_left_and_right(masks):
+    known = np.ones(166, bool)
+    known[LABELS.index("rib_left_3")] = False
+    flipped = masks.knowing(known).flip("frontal")
+    assert [LABELS.names[i] for i in np.flatnonzero(~flipped.known)] == ["rib_right_3"]
+    assert flipped == masks.flip("frontal").knowing(flipped.known)

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from paxray_lib.data.augmentation import AugmentConfig, apply, draw
 from paxray_lib.data.dataset import EpochSampler, PaxrayDataset
 from paxray_lib.images.preprocessing import Preprocessing
+from paxray_lib.labels.table import LABELS
 from paxray_lib.training.batches import HOST_BYTES, StepPlan, TrainingBatches, TrainingSet, fits
 
 CONFIG = AugmentConfig(image_size=32, crop_size=24, flip_prob=0.5, noise=0.1)
@@ -101,6 +102,23 @@ def test_a_sample_is_read_resized_and_augmented(tiny, config):
         np.testing.assert_array_equal(bits, masks.data)
         np.testing.assert_array_equal(known, masks.known)
         assert name == sample.name
+
+
+@pytest.mark.parametrize("in_memory", [False, True])
+def test_what_is_known_goes_with_the_sample_and_its_flips(tmp_path, in_memory):
+    write_tiny(tmp_path)
+    rewrite(tmp_path, lambda c: c["train"][0].update(known=["rib_left_*", "heart"]))
+    config = AugmentConfig(image_size=32, crop_size=32, flip_prob=0.5)
+    batches, found = make(tmp_path, config=config, in_memory=in_memory), set()
+    for epoch in range(6):
+        for (batch,) in batches.epoch(epoch):
+            for known, name in zip(batch.known, batch.names, strict=True):
+                if name == "case000frontal":
+                    found.add(tuple(np.flatnonzero(known).tolist()))
+                else:
+                    assert known.all()
+    sides = (LABELS.select("rib_left_*", "heart"), LABELS.select("rib_right_*", "heart"))
+    assert found == {tuple(sorted(side)) for side in sides}
 
 
 def test_samples_are_read_at_the_networks_size(tiny):

@@ -106,6 +106,15 @@ def test_a_name_of_several_labels_shows_their_indices(scene):
     assert list(names_of(picker).value) == ["mediastinum_upper"]
 
 
+def test_a_label_that_is_not_annotated_says_so(scene):
+    image, masks = scene[:2]
+    known = np.array([name != "heart" for name in masks.labels])
+    picker = pick_labels(image, masks.knowing(known), selected="aorta")
+    texts = {name: text.strip() for text, name in names_of(picker).options}
+    assert texts["heart"] == "heart – not annotated"
+    assert texts["aorta"] == "aorta"
+
+
 def test_buttons_add_what_is_listed_and_clear(scene):
     picker = pick_labels(*scene[:2], selected="heart")
     picker._group.value = "vertebrae"

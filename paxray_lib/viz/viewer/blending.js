@@ -66,6 +66,7 @@ class Scene {
     this.meta = meta;
     this.colors = colors;
     this.labelCount = labelCount;
+    this.unknown = new Set(meta.unknown); // labels that the target does not annotate
     this.planes = undoPrediction(parts.image, width, height);
     for (const role of ["target", "prediction"])
       this[role] = parts[role] ? new MaskStack(parts[role], meta.sets[role], labelCount, width, height) : null;
@@ -78,6 +79,9 @@ class Scene {
     if (!this.pairFound && this.target && this.prediction) this.pairFound = new StackPair(this.target, this.prediction);
     return this.pairFound;
   }
+
+  /** [IoU, Dice] of a label; NaN where it is in neither mask, or not annotated. */
+  scores(label) { return this.unknown.has(label) ? [NaN, NaN] : this.pair.scores(label); }
 
   /** The modes that its masks allow. */
   get modes() {
@@ -116,7 +120,8 @@ class Scene {
   drawBox(chosen, style, box, toggled) {
     const mode = this.mode(style.mode);
     if (mode === "difference") {
-      this.fill(this.pair.ids, differenceColors(this.pair, chosen), style, box);
+      const unknown = this.wordsOf(this.unknown), known = chosen.map((word, w) => word & ~unknown[w]);
+      this.fill(this.pair.ids, differenceColors(this.pair, known), style, box);
       return;
     }
     const filled = mode === "prediction" ? this.prediction : this.target;

@@ -120,7 +120,7 @@ class Drawing {
       [cells[0].textContent, cells[1].textContent] = ["", "area"];
       return;
     }
-    const scores = [...chosen].map(i => pair.scores(i)).filter(([iou]) => !Number.isNaN(iou));
+    const scores = [...chosen].map(i => this.scene.scores(i)).filter(([iou]) => !Number.isNaN(iou));
     const average = k => scores.length ? (scores.reduce((sum, score) => sum + score[k], 0) / scores.length).toFixed(2) : "–";
     mean.textContent = `selected: mean IoU ${average(0)}, Dice ${average(1)}`;
     [cells[0].textContent, cells[1].textContent] = ["IoU", "Dice"];
@@ -130,11 +130,12 @@ class Drawing {
   updateScene() {
     const { scene, labels } = this, total = scene.meta.width * scene.meta.height, { pair } = scene;
     const texts = labels.names.map((_, i) => {
-      if (pair) return pair.scores(i).map(scoreText);
+      if (pair) return scene.scores(i).map(scoreText);
       const stack = scene.target ?? scene.prediction;
       return ["", stack ? areaText(stack.area[i], total) : ""];
     });
     this.tree.numbers(texts, pair ? ["iou", "dice"] : ["unused", "area"]);
+    this.tree.markUnknown(scene.unknown);
     this.update();
   }
 

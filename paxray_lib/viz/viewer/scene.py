@@ -76,6 +76,7 @@ class Scene:
             "width": width,
             "height": height,
             "channels": 3 if self.pixels.ndim == 3 else 1,
+            "unknown": [] if self.target is None else np.flatnonzero(~self.target.known).tolist(),
             "sets": {},
             "image": pack_image(self.pixels),
         }

@@ -150,6 +150,12 @@ class Tree {
     actions[event.key]();
   }
 
+  /** Say of which labels the ground truth does not tell where they are. */
+  markUnknown(unknown) {
+    for (const row of this.rows)
+      if (row.index !== undefined) row.node.classList.toggle("unknown", unknown.has(row.index));
+  }
+
   /** Write the two number columns: scores with a prediction, else the area. */
   numbers(texts, kind) {
     for (const row of this.rows)

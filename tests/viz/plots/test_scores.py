@@ -65,7 +65,9 @@ def test_differences_are_filled_where_the_interval_leaves_out_zero(result):
     true = result.counts.tp + result.counts.fn
     tp = np.random.default_rng(0).integers(true // 3, true + 1)
     tp[:, :2] = true[:, :2]
-    other = Evaluation(Counts(tp, result.counts.fp, true - tp), result.labels, result.images)
+    other = Evaluation(
+        Counts(tp, result.counts.fp, true - tp, result.counts.known), result.labels, result.images
+    )
     table = compare_evaluations(result, other).query("scope != 'label'")
     figure = plot_differences(table, "IoU, second - first")
     assert "IoU, second - first" in drawn(figure)
