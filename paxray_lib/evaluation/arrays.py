@@ -68,7 +68,7 @@ def _read_array(stream: IO[bytes], size: int) -> np.ndarray:
     if version != (1, 0):  # as numpy writes numbers and text
         raise ValueError(f"an array in version {version} of the format")
     shape, fortran, dtype = np.lib.format.read_array_header_1_0(stream)
-    if dtype.kind not in "iufU" or min(shape, default=0) < 0:
+    if dtype.kind not in "biufU" or min(shape, default=0) < 0:
         raise ValueError(f"an array of type {dtype} and shape {shape}")
     data = stream.read()
     if math.prod(shape) * dtype.itemsize != len(data):
