@@ -10,7 +10,7 @@ files of the same name.
 import hashlib
 import json
 import os
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -23,7 +23,14 @@ from paxray_lib.ct.pairing import Case, folded
 from paxray_lib.ct.project import CT_EXPOSURE, check_settings, project_scan
 from paxray_lib.ct.scan import read_scan
 from paxray_lib.ct.segmentation import names_file, read_names
-from paxray_lib.data.datafile import SPLITS, Datafile, Entry, read_datafile, write_datafile
+from paxray_lib.data.datafile import (
+    SPLITS,
+    Datafile,
+    Entry,
+    exact_names,
+    read_datafile,
+    write_datafile,
+)
 from paxray_lib.images.read import write_png
 from paxray_lib.images.views import VIEWS
 from paxray_lib.labels import LABELS
@@ -110,7 +117,7 @@ def _project_case(
 ) -> Outcome:
     facts: dict[str, Any] = {}
     try:
-        data, entries = _read_existing(out), _entries(case.name)
+        data = _read_existing(out)
         listed = [
             (name, entry)
             for name, part in (data.splits if data else {}).items()
@@ -124,6 +131,7 @@ def _project_case(
         done = _is_done(files, record)
         if not done:
             facts = _write_case(case, files, names, record)
+        entries = _entries(case.name, read_json(files[0])["labels_absent"])
         if set(listed) != {(after, entry) for entry in entries}:
             _list_case(out, data, after, entries)
     except (ValueError, OSError, MemoryError) as error:
@@ -139,9 +147,10 @@ def _project_case(
     )
 
 
-def _entries(case: str) -> list[Entry]:
-    """Return the two images of a case with their masks."""
-    return [Entry(f"images/{case}{v}.png", f"labels/{case}{v}.pxm", case, v) for v in VIEWS]
+def _entries(case: str, absent: Collection[str] = ()) -> list[Entry]:
+    """Return the two images of a case with their masks; labels that are `absent` are not known."""
+    known = exact_names(LABELS, [name not in absent for name in LABELS]) if absent else None
+    return [Entry(f"images/{case}{v}.png", f"labels/{case}{v}.pxm", case, v, known) for v in VIEWS]
 
 
 def _output_files(case: str, out: Path, data: Datafile | None) -> list[Path]:

@@ -185,6 +185,22 @@ def write_datafile(
     write_text(Path(path), json.dumps(content, indent=1))
 
 
+def exact_names(labels: LabelSet, known: Sequence[bool]) -> tuple[str, ...]:
+    """Return what "known" says for these (L,) labels: a name, or a pattern where groups have it.
+
+    A name that several labels have is left out unless all of them are known.
+
+    >>> exact_names(LabelSet(["ribs", "rib_1", "heart"]), [True, False, True])
+    ('rib[s]', 'heart')
+    """
+    names = dict.fromkeys(name for name, is_known in zip(labels, known, strict=True) if is_known)
+    return tuple(
+        f"{name[:-1]}[{name[-1]}]" if labels.select(name) != labels.index(name) else name
+        for name in names
+        if all(known[i] for i in labels.index(name))
+    )
+
+
 def _remedy(root: Path) -> str:
     # a hint at the sample elsewhere would have phantoms trained in the place of patients
     if "sample" in root.name.lower():

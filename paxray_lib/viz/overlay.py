@@ -179,9 +179,8 @@ def compare(
     Parameters
     ----------
     mode : {"difference", "both", "target", "prediction"}
-        "difference" is rule 5, without outlines, of labels that the target knows. "both" fills the
-        target and outlines the prediction, at least one pixel wide. The others are `render` of one
-        stack.
+        "difference" is rule 5, without outlines, of labels that the target knows; "both" fills the
+        target and outlines the prediction, by a pixel or more; the others are `render` of one.
     image, indices, alpha, outline, dashed, window : as for `render`, as are result and errors
     """
     check_choice(mode, MODES, "mode")

@@ -126,15 +126,14 @@ class LabelPicker(widgets.HBox):
         belongs to the list that was seen: with new options it would choose another label, and the
         front end fails where there are fewer of them.
         """
-        labels, group = self._labels, self._group.value
+        labels, group, masks = self._labels, self._group.value, self._scene.masks
         found, texts = search_labels(labels, self._search.value), dict[str, str]()
         for i, depth in labels.tree():
             if i in found and group in (_ALL_GROUPS, labels.group[i]):
                 name, same = labels.names[i], labels.index(labels.names[i])
                 which = f" ({', '.join(map(str, same))})" if len(same) > 1 else ""
-                masks = self._scene.masks
-                unknown = "" if masks is None or masks.known[i] else " – not annotated"
-                texts.setdefault(name, _INDENT * depth + name + which + unknown)
+                which += " – not annotated" if masks and not masks.known[i] else ""
+                texts.setdefault(name, _INDENT * depth + name + which)
         names = tuple(texts)
         if names not in self._lists:
             options = [(text, name) for name, text in texts.items()]

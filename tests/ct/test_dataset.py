@@ -50,6 +50,9 @@ def test_case_on_disk(tmp_path, chest, projected):
         assert sample.spacing_mm == pytest.approx(
             (projected.pixel_mm, projected.pixel_mm), abs=1e-6
         )
+    for entry in dataset.entries:
+        known = dict(zip(LABELS, dataset.datafile.known(entry), strict=True))
+        assert {name for name in LABELS if not known[name]} == set(projected.absent)
     assert not [finding for finding in check_dataset(out) if finding.severity == "error"]
     record = json.loads((out / "provenance" / "p1.json").read_text())
     assert record["inputs"]["ct"]["name"] == "p1_ct.nii.gz"

@@ -143,14 +143,16 @@ def test_a_finished_run_can_be_continued_but_not_changed(trained, tiny, tmp_path
 
 
 def test_a_loss_that_is_not_finite_stops_with_names(tiny, tmp_path, monkeypatch):
-    monkeypatch.setitem(losses.LOSSES, "broken", lambda logits, _: logits.sum() * float("nan"))
+    monkeypatch.setitem(
+        losses.LOSSES, "broken", lambda logits, _, known: logits.sum() * float("nan")
+    )
     with pytest.raises(NotFinite, match=r"nan at step 0 .*case00.*no checkpoint"):
         fit(TrainConfig(**small_training(tiny, tmp_path), loss="broken"))
     assert not (tmp_path / "checkpoints").exists()
 
 
 def test_a_loss_of_ones_own_trains(tiny, tmp_path, monkeypatch):
-    def entropy(logits, target):
+    def entropy(logits, target, known=None):
         true = losses.dense(target, logits)
         return torch.nn.functional.binary_cross_entropy_with_logits(logits, true)
 
