@@ -23,14 +23,7 @@ from paxray_lib.ct.pairing import Case, folded
 from paxray_lib.ct.project import CT_EXPOSURE, check_settings, project_scan
 from paxray_lib.ct.scan import read_scan
 from paxray_lib.ct.segmentation import names_file, read_names
-from paxray_lib.data.datafile import (
-    SPLITS,
-    Datafile,
-    Entry,
-    exact_names,
-    read_datafile,
-    write_datafile,
-)
+from paxray_lib.data import SPLITS, Datafile, Entry, exact_names, read_datafile, write_datafile
 from paxray_lib.images.read import write_png
 from paxray_lib.images.views import VIEWS
 from paxray_lib.labels import LABELS

@@ -66,10 +66,7 @@ def as_pixels(image: ImageLike) -> np.ndarray:
     elif isinstance(image, PilImage.Image) and image.mode.startswith("I;16"):
         image = wide_to_unit(np.asarray(image))
     elif isinstance(image, PilImage.Image) and image.mode in ("I", "F"):
-        raise ValueError(
-            f"a PIL image of mode {image.mode!r} has no fixed range; "
-            "pass an array of floats from 0 to 1"
-        )
+        raise ValueError(f"a PIL image of mode {image.mode!r} has no range; pass floats in 0..1")
     elif isinstance(image, PilImage.Image) and image.mode not in ("L", "RGB"):
         image = image.convert("RGB")
     pixels = np.asarray(image)
