@@ -72,6 +72,13 @@ def parse(data: bytes) -> Dataset:
     return dataset
 
 
+def read_header(data: bytes) -> Dataset:
+    """Return all of a DICOM file but its pixels; limits and errors as of `parse`."""
+    stream = _Bounded(_without_deflate(data))
+    with quiet():
+        return dcmread(stream, stop_before_pixels=True, force=True)
+
+
 def _without_deflate(data: bytes) -> bytes:
     """Return the data of a deflated file alone, inflated; any other file as it is."""
     if data[128:132] != b"DICM":

@@ -11,14 +11,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from pydicom import Dataset, dcmread
+from pydicom import Dataset
 
 from paxray_lib.images.dicom import looks_like_dicom
-from paxray_lib.images.image import quiet
+from paxray_lib.images.dicom_file import read_header
+from paxray_lib.images.image import MAX_BYTES, quiet
 from paxray_lib.labels.table import LabelSet
 from paxray_lib.masks.bits import iter_planes
 from paxray_lib.masks.packed import PackedMasks
-from paxray_lib.utils.files import atomic_write
+from paxray_lib.utils import atomic_write, naming_errors, read_bytes
 
 _TABLE = Path(__file__).with_name("anatomy_codes.csv").read_text(encoding="utf-8")
 _CODES = {row["part"]: (row["code"], row["meaning"]) for row in csv.DictReader(_TABLE.splitlines())}
@@ -100,13 +101,12 @@ def write_dicom_seg(
 
 
 def _read_header(source: Path) -> Dataset:
-    with open(source, "rb") as file:
-        if not looks_like_dicom(file.read(256)):
-            raise ValueError(f"{source}: not DICOM{_NO_REFERENCE}, npy or coco")
-        file.seek(0)
-        with quiet():
-            header = dcmread(file, stop_before_pixels=True, force=True)
-    missing = [name for name in _NEEDED if not header.get(name)]
+    data = read_bytes(source, MAX_BYTES)
+    if not looks_like_dicom(data):
+        raise ValueError(f"{source}: not DICOM{_NO_REFERENCE}, npy or coco")
+    with naming_errors(source, "DICOM that cannot be read"):
+        header = read_header(data)
+        missing = [name for name in _NEEDED if not header.get(name)]
     if missing:
         raise ValueError(f"{source}: lacks {', '.join(missing)}{_NO_REFERENCE}")
     for name in _MAY_BE_EMPTY:

@@ -9,6 +9,7 @@ import zstandard
 from helpers.hostile import cases
 from helpers.maskfiles import SMALL, ZEROS, coco_content, npy_header, write_npy, write_pxm
 from helpers.sampledata import write_tiny
+from helpers.xrays import write_xray
 from PIL import Image
 
 from paxray_lib.labels.table import LABELS, LabelSet
@@ -364,4 +365,35 @@ NAMES = data_of({str(i): f"part {i}" for i in range(10**5)})
     ("a list of labels", data_of(["heart"]), CHECK, 2, "must be an object of index: name"),
 )
 def test_label_dicts(case, hostile):
+    hostile(case)
+
+
+def beside_good(**tags):
+    """Return what makes a folder of two DICOM X-rays, one of them with hostile tags."""
+
+    def make(here):
+        (here / "in").mkdir()
+        write_xray(here / "in/good.dcm", (40, 40))
+        write_xray(here / "in/x.dcm", (40, 40), **tags)
+
+    return make
+
+
+def not_dicom(here):
+    beside_good()(here)
+    (here / "in/x.dcm").unlink()
+    Image.fromarray(np.eye(40, dtype=np.uint8)).save(here / "in/x.png")
+
+
+SEG = "predict --images {here}/in --out {here}/out --weights {weights} --labels heart"
+SEG += " --format dicom-seg"
+ONE_FAILED = "1 ok, 0 skipped, 1 failed"
+
+
+@cases(
+    ("a single label", beside_good(), SEG, 0, "2 ok, 0 skipped, 0 failed"),
+    ("a PNG", not_dicom, SEG, 1, r"x\.png: not DICOM.*" + ONE_FAILED),
+    ("no study", beside_good(StudyInstanceUID=None), SEG, 1, r"x\.dcm: lacks Stu.*" + ONE_FAILED),
+)
+def test_dicom_segmentations(case, hostile):
     hostile(case)
