@@ -2,6 +2,7 @@
 
 import math
 import os
+import time
 from pathlib import Path
 
 import numpy as np
@@ -80,6 +81,24 @@ def test_rows_are_kept_until_the_output_changes(done, monkeypatch):
     assert read == ["afrontal.pxm"]
     assert math.isnan(again["ctr"][0])
     pd.testing.assert_frame_equal(again[1:], first[1:], rtol=1e-5, check_dtype=False)
+
+
+def test_an_image_that_changed_since_is_not_measured_with_the_old_masks(done):
+    out, report = done
+    Image.linear_gradient("L").save(report["file"][0])
+    table = measure_predictions(out, report)
+    assert "changed since it was predicted" in table["problem"][0]
+    assert math.isnan(table["heart_area_px"][0])
+    assert table["problem"].isna().tolist() == [False, True, True]
+
+
+def test_a_clock_that_was_set_back_keeps_no_rows(done):
+    out, report = done
+    measure_predictions(out, report)
+    ahead = time.time() + 3600
+    os.utime(out / "measurements.csv", (ahead, ahead))
+    boxes(without=["heart"]).resize(40, 50).write(out / "afrontal.pxm")
+    assert math.isnan(measure_predictions(out, report)["ctr"][0])
 
 
 def test_a_view_that_no_file_says_can_be_said(done):

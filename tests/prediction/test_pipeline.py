@@ -8,12 +8,16 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from helpers.faults import writing_stops_after
 from helpers.threshold_model import Threshold
+from helpers.tiny_models import tiny_model
 from helpers.xrays import write_xray
 from PIL import Image as PilImage
 
+from paxray_lib.images.preprocessing import Preprocessing
 from paxray_lib.images.read import read_image
+from paxray_lib.labels.table import LABELS
 from paxray_lib.masks.packed import PackedMasks
 from paxray_lib.measurement.tables import measure_predictions
 from paxray_lib.models.inference import predict_image
@@ -177,6 +181,22 @@ def test_values_that_are_not_finite_fail_and_name_the_image(folder, tmp_path):
     assert str(folder / "white.png") in failed["reason"].iloc[0]
     with pytest.raises(ValueError, match="not finite"):
         predict_image(Broken(), read_image(folder / "white.png"))
+
+
+@pytest.mark.parametrize("value", ["nan", "inf"])
+def test_weights_that_are_not_finite_fail_each_image(folder, tmp_path, value):
+    model = tiny_model(labels=LABELS, preprocessing=Preprocessing("standard", (32, 32)))
+    with torch.no_grad():
+        next(model.parameters()).fill_(float(value))
+    report = predict(model, folder, tmp_path / "out")
+    assert report["reason"].str.contains("not finite").tolist() == [True] * 4
+    assert not list((tmp_path / "out").rglob("*.pxm"))
+
+
+def test_paths_with_two_dots_stay_in_the_output_folder(folder, tmp_path):
+    paths = [folder / "deep/B.PNG", folder / "deep/../a.png"]
+    report = predict(Threshold(), paths, tmp_path / "deep/out")
+    assert report["output"].tolist() == ["deep/B.pxm", "a.pxm"]
 
 
 def test_what_a_newcomer_puts_into_a_folder_gets_a_row_with_a_reason(tmp_path):
