@@ -408,3 +408,19 @@ def test_outputs_that_no_page_can_show_do_not_stop_a_run(project):
     write_notebook(project / "notebooks", "01_a", cell, "print('\\x1b[2J\\x00')")
     assert run(project) == 0
     assert nbformat.read(project / "runs/a/notebooks/01_a.ipynb", 4).cells
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:IPython parent")
+def test_a_home_that_cannot_be_written_does_not_stop_a_run(project, monkeypatch):
+    monkeypatch.setenv("HOME", "/proc/nowhere")
+    write_notebook(project / "notebooks", "01_a", "import matplotlib.pyplot")
+    assert run(project) == 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["-x", "x" * 255, "\u202egnp", "a\nb", "a$b$", "{run_dir}"])
+def test_a_run_of_any_name_is_done(project, name):
+    write_notebook(project / "notebooks", "01_a", "open(run_dir + '/seen', 'w').close()")
+    assert run(project, out=project / "runs" / name) == 0
+    assert (project / "runs" / name / "seen").is_file()
