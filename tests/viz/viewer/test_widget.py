@@ -278,8 +278,8 @@ def test_an_unknown_setting_is_refused(sample):
 
 
 def test_no_name_ends_the_script_of_a_page():
-    names = ["<!--<script>", "</script><b>"]
-    masks = PackedMasks.pack(np.ones((2, 5, 7), bool), LabelSet(names))
+    names = ["<!--<script>", "</script><b>", "\"'`", "{{ x }}", "$x$", "\u202egnp", "&lt;"]
+    masks = PackedMasks.pack(np.ones((7, 5, 7), bool), LabelSet(names))
     page = LabelViewer(np.zeros((5, 7), np.uint8), masks)._repr_mimebundle_()[0]["text/html"]
     assert page.count("<script") == page.count("</script") == 2
     assert "<!--" not in page
