@@ -293,6 +293,8 @@ def test_damaged_bytes_give_an_image_or_one_clear_error(tmp_path_factory, data):
         message = str(error)
     else:
         message = f"{folder / name}"
+        if name == "x.png":  # every byte is under a checksum
+            same(pixels, array, 255)
         assert pixels.ndim == 2
         assert 0 <= pixels.min() <= pixels.max() <= 1
     assert str(folder / name) in message
