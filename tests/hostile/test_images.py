@@ -161,11 +161,11 @@ DICOMS = [
     ),
     failed("DICOM: deflated, cut", f"{DAMAGED_DICOM}.*early", dicom(DEFLATED, bomb(1, -15)[:-5])),
     failed("DICOM: nested 10,000 deep", DAMAGED_DICOM, dicom(extra=nested(10_000))),
-    failed("DICOM: 500,000 items", f"{DAMAGED_DICOM}.*more than", dicom(extra=items(500_000))),
+    failed("DICOM: 120,000 items", f"{DAMAGED_DICOM}.*more than", dicom(extra=items(120_000))),
     failed(
-        "DICOM: 500,000 elements",
+        "DICOM: 120,000 elements",
         f"{DAMAGED_DICOM}.*more than",
-        dicom(extra=items(1, element("Modality", "") * 500_000)),
+        dicom(extra=items(1, element("Modality", "") * 120_000)),
     ),
     failed(
         "DICOM: texts of megabytes",
@@ -252,10 +252,10 @@ def test_an_image_or_one_clear_error(tmp_path, words, contents):
 def test_one_prediction_of_all_goes_to_its_end(tmp_path, weights):
     (tmp_path / "in").mkdir()
     expected = {}
-    for row in PNGS + JPEGS + DICOMS:
-        words, contents = row.values
-        for number, content in enumerate(contents):
-            path = tmp_path / "in" / f"{len(expected)}_{number}.dcm"
+    for number, row in enumerate(PNGS + JPEGS + DICOMS):
+        words, (content, *_) = row.values
+        if len(content) < 100_000:  # the others take a second each
+            path = tmp_path / "in" / f"{number:02}.dcm"
             path.write_bytes(content)
             expected[str(path)] = "failed" if words else "ok"
     command = "predict --images {here}/in --out {here}/out --weights {weights}"
@@ -302,7 +302,7 @@ def test_compressed_pixels_are_compared_with_the_header(tmp_path, syntax, change
 
 @pytest.mark.parametrize(
     "content",
-    [dicom(DEFLATED, bomb(6000, -15)), dicom(extra=items(400_000)), png(idat=bomb(999, 15))],
+    [dicom(DEFLATED, bomb(6000, -15)), dicom(extra=items(120_000)), png(idat=bomb(999, 15))],
 )
 def test_memory_is_bounded(tmp_path, content):
     (tmp_path / "x.dcm").write_bytes(content)
