@@ -193,3 +193,27 @@ def test_unsafe_loading_stays_off(module):
         if isinstance(node, ast.keyword) and node.arg in ("allow_pickle", "weights_only"):
             assert isinstance(node.value, ast.Constant), f"line {node.value.lineno}"
             assert node.value.value is (node.arg == "weights_only"), f"line {node.value.lineno}"
+
+
+# They read files of the package itself, or of the system.
+OWN_FILES = {
+    *("labels.table", "ct.structures", "masks.dicom_seg", "viz.viewer.widget"),
+    *("viz.viewer.offline_page", "compute.fabric"),
+}
+
+
+@pytest.mark.parametrize("module", sorted(set(MODULES) - OWN_FILES - {"utils.files"}))
+def test_files_of_users_are_opened_in_one_place(module):
+    found = []
+    for node in ast.walk(TREES[module]):
+        if not isinstance(node, ast.Call):
+            continue
+        if isinstance(node.func, ast.Name) and node.func.id == "open":
+            texts = [a.value for a in node.args if isinstance(a, ast.Constant)]
+            found += [node.lineno] * (not set("".join(map(str, texts))) & set("wa"))
+        method = node.func.attr if isinstance(node.func, ast.Attribute) else ""
+        found += [node.lineno] * (method in ("read_text", "read_bytes", "safe_load"))
+    assert not found, (
+        f"lines {found}: a pipe would block it, a device never end; use read_bytes, open_file or, "
+        "for a library that takes a path, check_file of utils.files"
+    )
