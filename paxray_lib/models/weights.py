@@ -119,7 +119,7 @@ def _check_members(path: Path) -> list[int]:
 def _reason(error: Exception) -> str:
     """Return why a file cannot be read, without torch's advice to read it unprotected."""
     if refused := re.search(r"GLOBAL (\S+)", str(error)):
-        return f"it asks for {refused[1]}"
+        return f"it asks for {refused[1][:80]}"
     text = str(error).rpartition("WeightsUnpickler error:")[2].strip()
     line = re.split(r"\n|\. ", text)[0][:160]  # advice comes in later sentences
     return line if " " in line else f"{type(error).__name__} {line}".strip()
