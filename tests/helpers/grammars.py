@@ -1,5 +1,6 @@
 """Damage that knows a format: fields of headers, parts, and contents under checksums that fit."""
 
+import contextlib
 import gzip
 import io
 import json
@@ -10,7 +11,10 @@ import zlib
 from collections.abc import Callable
 from itertools import pairwise
 
+import torch
 from helpers.damage import ANY, TEXT, Change, change_field
+
+from paxray_lib.models.digest import digest
 
 Changes = dict[bool, list[Change]]
 
@@ -364,5 +368,50 @@ def zip_again(data: bytes, rng: random.Random) -> bytes:
 
 
 ZIP: Changes = {False: [*ANY, *4 * [zip_field], *4 * [zip_member]], True: [zip_again]}
+
+
+def signed(data: bytes, rng: random.Random) -> bytes:
+    """Change a value in a checkpoint of ours, and its digests, as who means harm does."""
+    content = torch.load(io.BytesIO(data), weights_only=True)
+    holder, key = content, rng.choice(("config", "labels", "preprocessing", "model"))
+    while isinstance(holder[key], dict | list) and holder[key] and rng.random() < 0.8:
+        holder = holder[key]
+        key = rng.choice(list(holder) if isinstance(holder, dict) else range(len(holder)))
+    value = holder[key]
+    if isinstance(value, torch.Tensor) and rng.random() < 0.5:
+        holder[key] = rng.choice((value.double(), value[None], value * float("nan")))
+    elif isinstance(holder, dict) and rng.random() < 0.2:
+        del holder[key]
+    else:
+        nested: list = []
+        for _ in range(rng.choice((3, 200))):
+            nested = [nested]
+        holder[key] = rng.choice((*_PYTHON_VALUES, nested, [value] * 20_000, {"a": value}))
+    for name in content["digests"].keys() & content.keys():
+        with contextlib.suppress(RecursionError):
+            content["digests"][name] = digest(content[name])
+    file = io.BytesIO()
+    torch.save(content, file)
+    return file.getvalue()
+
+
+_PYTHON_VALUES = (
+    *(None, True, -1, 0, 1, 2, 3, 10**9, 2**63, 10**30, 0.5, 1e30, float("nan"), float("inf")),
+    *("", "../x", "x" * 100_000, "unet", "paxray_unet", "tu-resnet200d", b"x", torch.tensor(5)),
+    *(
+        (),
+        [],
+        {},
+        [[]],
+        torch.Size((3, -1)),
+        "a\nb",
+        "\0",
+        "standard",
+        "published",
+        [60_000, 60_000],
+    ),
+)
+SIGNED: Changes = {False: [signed], True: []}
+
 PLAIN: Changes = {False: ANY, True: []}
 JSON: Changes = {False: [*ANY, *3 * TEXT], True: []}

@@ -421,6 +421,7 @@ SPECIMENS = {
         Specimen("masks.npy", lambda p: masks().write(p), read_masks, grammars.NPY),
         Specimen("masks.json", lambda p: masks().write(p), read_masks, grammars.JSON),
         Specimen("ours.ckpt", make_checkpoint, read_checkpoint, grammars.ZIP, True, True),
+        Specimen("signed.ckpt", make_checkpoint, read_checkpoint, grammars.SIGNED),
         Specimen("published.pth", make_published, read_state, grammars.ZIP, True),
         Specimen(
             "legacy.pth",
