@@ -120,8 +120,11 @@ def _npy_header(file: BinaryIO) -> tuple[tuple[int, ...], bool, np.dtype, int]:
     }
     if version not in readers:
         raise ValueError(f"version {version} of the format, which no stack of numbers needs")
-    with _ONE_AT_A_TIME:
-        shape, is_fortran, dtype = readers[version](head)
+    try:
+        with _ONE_AT_A_TIME:
+            shape, is_fortran, dtype = readers[version](head)
+    except MemoryError as error:  # what Python's parser calls nesting: of 16 kB no memory is short
+        raise ValueError("its header is nested too deeply") from error
     if dtype.hasobject:
         raise ValueError("it holds Python objects, which are never unpickled")
     return shape, is_fortran, dtype, head.tell()
