@@ -120,6 +120,14 @@ def test_a_length_that_lies_takes_no_memory(tmp_path):
         tracemalloc.stop()
 
 
+def test_a_long_name_of_an_object_is_told_in_part(tmp_path):
+    path = tmp_path / "old.pth"
+    path.write_bytes(b"\x80\2c" + b"x" * 9000 + b"\nsystem\n.")
+    with pytest.raises(ValueError, match=r"it asks for x{80}\)") as raised:
+        read_weights(path)
+    assert len(str(raised.value)) < 400 + len(str(path))
+
+
 @pytest.mark.parametrize(
     "header",
     [

@@ -30,3 +30,9 @@ def test_what_is_no_table_is_named(tmp_path):
     (tmp_path / "x.csv").write_bytes(b'a,b\n"1')
     with pytest.raises(ValueError, match=r"x\.csv: not a readable table"):
         read_table(tmp_path / "x.csv")
+
+
+def test_what_is_no_table_is_told_in_one_line(tmp_path):
+    (tmp_path / "x.csv").write_text("a,b\n1,2\n1,2,3\n")
+    with pytest.raises(ValueError, match=r"^[^\n]*x\.csv: not a readable table[^\n]*$"):
+        read_table(tmp_path / "x.csv")
