@@ -35,6 +35,9 @@ class TrainConfig(AugmentConfig):
         Folder that receives checkpoints/, metrics.csv and logs/.
     architecture, encoder, encoder_weights : str
         As for `build_model`.
+    init_from : str or None
+        A model's file whose weights the network starts from, see `models.transfer.start_from`; in
+        place of encoder_weights.
     image_size : int
         In pixels. Images are resized to a square of this size, later the network's input.
     crop_size : int
@@ -90,6 +93,7 @@ class TrainConfig(AugmentConfig):
     architecture: str = PUBLISHED
     encoder: str = "resnet50"
     encoder_weights: str | None = None
+    init_from: Text | None = None
     batch_size: Count = 3
     accumulate: Count = 1
     epochs: Count = 110
@@ -116,6 +120,11 @@ class TrainConfig(AugmentConfig):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_choice(self.loss, LOSSES, "loss")
+        if self.init_from and self.encoder_weights:
+            raise ValueError(
+                f"init_from {self.init_from!r} and encoder_weights {self.encoder_weights!r}: both "
+                "say what the encoder starts from; set one of them to null"
+            )
 
     @property
     def last_checkpoint(self) -> Path:

@@ -16,6 +16,7 @@ from paxray_lib.images.preprocessing import Preprocessing
 from paxray_lib.labels.table import LabelSet
 from paxray_lib.models import AnatomySegmenter, build_model, load_model, read_extra
 from paxray_lib.models.published import PUBLISHED
+from paxray_lib.models.transfer import start_from
 from paxray_lib.training.batches import StepPlan, TrainingBatches, TrainingSet
 from paxray_lib.training.checks import (
     check_data,
@@ -49,17 +50,20 @@ def set_up(config: TrainConfig, resume: bool) -> Run:
     # before processes join: after that the first one may write
     saved = _read_checkpoint(config, resume, precision, data)
     fabric = make_fabric(config.device, config.precision)
-    model = _make_model(config, fabric, train_set.labels, resumed=bool(saved))
+    model, start = _make_model(config, fabric, train_set.labels, resumed=bool(saved))
     optimizer = make_optimizer(model, config)
     samples = TrainingSet(train_set, model.preprocessing, config, config.seed)
     sizes = (len(train_set), config.seed, config.batch_size, config.accumulate)
     plan = StepPlan(*sizes, fabric.global_rank, fabric.world_size)
     batches = TrainingBatches(samples, plan, fabric.device, config.workers)
-    state = _restore(optimizer, saved, config.last_checkpoint) if saved else State()
+    state = State()
+    if saved:
+        state = _restore(optimizer, saved, config.last_checkpoint)
+        start = f"resumed at epoch {state.epoch + 1}, step {state.step}"
     run = Run(config, fabric, precision, model, optimizer, batches, val_set, data, state)
     run.log.say(_announcement(run))
-    if saved:
-        run.log.say(f"resumed at epoch {state.epoch + 1}, step {state.step}")
+    if start:
+        run.log.say(start)
     return run
 
 
@@ -96,10 +100,14 @@ def _restore(optimizer: torch.optim.Optimizer, saved: Mapping, path: Path) -> St
 
 def _make_model(
     config: TrainConfig, fabric: Fabric, labels: LabelSet, resumed: bool
-) -> AnatomySegmenter:
+) -> tuple[AnatomySegmenter, str]:
+    """Return the network, and in a line what it starts from, if that is a model."""
+    start = ""
     # a download of the encoder's weights, once per machine
     with fabric.rank_zero_first(local=True):
         model = load_model(config.last_checkpoint) if resumed else new_model(config, labels)
+    if config.init_from and not resumed:
+        start = start_from(model, config.init_from)
     crop = config.crop_size
     if model.padded(crop, crop) != (crop, crop):
         # the padded border would be at a place where the whole image later has pixels, and was
@@ -108,7 +116,7 @@ def _make_model(
         raise ValueError(f"crop_size {crop}: {model.name} needs a multiple of {multiple}")
     if fabric.world_size > 1 and fabric.device.type == "cuda":
         model = nn.SyncBatchNorm.convert_sync_batchnorm(model)
-    return model.to(fabric.device).to(memory_format=torch.channels_last)
+    return model.to(fabric.device).to(memory_format=torch.channels_last), start
 
 
 def new_model(config: TrainConfig, labels: LabelSet) -> AnatomySegmenter:

@@ -1,0 +1,63 @@
+import pytest
+import torch
+from helpers.tiny_models import tiny_model
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from paxray_lib.labels.table import LABELS, LabelSet
+from paxray_lib.models.build import build_model
+from paxray_lib.models.checkpoints import save_model
+from paxray_lib.models.transfer import last_layer, start_from
+
+NAMES = st.lists(st.sampled_from(["heart", "aorta", "lung"]), min_size=1, max_size=5)
+
+
+@given(NAMES, NAMES)
+@settings(max_examples=8)
+def test_rows_go_by_name_and_all_else_by_key(tmp_path_factory, names, others):
+    path = tmp_path_factory.mktemp("start") / "x.ckpt"
+    source, model = tiny_model(labels=LabelSet(others), seed=1), tiny_model(labels=LabelSet(names))
+    before = {key: value.clone() for key, value in model.network.state_dict().items()}
+    save_model(path, source)
+    start_from(model, path)
+    theirs, layer = source.network.state_dict(), last_layer(model)
+    left = list(others)
+    for i, name in enumerate(names):
+        place = left.index(name) if name in left else None
+        if place is not None:
+            left[place] = None
+        for part in ("weight", "bias"):
+            key = f"{layer}.{part}"
+            expected = before[key][i] if place is None else theirs[key][place]
+            assert torch.equal(model.network.state_dict()[key][i], expected), (name, i)
+    for key, value in model.network.state_dict().items():
+        assert key.startswith(layer) or torch.equal(value, theirs[key])
+
+
+@pytest.mark.parametrize("architecture", ["unet", "fpn", "upernet", "pan"])
+def test_the_last_layer_gives_the_labels(architecture):
+    model = tiny_model(architecture)
+    assert len(model.network.get_submodule(last_layer(model)).weight) == len(model.labels)
+
+
+def test_a_published_file(tmp_path):
+    state = build_model("paxray_unet", LABELS).network.state_dict()
+    torch.save({"opt": {}, "model": state, "epoch": 3}, tmp_path / "full.pth")
+    model = build_model("paxray_unet", ["heart", "pacemaker", "mediastinum_upper"])
+    line = start_from(model, tmp_path / "full.pth")
+    assert "the rows of 2 labels; anew: 1 labels (pacemaker); left out: 164 of its" in line
+    weight = model.network.state_dict()["head.out.conv.weight"]
+    for row, index in ((0, LABELS.index("heart")[0]), (2, 12)):
+        assert torch.equal(weight[row], state["head.out.conv.weight"][index])
+
+
+def test_another_network_is_refused_by_name(tmp_path):
+    path = tmp_path / "x.ckpt"
+    save_model(path, tiny_model("fpn"))
+    with pytest.raises(ValueError, match=r"x\.ckpt: .* the architecture 'fpn', not 'unet'"):
+        start_from(tiny_model(), path)
+    save_model(path, build_model("unet", ["heart"], "resnet18"))
+    with pytest.raises(ValueError, match="the encoder 'resnet18', not 'tu-test_resnet'"):
+        start_from(tiny_model(), path)
+    with pytest.raises(FileNotFoundError, match="nowhere"):
+        start_from(tiny_model(), tmp_path / "nowhere.ckpt")
