@@ -60,7 +60,8 @@ def test_commands_and_files_exist(page):
         if name.startswith("-") or name == "...":
             continue
         assert name in known, f"{page.name}: paxray {name}"
-        options = {option for p in known[name].params for option in p.opts}
+        shown = getattr(known[name], "commands", {}).get("".join(arguments[:1]), known[name])
+        options = {option for p in shown.params for option in p.opts}
         used = {a.partition("=")[0] for a in arguments if a.startswith("--")}
         assert used <= options, f"{page.name}: paxray {name} {used - options}"
     assert all((ROOT / path).exists() for path in modules(text))

@@ -10,7 +10,7 @@ import os
 import sys
 
 # the order of these is that of the commands in the help text
-from paxray_lib.cli import data, models  # noqa: F401
+from paxray_lib.cli import data, importing, models  # noqa: F401
 from paxray_lib.cli.command import app, report
 
 

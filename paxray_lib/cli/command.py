@@ -97,7 +97,7 @@ def _paxray(
     """Multi-label anatomy segmentation of chest X-rays: 166 labels, from data to report."""
 
 
-def command(function: Callable[..., int | None]) -> Callable[..., None]:
+def command(function: Callable[..., int | None], to: typer.Typer = app) -> Callable[..., None]:
     """Make a function a command that ends in an exit code, and one line if that is not 0.
 
     Expected errors are ValueError and OSError, too little memory and a full disk; any other one is
@@ -115,7 +115,7 @@ def command(function: Callable[..., int | None]) -> Callable[..., None]:
             raise typer.Exit(report(error)) from None
         raise typer.Exit(code or DONE)
 
-    return app.command(cls=_Command)(wrapped)
+    return to.command(cls=_Command)(wrapped)
 
 
 def _ending(error: BaseException) -> tuple[str, int]:

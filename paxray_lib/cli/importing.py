@@ -1,0 +1,75 @@
+"""The command import: data sets in other layouts."""
+
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from paxray_lib.cli.command import DONE, SOME_FAILED, app, command, option, split_names
+from paxray_lib.utils import log, say
+
+if TYPE_CHECKING:
+    from paxray_lib.data.importing.common import Source
+
+importing = typer.Typer(
+    name="import", no_args_is_help=True, help="Import a data set of another layout, masks packed."
+)
+app.add_typer(importing)
+_command = partial(command, to=importing)
+
+Out = Annotated[Path, option("Data set to make; an interrupted import is continued.")]
+Images = Annotated[Path, option("Folder of the images, which are copied.")]
+Splits = Annotated[Path | None, option("CSV with the columns id and split.")]
+Split = Annotated[str | None, option("train, val or test, for all images not in --splits.")]
+Known = Annotated[
+    list[str], option("Labels that are annotated, as in heart,ribs; all by default. Repeatable.")
+]
+
+
+def _import(
+    source: "Source", out: Path, splits: Path | None, split: str | None, known: list[str]
+) -> int:
+    from paxray_lib.data.importing.common import import_dataset
+
+    names = [name for part in known for name in split_names(part)]
+    done = import_dataset(source, out, splits=splits, split=split, known=names)
+    for line in done.failed:
+        log(f"failed: {line}")
+    for line in done.notes:
+        say(line)
+    counts = done.counts
+    say(
+        f"{counts['ok']} imported, {counts['skipped']} skipped, {counts['failed']} failed; "
+        f"{done.path}"
+    )
+    return SOME_FAILED if counts["failed"] else DONE
+
+
+@_command
+def masks(
+    out: Out,
+    images: Images,
+    mask: Annotated[
+        list[str], option("A structure and the folder of its masks; repeated.", metavar="NAME=DIR")
+    ],
+    ignore: Annotated[
+        int | None, option("Value of pixels that may be either: the label is unknown there.")
+    ] = None,
+    splits: Splits = None,
+    split: Split = None,
+    known: Known = [],  # noqa: B006 - typer reads the default, nobody changes it
+) -> int:
+    """Import a folder of mask pictures for each structure: JSRT with SCR, Montgomery, Shenzhen.
+
+    A mask has the name of its image, or that and _mask; a pixel belongs to the structure if it has
+    more than half of the full value. A label whose mask is missing, or has pixels to --ignore, is
+    unknown in that image.
+    """
+    from paxray_lib.data.importing.mask_folders import mask_folders
+
+    pairs = [text.partition("=") for text in mask]
+    if wrong := [text for text, pair in zip(mask, pairs, strict=True) if not all(pair)]:
+        raise ValueError(f"--mask {wrong[0]!r}: must be NAME=DIR, as in heart=masks/heart")
+    source = mask_folders(images, [(name, folder) for name, _, folder in pairs], ignore)
+    return _import(source, out, splits, split, known)
