@@ -1,5 +1,6 @@
 """The samples of a split: image and masks, read from disk as they are asked for."""
 
+import copy
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -9,6 +10,7 @@ import numpy as np
 
 from paxray_lib.data.datafile import read_datafile
 from paxray_lib.images.read import read_image
+from paxray_lib.labels.table import LabelSet
 from paxray_lib.masks.packed import PackedMasks
 
 
@@ -59,6 +61,12 @@ class PaxrayDataset(Sequence[Sample]):
         name = f"{self.datafile.path}, {self.split!r}"
         return f"PaxrayDataset({name}: {len(self)} images, {len(self.labels)} labels)"
 
+    def with_labels(self, labels: LabelSet) -> "PaxrayDataset":
+        """Return the set with masks of other labels, by name, see `PackedMasks.relabel`."""
+        other = copy.copy(self)
+        other.labels = labels
+        return other
+
     def image_path(self, index: int) -> Path:
         """Return the image file of a sample."""
         return self.datafile.root / self.entries[index].image
@@ -69,7 +77,8 @@ class PaxrayDataset(Sequence[Sample]):
         path = self.datafile.target_path(entry)
         if path is None:
             return None
-        return PackedMasks.read(path, self.labels).knowing(self.datafile.known(entry))
+        masks = PackedMasks.read(path, self.datafile.labels)
+        return masks.knowing(self.datafile.known(entry)).relabel(self.labels)
 
     def __getitem__(self, index: int) -> Sample:  # type: ignore[override]  # no slices: it reads
         if not -len(self) <= index < len(self):
@@ -95,20 +104,39 @@ class PaxrayDataset(Sequence[Sample]):
 class EpochSampler:
     """The order of one epoch as (epoch, position, index), a function of (seed, epoch) alone.
 
-    Resuming at `start` gives exactly the rest of the epoch."""
+    Resuming at `start` gives exactly the rest of the epoch. `parts` are size and weight of each of
+    several data sets, one after the other, whose sizes add up to `length`. Of that many draws each
+    set has its share by weight, rounded at random to a number above or below, so that it is exact
+    on average; its images are drawn equally often, give or take one.
+    """
 
     length: int
     seed: int
     epoch: int
     start: int = 0
+    parts: tuple[tuple[int, float], ...] = ()
 
     def __len__(self) -> int:
         return self.length - self.start
 
     def __iter__(self) -> Iterator[tuple[int, int, int]]:
-        order = np.random.default_rng([self.seed, self.epoch]).permutation(self.length).tolist()
+        order = self._order(np.random.default_rng([self.seed, self.epoch])).tolist()
         for position in range(self.start, self.length):
             yield self.epoch, position, order[position]
+
+    def _order(self, rng: np.random.Generator) -> np.ndarray:
+        if len(self.parts) < 2:
+            return rng.permutation(self.length)
+        sizes, weights = zip(*self.parts, strict=True)
+        shares = np.cumsum(weights[:-1]) / np.sum(weights)
+        cuts = np.floor(shares * self.length + rng.random()).astype(int)
+        draws = np.diff(np.clip(cuts, 0, self.length), prepend=0, append=self.length)
+        drawn, first = [], 0
+        for size, count in zip(sizes, draws, strict=True):
+            whole = np.tile(np.arange(size), count // size)
+            drawn += [first + whole, first + rng.permutation(size)[: count % size]]
+            first += size
+        return rng.permutation(np.concatenate(drawn))
 
 
 def check_targets(dataset: PaxrayDataset) -> None:

@@ -107,6 +107,22 @@ def unpack_bits(data: np.ndarray, indices: Sequence[int]) -> np.ndarray:
     return out
 
 
+def move_bits(data: np.ndarray, sources: Sequence[int]) -> np.ndarray:
+    """Return (H, W, B) bits of other labels: each that of label `sources[i]`, or zero for -1."""
+    # bits that move from one byte to another by the same distance move together
+    plan: dict[tuple[int, int, int], int] = {}
+    for i, source in enumerate(sources):
+        if source >= 0:
+            step = (source // 8, i // 8, i % 8 - source % 8)
+            plan[step] = plan.get(step, 0) | 1 << i % 8
+    out = np.zeros((*data.shape[:2], byte_count(len(sources))), np.uint8)
+    for (source, target, shift), mask in plan.items():
+        byte = data[..., source]
+        moved = byte << np.uint8(shift) if shift >= 0 else byte >> np.uint8(-shift)
+        out[..., target] |= moved & np.uint8(mask)
+    return out
+
+
 # -- resizing
 
 

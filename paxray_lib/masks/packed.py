@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from paxray_lib.labels.matching import match
 from paxray_lib.labels.table import LabelSet
 from paxray_lib.masks import bits
 from paxray_lib.masks.files import read_masks, write_masks
@@ -121,6 +122,17 @@ class PackedMasks:
         names = LabelSet(self.labels.names[i] for i in indices)
         chosen = bits.pack_bits(bits.unpack_bits(self.data, indices), names.names)
         return PackedMasks(chosen, names, self.known[indices])
+
+    def relabel(self, labels: LabelSet) -> "PackedMasks":
+        """Return the masks of other labels, by name; equal names pair in order of occurrence.
+
+        One that these masks lack is not known; what is not among `labels` is left out.
+        """
+        if labels == self.labels:
+            return self
+        sources = match(labels, self.labels)
+        known = (sources >= 0) & self.known[sources]
+        return PackedMasks(bits.move_bits(self.data, sources.tolist()), labels, known)
 
     def knowing(self, known: np.ndarray) -> "PackedMasks":
         """Return the masks with `known`, (L,) bool; labels that are not lose their bits."""

@@ -11,6 +11,7 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
+from paxray_lib.data.union import name_first
 from paxray_lib.runs.profiles import check_key, read_profile
 from paxray_lib.utils import naming_errors, parse_json, read_bytes
 from paxray_lib.utils.errors import shown
@@ -149,7 +150,8 @@ def read_settings(
     TrainConfig's types win over those seen in notebooks, whose literals may be None.
     """
     known = {name: hint for types in parameters.values() for name, hint in types.items()}
-    return read_profile(profile, overrides, {**known, **config_types, **RUNNER_TYPES})
+    settings = read_profile(profile, overrides, {**known, **config_types, **RUNNER_TYPES})
+    return name_first(settings, profile)
 
 
 def read_notebook(notebook: Path) -> Any:

@@ -78,12 +78,18 @@ def describe_environment(git: str, data: str) -> str:
 def describe_data(root: Path, settings: Mapping[str, Any]) -> str:
     """Return a SHA-256 over the data file's bytes and the name and size of every file it lists.
 
-    Sizes stand in for contents: reading tens of gigabytes before each run would not pay.
+    Sizes stand in for contents: reading tens of gigabytes before each run would not pay. Of several
+    data sets each is described.
     """
+    if sets := settings.get("data"):
+        return "; ".join(_describe_set(root / part["root"], part["datafile"]) for part in sets)
     if not settings.get("data_root"):
         return "no data_root set"
-    data_root = root / settings["data_root"]
-    datafile = data_root / (settings.get("datafile") or "paxray.json")
+    return _describe_set(root / settings["data_root"], settings.get("datafile") or "paxray.json")
+
+
+def _describe_set(data_root: Path, name: str) -> str:
+    datafile = data_root / name
     try:
         text = read_bytes(datafile)
     except OSError:

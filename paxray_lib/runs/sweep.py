@@ -110,10 +110,9 @@ def _check_settings(profile: Path, plan: RunPlan) -> None:
     from paxray_lib.training.config import TrainConfig
 
     try:
-        build_config(TrainConfig, plan.settings)
-        if "data_root" in plan.settings:
-            folder = plan.root / plan.settings["data_root"]
-            read_datafile(folder, plan.settings.get("datafile", "paxray.json"))
+        config = build_config(TrainConfig, plan.settings)
+        for source in config.sources if "data_root" in plan.settings else ():
+            read_datafile(plan.root / source.root, source.datafile)
     except (ValueError, OSError) as error:
         raise ValueError(f"{profile}: {error}") from error
 

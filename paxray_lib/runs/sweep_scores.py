@@ -78,12 +78,15 @@ def _describe_data(
 ) -> tuple[int | None, bool]:
     if "data_root" not in settings:
         return None, False
+    only = {"root": settings["data_root"], "datafile": settings.get("datafile", "paxray.json")}
     try:
-        data = read_datafile(root / settings["data_root"], settings.get("datafile", "paxray.json"))
+        sets = settings.get("data") or [only]
+        files = [read_datafile(root / part["root"], part["datafile"]) for part in sets]
     except (ValueError, OSError) as error:
         troubles.append(str(error))
         return None, False
-    return len(data.splits.get("train", ())), bool(data.extra.get("synthetic"))
+    synthetic = any(data.extra.get("synthetic") for data in files)
+    return sum(len(data.splits.get("train", ())) for data in files), synthetic
 
 
 def score_table(members: Sequence[Member]) -> pd.DataFrame:

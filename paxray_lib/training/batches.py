@@ -17,6 +17,7 @@ from torch.utils.data import DataLoader, Dataset, default_collate
 
 from paxray_lib.data.augmentation import AugmentConfig, augment, draw, moved_labels
 from paxray_lib.data.dataset import EpochSampler, PaxrayDataset
+from paxray_lib.data.union import DatasetUnion
 from paxray_lib.images.preprocessing import Preprocessing
 from paxray_lib.masks.bits import byte_count
 from paxray_lib.training.interrupts import outlive_first_signal
@@ -50,7 +51,11 @@ class TrainingSet(Dataset):
     """
 
     def __init__(
-        self, dataset: PaxrayDataset, preprocessing: Preprocessing, config: AugmentConfig, seed: int
+        self,
+        dataset: PaxrayDataset | DatasetUnion,
+        preprocessing: Preprocessing,
+        config: AugmentConfig,
+        seed: int,
     ):
         self.dataset, self.preprocessing = dataset, preprocessing
         self.config, self.seed = config, seed
@@ -77,8 +82,7 @@ class TrainingSet(Dataset):
         sample = self.dataset[index]
         if sample.masks is None:
             raise ValueError(
-                f"{self.dataset.image_path(index)}: no target in {self.dataset.datafile.path}; "
-                "needed to train"
+                f"{self.dataset.image_path(index)}: no target in the data file; needed to train"
             )
         pixels = self.preprocessing.resize(sample.image)
         masks = sample.masks.resize(*self.preprocessing.size)
@@ -113,7 +117,7 @@ class StepPlan:
     All processes have equally many batches, since they wait for each other: one that would have
     none takes the step's first images again, two where there are two, with weight 0. (They count in
     BatchNorm's statistics, as any images of a batch do.) With batch_size 1 every batch has one
-    image.
+    image. `parts` are as for `EpochSampler`.
     """
 
     length: int
@@ -122,6 +126,7 @@ class StepPlan:
     accumulate: int = 1
     rank: int = 0
     world: int = 1
+    parts: tuple[tuple[int, float], ...] = ()
 
     @property
     def images(self) -> int:
@@ -146,7 +151,8 @@ class StepPlan:
     def keys(self, epoch: int, start: int, stop: int) -> list[Key]:
         """Return the samples of an epoch's steps from `start` to `stop`, over all processes."""
         first, end = self.images_of(start), self.images_of(stop)
-        return list(islice(EpochSampler(self.length, self.seed, epoch, first), end - first))
+        order = EpochSampler(self.length, self.seed, epoch, first, self.parts)
+        return list(islice(order, end - first))
 
     def _batches(self, images: int) -> int:
         """Return the number of batches of so many images."""

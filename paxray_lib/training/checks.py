@@ -3,7 +3,7 @@
 import contextlib
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -58,12 +58,26 @@ def check_data(train_set: PaxrayDataset, val_set: PaxrayDataset, flips: bool) ->
         )
 
 
-def data_digests(train_set: PaxrayDataset, val_set: PaxrayDataset) -> dict[str, str]:
+def data_digests(
+    train_sets: Sequence[PaxrayDataset], val_sets: Sequence[PaxrayDataset]
+) -> dict[str, str]:
+    """Return `_digests` of each data set, under the names of the only one, or with numbers."""
+    pairs = [_digests(*pair) for pair in zip(train_sets, val_sets, strict=True)]
+    if len(pairs) == 1:
+        return pairs[0]
+    return {
+        f"{name} of data set {number}": digest
+        for number, parts in enumerate(pairs, 1)
+        for name, digest in parts.items()
+    }
+
+
+def _digests(train_set: PaxrayDataset, val_set: PaxrayDataset) -> dict[str, str]:
     """Return a digest of each thing in a data file that a resumed training must find unchanged.
 
     Of images it covers file names, cases, views and their order; folders may change.
     """
-    parts: dict[str, list] = {"labels": list(train_set.labels.names), "known labels": []}
+    parts: dict[str, list] = {"labels": list(train_set.datafile.labels.names), "known labels": []}
     for name, dataset in (("training images", train_set), ("validation images", val_set)):
         parts[name] = [(Path(e.image).name, e.case, e.view) for e in dataset.entries]
         known = (dataset.datafile.known(entry) for entry in dataset.entries)
@@ -109,13 +123,18 @@ def check_resumable(
     checkpoint lacks had the default's effect, and data of which it has no digest are not compared.
     """
     old, new = {**TrainConfig().to_dict(), **saved["config"]}, config.to_dict()
-    changed = differences(old, new, ignored=MAY_CHANGE)
+    changed = differences(old, new, ignored=(*MAY_CHANGE, "data"))
+    if len(old["data"]) == len(new["data"]):  # of each data set the folder may change
+        for number, pair in enumerate(zip(old["data"], new["data"], strict=True), 1):
+            changed += [f"data set {number}: {x}" for x in differences(*pair, ignored=["root"])]
+    else:
+        changed.append(f"data (was {len(old['data'])} sets, is {len(new['data'])})")
     if (before := saved.get("processes", 1)) != processes:
         changed.append(f"number of processes (was {before}, is {processes})")
     if saved.get("precision", precision) != precision:
         changed.append(f"precision (was {saved['precision']}, is {precision} on this device)")
     changed += [
-        f"{name} of {config.datafile}"
+        f"{name}" if config.data else f"{name} of {config.datafile}"
         for name, digest in data.items()
         if saved.get("data", {}).get(name, digest) != digest
     ]

@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from paxray_lib.data.augmentation import AugmentConfig
+from paxray_lib.data.union import DataSource, DataSources, both_named
 from paxray_lib.models.published import PUBLISHED
 from paxray_lib.training.losses import LOSSES
 from paxray_lib.utils.errors import check_choice
@@ -31,6 +32,9 @@ class TrainConfig(AugmentConfig):
     ----------
     data_root, datafile : str
         The data set, as for `PaxrayDataset`.
+    data : tuple of DataSource
+        Several data sets in place of these two, see `data.union`: the network has the labels of all
+        of them. An epoch draws as many images as they have together, by their weights.
     run_dir : str
         Folder that receives checkpoints/, metrics.csv and logs/.
     architecture, encoder, encoder_weights : str
@@ -60,7 +64,7 @@ class TrainConfig(AugmentConfig):
     threshold : float
         A pixel has a label where its sigmoid is greater.
     best : str
-        Validation score that chooses best.ckpt.
+        Validation score that chooses best.ckpt; of several data sets the mean over them.
     val_every : int
         Epochs between validations; the last epoch is always validated.
     save_every : int
@@ -89,6 +93,7 @@ class TrainConfig(AugmentConfig):
 
     data_root: Text = "data/sample"
     datafile: Text = "paxray.json"
+    data: DataSources = ()
     run_dir: Text = "runs/train"
     architecture: str = PUBLISHED
     encoder: str = "resnet50"
@@ -120,11 +125,22 @@ class TrainConfig(AugmentConfig):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_choice(self.loss, LOSSES, "loss")
+        if self.data:
+            first = {"data_root": self.data[0].root, "datafile": self.data[0].datafile}
+            for key, value in first.items():
+                if (given := getattr(self, key)) not in (value, getattr(TrainConfig, key)):
+                    raise ValueError(both_named(key, given))
+                object.__setattr__(self, key, value)
         if self.init_from and self.encoder_weights:
             raise ValueError(
                 f"init_from {self.init_from!r} and encoder_weights {self.encoder_weights!r}: both "
                 "say what the encoder starts from; set one of them to null"
             )
+
+    @property
+    def sources(self) -> tuple[DataSource, ...]:
+        """The data sets, one or more."""
+        return self.data or (DataSource(self.data_root, self.datafile),)
 
     @property
     def last_checkpoint(self) -> Path:

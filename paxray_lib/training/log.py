@@ -65,7 +65,9 @@ class TrainLog:
         """Log the newest row of metrics.csv, and show it in a line."""
         row = rows[-1]
         if row["val_iou_present"] is not None:
-            self._score = f", validation IoU {row['val_iou_present']:.3f} (present)"
+            each = [f"{v:.3f}" for k, v in row.items() if k.startswith("val_iou_present_")]
+            several = f"; {', '.join(each)}" if each else ""
+            self._score = f", validation IoU {row['val_iou_present']:.3f} (present{several})"
         if self._writer is None:
             return
         # not the epoch: a resumed run drops what was logged after its step

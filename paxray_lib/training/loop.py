@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from paxray_lib.compute.collectives import noting_process
 from paxray_lib.compute.fabric import share_buffers
+from paxray_lib.data.dataset import PaxrayDataset
 from paxray_lib.evaluation.count import count_dataset
 from paxray_lib.metrics.scores import dice, iou, mean_score
 from paxray_lib.models.segmenter import AnatomySegmenter
@@ -60,7 +61,7 @@ def fit(config: TrainConfig, resume: bool = False) -> Path:
             while run.state.epoch < config.epochs:
                 with run.whole_steps():
                     train_epoch(run, network)
-                scores: dict[str, float | None] = dict.fromkeys(SCORES)
+                scores: dict[str, float | None] = dict.fromkeys(score_names(len(run.val_sets)))
                 epoch = run.state.epoch + 1
                 if epoch % config.val_every == 0 or epoch == config.epochs:
                     run.save()  # a validation that fails is repeated alone
@@ -133,19 +134,30 @@ class NetworkWithLoss(nn.Module):
 SCORES = ("iou_published", "iou_present", "dice_published", "dice_present")
 
 
+def score_names(data_sets: int) -> list[str]:
+    """Return the names of a validation's scores: of several data sets the mean, then of each."""
+    numbers = range(1, data_sets + 1) if data_sets > 1 else ()
+    return [*SCORES, *(f"{name}_{number}" for number in numbers for name in SCORES)]
+
+
 def validate(run: Run) -> dict[str, float]:
     """Return the scores on the validation images, and save the best checkpoint so far."""
     run.check_weights()
     share_buffers(run.model)
-    threshold, quiet = run.config.threshold, not run.fabric.is_global_zero
-    counts = count_dataset(run.model, run.val_set, threshold=threshold, quiet=quiet)
-    metrics = {"iou": iou(counts), "dice": dice(counts)}  # (N, L) each
-    parts = {name: name.split("_") for name in SCORES}
-    scores = {
-        name: mean_score(metrics[metric], convention, counts.known)
-        for name, (metric, convention) in parts.items()
-    }
+    by_set = [_scores(run, dataset) for dataset in run.val_sets]
+    # the mean over data sets, however many images each has
+    means = [mean_score(np.array([some]), "present") for some in zip(*by_set, strict=True)]
+    values = sum(by_set, means) if len(by_set) > 1 else by_set[0]
+    scores = dict(zip(score_names(len(by_set)), values, strict=True))
     if scores[run.config.best] > run.state.best:
         run.state.best = scores[run.config.best]
         run.save("best")
     return scores
+
+
+def _scores(run: Run, dataset: PaxrayDataset) -> list[float]:
+    threshold, quiet = run.config.threshold, not run.fabric.is_global_zero
+    counts = count_dataset(run.model, dataset, threshold=threshold, quiet=quiet)
+    metrics = {"iou": iou(counts), "dice": dice(counts)}  # (N, L) each
+    parts = [name.split("_") for name in SCORES]
+    return [mean_score(metrics[metric], kind, counts.known) for metric, kind in parts]

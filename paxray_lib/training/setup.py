@@ -11,7 +11,7 @@ from paxray_lib.compute.collectives import local_device
 from paxray_lib.compute.devices import find_device
 from paxray_lib.compute.fabric import choose_precision, make_fabric
 from paxray_lib.compute.launch import find_launch
-from paxray_lib.data.dataset import PaxrayDataset
+from paxray_lib.data.union import DatasetUnion, open_united
 from paxray_lib.images.preprocessing import Preprocessing
 from paxray_lib.labels.table import LabelSet
 from paxray_lib.models import AnatomySegmenter, build_model, load_model, read_extra
@@ -36,11 +36,11 @@ _NO_RESUME = "a training cannot go on from it"
 
 def set_up(config: TrainConfig, resume: bool) -> Run:
     """Return a training ready for its next step; for errors see `loop.fit`."""
-    train_set, val_set = (
-        PaxrayDataset(config.data_root, config.datafile, split) for split in ("train", "val")
-    )
-    check_data(train_set, val_set, config.flip_prob > 0)
-    data = data_digests(train_set, val_set)
+    train_sets, val_sets = (open_united(config.sources, split) for split in ("train", "val"))
+    for pair in zip(train_sets, val_sets, strict=True):
+        check_data(*pair, config.flip_prob > 0)
+    data = data_digests(train_sets, val_sets)
+    train_set = DatasetUnion(train_sets) if config.data else train_sets[0]
     device = find_device(local_device(config.device))
     precision = choose_precision(config.precision, device)
     if config.compile == "graphs" and device.type != "cuda":
@@ -54,14 +54,19 @@ def set_up(config: TrainConfig, resume: bool) -> Run:
     optimizer = make_optimizer(model, config)
     samples = TrainingSet(train_set, model.preprocessing, config, config.seed)
     sizes = (len(train_set), config.seed, config.batch_size, config.accumulate)
-    plan = StepPlan(*sizes, fabric.global_rank, fabric.world_size)
+    parts = tuple(
+        (len(part), source.weight) for part, source in zip(train_sets, config.sources, strict=True)
+    )
+    plan = StepPlan(*sizes, fabric.global_rank, fabric.world_size, parts)
     batches = TrainingBatches(samples, plan, fabric.device, config.workers)
     state = State()
     if saved:
         state = _restore(optimizer, saved, config.last_checkpoint)
         start = f"resumed at epoch {state.epoch + 1}, step {state.step}"
-    run = Run(config, fabric, precision, model, optimizer, batches, val_set, data, state)
+    run = Run(config, fabric, precision, model, optimizer, batches, val_sets, data, state)
     run.log.say(_announcement(run))
+    for line in _data_lines(run):
+        run.log.say(line)
     if start:
         run.log.say(start)
     return run
@@ -139,11 +144,26 @@ def _announcement(run: Run) -> str:
     return (
         f"{run.model.name}, {parameters / 1e6:.1f} M parameters, {len(train_set.labels)} labels, "
         f"{config.image_size} px (crops of {config.crop_size}); "
-        f"{len(train_set)} training and {len(run.val_set)} validation images; "
+        f"{len(train_set)} training and {sum(map(len, run.val_sets))} validation images; "
         f"{config.epochs} epochs of {plan.steps} steps, {plan.images} images per step"
         f"{'' if plan.images == config.batch_size else f' ({parts})'}; "
         f"{run.fabric.device}, {run.precision}; training images {samples}"
     )
+
+
+def _data_lines(run: Run) -> list[str]:
+    """Say of each of several data sets what it has, and how often it is drawn."""
+    if not run.config.data:
+        return []
+    total = sum(weight for _, weight in run.batches.plan.parts)
+    lines: list[str] = []
+    for (size, weight), val_set in zip(run.batches.plan.parts, run.val_sets, strict=True):
+        source = val_set.datafile
+        lines.append(
+            f"data set {len(lines) + 1}: {source.path}, {len(source.labels)} labels, {size} "
+            f"training and {len(val_set)} validation images; {weight / total:.1%} of the draws"
+        )
+    return lines
 
 
 def distribute(run: Run, module: nn.Module) -> nn.Module:

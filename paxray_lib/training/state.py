@@ -79,7 +79,7 @@ class Run:
     model: AnatomySegmenter
     optimizer: Any
     batches: TrainingBatches
-    val_set: PaxrayDataset
+    val_sets: list[PaxrayDataset]
     data: dict[str, str]
     state: State
 

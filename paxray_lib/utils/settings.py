@@ -87,6 +87,8 @@ def _validate(value: Any, hint: Any, place: str) -> Any:
         return _adapter(hint).validate_python(value, strict=strict)
     except ValidationError as error:
         errors = error.errors()
+    if errors[0]["type"] == "value_error":  # of a validator of ours
+        raise ValueError(f"{place} {errors[0]['ctx']['error']}")
     wanted = dict.fromkeys(map(_wanted, errors))
     value, choices = errors[0]["input"], str(errors[0].get("ctx", {}).get("expected", ""))
     near = did_you_mean(str(value), re.findall("'([^']*)'", choices))
