@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from paxray_lib.cli.command import DONE, SOME_FAILED, app, command, option, split_names
+from paxray_lib.cli.command import DONE, SOME_FAILED, app, argument, command, option, split_names
 from paxray_lib.utils import log, say
 
 if TYPE_CHECKING:
-    from paxray_lib.data.importing.common import Source
+    from paxray_lib.importing.common import Source
 
 importing = typer.Typer(
     name="import", no_args_is_help=True, help="Import a data set of another layout, masks packed."
@@ -30,7 +30,7 @@ Known = Annotated[
 def _import(
     source: "Source", out: Path, splits: Path | None, split: str | None, known: list[str]
 ) -> int:
-    from paxray_lib.data.importing.common import import_dataset
+    from paxray_lib.importing.common import import_dataset
 
     names = [name for part in known for name in split_names(part)]
     done = import_dataset(source, out, splits=splits, split=split, known=names)
@@ -66,10 +66,43 @@ def masks(
     more than half of the full value. A label whose mask is missing, or has pixels to --ignore, is
     unknown in that image.
     """
-    from paxray_lib.data.importing.mask_folders import mask_folders
+    from paxray_lib.importing.mask_folders import mask_folders
 
     pairs = [text.partition("=") for text in mask]
     if wrong := [text for text, pair in zip(mask, pairs, strict=True) if not all(pair)]:
         raise ValueError(f"--mask {wrong[0]!r}: must be NAME=DIR, as in heart=masks/heart")
     source = mask_folders(images, [(name, folder) for name, _, folder in pairs], ignore)
     return _import(source, out, splits, split, known)
+
+
+@_command
+def coco(
+    out: Out,
+    images: Images,
+    annotations: Annotated[list[Path], option("COCO JSON, such as train.json; can be repeated.")],
+    splits: Splits = None,
+    split: Split = None,
+    known: Known = [],  # noqa: B006 - typer reads the default, nobody changes it
+) -> int:
+    """Import COCO files of any size: run lengths or polygons.
+
+    The name of a file says its split: train, val or test. A category without an annotation in an
+    image is absent there.
+    """
+    from paxray_lib.importing.coco import coco_source
+
+    return _import(coco_source(annotations, images), out, splits, split, known)
+
+
+@_command
+def sharded_coco(
+    folder: Annotated[Path, argument("Folder with index.json and categories.json.")],
+    out: Out,
+    splits: Splits = None,
+    split: Split = None,
+    known: Known = [],  # noqa: B006 - typer reads the default, nobody changes it
+) -> int:
+    """Import "sharded_coco_v1" of anatomy-datasets: one COCO file an image."""
+    from paxray_lib.importing.coco import sharded_source
+
+    return _import(sharded_source(folder), out, splits, split, known)

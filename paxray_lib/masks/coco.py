@@ -1,9 +1,10 @@
-"""COCO RLE: the masks of one image as run lengths, in the layout of COCO's JSON.
+"""COCO: the masks of one image as run lengths or polygons, in the layout of COCO's JSON.
 
-A file has at most 256 MiB, a mask 8 million runs; the sizes of images are those of
-`bits.check_size`.
+A file has at most 256 MiB, a mask 8 million runs, its polygons an outline of 4 million pixels; the
+sizes of images are those of `bits.check_size`.
 """
 
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from paxray_lib.masks.bits import byte_count, check_size, iter_planes
 
 MAX_COCO_BYTES = 1 << 28
 _MAX_RUNS = 1 << 23  # of a mask: noise has as many in 16 million pixels, no part of a body has
+_MAX_OUTLINE = 1 << 22  # pixels, of the polygons of a mask; pycocotools takes 60 bytes for each
 _MAX_DRAWN = 1 << 34  # annotations times pixels: half a minute
 
 
@@ -59,34 +61,44 @@ def decode_coco(content: Any) -> tuple[np.ndarray, list[str]]:
     channels = {category["id"]: i for i, category in enumerate(categories)}
     if len(channels) != len(categories):
         raise ValueError("two categories have the same id")
-    check_size(height, width, len(categories))
-    annotations = content["annotations"]
-    if len(annotations) * height * width > _MAX_DRAWN:
-        raise ValueError(f"{len(annotations)} masks of {height} x {width}; unite them by label")
-    rows: list[list[tuple[int, dict]]] = [[] for _ in range(byte_count(len(categories)))]
-    for annotation in annotations:
+    drawn: list[tuple[int, Any]] = []
+    for annotation in content["annotations"]:
         other = annotation.get("image_id", own)
         if own is not None and other != own:
             raise ValueError(f"a mask of image {other!s:.80}, but the file is of image {own!s:.80}")
-        byte, bit = divmod(channels[annotation["category_id"]], 8)
-        rows[byte].append((bit, annotation["segmentation"]))
+        drawn.append((channels[annotation["category_id"]], annotation["segmentation"]))
+    data = draw_coco(drawn, len(categories), height, width)
+    return data, [category["name"] for category in categories]
+
+
+def draw_coco(drawn: Iterable[tuple[int, Any]], labels: int, height: int, width: int) -> np.ndarray:
+    """Return (H, W, B) packed bits from (index of the label, segmentation) pairs.
+
+    A segmentation is an RLE, compressed or not, or a list of polygons; several of a label are
+    united. Whatever does not fit raises an error, of any kind."""
+    check_size(height, width, labels)
+    rows: list[list[tuple[int, Any]]] = [[] for _ in range(byte_count(labels))]
+    for i, segmentation in drawn:
+        rows[i // 8].append((i % 8, segmentation))
+    if (count := sum(map(len, rows))) * height * width > _MAX_DRAWN:
+        raise ValueError(f"{count} masks of {height} x {width}; unite them by label")
     data = np.zeros((height, width, len(rows)), np.uint8)
     for byte, segmentations in enumerate(rows):
         if segmentations:
             plane = np.zeros(width * height, np.uint8)  # runs go down the columns
-            for bit, rle in segmentations:
-                runs = _runs_of(rle, height, width)
+            for bit, segmentation in segmentations:
+                runs = _runs_of(segmentation, height, width)
                 values = np.zeros(len(runs), np.uint8)
                 values[1::2] = 1 << bit
                 plane |= np.repeat(values, runs)
             data[..., byte] = plane.reshape(width, height).T
-    return data, [category["name"] for category in categories]
+    return data
 
 
-def _runs_of(rle: dict[str, Any], height: int, width: int) -> np.ndarray:
+def _runs_of(rle: Any, height: int, width: int) -> np.ndarray:
     """Return the run lengths of a mask, int64: they add up to its pixels."""
     if isinstance(rle, list):
-        raise ValueError("it holds polygons; convert them to RLE, for instance with pycocotools")
+        rle = _rle_of_polygons(rle, height, width)
     if list(rle["size"]) != [height, width]:
         raise ValueError(f"a mask of size {rle['size']!s:.80} in an image of {[height, width]}")
     counts = rle["counts"]
@@ -97,6 +109,28 @@ def _runs_of(rle: dict[str, Any], height: int, width: int) -> np.ndarray:
     if not are_parts or runs.sum() != height * width:
         raise ValueError(f"{runs.size} run lengths that do not add up to {height} x {width}")
     return runs
+
+
+def _rle_of_polygons(polygons: list, height: int, width: int) -> dict[str, Any]:
+    """Return the RLE of polygons, each [x, y, x, y, ...] in pixels, as pycocotools draws them."""
+    from pycocotools import mask as coco
+
+    points = [np.array(polygon) for polygon in polygons]
+    if not points or any(p.ndim != 1 or p.dtype.kind not in "iuf" for p in points):
+        raise ValueError("polygons that are no lists of numbers")
+    if any(len(p) < 6 or len(p) % 2 for p in points):
+        raise ValueError("a polygon without pairs of x and y, three at least")
+    pairs = [p.astype(float).reshape(-1, 2) for p in points]
+    # drawn in integers, which would overflow
+    most = (2 * width, 2 * height)
+    if not all(((-p <= most) & (p <= most)).all() for p in pairs):
+        raise ValueError(f"a polygon far outside of {height} x {width}")
+    outline = sum(np.abs(p - np.roll(p, 1, axis=0)).max(axis=1).sum() for p in pairs)
+    if outline > _MAX_OUTLINE:
+        raise ValueError(f"polygons with an outline of {outline:.0f} pixels")
+    lists = [p.ravel().tolist() for p in pairs]
+    rle = coco.merge(coco.frPyObjects(lists, height, width))
+    return {"size": [height, width], "counts": rle["counts"].decode("ascii")}
 
 
 def _runs_of_text(text: str) -> np.ndarray:

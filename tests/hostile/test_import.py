@@ -1,5 +1,6 @@
 """Imports: sources that lie, lead out, are cut short or too large."""
 
+import json
 import os
 import struct
 import zlib
@@ -127,4 +128,202 @@ WITH_TABLE = MASKS.replace("--split test", "--splits {here}/s.csv")
     ),
 )
 def test_masks(case, hostile):
+    hostile(case)
+
+
+COCO = "import coco --annotations {here}/train.json --images {here}/images --out {here}/o"
+SHARDS = "import sharded-coco {here} --out {here}/o"
+IMAGES = [{"id": i, "file_name": f"{i}.png", "height": 8, "width": 8} for i in range(2)]
+ALL = {"size": [8, 8], "counts": [0, 64]}
+ANNOTATIONS = [{"image_id": i, "category_id": 1, "segmentation": ALL} for i in range(2)]
+CATEGORIES = [{"id": 1, "name": "heart"}]
+
+
+def coco(**changes):
+    """Return what makes a COCO file of two images, with other values for some keys, or a text."""
+
+    def make(here):
+        for i in range(2):
+            picture(here / f"images/{i}.png")
+        content = {"images": IMAGES, "annotations": ANNOTATIONS, "categories": CATEGORIES} | changes
+        (here / "train.json").write_text(changes.get("text") or json.dumps(content))
+
+    return make
+
+
+def image(**changes):
+    return coco(images=[IMAGES[0] | changes, IMAGES[1]])
+
+
+def shards(name, content):
+    """Return what makes a sharded data set of one image, then replaces a file."""
+
+    def make(here):
+        picture(here / "images/p.png")
+        row = {"file_name": "images/p.png", "height": 8, "width": 8}
+        index = {"format": "sharded_coco_v1", "splits": {"train": ["p"], "val": [], "test": []}}
+        files = {
+            "index.json": index,
+            "categories.json": {"categories": CATEGORIES},
+            "annotations/p.json": {"image": row, "annotations": ANNOTATIONS[:1]},
+        }
+        files[name] = files[name] | content
+        (here / "annotations").mkdir()
+        for path, value in files.items():
+            (here / path).write_text(json.dumps(value))
+
+    return make
+
+
+ONE = r"1 imported, 0 skipped, 1 failed"
+ENDLESS = '{"images": [{"id": "' + "x" * (40 << 20)
+
+
+@cases(
+    ("a file that is sound", coco(), COCO, 0, "2 imported, 0 skipped, 0 failed"),
+    (
+        "a path that climbs out",
+        image(file_name="../images/0.png"),
+        COCO,
+        1,
+        f"no path below.*{ONE}",
+    ),
+    ("an absolute path", image(file_name="/etc/passwd"), COCO, 1, f"no path below.*{ONE}"),
+    ("a path with a null byte", image(file_name="a\0b"), COCO, 1, f"no path below.*{ONE}"),
+    ("no path", image(file_name=""), COCO, 1, ONE),
+    ("a path of dots", image(file_name="."), COCO, 1, ONE),
+    ("half a character", image(file_name="\ud800.png"), COCO, 1, ONE),
+    ("a name that steers", image(file_name="\x1b[2J.png"), COCO, 1, f"no such file.*{ONE}"),
+    ("a size of a terapixel", image(height=1 << 20, width=1 << 20), COCO, 1, f"claims.*{ONE}"),
+    ("a size below zero", image(height=-8), COCO, 1, f"claims.*{ONE}"),
+    ("a size that is a text", image(height="8" * 9999), COCO, 1, f"claims.*{ONE}"),
+    ("a size that the masks have not", image(height=16), COCO, 1, f"size .8, 8.*{ONE}"),
+    (
+        "a size that the image has not",
+        coco(
+            images=[IMAGES[0] | {"height": 16, "width": 4}, IMAGES[1]],
+            annotations=[ANNOTATIONS[0] | {"segmentation": {"size": [16, 4], "counts": [0, 64]}}],
+        ),
+        *(COCO, 1, f"masks of 16 x 4 do not fit 8 x 8.*{ONE}"),
+    ),
+    ("an id that is a list", image(id=[1]), COCO, 2, r"train\.json: an image without id"),
+    ("an id of 4000 digits", image(id=10**4000), COCO, 2, r"train\.json: an image without id"),
+    ("two images with one id", image(id=1), COCO, 2, r"train\.json: two images have the id 1"),
+    ("two images with one name", image(file_name="1.PNG"), COCO, 1, "several images of the source"),
+    ("an image that is a number", coco(images=[3]), COCO, 2, r"train\.json: an image without id"),
+    ("no image", coco(images=[], annotations=[]), COCO, 2, "no image in the source"),
+    ("no category", coco(categories=[]), COCO, 2, r"train\.json: no list of categories"),
+    (
+        "categories that are a number",
+        coco(categories=3),
+        *(COCO, 2, r"train\.json: a category without id or name"),
+    ),
+    (
+        "ids of two kinds",
+        coco(categories=[*CATEGORIES, {"id": "a", "name": "b"}]),
+        *(COCO, 2, r"train\.json: no list of categories"),
+    ),
+    (
+        "two categories with one id",
+        coco(categories=CATEGORIES * 2),
+        *(COCO, 2, "two categories have the id 1"),
+    ),
+    (
+        "a category for each of 5000 bits",
+        coco(categories=[{"id": i, "name": "a"} for i in range(5000)]),
+        *(COCO, 2, r"train\.json: .*4096"),
+    ),
+    (
+        "an annotation of nothing",
+        coco(annotations=[{}]),
+        *(COCO, 2, r"train\.json: an annotation without the id"),
+    ),
+    (
+        "an unknown category",
+        coco(annotations=[ANNOTATIONS[0] | {"category_id": 9}]),
+        *(COCO, 1, ONE),
+    ),
+    (
+        "a key twice in an annotation",
+        coco(
+            text=json.dumps({"images": IMAGES, "categories": CATEGORIES})[:-1]
+            + ', "annotations": [{"image_id": 1, "image_id": 0, "category_id": 1}]}'
+        ),
+        *(COCO, 1, f"stands twice.*{ONE}"),
+    ),
+    (
+        "run lengths of a terapixel",
+        coco(annotations=[ANNOTATIONS[0] | {"segmentation": ALL | {"counts": [0, 1 << 40]}}]),
+        *(COCO, 1, f"do not add up.*{ONE}"),
+    ),
+    (
+        "more annotations than an image can have",
+        coco(annotations=ANNOTATIONS[:1] * 400_000),
+        *(COCO, 1, f"more than 32 MiB for one image.*{ONE}"),
+    ),
+    (
+        "a file cut short",
+        coco(text=json.dumps({"images": IMAGES})[:-9]),
+        COCO,
+        2,
+        "byte .*cut short",
+    ),
+    ("an empty file", coco(text=" "), COCO, 2, r"train\.json: not a JSON object"),
+    (
+        "a file of 40 MiB without an end",
+        coco(text=ENDLESS),
+        COCO,
+        2,
+        r"train\.json: not a JSON obj",
+    ),
+    ("nesting", coco(text='{"images": [' + "[" * 10**6), COCO, 2, "nested too deeply"),
+    (
+        "a pipe for a file",
+        lambda here: (coco()(here), os.remove(here / "train.json"), os.mkfifo(here / "train.json")),
+        *(COCO, 2, r"train\.json: a named pipe"),
+    ),
+)
+def test_coco(case, hostile):
+    hostile(case)
+
+
+@cases(
+    ("shards that are sound", shards("index.json", {}), SHARDS, 0, "1 imported, 0 skipped, 0 fail"),
+    (
+        "a shard that climbs out",
+        shards("index.json", {"splits": {"train": ["../annotations/p", "p"]}}),
+        *(SHARDS, 1, f"no path below.*{ONE}"),
+    ),
+    (
+        "shards in a folder that climbs out",
+        shards("index.json", {"ann_dir": ".."}),
+        *(SHARDS, 2, "index.json: no index of sharded COCO .*no path below"),
+    ),
+    (
+        "an image that climbs out",
+        shards("annotations/p.json", {"image": {"file_name": "/etc/passwd"}}),
+        *(SHARDS, 1, "no path below.*0 imported"),
+    ),
+    (
+        "another format",
+        shards("index.json", {"format": "x"}),
+        SHARDS,
+        2,
+        "index.json: .*format 'x'",
+    ),
+    ("an unknown split", shards("index.json", {"splits": {"a": []}}), SHARDS, 2, "split 'a'"),
+    ("a list of splits", shards("index.json", {"splits": [3]}), SHARDS, 2, "no index of sharded"),
+    (
+        "categories of a number",
+        shards("categories.json", {"categories": 3}),
+        *(SHARDS, 2, r"categories\.json: no "),
+    ),
+    (
+        "a size that lies",
+        shards("annotations/p.json", {"image": {"file_name": "images/p.png", "height": 1 << 40}}),
+        *(SHARDS, 1, r"p\.json: .*claims.*0 imported"),
+    ),
+    ("a folder that is none", lambda _: None, SHARDS, 2, r"index\.json: no such file"),
+)
+def test_sharded_coco(case, hostile):
     hostile(case)

@@ -145,7 +145,7 @@ def test_coco_text_runs_of_many_digits(tmp_path):
         ),
         (
             coco_content([]) | {"annotations": [{"category_id": 1, "segmentation": [[1, 2, 3]]}]},
-            "polygons; convert",
+            "a polygon without pairs of x and y",
         ),
         (
             coco_content([])

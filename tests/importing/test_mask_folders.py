@@ -9,8 +9,8 @@ from typer.testing import CliRunner
 from paxray_lib.cli import app
 from paxray_lib.data.datafile import read_datafile
 from paxray_lib.data.dataset import PaxrayDataset
-from paxray_lib.data.importing.common import import_dataset
-from paxray_lib.data.importing.mask_folders import mask_folders
+from paxray_lib.importing.common import import_dataset
+from paxray_lib.importing.mask_folders import mask_folders
 
 NAMES = ("left_lung", "heart")
 

@@ -17,11 +17,11 @@ from typing import Any
 import numpy as np
 
 from paxray_lib.data.datafile import SPLITS, Entry, exact_names, read_datafile, write_datafile
-from paxray_lib.data.importing.splits import read_splits, split_of
 from paxray_lib.images.files import IMAGE_SUFFIXES
 from paxray_lib.images.image import MAX_BYTES
 from paxray_lib.images.read import decode_image
 from paxray_lib.images.views import case_of, view_of
+from paxray_lib.importing.splits import read_splits, split_of
 from paxray_lib.labels.table import LabelSet
 from paxray_lib.masks.packed import PackedMasks
 from paxray_lib.utils import (
