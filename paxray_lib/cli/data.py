@@ -89,11 +89,16 @@ def pack(
 @command
 def fetch(
     what: Annotated[str, argument("dataset or weights, as published by the authors of PAXRay.")],
-    which: Annotated[str, option("Weights of the full, half or quarter training split.")] = "full",
+    which: Annotated[
+        str, option("Weights: full, half or quarter training split, or cxas.")
+    ] = "full",
     to: Annotated[Path | None, option("Target: by default data/paxray or weights.")] = None,
     archive: Annotated[Path | None, option("A file fetched by hand, for a download.")] = None,
 ) -> int | None:
-    """Download the published data set or weights (or take a local file), verify and unpack them."""
+    """Download the published data set or weights (or take a local file), verify and unpack them.
+
+    CXAS is for non-commercial use only (CC BY-NC-SA 4.0).
+    """
     from paxray_lib.data.fetch import fetch_dataset, fetch_weights
 
     check_choice(what, ("dataset", "weights"), "fetch")

@@ -10,12 +10,23 @@ from functools import partial
 from pathlib import Path, PurePosixPath
 
 from paxray_lib.data.unpack import check_target, unpack
+from paxray_lib.labels.table import CXAS_LABELS
 from paxray_lib.utils import atomic_write, check_choice, now, say, sha256, write_text
-from paxray_lib.utils.drive import download_from_drive, drive_url
+from paxray_lib.utils.drive import (
+    download_drive_file,
+    download_from_drive,
+    drive_file_url,
+    drive_url,
+)
 
 DATASET_FOLDER = "1rzlsZ0bfByRMBoywOPWZW08GNgIwCU9P"
 WEIGHTS_FOLDER = "1JjWv_Ips_8CKbREk68JY-YMpu_lXu5Sa"
 DATASET_ARCHIVE = "paxray_dataset.zip"
+CXAS_FILE = "1Y9zubvMzkYHoAqz-NvV6vniH5FKAF2iV"
+CXAS_LICENSE = (
+    "licence: CC BY-NC-SA 4.0, as CXAS's author, Constantin Seibold, states: no commercial use; "
+    "name him; what is derived from it keeps this licence"
+)
 WHICH = {"full": ("full", "100"), "half": ("half", "50"), "quarter": ("quarter", "25")}
 
 
@@ -50,8 +61,9 @@ def fetch_weights(
 
     Parameters
     ----------
-    which : "full", "half" or "quarter": the part of the training images that they were trained with
-    to : folder that receives `paxray_<which>.pth`
+    which : "full", "half" or "quarter": the part of the training images that they were trained
+        with; or "cxas"
+    to : folder that receives `paxray_<which>.pth` or `cxas.pth`
     archive : a local copy of the file
 
     Raises
@@ -59,17 +71,19 @@ def fetch_weights(
     OSError
         If the download fails.
     ValueError
-        If `which` is unknown, or the file is not the published network's.
+        If `which` is unknown, or the file is not the network that it names.
     """
-    from paxray_lib.models.checkpoints import load_model
-
-    check_choice(which, WHICH, "weights")
-    target = Path(to) / f"paxray_{which}.pth"
+    check_choice(which, [*WHICH, "cxas"], "weights")
+    is_cxas = which == "cxas"
+    target = Path(to) / ("cxas.pth" if is_cxas else f"paxray_{which}.pth")
     if archive is None:
         is_new = not target.exists()
-        download_from_drive(WEIGHTS_FOLDER, partial(_weights_names, which=which), target)
+        if is_cxas:
+            download_drive_file(CXAS_FILE, target)
+        else:
+            download_from_drive(WEIGHTS_FOLDER, partial(_weights_names, which=which), target)
         try:
-            model = load_model(target)
+            about = _verify(target, which)
         except ValueError as error:
             if not is_new:
                 raise ValueError(f"{error}; it was there before: move it elsewhere") from error
@@ -77,12 +91,28 @@ def fetch_weights(
             raise
     else:
         # before the copy: a file that does not load must not take the name of a good one
-        model = load_model(archive)
+        about = _verify(archive, which)
         with atomic_write(target) as temporary:
             shutil.copyfile(archive, temporary)
-    say(f"{target}: {model.name}, {len(model.labels)} labels")
-    _record(target.with_suffix(".json"), target, archive or drive_url(WEIGHTS_FOLDER))
+    say(f"{target}: {about}")
+    if is_cxas:
+        say(CXAS_LICENSE)
+    url = drive_file_url(CXAS_FILE) if is_cxas else drive_url(WEIGHTS_FOLDER)
+    _record(target.with_suffix(".json"), target, archive or url)
     return target
+
+
+def _verify(path: str | os.PathLike, which: str) -> str:
+    """Load weights, and return what they are; ValueError if CXAS is there and not asked for, ..."""
+    from paxray_lib.models.checkpoints import load_model
+
+    model = load_model(path)
+    about = f"{model.name}, {len(model.labels)} labels"
+    if (model.labels == CXAS_LABELS) != (which == "cxas"):
+        raise ValueError(
+            f"{path}: is {about}, not the weights {which!r}; another file, or --which?"
+        )
+    return about
 
 
 def _archive_name(names: list[str]) -> list[str]:

@@ -12,7 +12,7 @@ from paxray_lib.utils.errors import check_choice
 
 # of red, green and blue in 0..1, as torchvision has them
 IMAGENET_MEAN, IMAGENET_STD = np.array([(0.485, 0.456, 0.406), (0.229, 0.224, 0.225)])
-_SCALES = {"published": 255.0, "standard": 1.0}
+_SCALES = {"published": 255.0, "standard": 1.0, "cxas": 1.0}
 # of a network's input, in pixels: 166 labels of that size are 11 GB of logits
 MAX_SIDE = 4096
 _DIVIDE = "divide 8 bit by 255, 16 bit by 65535"
@@ -30,6 +30,8 @@ class Preprocessing:
         and standard deviation, which are meant for 0..1: x is *not* divided by 255.
         "standard": values 0..1, an axis that shrinks is averaged over the area of each new pixel,
         so that no detail aliases, then ImageNet's mean and standard deviation.
+        "cxas": as CXAS 0.0.20 does. Values 0..1, ImageNet's mean and standard deviation, then the
+        nearest pixel: source index = index * in // out.
     size : (h, w) of the network's input in pixels
     """
 
@@ -70,6 +72,11 @@ class Preprocessing:
         if self.kind == "standard":
             shrunk = (min(pixels.shape[1], width), min(pixels.shape[0], height))
             pixels = cv2.resize(pixels, shrunk, interpolation=cv2.INTER_AREA)
+        if self.kind == "cxas":
+            rows, columns = (
+                np.arange(m) * n // m for n, m in zip(pixels.shape, self.size, strict=True)
+            )
+            pixels = pixels[np.ix_(rows, columns)]
         if pixels.shape != self.size:
             pixels = cv2.resize(pixels, (width, height), interpolation=cv2.INTER_LINEAR)
         low, high = float(pixels.min()), float(pixels.max())

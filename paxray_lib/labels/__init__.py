@@ -1,5 +1,8 @@
-"""`LabelSet`: names, groups, sides, mirrors, parents and colours; `LABELS`: the 166 of PAXRay."""
+"""`LabelSet`: names, groups, sides, mirrors, parents and colours.
 
-from paxray_lib.labels.table import LABELS, LabelSet
+`LABELS` are the 166 of PAXRay, `CXAS_LABELS` the 159 of CXAS.
+"""
 
-__all__ = ["LABELS", "LabelSet"]
+from paxray_lib.labels.table import CXAS_LABELS, LABELS, LabelSet
+
+__all__ = ["CXAS_LABELS", "LABELS", "LabelSet"]

@@ -1,9 +1,12 @@
-"""The label table of PAXRay: 166 anatomy labels with group, side, mirror label, parents and colour.
+"""The label tables: anatomy labels with group, side, mirror label, parents and colour.
 
-The names and their order are those of the published `label_dict` (Seibold et al., BMVC 2022, arXiv
-2210.03416); everything else in `labels.csv` is added here. Parents are part-whole relations that
-hold for every patient: `rib_left_anterior_3` lies in `rib_left_3` and in `rib_anterior_3`, but the
-aorta, the esophagus and the airways leave the mediastinum, so they have no parent."""
+`labels.csv` has the 166 of PAXRay: the names and their order are those of the published
+`label_dict` (Seibold et al., BMVC 2022, arXiv 2210.03416). `cxas_labels.csv` has the 159 of CXAS
+0.0.20, trained on PAX-Ray++ (Seibold et al., arXiv 2306.03934). Everything else in them is added
+here. Parents are part-whole relations that hold for every patient: `rib_left_anterior_3` lies in
+`rib_left_3` and in `rib_anterior_3`, but the aorta, the esophagus and the airways leave the
+mediastinum, so they have no parent. A chamber of the heart has no side: the left atrium, which lies
+in the middle, is no mirror image of the right one."""
 
 import csv
 import re
@@ -19,10 +22,16 @@ import numpy as np
 
 from paxray_lib.utils.errors import did_you_mean
 
-_CSV = Path(__file__).with_name("labels.csv")
-_TABLE = list(csv.DictReader(_CSV.read_text(encoding="utf-8").splitlines()))
+_TABLE, _CXAS_TABLE = (
+    list(csv.DictReader(Path(__file__).with_name(name).read_text(encoding="utf-8").splitlines()))
+    for name in ("labels.csv", "cxas_labels.csv")
+)
 # the second `mediastinum_upper` is the same part; `LabelSet.colors` makes its own shade
-_ROWS = {row["name"]: row for row in reversed(_TABLE)}
+_ROWS = {row["name"]: row for row in reversed(_TABLE + _CXAS_TABLE)}
+# names that both tables have, such as `heart`, have the parents of both
+_PARENTS: dict[str, set[str]] = defaultdict(set)
+for _labelled in _TABLE + _CXAS_TABLE:
+    _PARENTS[_labelled["name"]].update(filter(None, _labelled["parents"].split(";")))
 MAX_LABELS = 4096  # more is a damaged or hostile file
 MAX_NAME = 256
 # neither control characters nor other line ends nor half characters; not blank
@@ -40,7 +49,7 @@ def _row(name: str) -> dict[str, str]:
     if name in _ROWS:
         return _ROWS[name]
     sides = {word.lower() for word in _SIDE_WORD.findall(name)}
-    row = {"group": "other", "side": "", "mirror": name, "parents": ""}
+    row = {"group": "other", "side": "", "mirror": name}
     if len(sides) == 1:  # "left and right lung" has both
         mirror = _SIDE_WORD.sub(lambda word: _OTHER_SIDE[word[0]], name)
         row |= {"side": sides.pop(), "mirror": mirror}
@@ -56,7 +65,7 @@ def _check_count(count: int) -> None:
 class LabelSet(Sequence[str]):
     """An ordered, immutable list of label names with what is known about each.
 
-    Names of the published table get its group, side, mirror, parents and colour. Others have group
+    Names of the two tables get their group, side, mirror, parents and colour. Others have group
     "other", no parent, and a colour made from their position. One with the word "left" or "right"
     (also "Left" or "LEFT") has that side, and the name with the other word as mirror; others have
     no side and themselves as mirror.
@@ -71,7 +80,8 @@ class LabelSet(Sequence[str]):
     ----------
     group, groups : tuple of str
         Group of each label: lungs, mediastinum, heart, airways, esophagus, great_vessels, bones,
-        vertebrae, ribs, diaphragms or other; and those that occur, in order of first appearance.
+        vertebrae, ribs, diaphragms, of CXAS also abdomen and breasts, or other; and those that
+        occur, in order of first appearance.
     side : tuple of str
         Side of each label in the patient: "left", "right", or "" for what has no side.
 
@@ -186,7 +196,7 @@ class LabelSet(Sequence[str]):
         return tuple(tuple(sorted(self._nearest(name))) for name in self.names)
 
     def _nearest(self, name: str) -> set[int]:
-        parents = _row(name)["parents"].split()
+        parents = _PARENTS.get(name, ())
         return {i for p in parents for i in self._indices.get(p) or self._nearest(p)}
 
     @cached_property
@@ -269,6 +279,9 @@ def _color(name: str, index: int) -> tuple[int, ...]:
 
 #: The published table of 166 labels.
 LABELS = LabelSet(row["name"] for row in _TABLE)
+
+#: The 159 labels of CXAS.
+CXAS_LABELS = LabelSet(row["name"] for row in _CXAS_TABLE)
 
 
 def tree_pairs(labels: LabelSet) -> list[tuple[int, int]]:

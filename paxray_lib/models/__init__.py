@@ -6,6 +6,7 @@ published    the network of the PAXRay paper
 weights      files of weights, read safely and compared key by key
 checkpoints  models saved and loaded
 transfer     a new network that starts from the weights of another
+named        models known by a name, such as "cxas"
 digest       what they are compared by with what was saved
 folding      a faster copy of a model for inference
 inference    an image, or a batch, through a model to logits, packed bits or masks

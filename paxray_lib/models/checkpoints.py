@@ -15,9 +15,10 @@ import torch
 
 from paxray_lib.compute.devices import find_device
 from paxray_lib.images.preprocessing import Preprocessing
-from paxray_lib.labels.table import LABELS, LabelSet
+from paxray_lib.labels.table import CXAS_LABELS, LABELS, LabelSet
 from paxray_lib.models.build import make_network
 from paxray_lib.models.digest import digest
+from paxray_lib.models.named import find_weights
 from paxray_lib.models.published import LAST_LAYER, PUBLISHED
 from paxray_lib.models.segmenter import AnatomySegmenter
 from paxray_lib.models.weights import fill, read_weights, state_of
@@ -85,16 +86,17 @@ def load_model(
 
     - A checkpoint of ours, which needs nothing else.
     - A published checkpoint (`.pth` with "opt", "model", "optimizer", "epoch").
-    - A plain state dict of the published network, or a file with one as "model", such as CXAS's.
+    - A plain state dict of the published network, or a file with one as "model", such as CXAS's:
+      one with 159 outputs is CXAS, whatever it is called.
 
     Parameters
     ----------
-    path : str or path
+    path : a file, or "cxas" for weights/cxas.pth, which `paxray fetch` brings
     device : "cpu", "cuda", "cuda:1", or "auto" for the GPU if there is one
     labels : names for a file that carries none; by default the published table for 166 labels,
-        else "label_0", "label_1", ...
-    preprocessing : for a file that does not state it; by default "published" for files of the
-        published code and for 166 labels
+        CXAS's for 159, else "label_0", "label_1", ...
+    preprocessing : for a file that does not state it; by default "cxas" for 159 labels,
+        "published" for 166 and for other files of the published code
 
     Raises
     ------
@@ -104,7 +106,7 @@ def load_model(
         If the file is damaged, holds other objects, does not fit the network, the labels or the
         preprocessing, or `device` is not there.
     """
-    device = find_device(device)
+    device, path = find_device(device), find_weights(path)
     names = labels if labels is None or isinstance(labels, LabelSet) else LabelSet(labels)
     content = read_weights(path)
     describe = _describe_ours if _is_ours(content) else _describe_published
@@ -194,18 +196,19 @@ def _describe_published(
             "networks need a checkpoint written by save_model"
         )
     count = len(state[LAST_LAYER])
+    tables = {len(table): table for table in (LABELS, CXAS_LABELS)}
     if labels is None:
-        labels = LABELS if count == len(LABELS) else LabelSet(f"label_{i}" for i in range(count))
+        labels = tables.get(count) or LabelSet(f"label_{i}" for i in range(count))
     if len(labels) != count:
         raise ValueError(
             f"{path}: a network for {count} labels, but {len(labels)} names given; "
             "another file or list?"
         )
-    if preprocessing is None and count != len(LABELS) and "opt" not in file:
+    if preprocessing is None and count not in tables and "opt" not in file:
         raise ValueError(
             f"{path}: {count} labels, and nothing says how its input was prepared; give load_model "
             "preprocessing=Preprocessing('published') for networks of the published PAXRay code, "
-            "'standard' for CXAS, then save_model"
+            "'cxas' for those of CXAS, then save_model"
         )
-    usual = Preprocessing("published")
+    usual = Preprocessing("cxas" if count == len(CXAS_LABELS) else "published")
     return {"architecture": PUBLISHED, "encoder": "resnet50"}, labels, preprocessing or usual

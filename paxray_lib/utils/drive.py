@@ -4,7 +4,7 @@ import contextlib
 import os
 import re
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from paxray_lib.utils.errors import first_line, is_disk_full, naming_errors
@@ -19,6 +19,11 @@ _KINDS = (_ZIP, b"\x80\x02")  # the second is a checkpoint from before 2020
 def drive_url(folder: str) -> str:
     """Return the address of a Google Drive folder."""
     return f"https://drive.google.com/drive/folders/{folder}"
+
+
+def drive_file_url(file: str) -> str:
+    """Return the address of a Google Drive file."""
+    return f"https://drive.google.com/uc?id={file}"
 
 
 def download(url: str, path: str | os.PathLike, retries: int = 3) -> Path:
@@ -113,7 +118,7 @@ def download_from_drive(folder: str, choose: Callable[[list[str]], list[str]], p
 
     if path.exists():
         return path
-    try:
+    with _advice(drive_url(folder)):
         files = gdown.download_folder(
             id=folder, skip_download=True, quiet=True, use_cookies=False, timeout=TIMEOUT_S
         )
@@ -122,13 +127,27 @@ def download_from_drive(folder: str, choose: Callable[[list[str]], list[str]], p
         if len(matches) != 1:
             there = ", ".join(ids) or "no files"
             raise ValueError(f"cannot tell which file is {path.name} among {there}")
-        return download(f"https://drive.google.com/uc?id={ids[matches[0]]}", path)
+        return download(drive_file_url(ids[matches[0]]), path)
+
+
+def download_drive_file(file: str, path: Path) -> Path:
+    """Download a file of Google Drive by its id; as `download_from_drive`."""
+    url = drive_file_url(file)
+    with _advice(url):
+        return download(url, path)
+
+
+@contextlib.contextmanager
+def _advice(url: str) -> Iterator[None]:
+    """Say what to do where Google Drive refuses, or gives what cannot be used."""
+    try:
+        yield
     except Exception as error:  # of gdown, and what a page that it does not know causes in it
         if isinstance(error, OSError) and is_disk_full(error):
             raise
         reason = first_line(str(error) or repr(error))[:300]
         raise OSError(
             f"Google Drive refused or cannot be reached ({reason}); "
-            f"fetch it by hand in a browser from {drive_url(folder)} "
+            f"fetch it by hand in a browser from {url} "
             "and give it with --archive FILE"
         ) from error

@@ -9,11 +9,14 @@ import threading
 import zipfile
 
 import pytest
+import torch
 from helpers.sampledata import write_tiny
 
 from paxray_lib.data import unpack as unpacking
 from paxray_lib.data.fetch import fetch_dataset, fetch_weights
 from paxray_lib.data.unpack import unpack
+from paxray_lib.labels.table import CXAS_LABELS
+from paxray_lib.models import build_model, load_model
 from paxray_lib.quality.check import check_dataset
 from paxray_lib.utils import drive, is_disk_full, lock
 from paxray_lib.utils.drive import download
@@ -496,3 +499,50 @@ def test_weights_that_do_not_load_are_refused(tmp_path):
         fetch_weights("all", tmp_path / "to", tmp_path / "w.pth")
     with pytest.raises(FileNotFoundError, match=r"no\.pth"):
         fetch_weights("full", tmp_path / "to", tmp_path / "no.pth")
+
+
+@pytest.fixture(scope="module")
+def cxas_file(tmp_path_factory):
+    """Weights in CXAS's layout; every tensor is one stored number, so that the file is small."""
+    with torch.device("meta"):
+        state = build_model("paxray_unet", CXAS_LABELS).network.state_dict()
+    path = tmp_path_factory.mktemp("cxas") / "model.pth"
+    fields = {
+        key: torch.full((), 0.5, dtype=value.dtype).expand(value.shape)
+        for key, value in state.items()
+    }
+    torch.save({"model": fields}, path)
+    return path
+
+
+def test_cxas_is_taken_from_a_local_file_and_its_licence_said(cxas_file, tmp_path, capsys):
+    file = fetch_weights("cxas", tmp_path, cxas_file)
+    assert file == tmp_path / "cxas.pth"
+    assert load_model(file).labels == CXAS_LABELS
+    assert "CC BY-NC-SA 4.0" in capsys.readouterr().out
+    assert json.loads((tmp_path / "cxas.json").read_text())["sha256"] == sha256(cxas_file)
+
+
+def test_cxas_is_downloaded_by_its_id(cxas_file, tmp_path, monkeypatch):
+    def download(url, path, **_):
+        assert url == "https://drive.google.com/uc?id=1Y9zubvMzkYHoAqz-NvV6vniH5FKAF2iV"
+        shutil.copyfile(cxas_file, path)
+
+    monkeypatch.setattr("gdown.download", download)
+    assert load_model(fetch_weights("cxas", tmp_path)).labels == CXAS_LABELS
+
+
+def test_cxas_that_is_refused_says_where_to_get_it(tmp_path, monkeypatch):
+    def refused(*_, **__):
+        raise OSError("too many users")
+
+    monkeypatch.setattr("gdown.download", refused)
+    with pytest.raises(OSError, match=r"too many users.*uc\?id=1Y9z.*--archive FILE"):
+        fetch_weights("cxas", tmp_path)
+    assert not (tmp_path / "cxas.pth").exists()
+
+
+def test_cxas_and_paxrays_weights_are_not_taken_for_each_other(cxas_file, tmp_path):
+    with pytest.raises(ValueError, match="159 labels, not the weights 'full'"):
+        fetch_weights("full", tmp_path, cxas_file)
+    assert list(tmp_path.iterdir()) == []

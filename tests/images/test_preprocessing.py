@@ -67,6 +67,15 @@ def test_published_resize_equals_torch_at_512(source):
     )
 
 
+@pytest.mark.parametrize("source", [(300, 420), (512, 512), (2453, 1769), (3001, 17)])
+def test_cxas_normalizes_and_takes_the_nearest_pixel_as_torch(source):
+    pixels = np.random.default_rng(0).random(source, dtype=np.float32)
+    preprocessing = Preprocessing("cxas")
+    wide = torch.from_numpy(preprocessing.normalize(pixels))[None]
+    wanted = torch.nn.functional.interpolate(wide, (512, 512), mode="nearest")[0].numpy()
+    np.testing.assert_array_equal(preprocessing(pixels), wanted)
+
+
 def test_antialias_keeps_fine_lines_gray():
     lines = np.tile(np.array([0, 1], np.float32), (64, 64))  # one-pixel lines
     assert np.ptp(Preprocessing("standard", (16, 16)).resize(lines)) < 1e-6

@@ -15,7 +15,7 @@ from helpers.tiny_models import NAMES, TINY, random_images, tiny_model
 from torch import nn
 
 from paxray_lib.images.preprocessing import Preprocessing
-from paxray_lib.labels.table import LABELS
+from paxray_lib.labels.table import CXAS_LABELS, LABELS
 from paxray_lib.models import build
 from paxray_lib.models.checkpoints import load_model, read_extra, save_model
 from paxray_lib.models.published import LAST_LAYER
@@ -173,14 +173,35 @@ def test_published_checkpoint_loads_with_and_without_prefix(tmp_path, prefix):
 
 
 def test_plain_published_state_with_other_labels_needs_its_preprocessing(tmp_path):
-    path = tmp_path / "cxas.pth"
-    torch.save({"model": _published_state(159)}, path)
-    with pytest.raises(ValueError, match="159 labels, and nothing says how its input was prepared"):
+    path = tmp_path / "own.pth"
+    torch.save({"model": _published_state(158)}, path)
+    with pytest.raises(ValueError, match="158 labels, and nothing says how its input was prepared"):
         load_model(path)
-    with pytest.raises(ValueError, match="a network for 159 labels, but 166 names given"):
+    with pytest.raises(ValueError, match="a network for 158 labels, but 166 names given"):
         load_model(path, labels=LABELS)
     model = load_model(path, preprocessing=Preprocessing("standard"))
-    assert (len(model.labels), model.labels[158]) == (159, "label_158")
+    assert (len(model.labels), model.labels[157]) == (158, "label_157")
+
+
+@pytest.mark.parametrize("extra", [{}, {"opt": argparse.Namespace(), "epoch": 3}])
+def test_published_keys_with_159_outputs_are_cxas_whatever_the_file_is_called(tmp_path, extra):
+    path = tmp_path / "any.pth"
+    torch.save({"model": _published_state(159, "module."), **extra}, path)
+    model = load_model(path)
+    assert (model.labels, model.preprocessing) == (CXAS_LABELS, Preprocessing("cxas"))
+    model = load_model(path, labels=map(str, range(159)), preprocessing=Preprocessing("published"))
+    assert (model.labels[158], model.preprocessing.kind) == ("158", "published")
+
+
+def test_cxas_by_name_is_the_file_in_weights_or_the_command_that_fetches_it(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(FileNotFoundError, match="paxray fetch weights --which cxas"):
+        load_model("cxas")
+    (tmp_path / "weights").mkdir()
+    torch.save(_published_state(159), "weights/cxas.pth")
+    assert load_model("cxas").labels == CXAS_LABELS
+    torch.save(_published_state(166), "cxas")  # a file of the name is that file
+    assert load_model("cxas").labels == LABELS
 
 
 def test_published_code_on_other_data(tmp_path):
