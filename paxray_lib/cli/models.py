@@ -36,6 +36,10 @@ def evaluate(
     data_root: shared.DataRoot,
     datafile: shared.DataFile = Path("paxray.json"),
     split: Annotated[str, option("train, val or test.")] = "test",
+    map: Annotated[
+        str | None,
+        option("What labels of the data are in the model's: YAML file, or a known name."),
+    ] = None,
     out: Annotated[Path | None, option("Folder for tables, counts and summary.")] = None,
     device: shared.Device = "auto",
     threshold: shared.Threshold = 0.5,
@@ -43,7 +47,11 @@ def evaluate(
     close_tree: shared.CloseTree = False,
     precision: shared.Precision = "float32",
 ) -> None:
-    """Evaluate a model on a split: IoU and Dice by label, group and view, in both conventions."""
+    """Evaluate a model on a split: IoU and Dice by label, group and view, in both conventions.
+
+    On data with other labels those of equal names are compared; --map says of others what they are
+    in the model's. Maps known by name: chexmask, jsrt, montgomery, shenzhen, v7, wingspan.
+    """
     from paxray_lib.compute.collectives import is_first, joined
     from paxray_lib.evaluation.evaluate import evaluate as run_evaluation
     from paxray_lib.evaluation.tables import score_lines
@@ -54,6 +62,7 @@ def evaluate(
             data_root,
             datafile,
             split=split,
+            map=map,
             out=out,
             device=device,
             threshold=threshold,

@@ -14,6 +14,7 @@ import torch
 
 from paxray_lib.compute.collectives import gather_items, is_first, rank_and_world
 from paxray_lib.data.dataset import PaxrayDataset, check_targets
+from paxray_lib.evaluation.mapping import LabelMap
 from paxray_lib.masks import PackedMasks, close_bits
 from paxray_lib.metrics import Counts, Reliability, Surface, bin_pixels, counts
 from paxray_lib.metrics.surface import surface
@@ -67,11 +68,13 @@ def measure_dataset(
     batch_size: int = 8,
     mirror: bool = False,
     close_tree: bool = False,
+    label_map: LabelMap | None = None,
 ) -> tuple[Counts, Surface, Reliability]:
     """Count pixels, compare boundaries (N, L) and sort probabilities (L, BINS) of decisions.
 
     Boundaries are compared in threads beside the network. With `mirror` each image is averaged with
-    its mirror image, and with `close_tree` parts are added to their wholes, as `predict` does.
+    its mirror image, and with `close_tree` parts are added to their wholes, as `predict` does. With
+    `label_map` L is the number of its structures, and of compounds no probabilities are counted.
     Several processes return what one alone returns, but for pixels whose logit is within rounding
     of the threshold, since other images are in their batches. For other arguments and errors see
     `count_dataset`.
@@ -81,8 +84,10 @@ def measure_dataset(
         logits: torch.Tensor, target: PackedMasks
     ) -> tuple[Counts, PackedMasks, PackedMasks, Reliability]:
         bits = pack_decisions(logits, threshold)[0]
-        bits = close_bits(bits, target.labels) if close_tree else bits
-        pixels, bins = count_decisions(bits, target), _bins(logits[0], target)
+        bits = close_bits(bits, model.labels) if close_tree else bits
+        if label_map is not None:
+            bits, target = label_map.map_prediction(bits), label_map.map_target(target)
+        pixels, bins = count_decisions(bits, target), _bins(logits[0], target, label_map)
         return pixels, _resized(bits, target), target, bins
 
     decided = use_logits(model, dataset, decide, batch_size, not is_first(), mirror)
@@ -148,11 +153,14 @@ def _resized(bits: torch.Tensor, target: PackedMasks) -> PackedMasks:
     return PackedMasks(bits.cpu().numpy(), target.labels).resize(*target.shape[1:])
 
 
-def _bins(logits: torch.Tensor, target: PackedMasks) -> Reliability:
+def _bins(logits: torch.Tensor, target: PackedMasks, label_map: LabelMap | None) -> Reliability:
     """Sort the probabilities of a grid of pixels, at the network's size, into bins."""
     size, (height, width) = logits.shape[-2:], target.shape[1:]
     steps = [max(1, n // 64) for n in size]  # to a grid of about 64 x 64
     rows, columns = (np.arange(step // 2, n, step) for n, step in zip(size, steps, strict=True))
     probabilities = logits[:, rows[0] :: steps[0], columns[0] :: steps[1]].sigmoid()
+    known = target.known
+    if label_map is not None:
+        probabilities, known = probabilities[label_map.singles], known & (label_map.singles >= 0)
     true = target.gather(rows * height // size[0], columns * width // size[1]).unpack()
-    return bin_pixels(probabilities.cpu().numpy(), true, target.known)
+    return bin_pixels(probabilities.cpu().numpy(), true, known)

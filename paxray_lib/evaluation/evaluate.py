@@ -13,12 +13,14 @@ from paxray_lib.compute.devices import PRECISIONS
 from paxray_lib.data.dataset import PaxrayDataset, check_targets
 from paxray_lib.data.selection import thresholded_mean
 from paxray_lib.evaluation.count import measure_dataset
+from paxray_lib.evaluation.mapping import LabelMap, match_names, read_map
 from paxray_lib.evaluation.result import Evaluation, image_table
 from paxray_lib.labels.table import LabelSet
 from paxray_lib.masks.packed import PackedMasks
 from paxray_lib.metrics import Counts, Surface, counts
 from paxray_lib.metrics.surface import surface
 from paxray_lib.models import AnatomySegmenter, load_model, optimize_for_inference
+from paxray_lib.utils import log
 from paxray_lib.utils.errors import check_choice
 
 #: Mean IoU on PAXRay's test split (Seibold et al., BMVC 2022, arXiv 2210.03416), not measured here.
@@ -31,6 +33,7 @@ def evaluate(
     datafile: str | os.PathLike = "paxray.json",
     *,
     split: str = "test",
+    map: str | os.PathLike | None = None,
     out: str | os.PathLike | None = None,
     device: str = "cpu",
     threshold: float = 0.5,
@@ -47,6 +50,8 @@ def evaluate(
     ----------
     model : module from `build_model` or `load_model`, or a path
     data_root, datafile, split : as for `PaxrayDataset`
+    map : what labels of the data are in the model's, see `mapping`; by default equal names are
+        compared, and the rest is left out, which is said
     out : folder to write counts.npz, per_label.csv and summary.json to, optional
     device : torch device for a model that is loaded from a file
     threshold : a pixel has a label where its sigmoid is greater
@@ -58,8 +63,8 @@ def evaluate(
     Raises
     ------
     FileNotFoundError, ValueError
-        If the precision is unknown, a file is missing or damaged, or the labels of model and data
-        differ.
+        If the precision is unknown, a file is missing or damaged, the map is wrong, or no label of
+        the data is one of the model.
     """
     check_choice(precision, PRECISIONS, "precision")
     if out is not None and is_first():  # before what may take hours
@@ -68,11 +73,16 @@ def evaluate(
     if isinstance(model, (str, os.PathLike)):
         model = load_model(model, local_device(device))
     dataset = PaxrayDataset(data_root, datafile, split)
-    check_labels(model.labels, dataset)
+    label_map = _label_map(map, model.labels, dataset)
     if precision != "float32":
         model = optimize_for_inference(model, PRECISIONS[precision])
     pixels, outlines, bins = measure_dataset(
-        model, dataset, threshold=threshold, mirror=mirror, close_tree=close_tree
+        model,
+        dataset,
+        threshold=threshold,
+        mirror=mirror,
+        close_tree=close_tree,
+        label_map=label_map,
     )
     info = {
         "model": name,
@@ -84,10 +94,34 @@ def evaluate(
         "synthetic": bool(dataset.datafile.extra.get("synthetic")),
         "dtype": str(next(model.parameters()).dtype).removeprefix("torch."),
     }
-    result = Evaluation(pixels, dataset.labels, image_table(dataset), info, outlines, bins)
+    labels = dataset.labels
+    if label_map is not None:
+        labels, info = label_map.labels, info | label_map.info
+    reliability = bins if bins.pixels.any() else None  # compounds have no probability
+    result = Evaluation(pixels, labels, image_table(dataset), info, outlines, reliability)
     if out is not None and is_first():
         result.write(out)
     return result
+
+
+def _label_map(
+    map: str | os.PathLike | None, labels: LabelSet, dataset: PaxrayDataset
+) -> LabelMap | None:
+    """Return what model and data have in common, and say what is left out; None if that is all."""
+    if map is not None:
+        label_map = read_map(map, labels, dataset.labels)
+    elif labels != dataset.labels:
+        label_map = match_names(labels, dataset.labels)
+    else:
+        return None
+    for owner, key, whole in (
+        ("data", "left_out", dataset.labels),
+        ("model", "left_out_of_model", labels),
+    ):
+        if is_first() and (names := label_map.info.get(key)):
+            listed = ", ".join(names[:8]) + (", ..." if names[8:] else "")
+            log(f"{owner}: {len(names)} of {len(whole)} labels left out: {listed}")
+    return label_map
 
 
 def evaluate_constant(

@@ -3,15 +3,17 @@
 Bit `i % 8` (little order) of byte `i // 8` of a pixel is label `i`. Tensors are worked on where
 they are."""
 
+import functools
+import operator
 import sys
 from collections.abc import Iterable, Iterator, Sequence
-from functools import lru_cache
 from typing import Any
 
 import cv2
 import numpy as np
 
 from paxray_lib.images.image import MAX_PIXELS
+from paxray_lib.labels.expressions import Expression
 from paxray_lib.labels.table import LabelSet
 
 _MAX_BYTES = 1 << 31
@@ -198,6 +200,25 @@ def count_bits(packed: Bits) -> np.ndarray:
     return np.asarray(totals if library is np else totals.cpu()).reshape(n, -1)  # from (N, B, 8)
 
 
+# -- expressions
+
+
+def combine_bits(data: Bits, expressions: Sequence[Expression]) -> Bits:
+    """Return (..., ceil(K / 8)) uint8 bits of K expressions of the labels of (..., B) bits."""
+    library = _library(data)
+    shape = (*data.shape[:-1], byte_count(len(expressions)))
+    combined = library.zeros(shape, dtype=library.uint8, device=data.device)
+    for k, expression in enumerate(expressions):
+        value = library.zeros(shape[:-1], dtype=library.bool, device=data.device)
+        for adds, indices in expression:
+            mask = byte_mask(indices, data.shape[-1])
+            chosen = [data[..., i] & int(mask[i]) for i in np.flatnonzero(mask).tolist()]
+            union = functools.reduce(operator.or_, chosen) != 0
+            value = value | union if adds else value & ~union
+        combined[..., k // 8] |= value.view(library.uint8) << k % 8
+    return combined
+
+
 # -- mirroring
 
 
@@ -229,7 +250,7 @@ def _swap(bits: Bits, labels: LabelSet) -> Bits:
     return out.view(_library(bits).uint8)[..., : bits.shape[-1]]
 
 
-@lru_cache(maxsize=32)
+@functools.lru_cache(maxsize=32)
 def _swap_plan(labels: LabelSet) -> list[tuple[int, int, int, int]]:
     """Return the steps that move each label's bit to its mirror label, in 64-bit words.
 

@@ -167,7 +167,12 @@ def named(names):
     (
         "other label names",
         named(["<script>", "$x$", "=1"]),
-        *(f"{EVALUATE} --out {{here}}/o", 2, "labels?.*'<script>'"),
+        *(f"{EVALUATE} --out {{here}}/o", 2, "3 of 166 labels left out: <script>.*label 0 is"),
+    ),
+    (
+        "no label of the model",
+        named([f"x{i}" for i in range(166)]),
+        *(f"{EVALUATE} --out {{here}}/o", 2, "no label of the data.*x0.*give a map"),
     ),
     (
         "a damaged target",
@@ -177,6 +182,60 @@ def named(names):
 )
 def test_evaluate(case, hostile):
     hostile(case)
+
+
+MAP = f"{EVALUATE} --map {{here}}/m.yaml"
+
+
+def map_of(text):
+    """Return what writes a map."""
+    return lambda here: (here / "m.yaml").write_bytes(
+        text.encode() if isinstance(text, str) else text
+    )
+
+
+@cases(
+    ("no map", lambda _: None, MAP, 2, r"m\.yaml: no such map; give a path, or one of chexmask"),
+    ("an empty name", lambda _: None, f"{EVALUATE} --map ''", 2, "an empty text"),
+    ("a null byte", lambda _: None, f"{EVALUATE} --map 'a\0b'", 2, "no such map|null"),
+    ("a folder", lambda here: (here / "m.yaml").mkdir(), MAP, 2, r"m\.yaml: a folder"),
+    ("a pipe", lambda here: os.mkfifo(here / "m.yaml"), MAP, 2, r"m\.yaml: a named pipe"),
+    (
+        "a dead link",
+        lambda here: (here / "m.yaml").symlink_to("x"),
+        MAP,
+        2,
+        r"m\.yaml: no such file",
+    ),
+    ("no text", map_of(bytes(range(256))), MAP, 2, r"m\.yaml: not readable as YAML"),
+    ("cut off", map_of('heart: "heart - aor'), MAP, 2, r"m\.yaml: not readable as YAML"),
+    ("huge", map_of("#" * (1 << 20)), MAP, 2, r"m\.yaml: more than 64 KiB"),
+    ("nesting", map_of("heart: " + "[" * 30_000), MAP, 2, r"m\.yaml: .*nested too deeply"),
+    ("an alias", map_of("heart: &a heart\naorta: *a\n"), MAP, 2, r"m\.yaml: .*an alias"),
+    ("an object", map_of("heart: !!python/object:os.system x"), MAP, 2, r"m\.yaml: .*a tag"),
+    ("a name twice", map_of("heart: heart\nheart: aorta\n"), MAP, 2, "'heart' stands twice"),
+    ("a mapping", map_of("heart: {a: b}"), MAP, 2, r"'heart': \{'a': 'b'\} is no text"),
+    ("a number", map_of("heart: 1"), MAP, 2, "'heart': 1 is no text"),
+    ("names that steer", map_of('"\\e[2J\\u202e": heart'), MAP, 2, "is no label of the data"),
+    ("labels that steer", map_of('heart: "\\e[2J\\u202e"'), MAP, 2, "unknown label"),
+    ("a long name", map_of(f"? {'x' * 60_000}\n: heart"), MAP, 2, "is no label of the data"),
+    ("a long label", map_of(f"heart: {'x' * 60_000}"), MAP, 2, "unknown label"),
+    ("a slow pattern", map_of(f"heart: '{'*a' * 200}b'"), MAP, 2, "unknown label"),
+    ("signs alone", map_of(f"heart: '{' - +' * 9_000}'"), MAP, 2, "lacks a label"),
+    ("a path in a name", map_of("../../etc/passwd: heart"), MAP, 2, "is no label of the data"),
+)
+def test_maps(case, hostile):
+    hostile(case)
+
+
+def test_a_map_of_many_steps_ends(small, tmp_path):
+    (tmp_path / "m.yaml").write_text("heart: heart" + " - heart + heart" * 3_500)
+    done = evaluate(small, tmp_path / "o", "--map", tmp_path / "m.yaml")
+    assert done.exit_code == 0, done.output
+    (tmp_path / "n.yaml").write_text("heart: heart")
+    evaluate(small, tmp_path / "n", "--map", tmp_path / "n.yaml")
+    tables = [(tmp_path / name / "per_label.csv").read_text() for name in "on"]
+    assert tables[0] == tables[1]
 
 
 @pytest.fixture(scope="module")
@@ -189,9 +248,9 @@ def small(tmp_path_factory):
     return folder
 
 
-def evaluate(small, out):
+def evaluate(small, out, *more):
     command = ["evaluate", "--weights", small / "model.ckpt", "--data-root", small / "data"]
-    command += ["--out", out]
+    command += ["--out", out, *more]
     return CliRunner().invoke(app, [*map(str, command), "--device", "cpu"])
 
 
