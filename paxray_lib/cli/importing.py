@@ -106,3 +106,42 @@ def sharded_coco(
     from paxray_lib.importing.coco import sharded_source
 
     return _import(sharded_source(folder), out, splits, split, known)
+
+
+@_command
+def multiclass(
+    datafile: Annotated[Path, option("JSON with label_dict, train, val and test.")],
+    out: Out,
+    splits: Splits = None,
+    split: Split = None,
+    known: Known = [],  # noqa: B006 - typer reads the default, nobody changes it
+) -> int:
+    """Import a data set whose targets are PNG pictures of classes: the value of a pixel is its one.
+
+    Paths are relative to the folder of the data file. Class 0 is the background, unless label_dict
+    names it otherwise.
+    """
+    from paxray_lib.importing.multiclass import multiclass_source
+
+    return _import(multiclass_source(datafile), out, splits, split, known)
+
+
+@_command
+def chexmask(
+    table: Annotated[Path, option("CSV of CheXmask, of one source of images.")],
+    images: Images,
+    out: Out,
+    min_dice: Annotated[
+        float, option("Leave out masks with a lower Dice RCA (Mean): 0.7 as its authors advise.")
+    ] = 0.7,
+    splits: Splits = None,
+    split: Split = None,
+    known: Known = [],  # noqa: B006 - typer reads the default, nobody changes it
+) -> int:
+    """Import CheXmask's masks of lungs and heart for a folder of images, of which it may have more.
+
+    Rows without an image, and images without a row, are left out and counted.
+    """
+    from paxray_lib.importing.chexmask import chexmask_source
+
+    return _import(chexmask_source(table, images, min_dice), out, splits, split, known)

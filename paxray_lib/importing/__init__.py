@@ -1,5 +1,6 @@
 """Data sets in other layouts, imported to the PAXRay layout with packed masks.
 
-common: what all importers share; pictures: masks as pictures; mask_folders: a folder of masks for
-each structure. An importer makes a `Source`, and `import_dataset` writes it.
+common: what all importers share; splits: which image goes where; pictures: masks as pictures;
+stream: JSON of any size. mask_folders, coco, multiclass and chexmask make a `Source` each, and
+`common.import_dataset` writes it.
 """

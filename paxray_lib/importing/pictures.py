@@ -13,6 +13,7 @@ from paxray_lib.utils import naming_errors
 
 PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".gif")
 _GIF = (b"GIF87a", b"GIF89a")
+_PALETTE = 3  # a color type of PNG
 
 
 def read_values(data: bytes, path: str | os.PathLike) -> np.ndarray:
@@ -58,3 +59,25 @@ def read_mask(data: bytes, path: str | os.PathLike, ignore: int | None = None) -
             f"{path}: its largest value is {largest}; masks hold 0 and 1, or 0 and 255"
         )
     return values > (0 if largest <= 1 else full // 2)
+
+
+def read_classes(data: bytes, path: str | os.PathLike) -> np.ndarray:
+    """Return the class of each pixel of a PNG, (H, W) uint8 or uint16: gray value or palette index.
+
+    ValueError, naming the file, if it is damaged, no PNG, or in color without a palette."""
+    path = Path(path)
+    if not data.startswith(png.SIGNATURE):
+        raise ValueError(f"{path}: not a PNG, as pictures of classes are; export it again")
+    values = None
+    with naming_errors(path, "damaged or cut short PNG"):
+        check_size(path, *png.png_size(data))
+        depth, kind = data[24], data[25]  # of the header, which was checked
+        if kind == _PALETTE:
+            png.decode_png(data)  # whether it is sound, which Pillow does not tell
+            with quiet(), PillowImage.open(io.BytesIO(data), formats=["PNG"]) as picture:
+                values = np.asarray(picture)
+    if values is None:
+        values = read_values(data, path)
+        if depth < 8:  # spread to 8 bits
+            values = values // np.uint8(255 // (2**depth - 1))
+    return values

@@ -327,3 +327,100 @@ def test_coco(case, hostile):
 )
 def test_sharded_coco(case, hostile):
     hostile(case)
+
+
+CLASSES = "import multiclass --datafile {here}/s.json --out {here}/o"
+CHEXMASK = "import chexmask --table {here}/t.csv --images {here}/images --split test --out {here}/o"
+ROW = "a.png,0.9,{},{},{},{},{}\n"
+HEADER = "id,Dice RCA (Mean),Left Lung,Right Lung,Heart,Height,Width\n"
+
+
+def classes(**changes):
+    """Return what makes a data file of one picture of classes, with changes to it or to its row."""
+
+    def make(here):
+        picture(here / "images/a.png")
+        picture(here / "masks/a.png")
+        row = {"image": "images/a.png", "target": "masks/a.png"}
+        row |= {key: value for key, value in changes.items() if key in row}
+        content = {"label_dict": {"255": "heart"}, "train": [row]} | changes
+        (here / "s.json").write_text(json.dumps(content))
+
+    return make
+
+
+@cases(
+    ("a data file that is sound", classes(), CLASSES, 0, "1 imported, 0 skipped, 0 failed"),
+    ("an image that climbs out", classes(image="../a.png"), CLASSES, 1, "no path below"),
+    ("a target that climbs out", classes(target="/etc/passwd"), CLASSES, 1, "no path below"),
+    ("a target that is a list", classes(target=[]), CLASSES, 1, "no target; it needs"),
+    ("a class of 2**40", classes(label_dict={str(1 << 40): "a"}), CLASSES, 2, r"s\.json: .*65535"),
+    ("a class twice", classes(label_dict={"1": "a", "01": "b"}), CLASSES, 2, r"s\.json: .*differe"),
+    ("classes in a list", classes(label_dict=[]), CLASSES, 2, r"s\.json: no data file"),
+    ("only background", classes(label_dict={"0": "background"}), CLASSES, 2, r"s\.json: no data"),
+    ("a split that is a number", classes(train=3), CLASSES, 2, r"s\.json: no data file"),
+    ("an item that is a number", classes(train=[3]), CLASSES, 2, r"s\.json: no data file"),
+    ("an image that is a number", classes(image=3), CLASSES, 2, r"s\.json: no data file"),
+    (
+        "a picture that claims a terapixel",
+        lambda here: (classes()(here), huge_png(here / "masks/a.png")),
+        *(CLASSES, 1, r"a\.png: .*1048576 x 1048576"),
+    ),
+)
+def test_multiclass(case, hostile):
+    hostile(case)
+
+
+def rows(text):
+    """Return what makes a table of CheXmask, and an image a.png."""
+
+    def make(here):
+        picture(here / "images/a.png")
+        (here / "t.csv").write_bytes(text if isinstance(text, bytes) else text.encode())
+
+    return make
+
+
+@cases(
+    (
+        "a table that is sound",
+        rows(HEADER + ROW.format("1 2", "", "64 1", 8, 8)),
+        *(CHEXMASK, 0, "1 imported, 0 skipped, 0 failed"),
+    ),
+    (
+        "a size of a terapixel",
+        rows(HEADER + ROW.format("1 2", "", "", 1 << 20, 1 << 20)),
+        *(CHEXMASK, 1, r"t\.csv: .*claims 3 masks of 1048576"),
+    ),
+    (
+        "a size without end",
+        rows(HEADER + ROW.format("1 2", "", "", "inf", "nan")),
+        *(CHEXMASK, 1, r"t\.csv: .*not masks of CheXmask"),
+    ),
+    (
+        "a row that climbs out",
+        rows(HEADER + ROW.format("", "", "", 8, 8).replace("a.png", "../../etc/passwd")),
+        *(CHEXMASK, 2, "nothing to import; left out: 1 rows"),
+    ),
+    ("other columns", rows("a,b\n1,2\n"), CHEXMASK, 2, r"t\.csv: no column Left Lung, Right"),
+    ("an empty table", rows(""), CHEXMASK, 2, r"t\.csv: not a readable table .it is empty"),
+    ("a table of bytes", rows(b"\xff\xfe\0"), CHEXMASK, 2, r"t\.csv: not a readable table"),
+    ("a table that is packed", rows(b"\x1f\x8b\x08"), CHEXMASK, 2, r"t\.csv: not a readable table"),
+    (
+        "a line of 9 MiB",
+        rows(HEADER + "a" * (9 << 20)),
+        *(CHEXMASK, 2, r"t\.csv: not a readable table .a line of more than 4 MiB"),
+    ),
+    (
+        "a quote without end",
+        rows(HEADER + '"' + "a,\n" * (1 << 20)),
+        *(CHEXMASK, 2, r"t\.csv: not a readable table .field larger"),
+    ),
+    (
+        "a table cut short",
+        rows(HEADER + ROW.format("1 2", "", "", 8, 8) + 'b.png,0.9,"1 '),
+        *(CHEXMASK, 2, r"t\.csv: not a readable table .unexpected end"),
+    ),
+)
+def test_chexmask(case, hostile):
+    hostile(case)
