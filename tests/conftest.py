@@ -4,12 +4,18 @@ slow tests.
 
 import os
 import shutil
+import signal
 from pathlib import Path
 
 import pytest
 from helpers.sampledata import ROOT, small_training, write_tiny
 from hypothesis import settings
 
+# Whoever starts the tests may ignore signals, as nohup and background jobs of a shell do; the
+# commands that they start would inherit that.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+if hasattr(signal, "SIGHUP"):
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 # Tests never open a window nor wait for a model hub. Set before matplotlib and huggingface_hub are
 # imported.
 os.environ.setdefault("MPLBACKEND", "Agg")

@@ -140,7 +140,7 @@ def test_check_exits_with_1_when_something_is_wrong(tmp_path):
         (("check", "--data-root", "nowhere"), "nowhere: no such data folder"),
         (
             ("overlay", "--image", "no.png", "--masks", "no.pxm", "--out", "o.png"),
-            "no.pxm: no such mask file",
+            "no.pxm: no such file",
         ),
         (
             ("overlay", "--image", "no.png", "--masks", "no.pxm", "--out", "o.jpg"),

@@ -81,10 +81,10 @@ def _write(stream: TextIO, text: str) -> None:
 
 
 def printable(text: str) -> str:
-    """Return a text with escapes for what would steer a terminal or turn the direction of writing.
+    r"""Return a text with escapes for what would steer a terminal or turn the direction of writing.
 
-    >>> printable("a name with \x1b[2J and \u202egnp.x")
-    'a name with \\x1b[2J and \\u202egnp.x'
+    >>> print(printable("a name with \x1b[2J and \u202egnp.x"))
+    a name with \x1b[2J and \u202egnp.x
     """
     return _STEERING.sub(lambda match: match[0].encode("unicode_escape").decode(), text)
 

@@ -479,11 +479,14 @@ def test_a_full_disk_while_a_checkpoint_is_written(tiny, trained, tmp_path):
 
 
 def test_a_loss_that_is_no_number_and_a_lack_of_memory_stop_a_training(tiny, tmp_path):
-    def without_memory(logits, _):
+    def without_memory(logits, *_, **__):
         return logits.new_empty(2**60).sum()
 
     for loss, words in (
-        (lambda logits, _: logits.sum() * float("nan"), r"the loss is nan at step 0 \(images case"),
+        (
+            lambda logits, *_, **__: logits.sum() * float("nan"),
+            r"the loss is nan at step 0 \(images case",
+        ),
         (without_memory, r"out of memory with batches of 3 .*smaller batch_size"),
     ):
         with mock.patch.dict(losses.LOSSES, {"own": loss}):

@@ -160,7 +160,7 @@ def test_an_output_that_cannot_be_written_is_one_failed_row(folder, tmp_path):
     (tmp_path / "out/deep/B.pxm").mkdir(parents=True)
     report = predict(Threshold(), folder, tmp_path / "out", overwrite=True).set_index("file")
     assert report.loc[str(folder / "deep/B.PNG"), "status"] == "failed"
-    assert "could not be written" in report.loc[str(folder / "deep/B.PNG"), "reason"]
+    assert "no output can be written" in report.loc[str(folder / "deep/B.PNG"), "reason"]
     assert (report["status"] == "ok").sum() == 3
 
 

@@ -65,7 +65,7 @@ views = ['frontal', 'lateral'] * 3
 names = ['lung_left', 'lung_right', 'heart', 't8']
 images = [f'{i}.png' for i in range(6)]
 text = {'images': images, 'cases': cases, 'views': views, 'names': names}
-np.savez(folder / 'counts.npz', tp=tp, fp=fp, fn=fn, **text)
+np.savez(folder / 'counts.npz', tp=tp, fp=fp, fn=fn, known=tp >= 0, **text)
 """
 TRAIN_HEAD = "run_dir = ''\nseed = 0\nneeds = ''\nfail = False\nresume = False"
 
