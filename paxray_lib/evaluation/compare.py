@@ -16,6 +16,7 @@ from paxray_lib.evaluation.count import count_decisions, use_logits
 from paxray_lib.evaluation.evaluate import check_labels
 from paxray_lib.evaluation.result import Evaluation, image_table
 from paxray_lib.evaluation.tables import list_parts, score_columns
+from paxray_lib.labels.matching import match
 from paxray_lib.masks import PackedMasks, close_bits
 from paxray_lib.metrics import Counts, draw_weights, interval, mean_score, resample_mean
 from paxray_lib.models import AnatomySegmenter, optimize_for_inference, pack_decisions
@@ -137,7 +138,9 @@ def gains_table(
         interval of the gain, over patients), and `helps`: whether the whole interval is above 0.
     """
     dataset = PaxrayDataset(data_root, datafile, split)
-    check_labels(model.labels, dataset)
+    if (match(dataset.labels, model.labels) < 0).any():
+        check_labels(model.labels, dataset)
+    dataset = dataset.with_labels(model.labels)
     model, images = optimize_for_inference(model), image_table(dataset)
 
     def count_both(logits: torch.Tensor, target: PackedMasks) -> list[Counts]:

@@ -3,6 +3,7 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from helpers.sampledata import write_tiny
 from helpers.tiny_models import tiny_model
 from typer.testing import CliRunner
@@ -90,6 +91,17 @@ def test_other_labels_are_refused(tmp_path, model):
     write_tiny(tmp_path, labels=LabelSet(["a", "b"]))
     with pytest.raises(ValueError, match="label"):
         gains_table(model, tmp_path)
+
+
+def test_labels_that_the_data_lack_do_not_count(tiny):
+    options = {"labels": LABELS, "preprocessing": Preprocessing("standard", (32, 32))}
+    few, more = tiny_model(**options), tiny_model(**options | {"labels": [*LABELS, "pacemaker"]})
+    weights, own = few.network.state_dict(), more.network.state_dict()
+    for key in ("segmentation_head.weight", "segmentation_head.bias"):
+        weights[key] = torch.cat([weights[key], own[key][-1:]])
+    more.network.load_state_dict(weights)
+    tables = [gains_table(model.eval(), tiny) for model in (few, more)]
+    pd.testing.assert_frame_equal(*tables)
 
 
 @pytest.mark.parametrize("labels", [None, ["rib_3", "lung_left"]])

@@ -4,7 +4,7 @@ from helpers.tiny_models import tiny_model
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from paxray_lib.labels.table import LABELS, LabelSet
+from paxray_lib.labels.table import CXAS_LABELS, LABELS, LabelSet
 from paxray_lib.models.build import build_model
 from paxray_lib.models.checkpoints import save_model
 from paxray_lib.models.transfer import last_layer, start_from
@@ -49,6 +49,18 @@ def test_a_published_file(tmp_path):
     weight = model.network.state_dict()["head.out.conv.weight"]
     for row, index in ((0, LABELS.index("heart")[0]), (2, 12)):
         assert torch.equal(weight[row], state["head.out.conv.weight"][index])
+
+
+def test_cxas_by_name(tmp_path, monkeypatch):
+    state = build_model("paxray_unet", CXAS_LABELS).network.state_dict()
+    (tmp_path / "weights").mkdir()
+    torch.save({"model": state}, tmp_path / "weights/cxas.pth")
+    monkeypatch.chdir(tmp_path)
+    model = build_model("paxray_unet", LABELS)
+    assert "starts from cxas (paxray_unet)" in start_from(model, "cxas")
+    index, source = (labels.index("heart")[0] for labels in (LABELS, CXAS_LABELS))
+    weight = model.network.state_dict()["head.out.conv.weight"][index]
+    assert torch.equal(weight, state["head.out.conv.weight"][source])
 
 
 def test_another_network_is_refused_by_name(tmp_path):
