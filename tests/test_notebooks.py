@@ -120,7 +120,7 @@ class TestForm:
 
 
 def test_the_evaluation_is_short():
-    assert len(json.loads((ROOT / "notebooks/03_evaluate.ipynb").read_text())["cells"]) <= 20
+    assert len(json.loads((ROOT / "notebooks/03_evaluate.ipynb").read_text())["cells"]) <= 22
 
 
 @pytest.fixture(scope="module")
@@ -137,6 +137,7 @@ def project(tmp_path_factory):
 def small_run(project):
     """Folder of all notebooks executed by `paxray run` with the profile of the tests."""
     command = ["run", "--profile", "notebooks/profiles/test.yaml", "--set", "data_root=data/sample"]
+    command += ["--set", "external={root: data/sample, split: val}"]
     done = python(project, "paxray_lib", *command, "--out", "runs/first")
     assert done.returncode == 0, done.stdout + done.stderr
     return project / "runs/first"
@@ -168,6 +169,7 @@ def test_all_run_by_one_command_and_leave_the_run_folder(small_run):
         "evaluation/per_label.csv",
         "evaluation/summary.json",
         "evaluation/counts.npz",
+        "evaluation/external/per_label.csv",
         "predictions/report.csv",
     }
     expected |= {f"notebooks/{name}.{suffix}" for name in NAMES for suffix in ("ipynb", "html")}

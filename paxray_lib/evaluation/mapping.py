@@ -82,7 +82,7 @@ def read_map(map: str | os.PathLike, model: LabelSet, data: LabelSet) -> LabelMa
         labels or stands twice, or an expression selects no label of the model; the message names
         file and line.
     """
-    path = _map_path(map)
+    path = find_map(map)
     lines = read_yaml(path)
     if not lines:
         raise ValueError(f"{path}: no line; write one as in 'left_lung: lung_left - heart'")
@@ -127,16 +127,20 @@ def map_names() -> list[str]:
     return sorted(path.stem for path in _MAPS.glob("*.yaml"))
 
 
-def _map_path(map: str | os.PathLike) -> Path:
-    names = map_names()
+def find_map(map: str | os.PathLike, base: str | os.PathLike = ".") -> Path:
+    """Return the file of a map, given by its name or a path relative to `base`.
+
+    FileNotFoundError, with near matches of names, if there is none.
+    """
+    names, path = map_names(), Path(base) / map
     if str(map) in names:
         return _MAPS / f"{map}.yaml"
-    if not os.path.lexists(map):
-        near = did_you_mean(Path(map).stem, names)
+    if not os.path.lexists(path):
+        near = did_you_mean(path.stem, names)
         raise FileNotFoundError(
             f"{map}: no such map{near}; give a path, or one of {', '.join(names)}"
         )
-    return Path(map)
+    return path
 
 
 def _without(labels: LabelSet, expressions: Iterable[Expression]) -> list[str]:

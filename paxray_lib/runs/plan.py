@@ -12,6 +12,7 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from paxray_lib.data.union import name_first
+from paxray_lib.evaluation.external import read_external
 from paxray_lib.runs.profiles import check_key, read_profile
 from paxray_lib.utils import naming_errors, parse_json, read_bytes
 from paxray_lib.utils.errors import shown
@@ -195,6 +196,8 @@ def _check_inputs(
     profile: str | os.PathLike,
 ) -> None:
     """Raise FileNotFoundError if a file or folder is missing that the run does not make itself."""
+    if "external" in parameters and settings.get("external") is not None:
+        read_external(settings["external"], root)
     for key in INPUTS.keys() & settings.keys() & set(parameters):
         value = settings[key]
         # weights may also be given by a name, such as "open"

@@ -50,7 +50,7 @@ def read_profile(
             raise ValueError(f"--set {shown(text)}: write it as key=value, such as epochs=3")
         settings[key], origins[key] = parse_yaml(value, f"--set {shown(text)}"), "--set"
     for key, value in settings.items():
-        if isinstance(value, dict):
+        if isinstance(value, dict) and key != "external":  # one data set, a mapping by nature
             flat = "a profile is flat: one 'name: value' per line"
             raise ValueError(f"{origins[key]}: {key[:100]} is a mapping, but {flat}")
     if known is None:

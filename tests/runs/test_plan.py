@@ -38,6 +38,24 @@ def test_a_setting_reaches_every_notebook_that_knows_it():
         assert (taken[name]["threshold"], taken[name]["close_tree"]) == (0.3, True)
 
 
+def test_external_data_are_a_mapping_or_a_file_and_checked_before_anything_runs(project):
+    write_notebook(project / "notebooks", "01_a", parameters="run_dir = ''\nexternal = None")
+    with pytest.raises(FileNotFoundError, match="external: d: no such data folder"):
+        run(project, "external={root: d}")
+    (project / "d").mkdir()
+    with pytest.raises(FileNotFoundError, match=r"wingspam.*did you mean 'wingspan'"):
+        run(project, "external={root: d, map: wingspam}")
+    with pytest.raises(FileNotFoundError, match=r"x\.yaml: no such file"):
+        run(project, "external=x.yaml")
+    assert not (project / "runs").exists()
+    (project / "x.yaml").write_text("root: d\n")
+    for setting in ("external={root: d, map: wingspan}", "external=x.yaml"):
+        plan = plan_module.make_plan(
+            project / "p.yaml", [setting], project / "o", project / "notebooks", {}
+        )
+        assert plan.values_for("01_a")["external"] in ("x.yaml", {"root": "d", "map": "wingspan"})
+
+
 def test_notebooks_find_the_project(project, monkeypatch):
     (project / "pyproject.toml").touch()
     write_notebook(project / "notebooks", "01_a")
