@@ -46,6 +46,12 @@ def _import(
     return SOME_FAILED if counts["failed"] else DONE
 
 
+def _check_apart(images: Path, out: Path) -> None:
+    """Refuse an output folder whose images would be taken for those to import the next time."""
+    if out.resolve().is_relative_to(images.resolve()):
+        raise ValueError(f"--out {out}: lies in --images {images}; choose a folder elsewhere")
+
+
 @_command
 def masks(
     out: Out,
@@ -68,6 +74,7 @@ def masks(
     """
     from paxray_lib.importing.mask_folders import mask_folders
 
+    _check_apart(images, out)
     pairs = [text.partition("=") for text in mask]
     if wrong := [text for text, pair in zip(mask, pairs, strict=True) if not all(pair)]:
         raise ValueError(f"--mask {wrong[0]!r}: must be NAME=DIR, as in heart=masks/heart")
@@ -144,4 +151,5 @@ def chexmask(
     """
     from paxray_lib.importing.chexmask import chexmask_source
 
+    _check_apart(images, out)
     return _import(chexmask_source(table, images, min_dice), out, splits, split, known)

@@ -1,6 +1,6 @@
 """Data sets in other layouts, imported to the PAXRay layout with packed masks.
 
-common: what all importers share; splits: which image goes where; pictures: masks as pictures;
-stream: JSON of any size. mask_folders, coco, multiclass and chexmask make a `Source` each, and
+common: what all importers share; names and splits of images; pictures: masks as pictures; stream:
+JSON of any size. mask_folders, coco, multiclass and chexmask make a `Source` each, and
 `common.import_dataset` writes it.
 """

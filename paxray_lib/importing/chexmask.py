@@ -14,7 +14,8 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 
 from paxray_lib.images.files import find_images
-from paxray_lib.importing.common import Item, Opened, Source, item_name
+from paxray_lib.importing.common import Item, Opened, Source
+from paxray_lib.importing.names import item_name
 from paxray_lib.labels.table import LabelSet
 from paxray_lib.masks.bits import check_size, pack_planes
 from paxray_lib.masks.packed import PackedMasks

@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 
 from paxray_lib.data.datafile import MAX_BYTES, MAX_ITEMS, SPLITS
-from paxray_lib.importing.common import Item, Opened, Source, image_path, item_name
+from paxray_lib.importing.common import Item, Opened, Source
+from paxray_lib.importing.names import image_path, item_name
 from paxray_lib.importing.splits import split_of_file
 from paxray_lib.importing.stream import JsonStream
 from paxray_lib.labels.table import LabelSet

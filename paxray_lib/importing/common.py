@@ -6,12 +6,13 @@ is written at the end, with all items that could be imported.
 """
 
 import hashlib
+import itertools
 import json
 import os
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path, PurePath, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -138,8 +139,8 @@ def import_dataset(
     items, failed = _planned(source, read_splits(splits) if splits else {}, split)
     _check_existing(out, source)
     with Manifest(out) as manifest:
-        targets = [_target(item.name) for item in source.items]
-        manifest.clean(["paxray.json", *targets])
+        names = (name for item in items for name in _outputs(item.name))
+        manifest.clean(itertools.chain(["paxray.json"], names))
         importer = _Importer(out, manifest, source, known)
         threads = min(_MAX_WORKERS, os.cpu_count() or 1)
         done = map_ahead(importer.one, items, threads, ahead=2 * threads, patience_s=None)
@@ -156,29 +157,14 @@ def import_dataset(
     return Imported(path, counts, failed, [*source.notes, *_unknown_lines(source.labels, outcomes)])
 
 
-def image_path(folder: str | os.PathLike, name: str) -> Path:
-    """Return the path of an image that a source names below a folder.
-
-    It may be a link, as other tools make them, since nothing is written there; but ValueError if
-    the name itself leads outside."""
-    if not name or "\0" in name or PurePath(name).is_absolute() or ".." in PurePath(name).parts:
-        raise ValueError(f"{name[:200]!r}: no path below {folder}; correct it in the source")
-    return Path(folder) / name
-
-
-def item_name(name: str) -> str:
-    """Return the name of an image without the suffix, if that is one of images.
-
-    >>> item_name("a/p01.PNG"), item_name("1.2.840.7")
-    ('a/p01', '1.2.840.7')
-    """
-    path = PurePosixPath(name)
-    is_image = path.suffix.lower() in IMAGE_SUFFIXES
-    return str(path.with_suffix("") if is_image else path)
-
-
 def _target(name: str) -> str:
     return f"labels/{name}.pxm"
+
+
+def _outputs(name: str) -> Iterator[str]:
+    """Yield the files that an item may have: the suffix of its image is not known beforehand."""
+    yield _target(name)
+    yield from (f"images/{name}{suffix}" for suffix in ("", *IMAGE_SUFFIXES))
 
 
 def _planned(
@@ -246,8 +232,8 @@ class _Importer:
         item.name.encode()  # a name that is not UTF-8 cannot stand in paxray.json
         opened = item.open()
         content = read_bytes(opened.image, MAX_BYTES)
-        suffix = opened.image.suffix
-        suffix = suffix if suffix.lower() in IMAGE_SUFFIXES else ""
+        suffix = opened.image.suffix.lower()
+        suffix = suffix if suffix in IMAGE_SUFFIXES else ""
         image, target = f"images/{item.name}{suffix}", _target(item.name)
         files = [inside(self.out, name) for name in (image, target)]
         digest = self._digest((content, *opened.parts))

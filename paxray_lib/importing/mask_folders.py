@@ -13,7 +13,8 @@ import numpy as np
 
 from paxray_lib.images.files import find_images
 from paxray_lib.images.image import MAX_BYTES
-from paxray_lib.importing.common import Item, Opened, Source, item_name
+from paxray_lib.importing.common import Item, Opened, Source
+from paxray_lib.importing.names import item_name
 from paxray_lib.importing.pictures import PICTURE_SUFFIXES, read_mask
 from paxray_lib.labels.table import LabelSet
 from paxray_lib.masks.bits import byte_count, check_size

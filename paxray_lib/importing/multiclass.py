@@ -9,7 +9,8 @@ import numpy as np
 
 from paxray_lib.data.datafile import MAX_BYTES, SPLITS
 from paxray_lib.images.image import MAX_BYTES as MAX_IMAGE_BYTES
-from paxray_lib.importing.common import Item, Opened, Source, image_path, item_name
+from paxray_lib.importing.common import Item, Opened, Source
+from paxray_lib.importing.names import image_path, item_name
 from paxray_lib.importing.pictures import read_classes
 from paxray_lib.labels.table import LabelSet
 from paxray_lib.masks.bits import byte_count, check_size, pack_planes

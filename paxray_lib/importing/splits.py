@@ -7,7 +7,7 @@ import re
 from pathlib import Path, PurePosixPath
 
 from paxray_lib.data.datafile import SPLITS
-from paxray_lib.images.files import IMAGE_SUFFIXES
+from paxray_lib.importing.names import item_name
 from paxray_lib.utils import check_choice, naming_errors, read_bytes
 
 _MAX_BYTES = 1 << 27
@@ -26,7 +26,7 @@ def read_splits(path: str | os.PathLike) -> dict[str, str]:
         if not row.get("id") or not row.get("split"):
             raise ValueError(f"{path}: row {number} has no id or no split; it needs these columns")
         check_choice(row["split"], SPLITS, f"{path}: row {number}: split")
-        name = _plain(row["id"])
+        name = item_name(row["id"].strip())
         if splits.setdefault(name, row["split"]) != row["split"]:
             raise ValueError(f"{path}: row {number}: {name[:80]!r} is in two splits")
     if not splits:
@@ -47,8 +47,3 @@ def split_of_file(path: str | os.PathLike) -> str | None:
     """
     names = set(re.findall("|".join(SPLITS), Path(path).stem.lower()))
     return names.pop() if len(names) == 1 else None
-
-
-def _plain(name: str) -> str:
-    path = PurePosixPath(name.strip())
-    return str(path.with_suffix("") if path.suffix.lower() in IMAGE_SUFFIXES else path)

@@ -101,6 +101,11 @@ WITH_TABLE = MASKS.replace("--split test", "--splits {here}/s.csv")
         *(MASKS, 1, r"leads outside.*0 imported, 0 skipped, 2 failed"),
     ),
     (
+        "an output folder among the images",
+        masks(lambda _: None),
+        *(MASKS.replace("{here}/o", "{here}/images/o"), 2, "lies in --images"),
+    ),
+    (
         "a label without a name",
         masks(lambda _: None),
         *(MASKS.replace("heart=", "="), 2, "must be NAME=DIR"),
