@@ -76,7 +76,7 @@ def _masks_in(folder: Path) -> Mapping[str, Path]:
 def _open(path: Path, masks: Sequence[Path | None], labels: LabelSet, ignore: int | None) -> Opened:
     parts = tuple(read_bytes(mask, MAX_BYTES) if mask else b"" for mask in masks)
 
-    def draw(_: tuple[int, int]) -> PackedMasks:
+    def draw(size: tuple[int, int]) -> PackedMasks:
         data, known = None, np.zeros(len(labels), bool)
         for i, (mask_path, part) in enumerate(zip(masks, parts, strict=True)):
             mask = read_mask(part, mask_path, ignore) if mask_path else None
@@ -87,12 +87,12 @@ def _open(path: Path, masks: Sequence[Path | None], labels: LabelSet, ignore: in
                     check_size(mask.shape[0], mask.shape[1], len(labels))
                 data = np.zeros((*mask.shape, byte_count(len(labels))), np.uint8)
             if mask.shape != data.shape[:2]:
-                size = "{} x {}".format(*data.shape[:2])
-                raise ValueError(f"{mask_path}: not {size}, as the other masks of the image are")
+                other = "{} x {}".format(*data.shape[:2])
+                raise ValueError(f"{mask_path}: not {other}, as the other masks of the image are")
             data[..., i // 8] |= mask.view(np.uint8) << np.uint8(i % 8)
             known[i] = True
         if data is None:
-            raise ValueError(f"{path}: each of its masks has pixels to ignore; leave it out")
+            data = np.zeros((*size, byte_count(len(labels))), np.uint8)  # nothing is known
         return PackedMasks(data, labels).knowing(known)
 
     return Opened(path, parts, draw)

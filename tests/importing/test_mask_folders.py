@@ -92,6 +92,15 @@ def test_a_missing_mask_and_one_to_ignore_make_a_label_unknown(folder):
     assert known == [[True, False], [False, True], [True, True]]
 
 
+def test_nothing_is_known_where_all_masks_have_pixels_to_ignore(folder):
+    for name in NAMES:
+        save(folder / name / "p0_mask.png", np.full((12, 10), 90, np.uint8))
+    assert dict(bring(folder, ignore=90).counts) == {"ok": 5}
+    masks = PaxrayDataset(folder / "out").masks(0)
+    assert not masks.known.any()
+    assert not masks.data.any()
+
+
 def test_known_labels_of_all_and_of_one(folder):
     (folder / "heart/p0_mask.png").unlink()
     bring(folder, known=["heart"])
