@@ -69,7 +69,8 @@ def read_map(map: str | os.PathLike, model: LabelSet, data: LabelSet) -> LabelMa
 
     Parameters
     ----------
-    map : path of a YAML file, or a name of `map_names`
+    map : path of a YAML file, or a name of `map_names`, whose lines for what the data lack are
+        left out
     model, data : LabelSet
         A line's name stands for all labels of the data that bear it.
 
@@ -84,8 +85,13 @@ def read_map(map: str | os.PathLike, model: LabelSet, data: LabelSet) -> LabelMa
     """
     path = find_map(map)
     lines = read_yaml(path)
+    if path.parent == _MAPS:  # of a whole data set, of which a part may have been imported
+        lines = {name: text for name, text in lines.items() if name in data}
     if not lines:
-        raise ValueError(f"{path}: no line; write one as in 'left_lung: lung_left - heart'")
+        raise ValueError(
+            f"{path}: no line for a label of the data ({shown(data.names)}); write one as in "
+            "'left_lung: lung_left - heart'"
+        )
     predicted, expected = [], []
     for name, text in lines.items():
         if name not in data:

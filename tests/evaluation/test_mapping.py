@@ -225,6 +225,11 @@ def test_maps_of_the_package_are_known_by_name():
     for name in names:
         found = read_map(name, LABELS, both)
         assert set(found.labels) >= set(structures.get(name, []))
+    part = read_map("jsrt", LABELS, LabelSet(["heart", "left clavicle"]))
+    assert part.labels.names == ("heart",)
+    assert part.info["left_out"] == ["left clavicle"]
+    with pytest.raises(ValueError, match=r"v7\.yaml: no line for a label of the data.*'liver'"):
+        read_map("v7", LABELS, LabelSet(["liver"]))
     with pytest.raises(FileNotFoundError, match=r"wingspam: no such map; did you mean 'wingspan'"):
         read_map("wingspam", LABELS, both)
 
