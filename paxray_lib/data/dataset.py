@@ -10,6 +10,8 @@ import numpy as np
 
 from paxray_lib.data.datafile import read_datafile
 from paxray_lib.images.read import read_image
+from paxray_lib.labels.expressions import Expression
+from paxray_lib.labels.map_files import read_expressions
 from paxray_lib.labels.table import LabelSet
 from paxray_lib.masks.packed import PackedMasks
 
@@ -53,6 +55,7 @@ class PaxrayDataset(Sequence[Sample]):
         self.split = split
         self.entries = self.datafile.split(split)
         self.labels = self.datafile.labels
+        self._derived: dict[str, Expression] = {}
 
     def __len__(self) -> int:
         return len(self.entries)
@@ -60,6 +63,18 @@ class PaxrayDataset(Sequence[Sample]):
     def __repr__(self) -> str:
         name = f"{self.datafile.path}, {self.split!r}"
         return f"PaxrayDataset({name}: {len(self)} images, {len(self.labels)} labels)"
+
+    def deriving(self, map: str | os.PathLike) -> "PaxrayDataset":
+        """Return the set with further labels: the expressions of a map, of the labels it has.
+
+        Names of the map that are labels already stay as they are. Errors as
+        `labels.map_files.read_expressions`.
+        """
+        other, own = copy.copy(self), self.datafile.labels
+        found = read_expressions(map, own)
+        other._derived = {name: steps for name, steps in found.items() if name not in own.names}
+        other.labels = LabelSet([*own.names, *other._derived])
+        return other
 
     def with_labels(self, labels: LabelSet) -> "PaxrayDataset":
         """Return the set with masks of other labels, by name, see `PackedMasks.relabel`."""
@@ -78,7 +93,8 @@ class PaxrayDataset(Sequence[Sample]):
         if path is None:
             return None
         masks = PackedMasks.read(path, self.datafile.labels)
-        return masks.knowing(self.datafile.known(entry)).relabel(self.labels)
+        masks = masks.knowing(self.datafile.known(entry))
+        return (masks.deriving(self._derived) if self._derived else masks).relabel(self.labels)
 
     def __getitem__(self, index: int) -> Sample:  # type: ignore[override]  # no slices: it reads
         if not -len(self) <= index < len(self):

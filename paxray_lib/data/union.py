@@ -4,7 +4,12 @@ A profile lists them as `data`, in place of data_root and datafile:
 
     data:
       - {root: data/phantoms, weight: 3}
-      - {root: data/hospital, datafile: lungs.json, weight: 1}"""
+      - {root: data/hospital, datafile: lungs.json, weight: 1}
+
+A structure that one set draws otherwise than the others is a label of its own, since a loss on an
+expression of probabilities would have to guess which of its labels is wrong. `derive` gives it to
+the sets that can tell it by a rule: with `derive: wingspan` phantoms, which have the lungs behind
+heart and diaphragm, get the visible lung fields `left_lung` and `right_lung`, too."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -19,7 +24,7 @@ from paxray_lib.labels.matching import unite
 from paxray_lib.utils.errors import did_you_mean, shown
 from paxray_lib.utils.settings import cast, field_types
 
-_FORM = "a list of {root, datafile, weight}, where root is needed"
+_FORM = "a list of {root, datafile, weight, derive}, where root is needed"
 
 
 @dataclass(frozen=True)
@@ -32,11 +37,14 @@ class DataSource:
         As for `PaxrayDataset`.
     weight : float
         The share of the images drawn that are expected to be of this set, relative to the others.
+    derive : str or None
+        A map, by path or name: its structures are labels of this set, too, made from those it has.
     """
 
     root: Annotated[str, Field(min_length=1)]
     datafile: Annotated[str, Field(min_length=1)] = "paxray.json"
     weight: Annotated[float, Field(gt=0, le=1e6, allow_inf_nan=False)] = 1.0
+    derive: Annotated[str, Field(min_length=1)] | None = None
 
 
 def _sources(value: Any) -> tuple[DataSource, ...]:
@@ -112,5 +120,9 @@ class DatasetUnion(Sequence[Sample]):
 def open_united(sources: Sequence[DataSource], split: str) -> list[PaxrayDataset]:
     """Return a split of each data set, with the labels of all of them; for errors see each."""
     parts = [PaxrayDataset(source.root, source.datafile, split) for source in sources]
+    parts = [
+        part.deriving(source.derive) if source.derive else part
+        for part, source in zip(parts, sources, strict=True)
+    ]
     labels = unite(part.labels for part in parts)
     return [part.with_labels(labels) for part in parts]

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from paxray_lib.evaluation.mapping import find_map
+from paxray_lib.labels.map_files import find_map
 from paxray_lib.utils.errors import check_choice, shown
 from paxray_lib.utils.settings import check_fields, field_types
 from paxray_lib.utils.strict_yaml import read_yaml

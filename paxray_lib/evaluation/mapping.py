@@ -1,32 +1,23 @@
 """What the labels of other data are in a model's: by a map file, or by equal names.
 
-A map has a line for each structure to compare, an expression of the model's labels (see
-`labels.expressions`) for a name of the data:
-
-    left_lung: lung_left - diaphragm - mediastinum_overall - heart
-    heart: heart
-
-The maps in the folder `maps` are known by their names.
+A map (see `labels.map_files`) says what a name of the data is in the model's labels.
 """
 
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from paxray_lib.labels.expressions import Expression, parse_expression, single_label
+from paxray_lib.labels.expressions import Expression, single_label
+from paxray_lib.labels.map_files import find_map, map_names, parse_lines, read_lines
 from paxray_lib.labels.matching import match
 from paxray_lib.labels.table import LabelSet
 from paxray_lib.masks import PackedMasks
 from paxray_lib.masks.bits import Bits, combine_bits
 from paxray_lib.utils.errors import did_you_mean, shown
-from paxray_lib.utils.strict_yaml import read_yaml
-
-_MAPS = Path(__file__).with_name("maps")
 
 
 @dataclass(frozen=True)
@@ -83,29 +74,22 @@ def read_map(map: str | os.PathLike, model: LabelSet, data: LabelSet) -> LabelMa
         labels or stands twice, or an expression selects no label of the model; the message names
         file and line.
     """
-    path = find_map(map)
-    lines = read_yaml(path)
-    if path.parent == _MAPS:  # of a whole data set, of which a part may have been imported
+    path, lines = find_map(map), read_lines(map)
+    if str(map) in map_names():  # of a whole data set, of which a part may have been imported
         lines = {name: text for name, text in lines.items() if name in data}
     if not lines:
         raise ValueError(
             f"{path}: no line for a label of the data ({shown(data.names)}); write one as in "
             "'left_lung: lung_left - heart'"
         )
-    predicted, expected = [], []
-    for name, text in lines.items():
+    for name in lines:
         if name not in data:
             near = did_you_mean(name, data) or f"; it has {shown(data.names)}"
             raise ValueError(f"{path}: {shown(name)} is no label of the data{near}")
-        expected.append(((True, tuple(data.index(name))),))
-        try:
-            if not isinstance(text, str):
-                raise ValueError(f"{shown(text)} is no text such as 'lung_left - heart'")
-            predicted.append(parse_expression(text, model))
-        except ValueError as error:
-            raise ValueError(f"{path}: {shown(name)}: {error}") from error
+    predicted = parse_lines(lines, model, path)
+    expected = [((True, tuple(data.index(name))),) for name in lines]
     info = {"map": lines, "left_out": _without(data, expected)}
-    return LabelMap(LabelSet(lines), tuple(predicted), tuple(expected), info)
+    return LabelMap(LabelSet(lines), tuple(predicted.values()), tuple(expected), info)
 
 
 def match_names(model: LabelSet, data: LabelSet) -> LabelMap:
@@ -126,27 +110,6 @@ def match_names(model: LabelSet, data: LabelSet) -> LabelMap:
     )
     info = {"left_out": _without(data, expected), "left_out_of_model": _without(model, predicted)}
     return LabelMap(LabelSet(data.names[i] for i in shared), predicted, expected, info)
-
-
-def map_names() -> list[str]:
-    """Return the names of the maps that come with the package."""
-    return sorted(path.stem for path in _MAPS.glob("*.yaml"))
-
-
-def find_map(map: str | os.PathLike, base: str | os.PathLike = ".") -> Path:
-    """Return the file of a map, given by its name or a path relative to `base`.
-
-    FileNotFoundError, with near matches of names, if there is none.
-    """
-    names, path = map_names(), Path(base) / map
-    if str(map) in names:
-        return _MAPS / f"{map}.yaml"
-    if not os.path.lexists(path):
-        near = did_you_mean(path.stem, names)
-        raise FileNotFoundError(
-            f"{map}: no such map{near}; give a path, or one of {', '.join(names)}"
-        )
-    return path
 
 
 def _without(labels: LabelSet, expressions: Iterable[Expression]) -> list[str]:

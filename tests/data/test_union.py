@@ -1,12 +1,13 @@
 import numpy as np
 import pytest
+from helpers.datafiles import rewrite
 from helpers.sampledata import write_tiny
 from hypothesis import given
 from hypothesis import strategies as st
 
-from paxray_lib.data.dataset import EpochSampler
+from paxray_lib.data.dataset import EpochSampler, PaxrayDataset
 from paxray_lib.data.union import DatasetUnion, DataSource, name_first, open_united
-from paxray_lib.labels.table import LabelSet
+from paxray_lib.labels.table import LABELS, LabelSet
 from paxray_lib.training.config import TrainConfig
 from paxray_lib.utils.settings import cast, field_types
 
@@ -70,9 +71,9 @@ def test_the_share_of_the_draws_is_exact_on_average():
 @pytest.mark.parametrize(
     ("data", "message"),
     [
-        ("x", "data must be a list of {root, datafile, weight}, where root is needed, not 'x'"),
+        ("x", "data must be a list of {root, datafile, weight, derive}, where root is needed"),
         ([{"weight": 1}], "item 1 is {'weight': 1}"),
-        ([{"root": "a"}, {"root": "b", "wieght": 1}], "item 2 has the unknown key 'wieght'; did"),
+        ([{"root": "a"}, {"root": "b", "wieght": 1}], "item 2 has the unknown key 'wieght'"),
         ([{"root": "a", "weight": 0}], "item 1: weight must be greater than 0, not 0"),
         ([{"root": 3.5, "datafile": []}], "item 1: datafile must be text"),
         ([{"root": "a"}] * 101, "must be a list of"),
@@ -98,3 +99,30 @@ def test_one_way_of_naming_data():
     config = TrainConfig(data=data)
     assert (config.data_root, config.datafile) == ("a", "half.json")
     assert TrainConfig(**config.to_dict()) == config
+
+
+def test_a_map_gives_a_set_further_labels(tiny, tmp_path):
+    plain, (derived,) = (
+        PaxrayDataset(tiny),
+        open_united([DataSource(str(tiny), derive="wingspan")], "train"),
+    )
+    assert derived.labels.names == (*LABELS.names, "left_lung", "right_lung")
+    for index in range(3):
+        masks, own = derived.masks(index), plain.masks(index)
+        taken = own.union("diaphragm") | own.union("mediastinum_overall") | own.union("heart")
+        for side in ("left", "right"):
+            visible = own.union(f"lung_{side}") & ~taken
+            np.testing.assert_array_equal(masks.unpack([f"{side}_lung"])[0], visible)
+        assert masks.known.all()
+        np.testing.assert_array_equal(masks.unpack()[: len(LABELS)], own.unpack())
+
+
+def test_a_derived_label_is_known_where_its_labels_are(tmp_path):
+    write_tiny(tmp_path)
+    rewrite(tmp_path, lambda c: c.update(known=[n for n in LABELS if n != "diaphragm"]))
+    (tmp_path / "map.yaml").write_text("both: lung_left + lung_right\nseen: lung_left - diaphragm")
+    masks = PaxrayDataset(tmp_path).deriving(tmp_path / "map.yaml").masks(0)
+    assert masks.known[-2:].tolist() == [True, False]
+    assert not masks.unpack(["seen"]).any()
+    with pytest.raises(FileNotFoundError, match="did you mean 'wingspan'"):
+        PaxrayDataset(tmp_path).deriving("wingspam")

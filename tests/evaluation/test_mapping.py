@@ -14,10 +14,11 @@ from typer.testing import CliRunner
 from paxray_lib.cli import app
 from paxray_lib.data.dataset import PaxrayDataset
 from paxray_lib.evaluation.evaluate import evaluate
-from paxray_lib.evaluation.mapping import map_names, match_names, read_map
+from paxray_lib.evaluation.mapping import match_names, read_map
 from paxray_lib.evaluation.result import Evaluation
 from paxray_lib.images.preprocessing import Preprocessing
 from paxray_lib.images.read import read_image
+from paxray_lib.labels.map_files import map_names
 from paxray_lib.labels.table import LABELS, LabelSet
 from paxray_lib.masks.packed import PackedMasks
 from paxray_lib.metrics.calibration import calibration_error
