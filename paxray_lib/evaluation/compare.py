@@ -19,7 +19,7 @@ from paxray_lib.evaluation.tables import list_parts, score_columns
 from paxray_lib.labels.matching import match
 from paxray_lib.masks import PackedMasks, close_bits
 from paxray_lib.metrics import Counts, draw_weights, interval, mean_score, resample_mean
-from paxray_lib.models import AnatomySegmenter, optimize_for_inference, pack_decisions
+from paxray_lib.models import AnatomySegmenter, decide, optimize_for_inference
 from paxray_lib.utils.errors import check_choice
 
 
@@ -144,7 +144,7 @@ def gains_table(
     model, images = optimize_for_inference(model), image_table(dataset)
 
     def count_both(logits: torch.Tensor, target: PackedMasks) -> list[Counts]:
-        bits = pack_decisions(logits, threshold)[0]
+        bits = decide(model, logits, threshold, target.shape[1:])
         closed = close_bits(bits, target.labels)
         return [count_decisions(decided, target) for decided in (bits, closed)]
 

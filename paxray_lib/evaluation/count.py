@@ -20,9 +20,9 @@ from paxray_lib.metrics import Counts, Reliability, Surface, bin_pixels, counts
 from paxray_lib.metrics.surface import surface
 from paxray_lib.models import (
     AnatomySegmenter,
+    decide,
     each_logits,
     optimize_for_inference,
-    pack_decisions,
 )
 from paxray_lib.utils.console import map_ahead, progress
 
@@ -55,7 +55,7 @@ def count_dataset(
     """
 
     def count(logits: torch.Tensor, target: PackedMasks) -> Counts:
-        return count_decisions(pack_decisions(logits, threshold)[0], target)
+        return count_decisions(decide(model, logits, threshold, target.shape[1:]), target)
 
     return Counts.concat(gather_items(list(use_logits(model, dataset, count, batch_size, quiet))))
 
@@ -80,17 +80,17 @@ def measure_dataset(
     `count_dataset`.
     """
 
-    def decide(
+    def measure(
         logits: torch.Tensor, target: PackedMasks
     ) -> tuple[Counts, PackedMasks, PackedMasks, Reliability]:
-        bits = pack_decisions(logits, threshold)[0]
+        bits = decide(model, logits, threshold, target.shape[1:])
         bits = close_bits(bits, model.labels) if close_tree else bits
         if label_map is not None:
             bits, target = label_map.map_prediction(bits), label_map.map_target(target)
         pixels, bins = count_decisions(bits, target), _bins(logits[0], target, label_map)
         return pixels, _resized(bits, target), target, bins
 
-    decided = use_logits(model, dataset, decide, batch_size, not is_first(), mirror)
+    decided = use_logits(model, dataset, measure, batch_size, not is_first(), mirror)
     threads = min(8, os.cpu_count() or 1)
     measured = map_ahead(
         lambda item: (item[0], surface(*item[1:3]), item[3]), decided, threads, ahead=2 * threads

@@ -9,6 +9,7 @@ transfer     a new network that starts from the weights of another
 named        models known by a name, such as "cxas"
 digest       what they are compared by with what was saved
 folding      a faster copy of a model for inference
+outlines     decisions at an image's own size
 inference    an image, or a batch, through a model to logits, packed bits or masks
 describe     a network in about ten lines
 """
@@ -16,12 +17,13 @@ describe     a network in about ten lines
 from paxray_lib.models.build import build_model
 from paxray_lib.models.checkpoints import load_model, read_extra, save_model
 from paxray_lib.models.folding import optimize_for_inference
-from paxray_lib.models.inference import each_logits, pack_decisions, predict_image
+from paxray_lib.models.inference import decide, each_logits, pack_decisions, predict_image
 from paxray_lib.models.segmenter import AnatomySegmenter
 
 __all__ = [
     "AnatomySegmenter",
     "build_model",
+    "decide",
     "each_logits",
     "load_model",
     "optimize_for_inference",

@@ -10,8 +10,11 @@ from torch import Tensor
 
 from paxray_lib.images.read import Image
 from paxray_lib.masks import PackedMasks, hierarchy
+from paxray_lib.models.outlines import pack_enlarged
 from paxray_lib.models.segmenter import AnatomySegmenter
 
+# pixels, 4096 x 4096: masks of 166 labels take 352 MB there; of larger images none are held whole
+MAX_SMOOTH = 1 << 24
 NOT_FINITE = (
     "the network's output is not finite for this image; "
     "are the weights those of a finished training?"
@@ -25,7 +28,7 @@ def predict_image(
     mirror: bool = False,
     close_tree: bool = False,
 ) -> PackedMasks:
-    """Return the masks of one image at its own height and width.
+    """Return the masks of one image at its own height and width, see `decide`.
 
     Parameters
     ----------
@@ -43,7 +46,7 @@ def predict_image(
     """
     pixels, view = (image.pixels, image.view) if isinstance(image, Image) else (image, None)
     inputs = torch.as_tensor(model.preprocess(image))[None]  # (1, 3, h, w)
-    (bits,) = segment(model, inputs, [view if mirror else None], threshold)
+    (bits,) = segment(model, inputs, [view if mirror else None], [pixels.shape], threshold)
     if bits is None:
         raise ValueError(NOT_FINITE)
     masks = PackedMasks(bits, model.labels).resize(*pixels.shape)
@@ -54,25 +57,45 @@ def segment(
     model: AnatomySegmenter,
     inputs: Tensor,
     mirror_views: Sequence[str | None],
+    sizes: Sequence[tuple[int, ...]],
     threshold: float = 0.5,
     indices: Sequence[int] | None = None,
-) -> list[np.ndarray | None]:
-    """Return packed bits (h, w, B) uint8 at the network's size per input, None if not finite.
+) -> Iterator[np.ndarray | None]:
+    """Yield the decisions on each input in turn, as `decide` returns them; None if not finite.
 
     Parameters
     ----------
     model : AnatomySegmenter
     inputs : (N, 3, h, w) float32, preprocessed
     mirror_views : per image, the view by which to average it with its mirror image, or None
+    sizes : per image its own (height, width)
     threshold : a bit is set where the sigmoid is greater
     indices : the labels to decide on; all by default
     """
 
-    def pack(logits: Tensor | None) -> np.ndarray | None:
-        return None if logits is None else pack_decisions(logits, threshold)[0].cpu().numpy()
+    def pack(logits: Tensor | None, size: tuple[int, ...]) -> np.ndarray | None:
+        return None if logits is None else decide(model, logits, threshold, size).cpu().numpy()
 
     # no variable keeps an image's logits
-    return list(map(pack, each_logits(model, inputs, mirror_views, indices)))
+    return map(pack, each_logits(model, inputs, mirror_views, indices), sizes)
+
+
+def decide(
+    model: AnatomySegmenter, logits: Tensor, threshold: float, size: tuple[int, ...]
+) -> Tensor:
+    """Return the packed bits of one image, from its logits (1, L, h, w): (H, W, B) uint8.
+
+    They have the image's own `size`, and smooth outlines: the logits are enlarged. Only with the
+    preprocessing of published code, "published" or "cxas", which enlarges bits to the nearest
+    pixel, and for an image of more than `MAX_SMOOTH` pixels, they have the network's, (h, w, B),
+    for `PackedMasks.resize`.
+    """
+    height, width = size
+    is_ours = model.preprocessing.kind == "standard"
+    if not is_ours or (height, width) == logits.shape[2:] or height * width > MAX_SMOOTH:
+        return pack_decisions(logits, threshold)[0]
+    check_threshold(threshold)
+    return pack_enlarged(logits[0], _cut(threshold, logits.dtype), (height, width))
 
 
 def each_logits(
@@ -174,15 +197,21 @@ def pack_decisions(logits: Tensor, threshold: float = 0.5) -> Tensor:
     if logits.ndim != 4:
         shape = tuple(logits.shape)
         raise ValueError(f"logits must have shape (images, labels, height, width), got {shape}")
-    exact = math.log(threshold / (1 - threshold))
-    cut = torch.tensor(exact, dtype=logits.dtype)
-    if cut.item() > exact:  # rounded up, it could pass over a logit
-        cut = torch.nextafter(cut, torch.tensor(-math.inf, dtype=logits.dtype))
+    cut = _cut(threshold, logits.dtype)
     # numpy compares small blocks in a fifth of torch's time, but does not know all of its types
     known_to_numpy = logits.dtype in (torch.float32, torch.float64)
     channels_last = logits.device.type == "cpu" and logits.stride(1) == 1
     pack = _pack_channels_last if channels_last and known_to_numpy else _pack_planes
-    return pack(logits.detach(), cut.item())
+    return pack(logits.detach(), cut)
+
+
+def _cut(threshold: float, dtype: torch.dtype) -> float:
+    """Return the logit of a threshold, as a number of that type."""
+    exact = math.log(threshold / (1 - threshold))
+    cut = torch.tensor(exact, dtype=dtype)
+    if cut.item() > exact:  # rounded up, it could pass over a logit
+        cut = torch.nextafter(cut, torch.tensor(-math.inf, dtype=dtype))
+    return cut.item()
 
 
 def _pack_channels_last(logits: Tensor, cut: float) -> Tensor:

@@ -30,7 +30,7 @@ REPORT_EVERY_S = 5.0
 _Source = tuple[Path, State, tuple[int, int]]
 # the same, its view if it is to be mirrored, and the network's input (3, h, w)
 _Prepared = tuple[_Source, str | None, torch.Tensor]
-# the same, and its packed bits (h, w, B), None if they are not finite
+# the same, and its packed bits, of `decide`; None if they are not finite
 _Segmented = tuple[_Source, np.ndarray | None]
 
 
@@ -92,7 +92,9 @@ class Pipeline:
         """Do what is not done; return why it had to stop before the end, or an empty text."""
         try:
             segmented = self._segmented(self._todo(), batch_size)
-            written = map_ahead(self._write, segmented, ahead=2 * batch_size, patience_s=None)
+            # masks of an image's own size may take 352 MB
+            ahead = min(2 * batch_size, 4)
+            written = map_ahead(self._write, segmented, ahead=ahead, patience_s=None)
             # what is being written is finished before the last report
             with contextlib.closing(segmented), contextlib.closing(written):
                 for _ in written:
@@ -159,7 +161,8 @@ class Pipeline:
         while batch := list(itertools.islice(prepared, batch_size)):
             sources, views, tensors = zip(*batch, strict=True)
             inputs = torch.stack(tensors)  # (N, 3, h, w)
-            bits = segment(self.model, inputs, views, self.settings["threshold"], indices)
+            sizes = [size for _, _, size in sources]
+            bits = segment(self.model, inputs, views, sizes, self.settings["threshold"], indices)
             yield from zip(sources, bits, strict=True)
 
     def _write(self, segmented: _Segmented) -> None:

@@ -272,7 +272,7 @@ def test_a_full_disk_ends_an_evaluation_with_file_and_remedy(small, tmp_path, mo
 
 @pytest.mark.parametrize("name", ["SIGTERM", "SIGHUP", "SIGINT"])
 def test_a_signal_ends_an_evaluation_in_order(small, tmp_path, monkeypatch, name):
-    pack, calls = count.pack_decisions, []
+    pack, calls = count.decide, []
 
     def signalled(*arguments):
         calls.append(1)
@@ -280,7 +280,7 @@ def test_a_signal_ends_an_evaluation_in_order(small, tmp_path, monkeypatch, name
             os.kill(os.getpid(), getattr(signal, name))
         return pack(*arguments)
 
-    monkeypatch.setattr(count, "pack_decisions", signalled)
+    monkeypatch.setattr(count, "decide", signalled)
     done = evaluate(small, tmp_path / "o")
     assert done.exit_code == 3
     words = "interrupted" if name == "SIGINT" else f"stopped by {name}"
