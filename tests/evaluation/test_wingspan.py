@@ -63,6 +63,7 @@ def imported(films, tmp_path):
     return tmp_path / "d"
 
 
+@pytest.mark.slow
 def test_the_map_gives_the_dice_that_ten_lines_give(films, imported, weights):
     model = optimize_for_inference(load_model(weights))
     threshold = 0.5 if "PAXRAY_TEST_WEIGHTS" in os.environ else 0.3

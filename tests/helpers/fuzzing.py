@@ -72,6 +72,15 @@ class Worker:
         return {"damage": "?", "outcome": f"fault: died ({code})", "text": said[:3000]}
 
 
+def peak_bytes() -> int:
+    """Return the peak resident memory of this process.
+
+    Not `ru_maxrss`, which starts at the peak of the process that started this one.
+    """
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return int(next(line for line in lines if line.startswith("VmHWM")).split()[1]) << 10
+
+
 def faults(worker: Worker, cases: Iterable[tuple[str, int]]) -> list[str]:
     """Return a text for each damage that does what it may not, and how to see it again."""
     texts = []
@@ -123,7 +132,7 @@ class Reader:
         outcome, text = _outcome(specimen.read, path, sound_result, is_free)
         faulthandler.cancel_dump_traceback_later()
         seconds = time.process_time() - start
-        grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss << 10) - memory
+        grown = peak_bytes() - memory
         if seconds > MOST_SECONDS or grown > MOST_BYTES:
             outcome = f"fault: {seconds:.1f} s, {grown >> 20} MiB, then {outcome}"
         return {"damage": damage.name, "outcome": outcome, "text": text[:3000]}

@@ -92,6 +92,7 @@ def test_a_reader_that_leaves_early_is_no_fault():
     assert done.stdout.startswith("index")
 
 
+@pytest.mark.slow
 def test_a_locale_without_utf8_is_no_fault(tmp_path):
     locale = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONIOENCODING": "ascii"}
     done = subprocess.run(

@@ -49,6 +49,7 @@ def test_a_killed_kernel_fails_at_once_and_leaves_no_children(project, capfd):
     assert not is_alive(int((project / "pid").read_text()))
 
 
+@pytest.mark.slow
 def test_a_time_limit_ends_the_notebook(project):
     write_notebook(project / "notebooks", "01_a", "import time\ntime.sleep(300)")
     assert run(project, "time_limit=8") == 3
@@ -77,8 +78,8 @@ def start_runner(project):
     ("number", "wait"),
     [
         (signal.SIGTERM, "time.sleep(300)"),
-        (signal.SIGHUP, "time.sleep(300)"),
-        (signal.SIGINT, "subprocess.run(['sleep', '300'])"),
+        pytest.param(signal.SIGHUP, "time.sleep(300)", marks=pytest.mark.slow),
+        pytest.param(signal.SIGINT, "subprocess.run(['sleep', '300'])", marks=pytest.mark.slow),
     ],
 )
 def test_signals_interrupt_the_run(project, number, wait):
@@ -120,6 +121,7 @@ def adopting():
     adopt(36, 0, 0, 0, 0)
 
 
+@pytest.mark.slow
 def test_after_the_runner_was_killed_the_status_is_true_and_the_kernel_ends(project, adopting):
     write_notebook(project / "notebooks", "01_a", LONG_CELL + "time.sleep(300)")
     process, pids = start_runner(project)

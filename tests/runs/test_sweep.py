@@ -168,6 +168,7 @@ def check_page(folder):
         assert (folder / link).exists(), link
 
 
+@pytest.mark.slow
 def test_killed_in_the_middle_and_resumed(project):
     luck, waiting = project / "luck", project / "luck.waiting"
     (project / "b.yaml").write_text(f"seed: 1\nneeds: {luck}\n")
@@ -192,6 +193,7 @@ def test_killed_in_the_middle_and_resumed(project):
     check_numbers(project / "out", "abc")
 
 
+@pytest.mark.slow
 def test_finished_members_are_of_the_same_data_and_code(project, capfd):
     files.write_text(project / "data/paxray.json", "{}")
     head = TRAIN_HEAD + "\ndata_root = ''"

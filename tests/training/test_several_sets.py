@@ -116,6 +116,7 @@ def test_memory_and_workers_give_the_same_batches(roots, tmp_path):
         assert one.names == other.names
 
 
+@pytest.mark.slow
 def test_killed_and_resumed_it_ends_bit_for_bit_the_same(roots, tmp_path):
     settings = both(roots, tmp_path / "run", save_every=2, noise=0.1, flip_prob=0.5)
     profile = tmp_path / "profile.yaml"
