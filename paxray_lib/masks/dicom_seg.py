@@ -122,17 +122,18 @@ def _describe(masks: PackedMasks, size: tuple[int, int], header: Dataset, algori
     """Return highdicom's segmentation, complete but for the size of its frames.
 
     highdicom wants the whole (1, H, W, L) array, 1.5 GB for a large X-ray. What it makes of it,
-    apart from the pixels, does not depend on the size: it gets the masks as small as they are."""
+    apart from the pixels, depends on which labels occur alone: it gets as much in 8 x 8 pixels."""
     import highdicom
 
     if size[0] * size[1] < masks.data.shape[0] * masks.data.shape[1]:
         masks = masks.resize(*size)
-    header.Rows, header.Columns = masks.shape[1:]
+    header.Rows = header.Columns = 8
+    occurs = np.tile(masks.counts() > 0, (1, 8, 8, 1))  # (1, 8, 8, L)
     # masks without a single pixel, and values of the source that are odd but were there before
     with quiet():
         return highdicom.seg.Segmentation(
             source_images=[header],
-            pixel_array=np.ascontiguousarray(masks.unpack().transpose(1, 2, 0))[None],  # 1, h, w, L
+            pixel_array=occurs,
             segmentation_type=highdicom.seg.SegmentationTypeValues.BINARY,
             segment_descriptions=_segments(masks.labels, algorithm),
             series_instance_uid=highdicom.UID(),
