@@ -285,7 +285,15 @@ def test_notebooks(case, hostile, tmp_path, monkeypatch):
 
 # -- what a page makes of hostile names
 
-NAMES = ["<script>alert(1)</script>", "{{ 7 * 7 }}{% raw %}", "$\\frac$", "=1+1", "+x", "-x", "@x"]
+NAMES = [
+    "<script>alert(1)</script>",
+    "{{ 977 * 983 }}{% raw %}",
+    "$\\frac$",
+    "=1+1",
+    "+x",
+    "-x",
+    "@x",
+]
 
 
 def evaluation():
@@ -327,7 +335,7 @@ def test_names_stay_text_on_pages_and_in_tables(tmp_path):
     for page in pages:
         text = page.read_text()
         assert "<script" not in text
-        assert "49" not in text.replace(NAMES[1], "").partition("<body>")[2][:2000]
+        assert "960391" not in text.replace(NAMES[1], "").partition("<body>")[2][:2000]
         assert "&lt;script&gt;" in text
     scores = read_table(tmp_path / "scores.csv")
     assert scores["member"].unique().tolist() == NAMES
