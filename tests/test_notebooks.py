@@ -230,7 +230,7 @@ def test_data_of_other_labels_and_splits_go_through_all_but_the_training(foreign
 
 
 @pytest.mark.parametrize(
-    "name", [NAMES[4], *(pytest.param(NAMES[i], marks=pytest.mark.slow) for i in (2, 3, 6))]
+    "name", [pytest.param(NAMES[i], marks=pytest.mark.slow) for i in (2, 3, 4, 6)]
 )
 def test_opened_by_hand_it_takes_the_newest_run_and_says_which(project, small_run, name):
     folder = project / "notebooks"

@@ -228,6 +228,7 @@ def test_maps(case, hostile):
     hostile(case)
 
 
+@pytest.mark.slow
 def test_a_map_of_many_steps_ends(small, tmp_path):
     (tmp_path / "m.yaml").write_text("heart: heart" + " - heart + heart" * 3_500)
     done = evaluate(small, tmp_path / "o", "--map", tmp_path / "m.yaml")

@@ -122,6 +122,7 @@ def start(project, names, waiting):
     return process
 
 
+@pytest.mark.slow
 def test_a_failing_member_is_listed_and_resumed(project, capfd):
     (project / "b.yaml").write_text(f"seed: 1\nneeds: {project}/luck\nfail: true\n")
     assert run(project, "abc") == 1
