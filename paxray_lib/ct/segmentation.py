@@ -177,7 +177,7 @@ def read_names(path: str | os.PathLike) -> dict[int, str]:
     if not path.exists():
         raise FileNotFoundError(f"{path}: no such table of names")
     content = read_bytes(path, _MAX_TABLE)
-    try:
+    with naming_errors(path, "not a table of value and name", "write lines such as 51<tab>heart"):
         if path.suffix.lower() == ".json":
             pairs = parse_json(content, path.name)["labels"].items()
             if not all(str(key).isdigit() for key, _ in pairs):  # as nnU-Net v2 has them
@@ -185,10 +185,6 @@ def read_names(path: str | os.PathLike) -> dict[int, str]:
             rows = [(int(value), str(name)) for value, name in pairs]
         else:
             rows = _table_rows(content.decode("utf-8-sig"))
-    except Exception as error:
-        raise ValueError(
-            f"{path}: not a table of value and name ({error}); write lines such as 51<tab>heart"
-        ) from error
     names = {value: name for value, name in _check_unique(rows, path).items() if value > 0}
     if not set(names.values()) & CODES.keys():
         first = next(iter(names.values()), "")

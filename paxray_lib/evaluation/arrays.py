@@ -8,7 +8,7 @@ from typing import IO
 
 import numpy as np
 
-from paxray_lib.utils import open_file
+from paxray_lib.utils import naming_errors, open_file
 
 # 10,000 images of 166 labels take 150 MB, and no sum of so many pixels reaches 2 ** 48
 _MAX_BYTES, _MAX_NUMBER = 1 << 30, 1 << 48
@@ -23,24 +23,20 @@ def read_arrays(path: Path, forms: Mapping[str, tuple[str, str]]) -> dict[str, n
     FileNotFoundError or ValueError, naming the file, if it is damaged, claims more than 1 GiB, has
     a name twice, or one that is not known, or an array of another form or beyond 2 ** 48.
     """
-    with open_file(path) as file:
-        try:
-            with zipfile.ZipFile(file) as archive:
-                members = {member.filename: member for member in archive.infolist()}
-                unknown = members.keys() - {f"{name}.npy" for name in forms}
-                if unknown or len(members) != len(archive.infolist()):
-                    raise ValueError(f"holds {sorted(unknown)[:3] or 'a name twice'}")
-                if sum(member.file_size for member in members.values()) > _MAX_BYTES:
-                    raise ValueError(f"claims more than {_MAX_BYTES >> 30} GiB")
-                arrays = {}
-                for name, member in members.items():
-                    with archive.open(member) as stream:
-                        arrays[name.removesuffix(".npy")] = _read_array(stream, member.file_size)
-            _check(arrays, forms)
-            return arrays
-        except Exception as error:  # of zip, zlib and numpy, for broken data
-            reason = " ".join(str(error).split())[:300]
-            raise ValueError(f"{path}: not readable ({reason}); evaluate again") from error
+    with open_file(path) as file, naming_errors(path, "not readable", "evaluate again"):
+        with zipfile.ZipFile(file) as archive:
+            members = {member.filename: member for member in archive.infolist()}
+            unknown = members.keys() - {f"{name}.npy" for name in forms}
+            if unknown or len(members) != len(archive.infolist()):
+                raise ValueError(f"holds {sorted(unknown)[:3] or 'a name twice'}")
+            if sum(member.file_size for member in members.values()) > _MAX_BYTES:
+                raise ValueError(f"claims more than {_MAX_BYTES >> 30} GiB")
+            arrays = {}
+            for name, member in members.items():
+                with archive.open(member) as stream:
+                    arrays[name.removesuffix(".npy")] = _read_array(stream, member.file_size)
+        _check(arrays, forms)
+        return arrays
 
 
 def _check(arrays: Mapping[str, np.ndarray], forms: Mapping[str, tuple[str, str]]) -> None:

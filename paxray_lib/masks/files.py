@@ -235,6 +235,8 @@ def _read_coco(path: Path) -> tuple[np.ndarray, LabelSet]:
     except KeyError as error:
         key = f"{error!s:.80}"
         raise ValueError(f"{path}: not a COCO RLE file ({key} is missing or unknown)") from error
+    except MemoryError:
+        raise
     except Exception as error:
         reason = f"{error!s:.200}"
         raise ValueError(f"{path}: not a COCO RLE file of one image ({reason})") from error

@@ -55,6 +55,8 @@ def read_weights(path: str | os.PathLike) -> Any:
         if path.suffix == ".safetensors":
             return _load_safetensors(path)
         return _load(path, sizes)
+    except MemoryError:
+        raise
     except Exception as error:
         raise ValueError(
             f"{path}: cannot be read as weights; it is damaged or cut short, or it holds objects "

@@ -51,12 +51,17 @@ def check_choice(value: str, choices: Iterable[str], name: str) -> None:
 
 
 @contextlib.contextmanager
-def naming_errors(path: Path, problem: str) -> Iterator[None]:
-    """Turn what decoders raise for broken data into a ValueError that names the file."""
+def naming_errors(
+    path: Path, problem: str, remedy: str = "fetch or export it again"
+) -> Iterator[None]:
+    """Turn what decoders raise for broken data into a ValueError that names the file.
+
+    Too little memory is no fault of the file, and passes.
+    """
     try:
         yield
     except MemoryError:
         raise
     except Exception as error:
         reason = " ".join(str(error).split())[:300]  # some show the data
-        raise ValueError(f"{path}: {problem} ({reason}); fetch or export it again") from error
+        raise ValueError(f"{path}: {problem} ({reason}); {remedy}") from error

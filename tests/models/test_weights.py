@@ -214,3 +214,13 @@ def test_fill_refuses_what_does_not_fit_and_changes_nothing(change, message):
     with pytest.raises(ValueError, match=rf"x\.pth: does not fit a layer: {message}"):
         fill(layer, state, "x.pth", "a layer")
     assert torch.equal(layer.weight, before)
+
+
+def test_a_lack_of_memory_is_no_damage(tmp_path, monkeypatch):
+    def full(*_, **__):
+        raise MemoryError
+
+    torch.save({"x": torch.zeros(2)}, tmp_path / "x.pth")
+    monkeypatch.setattr(torch, "load", full)
+    with pytest.raises(MemoryError):
+        read_weights(tmp_path / "x.pth")

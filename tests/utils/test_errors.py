@@ -36,3 +36,13 @@ def test_errors_of_decoders_name_the_file_but_memory_that_ends_does_not_blame_it
         raise RuntimeError("bad")
     with pytest.raises(MemoryError), naming_errors(Path("x.png"), "damaged"):
         raise MemoryError
+
+
+def test_naming_errors_names_file_and_remedy_but_no_lack_of_memory(tmp_path):
+    with (
+        pytest.raises(ValueError, match=r"x\.npz: not readable \(bad data\); evaluate again"),
+        naming_errors(tmp_path / "x.npz", "not readable", "evaluate again"),
+    ):
+        raise OverflowError("bad\ndata")
+    with pytest.raises(MemoryError), naming_errors(tmp_path / "x", "damaged"):
+        raise MemoryError
