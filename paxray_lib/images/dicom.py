@@ -19,10 +19,9 @@ from paxray_lib.images.image import (
     row_blocks,
     to_unit,
 )
-from paxray_lib.images.views import view_of
+from paxray_lib.images.views import VIEW_WORDS, view_of
 from paxray_lib.utils.errors import naming_errors
 
-_POSITIONS = {"PA": "frontal", "AP": "frontal"} | dict.fromkeys(("LL", "RL", "LATERAL"), "lateral")
 # rows that run to the left or right of the patient, or to the front or back
 _ROW_DIRECTIONS = {"L": "frontal", "R": "frontal", "A": "lateral", "P": "lateral"}
 # A network takes any slice, sonogram or mammogram for a picture, so only these are read: DR and XR
@@ -168,16 +167,22 @@ def _window(values: np.ndarray, center: float, width: float, function: str) -> n
 
 
 def _spacing_of(dataset: Dataset, shape: tuple[int, ...]) -> tuple[tuple[float, float] | None, str]:
+    doubts = []
     # the first is at the patient, where it is given
     for name in ("PixelSpacing", "ImagerPixelSpacing"):
-        row_column = np.array(dataset.get(name) or (), float).ravel().tolist()
-        if len(row_column) == 2 and any(row_column):  # zeros say that it is not known
+        value = dataset.get(name)
+        row_column = np.array(() if value in (None, "") else value, float).ravel().tolist()
+        if len(row_column) == 2:
             spacing, doubt = possible_spacing((row_column[0], row_column[1]), shape)
-            return spacing, doubt and f"{name}: {doubt}"
-    return None, ""
+            if spacing:
+                return spacing, ""
+            doubts.append(f"{name}: {doubt}")
+        elif row_column:
+            doubts.append(f"{name}: {row_column!s:.40} instead of two; its lengths are unknown")
+    return None, doubts[0] if doubts else ""
 
 
 def _view_in(dataset: Dataset) -> str | None:
-    position = str(dataset.get("ViewPosition") or "").strip().upper()
+    position = str(dataset.get("ViewPosition") or "").strip().lower()
     rows = str(np.atleast_1d(dataset.get("PatientOrientation") or "")[0]).strip().upper()
-    return _POSITIONS.get(position) or _ROW_DIRECTIONS.get(rows[:1])
+    return VIEW_WORDS.get(position) or _ROW_DIRECTIONS.get(rows[:1])

@@ -134,6 +134,7 @@ def _spacing_of(
 ) -> tuple[tuple[float, float] | None, str]:
     text = str(info.info.get(_SPACING_KEY, ""))
     match = re.fullmatch(rf"(\d+\.\d+) at {shape[0]} x {shape[1]}", text)
-    if not match or not (spacing := float(match[1])):
+    if not match:
         return None, ""
+    spacing = float(match[1])
     return possible_spacing((spacing, spacing), shape)

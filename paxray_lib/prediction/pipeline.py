@@ -58,6 +58,7 @@ class Pipeline:
         self.settings, self.indices, self.outputs = settings, indices, outputs
         self.labels = LabelSet(settings["labels"])
         self.rows: dict[Path, tuple[str, str]] = {}  # status and reason
+        self._doubts: dict[Path, str] = {}  # of what a file says of itself
         self._reported = 0.0
 
     def run(self, batch_size: int) -> pd.DataFrame:
@@ -148,6 +149,7 @@ class Pipeline:
         except (ValueError, OSError) as error:
             self.rows[path] = ("failed", str(error))
             return None
+        self._doubts[path] = image.doubt
         height, width = image.pixels.shape
         view = image.view or self.settings["view"]
         return (path, state, (height, width)), view if self.settings["mirror"] else None, tensor
@@ -183,7 +185,7 @@ class Pipeline:
             if not is_unchanged(path, state):
                 (self.out / output).unlink(missing_ok=True)
                 raise ValueError(f"{path}: changed while it was predicted; run the same again")
-            self.rows[path] = ("ok", "")
+            self.rows[path] = ("ok", self._doubts[path])
         except ValueError as error:
             self.rows[path] = ("failed", str(error))
         except OSError as error:

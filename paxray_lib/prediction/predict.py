@@ -4,7 +4,8 @@ Each output is written whole or not at all, and one that is there already is not
 a run that was stopped goes on where it was (see `utils.manifest`). In the output folder
 
 - `report.csv` has one row per input: file, status, reason, output. The status is ok, skipped (done
-  before), failed, or pending while the run is at work or where it was stopped. A file whose name is
+  before), failed, or pending while the run is at work or where it was stopped. The reason of an ok
+  row is what its file says and cannot be, such as a spacing of zero. A file whose name is
   not UTF-8 is failed, since no table can name it; its other bytes are written as escapes.
 - `settings.json` says with which model and settings all outputs of the folder were made.
 

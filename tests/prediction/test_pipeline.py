@@ -38,6 +38,12 @@ def test_bad_files_are_skipped_and_listed(folder, tmp_path):
     assert (report["status"] == "ok").sum() == 5
 
 
+def test_a_spacing_that_cannot_be_is_said(tmp_path):
+    write_xray(tmp_path / "x.dcm", (20, 24), PixelSpacing=[0, 0])
+    (row,) = predict(Threshold(), tmp_path / "x.dcm", tmp_path / "out").itertuples()
+    assert (row.status, row.reason[:35]) == ("ok", "PixelSpacing: pixels of 0 x 0 mm in")
+
+
 def test_a_name_that_is_not_utf8_is_one_failed_row(folder, tmp_path):
     odd = os.fsencode(folder) + b"/deep/M\xfcllerfrontal.png"
     try:
