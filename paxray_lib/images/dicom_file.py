@@ -72,11 +72,11 @@ def parse(data: bytes) -> Dataset:
     return dataset
 
 
-def read_header(data: bytes) -> Dataset:
-    """Return all of a DICOM file but its pixels; limits and errors as of `parse`."""
+def read_header(data: bytes, *, with_pixels: bool = False) -> Dataset:
+    """Return all of a DICOM file, or all but its pixels; limits and errors as of `parse`."""
     stream = _Bounded(_without_deflate(data))
     with quiet():
-        return dcmread(stream, stop_before_pixels=True, force=True)
+        return dcmread(stream, stop_before_pixels=not with_pixels, force=True)
 
 
 def _without_deflate(data: bytes) -> bytes:

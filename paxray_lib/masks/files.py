@@ -1,5 +1,7 @@
 """Mask files: `.npy` (the published format), `.pxm` (packed) and `.json` (COCO RLE).
 
+A DICOM Segmentation (`.seg.dcm`) is read here, too; `dicom_seg` writes it, from its X-ray.
+
 Packed file (`.pxm`), all integers little-endian:
 
     offset 0    8 bytes   magic word "PAXMASK\\n"
@@ -39,6 +41,7 @@ from paxray_lib.masks.bits import (
     stray_bits,
 )
 from paxray_lib.masks.coco import MAX_COCO_BYTES, decode_coco, encode_coco
+from paxray_lib.masks.dicom_seg_reading import decode_dicom_seg
 from paxray_lib.utils import atomic_write, naming_errors, open_file, parse_json, read_bytes
 
 MASK_SUFFIXES = (".pxm", ".npy", ".json")
@@ -56,7 +59,9 @@ def read_masks(path: Path, labels: LabelSet | None) -> tuple[np.ndarray, LabelSe
     `labels` are the expected ones, or None for those in the file. Errors are those of
     `PackedMasks.read`."""
     read_npy = partial(_read_npy, labels=labels)  # it has no names
-    read = _by_suffix(path, {".npy": read_npy, ".pxm": _read_pxm, ".json": _read_coco})
+    read_seg = partial(_read_dicom_seg, labels=labels)  # its names are cut
+    formats: dict[str, Callable] = {".npy": read_npy, ".pxm": _read_pxm, ".json": _read_coco}
+    read = _by_suffix(path, formats | {".dcm": read_seg})
     data, own = read(path)
     if labels is None or labels == own:
         return data, labels or own
@@ -81,7 +86,7 @@ def write_masks(path: Path, data: np.ndarray, labels: LabelSet, size: tuple[int,
 def _by_suffix(path: Path, functions: dict[str, Callable]) -> Callable:
     if path.suffix.lower() not in functions:
         other = repr(path.suffix) if path.suffix else "a name without suffix"
-        raise ValueError(f"{path}: masks are files of {', '.join(MASK_SUFFIXES)}, not {other}")
+        raise ValueError(f"{path}: masks are files of {', '.join(functions)}, not {other}")
     return functions[path.suffix.lower()]
 
 
@@ -240,3 +245,13 @@ def _read_coco(path: Path) -> tuple[np.ndarray, LabelSet]:
     except Exception as error:
         reason = f"{error!s:.200}"
         raise ValueError(f"{path}: not a COCO RLE file of one image ({reason})") from error
+
+
+# -- DICOM Segmentations
+
+
+def _read_dicom_seg(path: Path, labels: LabelSet | None) -> tuple[np.ndarray, LabelSet]:
+    content = read_bytes(path)
+    with naming_errors(path, "not a DICOM segmentation that can be read", "make it again"):
+        data, names = decode_dicom_seg(content, list(labels.names) if labels else None)
+        return data, labels or _LabelSet(tuple(names))

@@ -208,6 +208,8 @@ class PackedMasks:
     def read(cls, path: str | os.PathLike, labels: LabelSet | None = None) -> "PackedMasks":
         """Read `.npy` (a (L, H, W) stack), `.pxm` (packed) or `.json` (COCO RLE), by the suffix.
 
+        Or `.dcm`: a DICOM Segmentation that `masks.dicom_seg` wrote.
+
         `labels` are the expected ones. A `.npy` stack has no names: without `labels` it must have
         the 166 of `LABELS`.
 

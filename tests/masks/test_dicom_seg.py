@@ -53,6 +53,8 @@ def test_dicom_seg_reads_back_bit_identical(tmp_path, size):
     np.testing.assert_array_equal(read_seg(tmp_path / "x.seg.dcm"), masks.resize(*size).unpack())
     seg, image = pydicom.dcmread(tmp_path / "x.seg.dcm"), pydicom.dcmread(source)
     np.testing.assert_array_equal(seg.pixel_array.astype(bool), masks.resize(*size).unpack())
+    for labels in (FEW, None):
+        assert PackedMasks.read(tmp_path / "x.seg.dcm", labels) == masks.resize(*size)
     assert (seg.Modality, seg.SegmentationType, seg.SegmentsOverlap) == ("SEG", "BINARY", "YES")
     assert seg.StudyInstanceUID == image.StudyInstanceUID
     assert seg.PatientName == image.PatientName
@@ -67,6 +69,7 @@ def test_dicom_seg_leaves_out_empty_frames(tmp_path):
     source = write_xray(tmp_path / "x.dcm", (33, 31))
     write_dicom_seg(tmp_path / "x.seg.dcm", masks, (33, 31), source, "m")
     assert pydicom.dcmread(tmp_path / "x.seg.dcm").NumberOfFrames == 1
+    assert PackedMasks.read(tmp_path / "x.seg.dcm") == masks.resize(33, 31)
     np.testing.assert_array_equal(read_seg(tmp_path / "x.seg.dcm"), masks.resize(33, 31).unpack())
 
 
@@ -76,6 +79,42 @@ def test_dicom_seg_of_a_single_label(tmp_path, value):
     masks = PackedMasks.pack(np.full((1, 4, 4), value), LabelSet(["heart"]))
     write_dicom_seg(tmp_path / "x.seg.dcm", masks, (9, 7), source, "m")
     np.testing.assert_array_equal(read_seg(tmp_path / "x.seg.dcm"), np.full((1, 9, 7), value))
+    assert PackedMasks.read(tmp_path / "x.seg.dcm") == masks.resize(9, 7)
+
+
+def test_dicom_seg_of_long_names_and_other_labels(tmp_path):
+    long = LabelSet(["heart", "x" * 70, "x" * 80])
+    source, masks = write_xray(tmp_path / "x.dcm", (20, 24)), random_masks(labels=long)
+    write_dicom_seg(tmp_path / "x.seg.dcm", masks, (20, 24), source, "m")
+    assert PackedMasks.read(tmp_path / "x.seg.dcm", long) == masks
+    for other in (FEW, LabelSet(["heart", "y", "z"])):
+        with pytest.raises(ValueError, match=r"x\.seg\.dcm: not a DICOM seg.*other labels"):
+            PackedMasks.read(tmp_path / "x.seg.dcm", other)
+
+
+def test_dicom_files_that_are_no_segmentation_of_ours_are_refused(tmp_path):
+    source, target = write_xray(tmp_path / "x.dcm", (20, 24)), tmp_path / "x.seg.dcm"
+    with pytest.raises(ValueError, match=r"x\.dcm: not a DICOM segmentation .*BINARY"):
+        PackedMasks.read(source, FEW)
+    write_dicom_seg(target, random_masks(), (20, 24), source, "m")
+    for name, value in {
+        "SegmentationType": "FRACTIONAL",
+        "Rows": 60_000,
+        "NumberOfFrames": 10**9,
+        "PixelData": b"\0\0",
+        "PerFrameFunctionalGroupsSequence": [],
+        "SegmentSequence": [],
+    }.items():
+        damaged = pydicom.dcmread(target)
+        setattr(damaged, name, value)
+        damaged.save_as(tmp_path / "d.seg.dcm")
+        with pytest.raises(ValueError, match=r"d\.seg\.dcm: not a DICOM segmentation"):
+            PackedMasks.read(tmp_path / "d.seg.dcm", FEW)
+    content = target.read_bytes()
+    for length in (0, 100, 200, len(content) // 2, len(content) - 60):
+        target.write_bytes(content[:length])
+        with pytest.raises(ValueError, match=r"x\.seg\.dcm: "):
+            PackedMasks.read(target, FEW)
 
 
 @pytest.mark.parametrize("name", ["_", "$x$", "</script>", "left", "n" * 256, "\u5fc3" * 99])

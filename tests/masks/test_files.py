@@ -285,7 +285,7 @@ def test_files_must_have_the_expected_labels(masks, tmp_path, suffix):
 @pytest.mark.parametrize("name", ["a.tif", "a"])
 def test_unknown_suffixes_list_the_known(masks, tmp_path, name):
     for action in (masks.write, PackedMasks.read):
-        with pytest.raises(ValueError, match=r"\.pxm, \.npy, \.json, not"):
+        with pytest.raises(ValueError, match=r"\.npy, \.pxm, \.json.*, not"):
             action(tmp_path / name)
     assert not list(tmp_path.iterdir())
 
