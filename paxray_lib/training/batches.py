@@ -4,6 +4,7 @@ What a sample becomes depends on (seed, epoch, position) alone, whichever proces
 wherever. A training set that fits stays in memory: 598 images of 512 x 512 with 166 labels are
 3.3 GB of packed masks and 0.6 GB of pixels."""
 
+import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
@@ -218,6 +219,18 @@ class TrainingBatches:
         loaded = iter(self._loader)
         for batches in steps:
             yield [self._on_device(next(loaded), weight) for _, weight in batches]
+
+    def close(self) -> None:
+        """End the processes that read samples; another epoch would start new ones.
+
+        A traceback keeps torch's iterator, whose processes would live on with it, and a killed one
+        would be told of by a RuntimeError out of a signal, wherever the program is by then.
+        """
+        loaded, self._loader._iterator = self._loader._iterator, None
+        if loaded is not None:
+            # the signal may come while it waits for them; it has removed them all the same
+            with contextlib.suppress(RuntimeError):
+                loaded._shutdown_workers()  # type: ignore[attr-defined]  # as persistent workers have
 
     def _on_device(self, loaded: Any, weight: float) -> Batch:
         if isinstance(loaded, Exception):

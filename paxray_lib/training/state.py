@@ -107,7 +107,8 @@ class Run:
             if to_validate:
                 self.log.step(self.global_step, state.loss)
             try:
-                yield
+                with contextlib.closing(self.batches):
+                    yield
                 # killed after the last checkpoint, a run may have left one row less
                 self.log.write_metrics(state.rows)
             except (OSError, ValueError) as error:

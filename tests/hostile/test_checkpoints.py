@@ -439,7 +439,7 @@ def test_a_training_that_a_signal_ended_goes_on_to_the_bit(workers, tiny, traine
 
 
 @pytest.mark.slow  # torch waits for the worker
-# torch raises from a signal, also while the runner of commands puts its files away
+# torch raises from a signal, also where nothing can be raised
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_a_killed_worker_stops_a_training(tiny, tmp_path):
     def kill():

@@ -1,3 +1,7 @@
+import multiprocessing
+import os
+import signal
+
 import numpy as np
 import pytest
 import torch
@@ -67,6 +71,22 @@ def test_workers_go_on_with_another_epoch_and_start(tiny):
     alone, workers = make(tiny, in_memory=False), make(tiny, workers=1)
     for epoch, start in ((0, 2), (1, 0), (4, 1)):
         assert_same(collect(workers, epoch, start), collect(alone, epoch, start))
+
+
+def test_closed_batches_leave_no_process_even_if_one_was_killed(tiny):
+    batches = make(tiny, workers=2)
+    steps = batches.epoch(0)
+    next(steps)
+    of_torch = signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # which comes late on a busy machine
+    worker = multiprocessing.active_children()[0]
+    worker.kill()
+    os.waitid(os.P_PID, worker.pid, os.WEXITED | os.WNOWAIT)
+    signal.signal(signal.SIGCHLD, of_torch)
+    batches.close()
+    assert not multiprocessing.active_children()
+    signal.raise_signal(signal.SIGCHLD)  # nobody is told
+    assert_same(collect(batches, 1), collect(make(tiny, in_memory=False), 1))
+    batches.close()
 
 
 def test_without_augmentation_a_batch_is_the_resized_sample(tiny):
