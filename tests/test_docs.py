@@ -14,6 +14,7 @@ from paxray_lib.cli import app
 
 PAGES = sorted(path for folder in (ROOT, ROOT / "docs") for path in folder.glob("*.md"))
 PAGES += [ROOT / "data/README.md", ROOT / "benchmarks/LOG.md", ROOT / "benchmarks/RESULTS.md"]
+PAGES.append(ROOT / "data/examples/SOURCES.md")
 IDS = [str(path.relative_to(ROOT)) for path in PAGES]
 
 

@@ -18,6 +18,8 @@ from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 
+from paxray_lib.images.read import read_image
+
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 PROJECT = PYPROJECT["project"]
 LOCK = (ROOT / "requirements.lock").read_text()
@@ -144,6 +146,18 @@ def test_console_script_and_package_data_exist():
     assert function == "main"
     for pattern in PYPROJECT["tool"]["setuptools"]["package-data"]["*"]:
         assert list((ROOT / "paxray_lib").rglob(pattern)), pattern
+
+
+def test_example_films_are_small_named_with_their_source_and_carried_by_a_wheel():
+    (pattern,) = PYPROJECT["tool"]["setuptools"]["data-files"]["share/paxray-lib/examples"]
+    sources = (ROOT / "data/examples/SOURCES.md").read_text(encoding="utf-8")
+    films = [path for path in sorted(ROOT.glob(pattern)) if path.suffix != ".md"]
+    assert len(films) == 5
+    assert sum(path.stat().st_size for path in films) < 1.5e6
+    assert {read_image(path).view for path in films} == {"frontal", "lateral"}
+    for path in films:
+        assert max(read_image(path).pixels.shape) <= 1024
+        assert f"`{path.name}`" in sources
 
 
 def test_installed_version_is_that_of_pyproject():
