@@ -35,12 +35,12 @@ def check_data(train_set: PaxrayDataset, val_set: PaxrayDataset, flips: bool) ->
     Raises
     ------
     ValueError
-        If a split has no images or an image no target, or if images are to be flipped and a label
-        has no counterpart.
+        If the training split has no images, an image has no target, or if images are to be flipped
+        and a label has no counterpart.
     FileNotFoundError
         If files are missing; the message counts them and names the first.
     """
-    for dataset in (train_set, val_set):
+    for dataset in (train_set, val_set) if len(val_set) else (train_set,):
         check_targets(dataset)
     lonely, source = train_set.labels.without_mirror, train_set.datafile
     if flips and lonely and any(entry.view != "lateral" for entry in train_set.entries):
@@ -55,6 +55,15 @@ def check_data(train_set: PaxrayDataset, val_set: PaxrayDataset, flips: bool) ->
         raise FileNotFoundError(
             f"{source.path}: {len(missing)} files of its training and validation images are "
             f"missing, such as {', '.join(missing[:3])}; is {source.root} the right data_root?"
+        )
+
+
+def check_validation(val_sets: Sequence[PaxrayDataset]) -> None:
+    """Raise ValueError if no data set has validation images: one that has none is not scored."""
+    if not any(map(len, val_sets)):
+        raise ValueError(
+            f"{' and '.join(str(part.datafile.path) for part in val_sets)}: split 'val' has no "
+            "images; the best checkpoint is chosen by some"
         )
 
 

@@ -61,7 +61,7 @@ def fit(config: TrainConfig, resume: bool = False) -> Path:
             while run.state.epoch < config.epochs:
                 with run.whole_steps():
                     train_epoch(run, network)
-                scores: dict[str, float | None] = dict.fromkeys(score_names(len(run.val_sets)))
+                scores: dict[str, float | None] = dict.fromkeys(score_names(run.val_sets))
                 epoch = run.state.epoch + 1
                 if epoch % config.val_every == 0 or epoch == config.epochs:
                     run.save()  # a validation that fails is repeated alone
@@ -134,9 +134,12 @@ class NetworkWithLoss(nn.Module):
 SCORES = ("iou_published", "iou_present", "dice_published", "dice_present")
 
 
-def score_names(data_sets: int) -> list[str]:
-    """Return the names of a validation's scores: of several data sets the mean, then of each."""
-    numbers = range(1, data_sets + 1) if data_sets > 1 else ()
+def score_names(val_sets: list[PaxrayDataset]) -> list[str]:
+    """Return the names of a validation's scores: of several data sets the mean, then of each.
+
+    A set without images has none.
+    """
+    numbers = [n for n, part in enumerate(val_sets, 1) if len(part)] if len(val_sets) > 1 else []
     return [*SCORES, *(f"{name}_{number}" for number in numbers for name in SCORES)]
 
 
@@ -144,11 +147,11 @@ def validate(run: Run) -> dict[str, float]:
     """Return the scores on the validation images, and save the best checkpoint so far."""
     run.check_weights()
     share_buffers(run.model)
-    by_set = [_scores(run, dataset) for dataset in run.val_sets]
+    by_set = [_scores(run, dataset) for dataset in run.val_sets if len(dataset)]
     # the mean over data sets, however many images each has
     means = [mean_score(np.array([some]), "present") for some in zip(*by_set, strict=True)]
-    values = sum(by_set, means) if len(by_set) > 1 else by_set[0]
-    scores = dict(zip(score_names(len(by_set)), values, strict=True))
+    values = sum(by_set, means) if len(run.val_sets) > 1 else by_set[0]
+    scores = dict(zip(score_names(run.val_sets), values, strict=True))
     if scores[run.config.best] > run.state.best:
         run.state.best = scores[run.config.best]
         run.save("best")

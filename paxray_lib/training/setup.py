@@ -22,6 +22,7 @@ from paxray_lib.training.checks import (
     check_data,
     check_folder,
     check_resumable,
+    check_validation,
     data_digests,
 )
 from paxray_lib.training.config import TrainConfig
@@ -39,6 +40,7 @@ def set_up(config: TrainConfig, resume: bool) -> Run:
     train_sets, val_sets = (open_united(config.sources, split) for split in ("train", "val"))
     for pair in zip(train_sets, val_sets, strict=True):
         check_data(*pair, config.flip_prob > 0)
+    check_validation(val_sets)
     data = data_digests(train_sets, val_sets)
     train_set = DatasetUnion(train_sets) if config.data else train_sets[0]
     device = find_device(local_device(config.device))
@@ -159,9 +161,11 @@ def _data_lines(run: Run) -> list[str]:
     lines: list[str] = []
     for (size, weight), val_set in zip(run.batches.plan.parts, run.val_sets, strict=True):
         source = val_set.datafile
+        scored = "" if len(val_set) else ", so that it is not scored"
         lines.append(
             f"data set {len(lines) + 1}: {source.path}, {len(source.labels)} labels, {size} "
-            f"training and {len(val_set)} validation images; {weight / total:.1%} of the draws"
+            f"training and {len(val_set)} validation images{scored}; "
+            f"{weight / total:.1%} of the draws"
         )
     return lines
 

@@ -157,10 +157,31 @@ def test_folders_may_move_and_all_else_is_refused_by_name(trained_on_both, roots
             fit(other, resume=True)
 
 
-def test_a_set_without_validation_images_is_refused(roots, tmp_path):
-    shutil.copytree(roots / "films", tmp_path / "films")
-    rewrite(tmp_path / "films", lambda content: content["val"].clear())
+@pytest.fixture
+def without_validation(roots, tmp_path):
+    """Settings of a training on both sets, the first of which has no validation images."""
+    shutil.copytree(roots / "phantoms", tmp_path / "phantoms")
+    rewrite(tmp_path / "phantoms", lambda content: content["val"].clear())
     settings = both(roots, tmp_path / "run")
-    settings["data"][1]["root"] = str(tmp_path / "films")
-    with pytest.raises(ValueError, match=r"films.*split 'val' has no images"):
-        fit(TrainConfig(**settings))
+    settings["data"][0]["root"] = str(tmp_path / "phantoms")
+    return settings
+
+
+def test_a_set_without_validation_images_is_not_scored(without_validation, capsys):
+    folder = fit(TrainConfig(**{**without_validation, "epochs": 1}))
+    folder = fit(TrainConfig(**without_validation), resume=True)
+    metrics = pd.read_csv(folder / "metrics.csv")
+    assert len(metrics) == 2
+    assert metrics["val_iou_present"].equals(metrics["val_iou_present_2"])
+    assert "val_iou_present_1" not in metrics
+    assert (folder / "checkpoints/best.ckpt").exists()
+    said = capsys.readouterr().out
+    assert "8 training and 0 validation images, so that it is not scored; 33.3% of" in said
+    assert said.count("not scored") == 2  # on resume too
+
+
+def test_one_of_the_sets_needs_validation_images(without_validation, tmp_path):
+    without_validation["data"] = without_validation["data"][:1]
+    with pytest.raises(ValueError, match=r"phantoms/paxray.json: split 'val' has no images"):
+        fit(TrainConfig(**without_validation))
+    assert not (tmp_path / "run").exists()
