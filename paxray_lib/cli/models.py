@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from paxray_lib.cli import command as shared
 from paxray_lib.cli.command import DONE, SOME_FAILED, argument, command, option, split_names
@@ -90,6 +90,12 @@ def predict(
     view: Annotated[
         str | None, option("frontal or lateral: of images that do not say theirs.")
     ] = None,
+    views: Annotated[
+        Path | None, option("CSV table of image and view: of images known better than by name.")
+    ] = None,
+    spacing: Annotated[
+        float | None, option("Distance of pixels in mm: of images that do not say theirs.")
+    ] = None,
     overwrite: Annotated[bool, option("Make existing outputs again.", "--overwrite")] = False,
     batch_size: Annotated[
         int | None, option("Images at once; by default 1, on a GPU 8.", min=1)
@@ -105,10 +111,13 @@ def predict(
     from paxray_lib import load_model
     from paxray_lib import predict as run_prediction
     from paxray_lib.compute.collectives import is_first, joined, local_device
-    from paxray_lib.measurement.tables import check_measurable, measure_predictions, without_view
+    from paxray_lib.measurement.tables import check_spacing
+    from paxray_lib.prediction.views import read_views
 
-    if measure:
-        check_measurable(format)
+    if spacing is not None and not measure:
+        raise ValueError("--spacing is for measurements; add --measure")
+    check_spacing(spacing)
+    known = read_views(views, images, out) if views else {}
     model = load_model(weights, local_device(device))
     with joined():
         report = run_prediction(
@@ -124,6 +133,7 @@ def predict(
             precision=precision,
             close_tree=close_tree,
             view=view,
+            views=known,
         )
         counts = Counter(report["status"])
         problems = report.loc[report["status"] == "failed", "reason"].tolist()
@@ -134,13 +144,20 @@ def predict(
             )
             say(f"{numbers}; {out}/report.csv")
             if measure:
-                measured = measure_predictions(out, report, view)
-                _list_failed(measured["problem"].dropna())
-                problems += measured["problem"].dropna().tolist()
-                if unknown := without_view(measured):
-                    remedy = "no widths measured; say --view frontal or --view lateral"
-                    say(f"{unknown} images of unknown view: {remedy}")
+                problems += _measure(out, report, view=view, views=known, spacing_mm=spacing)
     return SOME_FAILED if problems else DONE
+
+
+def _measure(out: Path, report: Any, **known: Any) -> list[str]:
+    from paxray_lib.measurement.tables import measure_predictions, without_view
+
+    measured = measure_predictions(out, report, **known)
+    problems = measured["problem"].dropna().tolist()
+    _list_failed(problems)
+    if unknown := without_view(measured):
+        remedy = "no widths measured; say --view frontal or --view lateral, or --views"
+        say(f"{unknown} images of unknown view: {remedy}")
+    return problems
 
 
 def _list_failed(reasons: Iterable[str]) -> None:

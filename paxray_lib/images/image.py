@@ -20,7 +20,7 @@ _PIECE = 1 << 14
 _ROWS = 64
 # What the pixels of an X-ray film and its sides can be, in mm: a dental sensor has pixels of 0.02,
 # a thumbnail of a chest of 7; a film of the whole spine is 1.3 m long.
-_PIXEL_MM, _MOST_SIDE_MM = (0.01, 10.0), 2000.0
+PIXEL_MM, _MOST_SIDE_MM = (0.01, 10.0), 2000.0
 
 _FILTERING = threading.Lock()
 
@@ -64,7 +64,7 @@ def possible_spacing(
     >>> possible_spacing((1e300, 0.2), (3000, 2500))[1]
     'pixels of 1e+300 x 0.2 mm in 3000 x 2500: not an X-ray film; its lengths are unknown'
     """
-    low, high = _PIXEL_MM
+    low, high = PIXEL_MM
     sides = [count * mm for count, mm in zip(shape, spacing_mm, strict=True)]
     if all(low <= mm <= high for mm in spacing_mm) and max(sides) <= _MOST_SIDE_MM:
         return spacing_mm, ""

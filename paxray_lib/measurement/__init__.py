@@ -1,5 +1,6 @@
 """Masks to numbers: the cardiothoracic ratio, sizes, rotation, inspiration.
 
-geometry  what is measured in the masks of one image, with definitions and sources
-tables    measurements of whole predictions, and how well they agree with reference masks
+definitions  what each measurement is, in words, with sources
+geometry     what is measured in the masks of one image
+tables       measurements of whole predictions, and how well they agree with reference masks
 """

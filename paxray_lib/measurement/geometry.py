@@ -1,4 +1,4 @@
-"""Measurements in masks of a chest X-ray.
+"""Measurements in masks of a chest X-ray; `definitions` says what each of them is.
 
 Widths are horizontal and heights vertical, from the first to the last pixel. So that a few stray
 pixels do not move them, everything but areas is measured in the large parts of a mask: those of its
@@ -6,38 +6,8 @@ pixels do not move them, everything but areas is measured in the large parts of 
 measurement is NaN where its anatomy is missing; all but areas and heights are NaN unless the view
 is frontal.
 
-ctr
-    The cardiothoracic ratio, heart_width / thorax_width (C. S. Danzer, The cardiothoracic ratio: an
-    index of cardiac enlargement, Am. J. Med. Sci. 157, 513, 1919). In adults, standing, exposed
-    from behind and breathed in, up to 0.50 counts as normal.
-heart_width
-    Greatest distance of the heart's right border from the midline, plus that of its left border:
-    the extent of the heart over all rows.
-thorax_width
-    Greatest internal diameter of the thorax: in the row in which the outer borders of the lungs are
-    farthest apart.
-heart_height, lung_right_height, lung_left_height
-    From the first row to the last.
-heart_area, lung_right_area, lung_left_area, lung_area
-    All pixels of the mask. `lung_area` is that of both lungs together, where they overlap counted
-    once, and NaN if one of them is missing.
-heart_to_spine
-    Horizontal distance of the heart's centroid from the centre line of the spine, a straight line
-    fitted to the middle of the spine in each row. Positive to the patient's left.
-airways_to_spine
-    The same for the upper half of the airways, the trachea: rotation, or a push or pull.
-ribs_to_spine
-    The same for the middle between the left and right front parts of ribs 2 to 6: rotation. What
-    lies in front moves against the spine, as the collar bones do by which a film is judged (L. R.
-    Goodman, Felson's principles of chest roentgenology).
-ribs_anterior, ribs_posterior
-    Front and back parts of right ribs with their centroid above the dome of the right
-    hemidiaphragm: inspiration (Goodman counts the ribs above the diaphragm: in full inspiration
-    about six in front, nine or ten behind).
-
 None of this is a finding. The masks are projections of whole organs, so that a lung reaches below
-the dome of its diaphragm, and the thorax is measured by the lungs: the inner edges of the ribs are
-a little farther apart.
+the dome of its diaphragm, and the thorax is measured by the lungs.
 
 Masks that were enlarged repeat their rows and columns. All is measured in those that differ from
 the one before, each with its number of pixels: with the same result, in a fraction of the memory.
@@ -142,7 +112,7 @@ def _sums(edges: np.ndarray) -> np.ndarray:
 def measure(
     masks: PackedMasks, view: str | None, spacing_mm: tuple[float, float] | None = None
 ) -> dict[str, float]:
-    """Return all measurements of one image; for their definitions see the module.
+    """Return all measurements of one image, as `definitions` has them.
 
     Parameters
     ----------

@@ -13,12 +13,14 @@ import pandas as pd
 
 from paxray_lib.data.dataset import PaxrayDataset
 from paxray_lib.images import VIEWS, read_image, read_view
+from paxray_lib.images.image import PIXEL_MM, possible_spacing
 from paxray_lib.labels.table import LabelSet
 from paxray_lib.masks.packed import PackedMasks
+from paxray_lib.measurement.definitions import describe_columns
 from paxray_lib.measurement.geometry import COUNTS, HEIGHTS, WIDTHS, measure
-from paxray_lib.prediction.pipeline import MEASUREMENTS
-from paxray_lib.prediction.predict import FORMATS, read_settings
-from paxray_lib.utils import check_choice, map_ahead, progress, read_table, write_table
+from paxray_lib.prediction.pipeline import DEFINITIONS_FILE, MEASUREMENTS
+from paxray_lib.prediction.predict import read_settings
+from paxray_lib.utils import check_choice, map_ahead, progress, read_table, write_table, write_text
 from paxray_lib.utils.manifest import is_unchanged, read_manifest
 
 _ONE_AT_A_TIME = threading.Lock()  # masks of a large image take 2 GB
@@ -41,45 +43,47 @@ def format_measurements(values: Mapping[str, float]) -> list[str]:
 # -- the outputs of a prediction
 
 
-def check_measurable(format: str) -> None:
-    """Raise ValueError for a format of predictions that cannot be read back to be measured."""
-    if format == "dicom-seg":
-        raise ValueError(
-            "outputs of the format dicom-seg cannot be measured; use packed, npy or coco"
-        )
-
-
 def measure_predictions(
-    out: str | os.PathLike, report: pd.DataFrame, view: str | Mapping[str, str | None] | None = None
+    out: str | os.PathLike,
+    report: pd.DataFrame,
+    view: str | None = None,
+    *,
+    views: Mapping[str, str | None] | None = None,
+    spacing_mm: float | None = None,
 ) -> pd.DataFrame:
     """Measure the outputs of `predict`, and write `measurements.csv` into their folder.
 
+    `measurements.md` beside it says what the columns are.
+
     Parameters
     ----------
-    out : folder of the predictions
+    out : folder of the predictions, of any format
     report : what `predict` returned
-    view : "frontal" or "lateral" for the images that do not say theirs by header or name; or
-        {file: view} of what is known better than that, as of the entries of a data set
+    view : "frontal" or "lateral" for the images that do not say theirs by header or name
+    views : {file: view} of what is known better than by header or name, as of the entries of a
+        data set
+    spacing_mm : distance of pixel centres for the images that do not say theirs
 
     Returns
     -------
     DataFrame
-        One row per input: file, output, view, problem, and the columns of `measure`; all of them
-        empty for an input without an output. `problem` says why an output could not be measured,
-        or not in millimetres. Rows of an earlier call without a problem are kept where their output
-        is older than the table and the view is the same.
+        One row per input: file, output, view, problem, the spacing and what told it, and the
+        columns of `measure`; all of them empty for an input without an output. `problem` says why
+        an output could not be measured, or not in millimetres. Rows of an earlier call without a
+        problem are kept where their output is older than the table, and view and spacing are the
+        same.
 
     Raises
     ------
     FileNotFoundError, ValueError
-        If the folder holds no predictions, or of a format that cannot be read back (dicom-seg), or
-        a view is unknown.
+        If the folder holds no predictions, or a view is unknown, or no film has that spacing.
     """
-    views, default = (view, None) if isinstance(view, Mapping) else ({}, view)
-    for name in [name for name in {*views.values(), default} if name is not None]:
+    known = views or {}
+    for name in [name for name in {*known.values(), view} if name is not None]:
         check_choice(name, VIEWS, "view")
+    check_spacing(spacing_mm)
     out = Path(out)
-    labels = _measurable_labels(out)
+    labels = predicted_labels(out)
     earlier, made_from = _earlier_rows(out), read_manifest(out)
 
     def row_of(item: tuple[str, str]) -> dict[str, Any]:
@@ -88,14 +92,13 @@ def measure_predictions(
             return {"file": file}
         row = {"file": file, "output": output, "view": None, "problem": None}
         try:
-            row["view"] = views.get(file) or read_view(file) or default
-            kept = earlier.get(item)
-            if kept and kept["view"] == row["view"]:
+            row["view"] = known.get(file) or read_view(file) or view
+            if (kept := earlier.get(item)) and _is_kept(kept, row["view"], spacing_mm):
                 return kept
             states = made_from.get(output, {"sources": {}})["sources"].values()
             if not all(is_unchanged(file, state) for state in states):
                 raise ValueError(f"{file}: changed since it was predicted; predict it again")
-            return row | _measure_file(out / output, labels, file, row["view"])
+            return row | _measure_file(out / output, labels, file, row["view"], spacing_mm)
         except (ValueError, OSError) as error:
             return row | {"problem": str(error)}
 
@@ -106,27 +109,49 @@ def measure_predictions(
         if time.monotonic() - written > 5:  # seconds
             _write(out, rows)
             written = time.monotonic()
+    write_text(out / DEFINITIONS_FILE, describe_columns())
     return _write(out, rows)
 
 
-def _measurable_labels(out: Path) -> LabelSet:
-    settings = read_settings(out)
-    check_choice(str(settings.get("format")), FORMATS, f"{out}: format of the predictions")
-    check_measurable(settings["format"])
-    labels = settings.get("labels")
+def check_spacing(spacing_mm: float | None) -> None:
+    """Raise ValueError for a distance of pixels that no X-ray film has."""
+    if spacing_mm is not None and not possible_spacing((spacing_mm, spacing_mm), (1, 1))[0]:
+        low, high = PIXEL_MM
+        raise ValueError(f"spacing {spacing_mm:g} mm: pixels of a film have {low:g} to {high:g} mm")
+
+
+def predicted_labels(out: Path) -> LabelSet:
+    """Return the labels of the predictions in a folder; ValueError if its settings have none."""
+    labels = read_settings(out).get("labels")
     if not isinstance(labels, list):
         raise ValueError(f"{out}: its settings name no labels; predict into another folder")
     return LabelSet(labels)
 
 
-def _measure_file(path: Path, labels: LabelSet, file: str, view: str | None) -> dict[str, Any]:
+def _measure_file(
+    path: Path, labels: LabelSet, file: str, view: str | None, given_mm: float | None
+) -> dict[str, Any]:
     """Return the measurements of an output; without millimetres, and why, if no spacing can be."""
     image = read_image(file)
-    spacing, problem = image.spacing_mm, f"{file}: {image.doubt}" if image.doubt else None
+    spacing, doubt, origin = image.spacing_mm, image.doubt, "file" if image.spacing_mm else None
+    if given_mm and not spacing:
+        spacing, doubt = possible_spacing((given_mm, given_mm), image.pixels.shape)
+        origin = "given" if spacing else None
     del image
     with _ONE_AT_A_TIME:
         measured = measure(PackedMasks.read(path, labels), view, spacing)
-    return {"problem": problem, **measured}
+    row, column = spacing or (math.nan, math.nan)
+    about = {"spacing_from": origin, "row_mm": row, "column_mm": column}
+    return {"problem": f"{file}: {doubt}" if doubt else None, **about, **measured}
+
+
+def _is_kept(row: Mapping[str, Any], view: str | None, given_mm: float | None) -> bool:
+    """Tell whether a row of an earlier table was measured with this view and spacing."""
+    if row["view"] != view:
+        return False
+    if row["spacing_from"] == "given":
+        return given_mm is not None and math.isclose(row["row_mm"], given_mm, rel_tol=1e-5)
+    return row["spacing_from"] == "file" or given_mm is None
 
 
 def _earlier_rows(out: Path) -> dict[tuple[str, str], dict[str, Any]]:
@@ -144,14 +169,15 @@ def _earlier_rows(out: Path) -> dict[tuple[str, str], dict[str, Any]]:
     for row in table[table["output"].notna() & table["problem"].isna()].to_dict("records"):
         output = out / row["output"]
         if os.path.isfile(output) and output.stat().st_mtime_ns < made:
-            row["view"] = None if pd.isna(row["view"]) else row["view"]
+            row |= {name: None for name in ("view", "spacing_from") if pd.isna(row[name])}
             rows[row["file"], row["output"]] = row
     return rows
 
 
 def _columns() -> list[str]:
     empty = PackedMasks(np.zeros((1, 1, 1), np.uint8), LabelSet(["heart"]))
-    return ["file", "output", "view", "problem", *measure(empty, None)]
+    about = ("view", "problem", "spacing_from", "row_mm", "column_mm")
+    return ["file", "output", *about, *measure(empty, None)]
 
 
 def _write(out: Path, rows: list[dict[str, Any]]) -> pd.DataFrame:

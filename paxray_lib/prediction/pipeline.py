@@ -4,7 +4,7 @@ import contextlib
 import errno
 import itertools
 import time
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ from paxray_lib.utils import Manifest, Stopped, map_ahead, progress, write_table
 from paxray_lib.utils.manifest import State, is_unchanged, read_source
 
 REPORT, MEASUREMENTS = "report.csv", "measurements.csv"
+DEFINITIONS_FILE, PAGE = "measurements.md", "report.html"  # what is written beside them later
 REPORT_EVERY_S = 5.0
 # an image's path, the state of its file, and its (H, W)
 _Source = tuple[Path, State, tuple[int, int]]
@@ -44,6 +45,7 @@ class Pipeline:
     settings : as `settings.json` has them
     indices : the labels to write
     outputs : the name of its output for each input, in order
+    views : those that are known better than by header or name
     """
 
     def __init__(
@@ -53,9 +55,11 @@ class Pipeline:
         settings: dict[str, Any],
         indices: list[int],
         outputs: dict[Path, str],
+        views: Mapping[Path, str],
     ):
         self.model, self.manifest, self.out = model, manifest, manifest.folder
         self.settings, self.indices, self.outputs = settings, indices, outputs
+        self.views = views
         self.labels = LabelSet(settings["labels"])
         self.rows: dict[Path, tuple[str, str]] = {}  # status and reason
         self._doubts: dict[Path, str] = {}  # of what a file says of itself
@@ -151,7 +155,7 @@ class Pipeline:
             return None
         self._doubts[path] = image.doubt
         height, width = image.pixels.shape
-        view = image.view or self.settings["view"]
+        view = self.views.get(path) or image.view or self.settings["view"]
         return (path, state, (height, width)), view if self.settings["mirror"] else None, tensor
 
     def _segmented(

@@ -17,7 +17,7 @@ import hashlib
 import json
 import os
 from collections import Counter
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path, PurePath
 from typing import Any
@@ -31,12 +31,18 @@ from paxray_lib.images.files import IMAGE_SUFFIXES, find_images
 from paxray_lib.images.views import VIEWS
 from paxray_lib.models import AnatomySegmenter
 from paxray_lib.models.inference import check_threshold
-from paxray_lib.prediction.pipeline import MEASUREMENTS, REPORT, Pipeline
+from paxray_lib.prediction.pipeline import (
+    DEFINITIONS_FILE,
+    MEASUREMENTS,
+    PAGE,
+    REPORT,
+    Pipeline,
+)
 from paxray_lib.utils import check_choice, parse_json, read_bytes, write_text
 from paxray_lib.utils.manifest import NAME, Manifest, read_manifest
 
 SETTINGS = "settings.json"
-_OURS = (REPORT, MEASUREMENTS, SETTINGS, NAME)
+_OURS = (REPORT, MEASUREMENTS, DEFINITIONS_FILE, PAGE, SETTINGS, NAME)
 FORMATS = {"packed": ".pxm", "npy": ".npy", "coco": ".json", "dicom-seg": ".seg.dcm"}
 
 
@@ -54,6 +60,7 @@ def predict(
     precision: str = "float32",
     close_tree: bool = False,
     view: str | None = None,
+    views: Mapping[str, str | None] | None = None,
 ) -> pd.DataFrame:
     """Write masks for images, each at its own height and width.
 
@@ -75,6 +82,7 @@ def predict(
         `masks.hierarchy.close_tree`
     view : "frontal" or "lateral" for the images that do not say theirs by header or name; only
         `mirror` asks for it
+    views : {file: view} of what is known better than by header or name, such as by `read_views`
 
     Returns
     -------
@@ -94,11 +102,12 @@ def predict(
     check_choice(precision, PRECISIONS, "precision")
     if batch_size is not None and batch_size < 1:
         raise ValueError(f"batch_size {batch_size}: must be 1 or more")
-    if view is not None:
-        check_choice(view, VIEWS, "view")
+    for name in [name for name in {*(views or {}).values(), view} if name is not None]:
+        check_choice(name, VIEWS, "view")
     indices = model.labels.select(labels) if labels else list(range(len(model.labels)))
     out = Path(out)
     outputs = from_first(lambda: _plan(images, out, FORMATS[format]))
+    known = {path: seen for path in outputs if (seen := (views or {}).get(str(path)))}
     settings = {
         "model": model.name,
         "weights": _digest(model),
@@ -109,13 +118,15 @@ def predict(
         "mirror": mirror,
         "precision": precision,
         "close_tree": close_tree,
-        "view": view if mirror else None,  # without mirroring it changes no output
+        # without mirroring they change no output
+        "view": view if mirror else None,
+        "views": {outputs[path]: seen for path, seen in known.items()} if mirror else {},
     }
     # the first process opens its manifest, and refuses for all of them, before the others do
     opened: list[Manifest] = []
     from_first(lambda: opened.append(_open_manifest(out, outputs, settings, overwrite)))
     with opened[0] if opened else Manifest(out, rank=rank_and_world()[0]) as manifest:
-        pipeline = Pipeline(model, manifest, settings, indices, outputs)
+        pipeline = Pipeline(model, manifest, settings, indices, outputs, known)
         return pipeline.run(batch_size or (8 if next(model.parameters()).is_cuda else 1))
 
 
@@ -124,14 +135,7 @@ def _plan(
 ) -> dict[Path, str]:
     """Return the inputs with the names of their outputs, in order."""
     if isinstance(images, (str, os.PathLike)):
-        if not os.fspath(images):
-            raise ValueError("images: an empty path; name a file or a folder, or . for this one")
-        base = os.path.abspath(images if os.path.isdir(images) else Path(images).parent)
-        paths = find_images(images)
-        if Path(os.path.abspath(out)).is_relative_to(base):
-            # in the folder of the images, outputs of an earlier run may look like images
-            made = {os.path.abspath(out / output) for output in read_manifest(out)}
-            paths = [path for path in paths if os.path.abspath(path) not in made]
+        base, paths = find_inputs(images, out)
     else:
         paths = [Path(name) for name in dict.fromkeys(os.fspath(path) for path in images)]
         if not paths:
@@ -140,6 +144,22 @@ def _plan(
     names = [os.path.relpath(os.path.abspath(path), base) for path in paths]
     outputs = output_names(names, suffix, _OURS)
     return dict(zip(paths, outputs, strict=True))
+
+
+def find_inputs(images: str | os.PathLike, out: str | os.PathLike) -> tuple[str, list[Path]]:
+    """Return the folder of an image or of a tree of them, absolute, and what `predict` reads there.
+
+    Raises FileNotFoundError or ValueError if that is none.
+    """
+    if not os.fspath(images):
+        raise ValueError("images: an empty path; name a file or a folder, or . for this one")
+    base = os.path.abspath(images if os.path.isdir(images) else Path(images).parent)
+    paths = find_images(images)
+    if Path(os.path.abspath(out)).is_relative_to(base):
+        # in the folder of the images, outputs of an earlier run may look like images
+        made = {os.path.abspath(Path(out, output)) for output in read_manifest(Path(out))}
+        paths = [path for path in paths if os.path.abspath(path) not in made]
+    return base, paths
 
 
 def output_names(names: Sequence[str], suffix: str, reserved: Collection[str] = ()) -> list[str]:

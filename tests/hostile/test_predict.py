@@ -133,6 +133,66 @@ def test_output_folders(case, hostile):
     hostile(case)
 
 
+def views(text):
+    return both(TWO, lambda here: (here / "views.csv").write_bytes(text))
+
+
+VIEWS = f"{PREDICT} --views {{here}}/views.csv"
+
+
+@cases(
+    ("no such table", TWO, VIEWS, 2, r"views\.csv: no such file"),
+    ("a folder", both(TWO, lambda here: (here / "views.csv").mkdir()), VIEWS, 2, "a folder, but"),
+    ("an empty table", views(b""), VIEWS, 2, r"views\.csv: the file is empty"),
+    ("bytes", views(bytes(range(256)) * 9), VIEWS, 2, r"views\.csv: not a table of images"),
+    ("a null", views(b"image,view\na.png,\0\n"), VIEWS, 2, r"views\.csv"),
+    ("an open quote", views(b'image,view\n"a.png,PA\n'), VIEWS, 2, "not a table of images"),
+    ("other columns", views(b"file,view\na.png,PA\n"), VIEWS, 2, "not one column 'image' but file"),
+    ("a column twice", views(b"image,view,view\n"), VIEWS, 2, "not one column 'view' but image"),
+    ("semicolons", views(b"image;view\na.png;PA\n"), VIEWS, 2, "not one column 'image'"),
+    (
+        "an unknown view",
+        views(b"image,view\nb.png,PA\na.png,frntal\n"),
+        *(VIEWS, 2, r"views\.csv, line 3: view 'frntal': unknown; did you mean 'frontal'"),
+    ),
+    (
+        "an unknown image",
+        views(b"image,view\naa.png,PA\n"),
+        *(VIEWS, 2, r"line 2: image 'aa\.png': in .*in is none; did you mean 'a\.png'"),
+    ),
+    (
+        "an image twice",
+        views(b"image,view\na.png,PA\nb.png,PA\na.png,LAT\n"),
+        *(VIEWS, 2, r"line 4: image 'a\.png' stands in an earlier row"),
+    ),
+    ("a path out of the folder", views(b"image,view\n../a.png,PA\n"), VIEWS, 2, "is none"),
+    ("short and long rows", views(b"image,view\na.png\nb.png,PA,,7\n\n"), VIEWS, *ALL_OK),
+)
+def test_tables_of_views(case, hostile):
+    hostile(case)
+
+
+SPACING = f"{PREDICT} --measure --view frontal --spacing"
+
+
+@cases(
+    *(
+        (f"of {number}", TWO, f"{SPACING} {number}", 2, "pixels of a film have 0.01 to 10 mm")
+        for number in ("0", "-0.14", "nan", "inf", "1e300", "-1e-300", "11")
+    ),
+    ("a word", TWO, f"{SPACING} wide", 2, "--spacing"),
+    ("for nothing", TWO, f"{PREDICT} --spacing 0.2", 2, "--spacing is for measurements"),
+    ("of a film that may have it", TWO, f"{SPACING} 10", *ALL_OK),
+    (
+        "of a film that would be too long",
+        lambda here: (TWO(here), Image.effect_noise((300, 9), 90).save(here / "in/long.png")),
+        *(f"{SPACING} 10", 1, r"long\.png: pixels of 10 x 10 mm in 9 x 300: not an X-ray film"),
+    ),
+)
+def test_spacings(case, hostile):
+    hostile(case)
+
+
 @cases(
     ("garbage", both(TWO, images(manifest_jsonl=os.urandom(9999))), PREDICT, *ALL_OK),
     ("nesting", both(TWO, images(manifest_jsonl=b'[{"a":' * 50_000)), PREDICT, *ALL_OK),

@@ -8,14 +8,17 @@ import cv2
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from helpers.boxes import boxes
 from helpers.phantoms import phantom
+from helpers.threshold_model import Threshold
 from hypothesis import given
 from hypothesis import strategies as st
 
 from paxray_lib.labels.table import LABELS, LabelSet
 from paxray_lib.masks.packed import PackedMasks
 from paxray_lib.measurement.geometry import find_lines, measure
+from paxray_lib.models.inference import predict_image
 from paxray_lib.phantoms.body import draw_body
 
 
@@ -161,6 +164,32 @@ def test_rows_and_columns_count_as_often_as_they_are_repeated(seed):
     middle = np.nonzero(spine)[1].mean()  # straight, but for stray pixels, some of them repeated
     distance = np.nonzero(heart)[1].mean() - middle
     assert found["heart_to_spine_px"] == pytest.approx(distance, abs=8)
+
+
+class Bright(Threshold):
+    """The heart is what is brighter than half; nothing else is anywhere."""
+
+    def coarse(self, images):
+        gray = images[:, 0] * 0.229 + 0.485
+        logits = torch.full((len(images), len(LABELS), *gray.shape[1:]), -9.0)
+        logits[:, LABELS.index("heart")[0]] = (gray - 0.5) * 20
+        return logits
+
+
+@pytest.mark.parametrize("grown", [0.0, 0.5])
+def test_lengths_follow_a_shape_in_steps_of_the_image_not_of_the_network(grown):
+    model = Bright(size=(32, 32))  # a pixel of the network: 25 rows and 20 columns of the image
+    rows, columns = np.mgrid[:800, :640] + 0.5
+    lengths = []
+    for step in range(25):
+        height, width = 120 + grown * step, 90 + grown * step
+        distance = 1 - np.hypot((columns - 300 - step) / width, (rows - 400) / height)
+        image = np.clip(distance * width / 6 + 0.5, 0, 1).astype(np.float32)  # an edge of 6 pixels
+        found = measure(predict_image(model, image), "frontal")
+        lengths.append((found["heart_width_px"], found["heart_height_px"]))
+    moved = np.diff(lengths, axis=0)  # (steps, 2)
+    assert np.abs(moved - 2 * grown).max() <= 3
+    assert np.abs(lengths - np.array([180, 240]) - 2 * grown * np.arange(25)[:, None]).max() < 10
 
 
 @pytest.mark.parametrize("view", ["lateral", None])

@@ -2,6 +2,7 @@
 
 import math
 import os
+import re
 import time
 from pathlib import Path
 
@@ -10,20 +11,21 @@ import pandas as pd
 import pytest
 from helpers.boxes import BOXES, boxes
 from helpers.threshold_model import Threshold
+from helpers.xrays import write_xray
 from PIL import Image
 
 from paxray_lib.data.dataset import PaxrayDataset
 from paxray_lib.masks.packed import PackedMasks
+from paxray_lib.measurement.definitions import DEFINITIONS
 from paxray_lib.measurement.geometry import measure
 from paxray_lib.measurement.tables import (
     agreement,
-    check_measurable,
     ctr_pairs,
     format_measurements,
     measure_predictions,
     without_view,
 )
-from paxray_lib.prediction.predict import predict
+from paxray_lib.prediction.predict import FORMATS, predict
 
 
 def test_lines_of_text_have_units():
@@ -122,15 +124,14 @@ def test_a_view_that_no_file_says_can_be_said(done):
             expected if seen == "frontal" else np.nan, nan_ok=True
         )
         assert without_view(table) == (seen is None)
-    table = measure_predictions(out, report, {str(hidden): "frontal", report["file"][1]: None})
+    views = {str(hidden): "frontal", report["file"][1]: None}
+    table = measure_predictions(out, report, views=views)
     assert table["view"].tolist() == ["frontal", "lateral"]
-    assert (
-        measure_predictions(out, report, {report["file"][1]: "frontal"})["view"].tolist()[1]
-        == "frontal"
-    )
-    for wrong in ("frntal", {str(hidden): "frntal"}):
+    table = measure_predictions(out, report, "lateral", views={report["file"][1]: "frontal"})
+    assert table["view"].tolist() == ["lateral", "frontal"]
+    for wrong in ({"view": "frntal"}, {"views": {str(hidden): "frntal"}}):
         with pytest.raises(ValueError, match=r"view 'frntal': .*did you mean 'frontal'"):
-            measure_predictions(out, report, wrong)
+            measure_predictions(out, report, **wrong)
 
 
 def test_the_ratio_beside_that_of_the_reference_masks(tiny):
@@ -151,6 +152,59 @@ def test_the_ratio_beside_that_of_the_reference_masks(tiny):
     assert ctr_pairs(measured.assign(output=np.nan), test).empty
 
 
-def test_dicom_seg_is_refused():
-    with pytest.raises(ValueError, match="dicom-seg cannot be measured"):
-        check_measurable("dicom-seg")
+@pytest.mark.parametrize("format", list(FORMATS))
+def test_every_format_of_predictions_is_measured_alike(tmp_path, format):
+    write_xray(tmp_path / "x.dcm", (40, 50), ViewPosition="PA", PixelSpacing=[0.5, 0.25])
+    report = predict(Threshold(), tmp_path / "x.dcm", tmp_path / "out", format=format)
+    predict(Threshold(), tmp_path / "x.dcm", tmp_path / "packed")
+    masks = PackedMasks.read(tmp_path / "packed/x.pxm")
+    (row,) = measure_predictions(tmp_path / "out", report).to_dict("records")
+    expected = measure(masks, "frontal", (0.5, 0.25))
+    assert {name: row[name] for name in expected} == pytest.approx(expected, nan_ok=True)
+    assert (row["view"], row["problem"], row["spacing_from"]) == ("frontal", None, "file")
+    assert (row["row_mm"], row["column_mm"]) == (0.5, 0.25)
+
+
+def test_a_spacing_that_no_file_says_can_be_said(tmp_path):
+    for name, spacing in {"own": [0.5, 0.5], "none": None, "zero": [0, 0]}.items():
+        write_xray(tmp_path / f"in_{name}.dcm", (40, 50), ViewPosition="PA", PixelSpacing=spacing)
+    paths = [tmp_path / f"in_{name}.dcm" for name in ("own", "none", "zero")]
+    report = predict(Threshold(), paths, tmp_path / "out")
+    for output in report["output"]:
+        boxes().resize(40, 50).write(tmp_path / "out" / output)
+        os.utime(tmp_path / "out" / output, (0, 0))
+    pixels = measure(boxes().resize(40, 50), "frontal")["heart_width_px"]
+    for given in (None, 0.2, 0.3, None):  # rows of another spacing are not kept
+        table = measure_predictions(tmp_path / "out", report, spacing_mm=given)
+        mm = [0.5] + [given or np.nan] * 2
+        expected = [pixels * spacing for spacing in mm]
+        assert table["heart_width_mm"].tolist() == pytest.approx(expected, nan_ok=True)
+        assert table["row_mm"].tolist() == pytest.approx(mm, nan_ok=True)
+        origins = ["file", "given", "given"] if given else ["file", None, None]
+        assert [None if pd.isna(s) else s for s in table["spacing_from"]] == origins
+        assert table["problem"].isna().tolist() == [True, True, bool(given)]
+        assert given or "PixelSpacing: pixels of 0 x 0 mm" in table["problem"][2]
+
+
+@pytest.mark.parametrize("spacing", [0, -0.14, math.nan, math.inf, 1e300, 1e-5])
+def test_a_spacing_that_no_film_has_is_refused(done, spacing):
+    with pytest.raises(ValueError, match=r"spacing .* mm: pixels of a film have 0\.01 to 10 mm"):
+        measure_predictions(*done, spacing_mm=spacing)
+
+
+def test_a_spacing_that_one_film_cannot_have_is_its_problem(tmp_path):
+    Image.linear_gradient("L").save(tmp_path / "x_pa.png")
+    report = predict(Threshold(), tmp_path / "x_pa.png", tmp_path / "out")
+    (row,) = measure_predictions(tmp_path / "out", report, spacing_mm=9).to_dict("records")
+    assert "x_pa.png: pixels of 9 x 9 mm in 256 x 256: not an X-ray film" in row["problem"]
+    assert math.isnan(row["row_mm"])
+
+
+def test_every_number_is_defined_beside_the_table(done):
+    table = measure_predictions(*done)
+    text = (done[0] / "measurements.md").read_text()
+    for column in table.columns:
+        name = re.sub("_(px|mm2?)$", "", column) if column[:-3] not in ("row", "column") else column
+        assert f"- `{name}`: " in text, column
+    assert set(DEFINITIONS) <= {re.sub("_(px|mm2?)$", "", column) for column in table.columns}
+    assert "lies behind the heart" in DEFINITIONS["lung_right_area"]
