@@ -71,6 +71,7 @@ def test_labels_are_listed_for_people_and_programs():
         "group": "lungs",
         "side": "left",
         "mirror": 8,
+        "checked": "ct",
         "parents": [2],
     }
 

@@ -33,7 +33,11 @@ def labels(
     patterns: Annotated[list[str], argument("Names, groups or patterns; all by default.")] = [],  # noqa: B006 - typer reads the default, nobody changes it
     as_json: Annotated[bool, option("As JSON, with indices for names.", "--json")] = False,
 ) -> None:
-    """List the labels: index, name, group, side, mirror label and the wholes it is a part of."""
+    """List the labels: index, name, group, side, mirror label, wholes that it is a part of.
+
+    checked says what the open model's masks of it were compared with: masks that people drew on
+    real films, projections of one real CT only (ct), or nothing real (none).
+    """
     from paxray_lib.labels.listing import label_json, label_lines
     from paxray_lib.labels.table import LABELS
 

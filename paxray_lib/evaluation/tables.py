@@ -63,11 +63,12 @@ def per_label_table(
 ) -> pd.DataFrame:
     """Return one row per label index.
 
-    Columns: index, label, group, side; annotated (images in which the label is known), images
-    (whose target has the label), missed and invented (images where only the target, only the
-    prediction has it), pixels (of the target in all images); iou_published, iou_present,
-    dice_published, dice_present (means over images, see `metrics.scores`), precision_present (mean
-    over the images with the label in the prediction), recall_present (in the target). With
+    Columns: index, label, group, side, checked (see `LabelSet`); annotated (images in which the
+    label is known), images (whose target has the label), missed and invented (images where only the
+    target, only the prediction has it), pixels (of the target in all images); iou_published,
+    iou_present, dice_published, dice_present (means over images, see `metrics.scores`),
+    precision_present (mean over the images with the label in the prediction), recall_present (in
+    the target). With
     `surface`: nsd_present (mean over the images with the label in either; tolerance 2 px),
     hd95_median (pixels, over the same images). With `cases`: iou_present_low, iou_present_high and
     the same for dice and nsd, a 95 % interval (see `metrics.bootstrap`).
@@ -78,6 +79,7 @@ def per_label_table(
         "label": labels.names,
         "group": labels.group,
         "side": labels.side,
+        "checked": labels.checked,
         "annotated": counts.known.sum(axis=0),
         "images": (true > 0).sum(axis=0),
         "missed": ((true > 0) & (predicted == 0)).sum(axis=0),

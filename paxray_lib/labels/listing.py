@@ -5,7 +5,9 @@ from collections.abc import Iterable
 
 from paxray_lib.labels.table import LabelSet
 
-_ROW = "{:>5}  {:22}  {:13}  {:5}  {:>6}  {}"
+#: What stands behind the name of a label by what it was checked with, see `LabelSet.checked`.
+CHECK_MARKS = {"films": "", "ct": " *", "none": " **", "": ""}
+_ROW = "{:>5}  {:22}  {:13}  {:5}  {:>6}  {:7}  {}"
 
 
 def label_lines(labels: LabelSet, indices: Iterable[int]) -> list[str]:
@@ -13,17 +15,17 @@ def label_lines(labels: LabelSet, indices: Iterable[int]) -> list[str]:
 
     A mirror is given by its index, and only where it is another label.
     """
-    lines = [_ROW.format("index", "name", "group", "side", "mirror", "part of").rstrip()]
+    lines = [_ROW.format("index", "name", "group", "side", "mirror", "checked", "part of").rstrip()]
     for i in indices:
         mirror = labels.mirror[i] if labels.mirror[i] != i else ""
         wholes = ", ".join(labels.display_names[parent] for parent in labels.parents[i])
-        cells = labels.display_names[i], labels.group[i], labels.side[i], mirror, wholes
-        lines.append(_ROW.format(i, *cells).rstrip())
+        about = labels.group[i], labels.side[i], mirror, labels.checked[i], wholes
+        lines.append(_ROW.format(i, labels.display_names[i], *about).rstrip())
     return lines
 
 
 def label_json(labels: LabelSet, indices: Iterable[int]) -> str:
-    """Return a JSON list of objects: index, name, group, side, mirror and parents (indices)."""
+    """Return a JSON list of objects: the same by name, mirror and parents as indices."""
     rows = [
         {
             "index": i,
@@ -31,6 +33,7 @@ def label_json(labels: LabelSet, indices: Iterable[int]) -> str:
             "group": labels.group[i],
             "side": labels.side[i],
             "mirror": int(labels.mirror[i]),
+            "checked": labels.checked[i],
             "parents": list(labels.parents[i]),
         }
         for i in indices

@@ -84,6 +84,10 @@ class LabelSet(Sequence[str]):
         occur, in order of first appearance.
     side : tuple of str
         Side of each label in the patient: "left", "right", or "" for what has no side.
+    checked : tuple of str
+        What the open model's masks of each were ever compared with: "films" (masks that people drew
+        on real films), "ct" (projections of one real CT only), "none" (nothing real), or "" for a
+        name that is not in PAXRay's table.
 
     Raises
     ------
@@ -113,6 +117,7 @@ class LabelSet(Sequence[str]):
         self.group = tuple(_row(name)["group"] for name in self.names)
         self.groups = tuple(dict.fromkeys(self.group))
         self.side = tuple(_row(name)["side"] for name in self.names)
+        self.checked = tuple(_row(name).get("checked", "") for name in self.names)
         self._indices: dict[str, list[int]] = {}
         for i, name in enumerate(self.names):
             self._indices.setdefault(name, []).append(i)

@@ -11,7 +11,7 @@ import ipywidgets as widgets
 from PIL import Image as PilImage
 from traitlets import Bunch
 
-from paxray_lib.labels import LabelSet
+from paxray_lib.labels import CHECK_MARKS, LabelSet
 from paxray_lib.viz.compose import side_by_side, titled
 from paxray_lib.viz.overlay import ALPHA, ImageLike, MasksLike, render
 from paxray_lib.viz.viewer.sources import from_image
@@ -115,6 +115,7 @@ class LabelPicker(widgets.HBox):
         return [
             *(self._search, self._group, self._box),
             widgets.Label("Ctrl or Shift + click chooses several."),
+            widgets.Label("Checked on * one real CT only, ** nothing real."),
             widgets.HBox([self._all, self._none]),
             *(self._opacity, self._outline, self._status),
         ]
@@ -131,9 +132,10 @@ class LabelPicker(widgets.HBox):
         for i, depth in labels.tree():
             if i in found and group in (_ALL_GROUPS, labels.group[i]):
                 name, same = labels.names[i], labels.index(labels.names[i])
-                which = f" ({', '.join(map(str, same))})" if len(same) > 1 else ""
-                which += " – not annotated" if masks and not masks.known[i] else ""
-                texts.setdefault(name, _INDENT * depth + name + which)
+                text = _INDENT * depth + name + CHECK_MARKS[labels.checked[i]]
+                text += f" ({', '.join(map(str, same))})" if len(same) > 1 else ""
+                text += " – not annotated" if masks and not masks.known[i] else ""
+                texts.setdefault(name, text)
         names = tuple(texts)
         if names not in self._lists:
             options = [(text, name) for name, text in texts.items()]

@@ -57,6 +57,12 @@ def test_clicking_a_row_toggles_a_label(viewer, page):
     check_pixels(viewer, page, selected=list(dict.fromkeys(LABELS.names)))
 
 
+def test_a_row_says_what_was_checked(viewer, page):
+    for name, words in (("heart", "people drew"), ("aorta", "one real CT"), ("c1", "Never")):
+        assert words in element(page, f"label-{name}").get_attribute("title")
+        assert element(page, f"label-{name}").get_attribute("data-checked") in LABELS.checked
+
+
 def test_a_repeated_name_is_selected_as_a_whole(viewer, page):
     element(page, "none").click()
     element(page, "label-mediastinum_upper-16").click()

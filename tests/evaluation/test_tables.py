@@ -63,6 +63,7 @@ def test_every_entry_of_per_label_csv(folder, data, draws):
             "label": names[k],
             "group": labels.group[k],
             "side": labels.side[k],
+            "checked": labels.checked[k],
             "annotated": data["known"][:, k].sum(),
             "images": sum(a + b > 0 for a, b in zip(tp, fn, strict=True)),
             "missed": sum(a + b > 0 and a + c == 0 for a, b, c in zip(tp, fn, fp, strict=True)),

@@ -8,6 +8,9 @@ import pytest
 from helpers.sampledata import ROOT
 
 import paxray_lib
+from paxray_lib.ct.pairing import find_cases
+from paxray_lib.ct.project import project_scan
+from paxray_lib.ct.scan import read_scan
 from paxray_lib.labels.table import LABELS, LabelSet
 
 PUBLISHED = json.loads((ROOT / "tests/reference" / "label_dict_166.json").read_text())
@@ -34,6 +37,25 @@ def test_order_is_the_published_one():
     assert LabelSet.from_label_dict(PUBLISHED) == LABELS
     assert LabelSet.from_label_dict({int(k): v for k, v in reversed(PUBLISHED.items())}) == LABELS
     assert len(LABELS) == 166
+
+
+def test_what_was_checked_is_one_of_three_for_every_published_label():
+    checked = dict(zip(NAMES, LABELS.checked, strict=True))
+    films = [name for name, value in checked.items() if value == "films"]
+    assert films == ["lung_overall", "lung_right", "lung_left", "heart"]
+    assert set(checked.values()) == {"films", "ct", "none"}
+    assert LabelSet(["heart", "left_lung"]).checked == ("films", "")
+
+
+@pytest.mark.slow
+def test_checked_on_the_ct_is_what_its_projection_shows(real_data):
+    folder = real_data / "ct"
+    if not folder.is_dir():
+        pytest.skip(f"no {folder}")
+    case = find_cases(folder, folder)[0][0]
+    views = project_scan(read_scan(case.ct, case.segmentation), 256).views.values()
+    shown = sum(masks.counts() for _, masks in views) > 0
+    assert [value != "none" for value in LABELS.checked] == shown.tolist()
 
 
 def test_the_table_repeats_nothing_wrongly():

@@ -102,7 +102,7 @@ def test_a_name_of_several_labels_shows_their_indices(scene):
     picker = pick_labels(*scene[:2], selected="mediastinum_upper")
     picker._search.value = "upper mediastinum"
     (text,) = [text.strip() for text, _ in names_of(picker).options]
-    assert text == "mediastinum_upper (12, 16)"
+    assert text == "mediastinum_upper * (12, 16)"
     assert list(names_of(picker).value) == ["mediastinum_upper"]
 
 
@@ -112,7 +112,7 @@ def test_a_label_that_is_not_annotated_says_so(scene):
     picker = pick_labels(image, masks.knowing(known), selected="aorta")
     texts = {name: text.strip() for text, name in names_of(picker).options}
     assert texts["heart"] == "heart – not annotated"
-    assert texts["aorta"] == "aorta"
+    assert texts["aorta"] == "aorta *"
 
 
 def test_buttons_add_what_is_listed_and_clear(scene):

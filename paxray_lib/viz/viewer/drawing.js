@@ -28,9 +28,9 @@ class Drawing {
 
   find(id) { return this.root.querySelector(`[data-testid="${id}"]`); }
 
-  readLabels({ names, texts, groups, colors, tree }) {
+  readLabels({ names, texts, groups, checked, colors, tree }) {
     const labels = {
-      names, texts, colors, groupNames: [...new Set(groups)],
+      names, texts, checked, colors, groupNames: [...new Set(groups)],
       members: {}, depth: {}, ids: [], ofName: new Map(),
     };
     for (const group of labels.groupNames) labels.members[group] = [];

@@ -41,10 +41,7 @@ class Source:
     scores: dict[str, list[float | None]] = field(default_factory=dict)
 
     def choose(self, selected: str | Iterable[str] | None, masks: PackedMasks | None) -> list[str]:
-        """Return the names of what is selected, or else of what is shown at first.
-
-        These are lungs and heart as far as they are in the masks, or the first label there.
-        """
+        """Return the selected names, or lungs and heart as far as they are there, or one label."""
         names = self.labels.names
         if selected is not None:
             return [names[i] for i in self.labels.select(selected)]

@@ -1,3 +1,10 @@
+/** What the open model's masks of a label were compared with, as `LabelSet.checked` says it. */
+const CHECKED = {
+  films: "Checked against masks that people drew on real X-rays",
+  ct: "* Checked on projections of one real CT only",
+  none: "** Never checked on anything real",
+};
+
 /** The label tree: groups and labels as rows, with search and keyboard. */
 class Tree {
   constructor(root, labels, handlers) {
@@ -31,10 +38,11 @@ class Tree {
   }
 
   addLabel(index, group, depth) {
-    const { names, texts, colors, ofName } = this.labels, id = this.labels.ids[index];
-    const title = ofName.get(names[index]).length > 1 ? sharedName(this.labels, names[index]) : texts[index];
+    const { names, texts, checked, colors, ofName } = this.labels, id = this.labels.ids[index];
+    const named = ofName.get(names[index]).length > 1 ? sharedName(this.labels, names[index]) : texts[index];
+    const title = [named, CHECKED[checked[index]]].filter(Boolean).join("\n");
     const node = element("div", "paxray-row", undefined,
-      { role: "treeitem", "aria-level": depth + 1, "data-testid": `label-${id}`, title });
+      { role: "treeitem", "aria-level": depth + 1, "data-testid": `label-${id}`, "data-checked": checked[index], title });
     const name = element("span", "paxray-name"), indent = element("span");
     indent.style.cssText = `flex: none; width: ${depth ? 16 + 10 * depth : 16}px`;
     name.append(indent, element("span", "paxray-box"), square(colors[index]), element("span", "paxray-text", texts[index]));

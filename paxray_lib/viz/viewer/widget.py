@@ -106,6 +106,7 @@ class LabelViewer(anywidget.AnyWidget):
                 "names": list(known.names),
                 "texts": list(known.display_names),
                 "groups": list(known.group),
+                "checked": list(known.checked),
                 "colors": known.colors.tolist(),
                 "tree": [list(entry) for entry in known.tree()],
             },
