@@ -12,6 +12,7 @@ from paxray_lib.images.read import Image
 from paxray_lib.masks import PackedMasks, hierarchy
 from paxray_lib.models.outlines import pack_enlarged
 from paxray_lib.models.segmenter import AnatomySegmenter
+from paxray_lib.models.strays import find_strays
 
 # pixels, 4096 x 4096: masks of 166 labels take 352 MB there; of larger images none are held whole
 MAX_SMOOTH = 1 << 24
@@ -74,28 +75,47 @@ def segment(
     """
 
     def pack(logits: Tensor | None, size: tuple[int, ...]) -> np.ndarray | None:
-        return None if logits is None else decide(model, logits, threshold, size).cpu().numpy()
+        if logits is None:
+            return None
+        return decide(model, logits, threshold, size, indices).cpu().numpy()
 
     # no variable keeps an image's logits
     return map(pack, each_logits(model, inputs, mirror_views, indices), sizes)
 
 
 def decide(
-    model: AnatomySegmenter, logits: Tensor, threshold: float, size: tuple[int, ...]
+    model: AnatomySegmenter,
+    logits: Tensor,
+    threshold: float,
+    size: tuple[int, ...],
+    indices: Sequence[int] | None = None,
 ) -> Tensor:
     """Return the packed bits of one image, from its logits (1, L, h, w): (H, W, B) uint8.
 
-    They have the image's own `size`, and smooth outlines: the logits are enlarged. Only with the
-    preprocessing of published code, "published" or "cxas", which enlarges bits to the nearest
-    pixel, and for an image of more than `MAX_SMOOTH` pixels, they have the network's, (h, w, B),
-    for `PackedMasks.resize`.
+    They have the image's own `size`, and smooth outlines: the logits are enlarged. For an image of
+    more than `MAX_SMOOTH` pixels they have the network's, (h, w, B), for `PackedMasks.resize`.
+    Stray pieces are left out, see `strays`; what remains is as it were without them.
+
+    With the preprocessing of published code, "published" or "cxas", they are what that code
+    decides: at the network's size, strays and all.
+
+    `indices` are the labels that the logits are of; by default all of the model's.
     """
     height, width = size
-    is_ours = model.preprocessing.kind == "standard"
-    if not is_ours or (height, width) == logits.shape[2:] or height * width > MAX_SMOOTH:
-        return pack_decisions(logits, threshold)[0]
-    check_threshold(threshold)
-    return pack_enlarged(logits[0], _cut(threshold, logits.dtype), (height, width))
+    bits = pack_decisions(logits, threshold)[0]
+    if model.preprocessing.kind != "standard":
+        return bits
+    names = model.labels.names if indices is None else [model.labels.names[i] for i in indices]
+    strays = list(find_strays(bits.cpu().numpy(), names))
+    if (height, width) == logits.shape[2:] or height * width > MAX_SMOOTH:
+        for i, rows, columns in strays:
+            bits[rows, columns, i // 8] &= 255 - (1 << i % 8)
+        return bits
+    cut = _cut(threshold, logits.dtype)
+    planes = logits[0].clone(memory_format=torch.contiguous_format)
+    for i, rows, columns in strays:
+        planes[i, rows, columns] = cut - 1
+    return pack_enlarged(planes, cut, (height, width))
 
 
 def each_logits(

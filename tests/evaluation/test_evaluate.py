@@ -76,7 +76,8 @@ def test_images_are_compared_at_their_own_size(tiny, test_set):
 
 
 def test_folded_batch_norm_changes_no_more_than_rounding(tiny, test_set):
-    model = tiny_model(labels=LABELS, preprocessing=Preprocessing("standard", (48, 48))).eval()
+    # "published": strays stay, of which one logit decides
+    model = tiny_model(labels=LABELS, preprocessing=Preprocessing("published", (48, 48))).eval()
     found = count_dataset(model, test_set)
     with torch.inference_mode():
         inputs = torch.stack(

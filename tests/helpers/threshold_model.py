@@ -5,6 +5,9 @@ import torch
 from paxray_lib.images.preprocessing import Preprocessing
 from paxray_lib.labels.table import LABELS
 
+# labels of many pieces: of all others `decide` leaves strays out, of which noise has many
+WITH_STRAYS = [LABELS.index(name)[0] for name in ("bones", "ribs", "spine", "lung_left_vessel")]
+
 
 class Threshold(torch.nn.Module):
     """Label i is where the pixel is brighter than i / 166; the right lung only in the left half of

@@ -5,6 +5,7 @@ import pytest
 import torch
 from helpers.threshold_model import Threshold
 
+from paxray_lib.images.preprocessing import Preprocessing
 from paxray_lib.images.read import Image
 from paxray_lib.labels.table import LABELS
 from paxray_lib.models.inference import predict_image
@@ -17,6 +18,7 @@ class Fixed(Threshold):
 
     def __init__(self, upright, mirrored, size=(8, 8)):
         super().__init__(size)
+        self.preprocessing = Preprocessing("published", size)  # where strays stay
         self.upright, self.mirrored = (
             torch.as_tensor(a, dtype=torch.float32) for a in (upright, mirrored)
         )
