@@ -78,7 +78,7 @@ def evaluate(
 def predict(
     images: Annotated[Path, option("An image, or a folder with everything below it.")],
     out: Annotated[Path, option("Folder for the outputs and report.csv.")],
-    weights: shared.Weights,
+    weights: shared.Weights = Path("open"),
     format: Annotated[str, option("packed, npy, coco, or dicom-seg for DICOM images.")] = "packed",
     threshold: shared.Threshold = 0.5,
     labels: shared.Labels = "",

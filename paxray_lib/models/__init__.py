@@ -6,7 +6,8 @@ published    the network of the PAXRay paper
 weights      files of weights, read safely and compared key by key
 checkpoints  models saved and loaded
 transfer     a new network that starts from the weights of another
-named        models known by a name, such as "cxas"
+portable     models in one file to give away
+named        models known by a name: "open", "cxas"
 digest       what they are compared by with what was saved
 folding      a faster copy of a model for inference
 outlines     decisions at an image's own size

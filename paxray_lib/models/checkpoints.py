@@ -19,6 +19,8 @@ from paxray_lib.labels.table import CXAS_LABELS, LABELS, LabelSet
 from paxray_lib.models.build import make_network
 from paxray_lib.models.digest import digest
 from paxray_lib.models.named import find_weights
+from paxray_lib.models.portable import FORMAT as PORTABLE
+from paxray_lib.models.portable import read_portable
 from paxray_lib.models.published import LAST_LAYER, PUBLISHED
 from paxray_lib.models.segmenter import AnatomySegmenter
 from paxray_lib.models.weights import fill, read_weights, state_of
@@ -84,14 +86,15 @@ def load_model(
 
     The file is one of these:
 
-    - A checkpoint of ours, which needs nothing else.
+    - A checkpoint of ours, or a file of `portable`, which need nothing else.
     - A published checkpoint (`.pth` with "opt", "model", "optimizer", "epoch").
     - A plain state dict of the published network, or a file with one as "model", such as CXAS's:
       one with 159 outputs is CXAS, whatever it is called.
 
     Parameters
     ----------
-    path : a file, or "cxas" for weights/cxas.pth, which `paxray fetch` brings
+    path : a file; "open" for the model that ships with the package; "cxas" for weights/cxas.pth,
+        which `paxray fetch` brings
     device : "cpu", "cuda", "cuda:1", or "auto" for the GPU if there is one
     labels : names for a file that carries none; by default the published table for 166 labels,
         CXAS's for 159, else "label_0", "label_1", ...
@@ -108,18 +111,23 @@ def load_model(
     """
     device, path = find_device(device), find_weights(path)
     names = labels if labels is None or isinstance(labels, LabelSet) else LabelSet(labels)
-    content = read_weights(path)
+    content = read_portable(path) or read_weights(path)
     describe = _describe_ours if _is_ours(content) else _describe_published
     config, labels, preprocessing = describe(content, path, names, preprocessing)
-    # on "meta" nothing is allocated or initialized; smp's encoders may have buffers outside of the
-    # state dict
-    with torch.device("meta" if config["architecture"] == PUBLISHED else "cpu"):
+    state = state_of(content, path)
+    # on "meta" nothing is allocated or initialized before all sizes are compared
+    for where in ("meta", "cpu"):
         try:
-            network = make_network(config, len(labels))
+            with torch.device(where):
+                network = make_network(config, len(labels))
         except ValueError as error:
+            if where == "meta":
+                continue  # some encoders compute while they are built
             raise ValueError(f"{path}: {error}") from error
-    model = AnatomySegmenter(network, config, labels, preprocessing)
-    fill(network, state_of(content, path), path, f"{model.name} with {len(labels)} labels")
+        model = AnatomySegmenter(network, config, labels, preprocessing)
+        fill(network, state, path, f"{model.name} with {len(labels)} labels")
+        if not any(buffer.is_meta for buffer in network.buffers()):
+            break  # some encoders have buffers outside of the state dict
     return model.to(device).eval()
 
 
@@ -133,7 +141,7 @@ def read_extra(path: str | os.PathLike) -> dict[str, Any]:
 
 
 def _is_ours(content: object) -> bool:
-    return isinstance(content, Mapping) and content.get("format") == FORMAT
+    return isinstance(content, Mapping) and content.get("format") in (FORMAT, PORTABLE)
 
 
 def _check_parts(content: Any, path: str | os.PathLike, names: Sequence[str]) -> None:

@@ -3,20 +3,28 @@
 import os
 from pathlib import Path
 
-# name: its file, from the folder of the project, and the command that fetches it
-_FILES = {"cxas": (Path("weights/cxas.pth"), "paxray fetch weights --which cxas")}
+# name: its file, and what brings it; "open" lies in the package, "cxas" in the project's folder
+MODELS = {
+    "open": (
+        Path(__file__).with_name("open") / "open.safetensors",
+        "train it by `make open-model`, which takes hours, or name another model (--weights)",
+    ),
+    "cxas": (Path("weights/cxas.pth"), "fetch it: paxray fetch weights --which cxas"),
+}
 
 
 def find_weights(path: str | os.PathLike) -> Path:
     """Return the file of a model that is known by a name; any other path as it is.
 
-    A file that has such a name itself is that file. Raises FileNotFoundError, with the command that
-    fetches it, if the model's is not there.
+    A file that has such a name itself is that file. Raises FileNotFoundError, with what brings it,
+    if the model's is not there.
     """
     path = Path(path)
-    if str(path) not in _FILES or path.is_file():
+    if str(path) not in MODELS or path.is_file():
         return path
-    file, fetch = _FILES[str(path)]
+    file, remedy = MODELS[str(path)]
     if not file.exists():
-        raise FileNotFoundError(f"{path}: there is no {file} in {Path.cwd()}; fetch it: {fetch}")
+        raise FileNotFoundError(
+            f"{path}: there is no {file.name} in {file.absolute().parent}; {remedy}"
+        )
     return file

@@ -1,4 +1,4 @@
-"""A new network that starts from the weights of another, with other labels or in another order."""
+"""Weights of one network in another one, with other labels or in another order."""
 
 import os
 
@@ -6,6 +6,8 @@ import torch
 from torch import nn
 
 from paxray_lib.labels.matching import match
+from paxray_lib.labels.table import LabelSet
+from paxray_lib.models.build import make_network
 from paxray_lib.models.checkpoints import load_model
 from paxray_lib.models.segmenter import AnatomySegmenter
 
@@ -46,6 +48,23 @@ def start_from(model: AnatomySegmenter, path: str | os.PathLike) -> str:
         f"starts from {path} ({source.name}): all layers, of the last one the rows of {count} "
         f"labels; anew: {len(new)} labels{names}; left out: {len(source.labels) - count} of its"
     )
+
+
+def only_labels(model: AnatomySegmenter, labels: LabelSet) -> AnatomySegmenter:
+    """Return a copy of a model for some of its labels, in the order of `labels`.
+
+    Raises ValueError if it lacks one.
+    """
+    rows = match(labels, model.labels)  # (L,)
+    if missing := [labels.display_names[i] for i in range(len(labels)) if rows[i] < 0]:
+        raise ValueError(f"the model has no labels {', '.join(missing[:5])}; use another")
+    layer = last_layer(model)
+    weights = model.network.state_dict()
+    for name in (f"{layer}.weight", f"{layer}.bias"):
+        weights[name] = weights[name][torch.from_numpy(rows)]
+    network = make_network(model.config, len(labels))
+    network.load_state_dict(weights)
+    return AnatomySegmenter(network, model.config, labels, model.preprocessing)
 
 
 def last_layer(model: AnatomySegmenter) -> str:
