@@ -11,6 +11,7 @@ from concurrent.futures import BrokenExecutor
 import numpy as np
 import pandas as pd
 import pytest
+from helpers.portable_files import portable_bytes
 from helpers.sampledata import small_training, write_tiny
 from PIL import Image
 from typer.main import get_command
@@ -21,6 +22,7 @@ from paxray_lib.cli import app
 from paxray_lib.data.dataset import PaxrayDataset
 from paxray_lib.labels.table import LABELS, LabelSet
 from paxray_lib.masks.packed import PackedMasks
+from paxray_lib.models.named import MODELS
 from paxray_lib.utils import Stopped
 from paxray_lib.viz.overlay import visualize_certain_labels
 
@@ -226,6 +228,18 @@ def test_train_evaluate_predict(tmp_path):
     assert "bad.png" in done.stderr
     assert done.stdout.startswith("1 ok, 0 skipped, 1 failed")
     assert PackedMasks.read(tmp_path / "o/x.pxm").shape == (1, 50, 70)
+
+
+def test_predict_takes_the_open_model_unless_told_otherwise(tmp_path, monkeypatch):
+    file, remedy = MODELS["open"]
+    monkeypatch.setitem(MODELS, "open", (tmp_path / file.name, remedy))
+    Image.fromarray(np.eye(50, 70, dtype=np.uint8)).save(tmp_path / "x.png")
+    arguments = ("predict", "--images", tmp_path / "x.png", "--out", tmp_path / "o")
+    error = paxray(*arguments, code=2).stderr
+    assert re.search(r"there is no open\.safetensors in .*make open-model.*--weights", error)
+    (tmp_path / file.name).write_bytes(portable_bytes())
+    paxray(*arguments)
+    assert PackedMasks.read(tmp_path / "o/x.pxm").shape == (3, 50, 70)
 
 
 def test_a_fault_of_ours_has_a_code_of_its_own_and_leaves_its_trace(monkeypatch, tmp_path):

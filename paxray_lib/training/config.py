@@ -40,7 +40,7 @@ class TrainConfig(AugmentConfig):
     architecture, encoder, encoder_weights : str
         As for `build_model`.
     init_from : str or None
-        A model, by file or name ("cxas"), whose weights the network starts from, in place of
+        A model, by file or name ("open"), whose weights the network starts from, in place of
         encoder_weights; see `models.transfer.start_from`.
     image_size : int
         In pixels. Images are resized to a square of this size, later the network's input.
