@@ -94,22 +94,37 @@ def pack(
 def fetch(
     what: Annotated[str, argument("dataset or weights, as published by the authors of PAXRay.")],
     which: Annotated[
-        str, option("Weights: full, half or quarter training split, or cxas.")
-    ] = "full",
-    to: Annotated[Path | None, option("Target: by default data/paxray or weights.")] = None,
+        str | None,
+        option(
+            "Data set: paxray (default) or paxraypp. Weights: full (default), half or quarter "
+            "training split, or cxas."
+        ),
+    ] = None,
+    to: Annotated[
+        Path | None, option("Target: by default data/paxray, data/paxraypp or weights.")
+    ] = None,
     archive: Annotated[Path | None, option("A file fetched by hand, for a download.")] = None,
 ) -> int | None:
-    """Download the published data set or weights (or take a local file), verify and unpack them.
+    """Download a published data set or weights (or take a local file), verify and unpack them.
 
-    CXAS is for non-commercial use only (CC BY-NC-SA 4.0).
+    PAX-Ray++ (paxraypp) becomes a data set in the PAXRay layout, its masks packed. PAX-Ray++ and
+    CXAS are for non-commercial use only (CC BY-NC-SA 4.0).
     """
-    from paxray_lib.data.fetch import fetch_dataset, fetch_weights
+    from paxray_lib.data.fetch import LICENSE, fetch_dataset, fetch_weights
 
     check_choice(what, ("dataset", "weights"), "fetch")
-    if what == "dataset":
+    if what == "weights":
+        say(f"done: {fetch_weights(which or 'full', to or Path('weights'), archive)}")
+        return None
+    check_choice(which or "paxray", ("paxray", "paxraypp"), "--which")
+    if which != "paxraypp":
         return check(fetch_dataset(to or Path("data/paxray"), archive), Path("paxray.json"))
-    say(f"done: {fetch_weights(which, to or Path('weights'), archive)}")
-    return None
+    from paxray_lib.cli.importing import tell
+    from paxray_lib.importing.paxraypp import fetch_paxraypp
+
+    code = tell(fetch_paxraypp(to or Path("data/paxraypp"), archive))
+    say(LICENSE)
+    return code
 
 
 @command

@@ -10,7 +10,7 @@ from paxray_lib.cli.command import DONE, SOME_FAILED, app, argument, command, op
 from paxray_lib.utils import log, say
 
 if TYPE_CHECKING:
-    from paxray_lib.importing.common import Source
+    from paxray_lib.importing.common import Imported, Source
 
 importing = typer.Typer(
     name="import", no_args_is_help=True, help="Import a data set of another layout, masks packed."
@@ -33,7 +33,11 @@ def _import(
     from paxray_lib.importing.common import import_dataset
 
     names = [name for part in known for name in split_names(part)]
-    done = import_dataset(source, out, splits=splits, split=split, known=names)
+    return tell(import_dataset(source, out, splits=splits, split=split, known=names))
+
+
+def tell(done: "Imported") -> int:
+    """Say what became of a source, and return the exit code."""
     for line in done.failed:
         log(f"failed: {line}")
     for line in done.notes:

@@ -1,17 +1,29 @@
-"""Get the published data set and weights: from Google Drive, or from a file fetched by hand.
+"""Get the published data sets and weights: from Google Drive, or from a file fetched by hand.
 
 Downloads go on where they stopped, and so does unpacking. What came from where is recorded with its
 SHA-256 in `fetched.json`."""
 
+import contextlib
 import json
 import os
 import shutil
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path, PurePosixPath
 
 from paxray_lib.data.unpack import check_target, unpack
+from paxray_lib.data.unpack_tar import unpack_images
 from paxray_lib.labels.table import CXAS_LABELS
-from paxray_lib.utils import atomic_write, check_choice, now, say, sha256, write_text
+from paxray_lib.utils import (
+    atomic_write,
+    check_choice,
+    check_file,
+    lock,
+    now,
+    say,
+    sha256,
+    write_text,
+)
 from paxray_lib.utils.drive import (
     download_drive_file,
     download_from_drive,
@@ -23,8 +35,12 @@ DATASET_FOLDER = "1rzlsZ0bfByRMBoywOPWZW08GNgIwCU9P"
 WEIGHTS_FOLDER = "1JjWv_Ips_8CKbREk68JY-YMpu_lXu5Sa"
 DATASET_ARCHIVE = "paxray_dataset.zip"
 CXAS_FILE = "1Y9zubvMzkYHoAqz-NvV6vniH5FKAF2iV"
-CXAS_LICENSE = (
-    "licence: CC BY-NC-SA 4.0, as CXAS's author, Constantin Seibold, states: no commercial use; "
+PAXRAYPP_FILE = "19DFGtzsReEehuccncofGZTkWRdeiaiZF"
+PAXRAYPP_DATAFILES = ("paxray_train_val.json", "paxray_test.json")
+# all images in one, which is not compressed, and as arrays all masks that the others have
+_PAXRAYPP_IMAGES, _PAXRAYPP_ARRAYS = "paxray_images_unfiltered.tar.gz", "labels.zip"
+LICENSE = (
+    "licence: CC BY-NC-SA 4.0, as the author, Constantin Seibold, states: no commercial use; "
     "name him; what is derived from it keeps this licence"
 )
 WHICH = {"full": ("full", "100"), "half": ("half", "50"), "quarter": ("quarter", "25")}
@@ -52,6 +68,43 @@ def fetch_dataset(to: str | os.PathLike, archive: str | os.PathLike | None = Non
     unpack(file, to)
     _record(to / "fetched.json", file, archive or drive_url(DATASET_FOLDER))
     return to
+
+
+@contextlib.contextmanager
+def paxraypp_files(
+    to: str | os.PathLike, archive: str | os.PathLike | None = None
+) -> Iterator[Path]:
+    """Download (or take) the archive of PAX-Ray++, and unpack it for as long as the data set needs.
+
+    Gives the folder, beside `to`, of its two COCO files and its images (somewhere below
+    `images_patlas`). It is removed once the work inside is done; else the next call with the same
+    archive finds it.
+
+    Raises
+    ------
+    OSError
+        If the download fails.
+    ValueError
+        If the archive is damaged, hostile, or another one, or another process works on it.
+    """
+    to = Path(os.path.realpath(to))
+    file = to.parent / "paxraypp.zip" if archive is None else check_file(archive)
+    if archive is None:
+        download_drive_file(PAXRAYPP_FILE, file)
+    folder = to.with_name(f".{to.name[:40]}.{sha256(file)[:12]}.source")
+    if not folder.exists():
+        unpack(file, folder, PAXRAYPP_DATAFILES[0], without=[_PAXRAYPP_ARRAYS])
+    with lock(folder):
+        try:
+            if (images := folder / _PAXRAYPP_IMAGES).exists():
+                unpack_images(images, folder)
+                images.unlink()
+            yield folder
+            _record(to / "fetched.json", file, archive or drive_file_url(PAXRAYPP_FILE))
+        except (ValueError, FileNotFoundError):  # it would be the same the next time
+            shutil.rmtree(folder, ignore_errors=True)
+            raise
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 def fetch_weights(
@@ -96,7 +149,7 @@ def fetch_weights(
             shutil.copyfile(archive, temporary)
     say(f"{target}: {about}")
     if is_cxas:
-        say(CXAS_LICENSE)
+        say(LICENSE)
     url = drive_file_url(CXAS_FILE) if is_cxas else drive_url(WEIGHTS_FOLDER)
     _record(target.with_suffix(".json"), target, archive or url)
     return target
@@ -130,6 +183,7 @@ def _weights_names(names: list[str], which: str) -> list[str]:
 
 
 def _record(path: Path, file: Path, source: str | os.PathLike) -> None:
+    """Write what was fetched, from where and when."""
     about = {
         "file": file.name,
         "bytes": file.stat().st_size,

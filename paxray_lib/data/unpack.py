@@ -1,4 +1,4 @@
-"""Unpack a zip file with a data set: whole or not at all, and nothing outside of its folder.
+"""Unpack an archive with a data set: whole or not at all, and nothing outside of its folder.
 
 Everything goes to a hidden folder beside the target first, which is renamed when all is there. A
 marker in it says that it was made here: only such a folder is ever deleted.
@@ -12,7 +12,7 @@ import shutil
 import stat
 import unicodedata
 import zipfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path, PurePosixPath
 
 from paxray_lib.utils import atomic_write, lock, naming_errors, open_file, progress
@@ -49,11 +49,16 @@ def check_target(to: str | os.PathLike) -> Path:
     return to
 
 
-def unpack(archive: str | os.PathLike, to: str | os.PathLike) -> Path:
-    """Unpack a zip file with a PAXRay data set so that `to` holds its paxray.json.
+def unpack(
+    archive: str | os.PathLike,
+    to: str | os.PathLike,
+    datafile: str = "paxray.json",
+    without: Collection[str] = (),
+) -> Path:
+    """Unpack a zip file with a data set so that `to` holds its data file.
 
-    The next call with the same archive goes on where an interrupted one stopped; what another
-    archive left of an interrupted call is removed.
+    Files named in `without` are left out. The next call with the same archive goes on where an
+    interrupted one stopped; what another archive left of an interrupted call is removed.
 
     Raises
     ------
@@ -61,7 +66,7 @@ def unpack(archive: str | os.PathLike, to: str | os.PathLike) -> Path:
         If `to` is there already and no empty folder.
     ValueError
         If the archive is damaged, cut short, encrypted, hostile (paths outside of itself or that
-        stand for one file, links, sizes), or holds no paxray.json, or several.
+        stand for one file, links, sizes), or holds no data file, or several.
     """
     archive, to = Path(archive), check_target(to)
     with contextlib.ExitStack() as stack:
@@ -71,7 +76,8 @@ def unpack(archive: str | os.PathLike, to: str | os.PathLike) -> Path:
             entries = [one for one in file.infolist() if not one.filename.endswith("/")]
         _check_entries(archive, entries)
         targets = _targets(archive, entries)
-        root = _find_root(archive, targets)
+        root = _find_root(archive, targets, datafile)
+        targets = {path: entry for path, entry in targets.items() if path.name not in without}
         folder = stack.enter_context(_hidden_folder(to, entries))
         _extract(archive, file, targets, folder / "content")
         if to.is_dir():
@@ -129,7 +135,7 @@ def _targets(
     known: dict[PurePosixPath, str] = {}
     for entry in entries:
         path = PurePosixPath(entry.filename)
-        if not _is_plain(path, entry):
+        if not _is_plain(entry):
             raise ValueError(
                 f"{archive}: {entry.orig_filename[:80]!r} leads outside or is no plain file; "
                 "do not use this archive"
@@ -152,24 +158,29 @@ def _clash(archive: Path, first: str, second: str) -> ValueError:
     )
 
 
-def _is_plain(path: PurePosixPath, entry: zipfile.ZipInfo) -> bool:
-    parts = PurePosixPath(entry.orig_filename.replace("\\", "/")).parts
+def _is_plain(entry: zipfile.ZipInfo) -> bool:
+    is_file = stat.S_IFMT(entry.external_attr >> 16) in (0, stat.S_IFREG)
+    return is_file and leads_below(entry.orig_filename)
+
+
+def leads_below(name: str) -> bool:
+    """Tell whether a name in an archive leads to a file below the archive's folder."""
+    parts = PurePosixPath(name.replace("\\", "/")).parts
     return (
-        stat.S_IFMT(entry.external_attr >> 16) in (0, stat.S_IFREG)
-        and 0 < len(parts) <= _MAX_DEPTH
+        0 < len(parts) <= _MAX_DEPTH
         and not parts[0].startswith("/")
         and ":" not in parts[0]
         and ".." not in parts
-        and "\0" not in entry.orig_filename
-        and all(len(part.encode("utf-8", "surrogatepass")) <= 255 for part in path.parts)
+        and "\0" not in name
+        and all(len(part.encode("utf-8", "surrogatepass")) <= 255 for part in name.split("/"))
     )
 
 
-def _find_root(archive: Path, paths: Iterable[PurePosixPath]) -> PurePosixPath:
-    """Return the folder in the archive that holds paxray.json, the one least deep."""
-    roots = sorted((path.parent for path in paths if path.name == "paxray.json"), key=_depth)
+def _find_root(archive: Path, paths: Iterable[PurePosixPath], datafile: str) -> PurePosixPath:
+    """Return the folder in the archive that holds the data file, the one least deep."""
+    roots = sorted((path.parent for path in paths if path.name == datafile), key=_depth)
     if not roots:
-        raise ValueError(f"{archive}: holds no paxray.json; is it the right archive?")
+        raise ValueError(f"{archive}: holds no {datafile}; is it the right archive?")
     if len(roots) > 1 and _depth(roots[0]) == _depth(roots[1]):
         raise ValueError(
             f"{archive}: holds two data sets, {str(roots[0])!r} and {str(roots[1])!r}; "

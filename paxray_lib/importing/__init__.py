@@ -2,5 +2,5 @@
 
 common: what all importers share; names and splits of images; pictures: masks as pictures; stream:
 JSON of any size. mask_folders, coco, multiclass and chexmask make a `Source` each, and
-`common.import_dataset` writes it.
+`common.import_dataset` writes it. paxraypp: PAX-Ray++ from its archive.
 """

@@ -40,11 +40,11 @@ class _Categories:
     def of(cls, rows: Iterable[Any], path: Path) -> "_Categories":
         """Return those of a list of {"id", "name"}; ValueError, naming the file, if it is none."""
         with naming_errors(path, "no list of categories"):
-            names: dict[Any, str] = {}
+            names: dict[Any, str] = {}  # PAX-Ray++ has some with spaces at the end
             for row in rows:
                 if row["id"] in names:
                     raise ValueError(f"two categories have the id {row['id']!s:.80}")
-                names[_id(row["id"])] = row["name"]
+                names[_id(row["id"])] = row["name"].strip()
             ids = sorted(names)
             return cls(LabelSet(names[i] for i in ids), {key: i for i, key in enumerate(ids)})
 

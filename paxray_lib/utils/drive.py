@@ -147,7 +147,6 @@ def _advice(url: str) -> Iterator[None]:
             raise
         reason = first_line(str(error) or repr(error))[:300]
         raise OSError(
-            f"Google Drive refused or cannot be reached ({reason}); "
-            f"fetch it by hand in a browser from {url} "
-            "and give it with --archive FILE"
+            f"use --archive FILE with a copy, fetched by hand in a browser from {url}, or from "
+            f"somebody who has one: Google Drive refused or cannot be reached ({reason})"
         ) from error

@@ -10,10 +10,11 @@ import zipfile
 
 import pytest
 import torch
+from helpers.paxraypp import write_archive
 from helpers.sampledata import write_tiny
 
 from paxray_lib.data import unpack as unpacking
-from paxray_lib.data.fetch import fetch_dataset, fetch_weights
+from paxray_lib.data.fetch import fetch_dataset, fetch_weights, paxraypp_files
 from paxray_lib.data.unpack import unpack
 from paxray_lib.labels.table import CXAS_LABELS
 from paxray_lib.models import build_model, load_model
@@ -428,9 +429,7 @@ def test_without_drive_the_error_says_how_to_do_it_by_hand(tmp_path, monkeypatch
         raise OSError("no route to host\nand much more")
 
     monkeypatch.setattr("gdown.download_folder", refused)
-    with pytest.raises(
-        OSError, match=r"no route to host\); fetch it by hand .*1rzlsZ0b.*--archive FILE"
-    ):
+    with pytest.raises(OSError, match=r"use --archive FILE .*1rzlsZ0b.*no route to host\)"):
         fetch_dataset(tmp_path / "paxray")
 
 
@@ -537,9 +536,37 @@ def test_cxas_that_is_refused_says_where_to_get_it(tmp_path, monkeypatch):
         raise OSError("too many users")
 
     monkeypatch.setattr("gdown.download", refused)
-    with pytest.raises(OSError, match=r"too many users.*uc\?id=1Y9z.*--archive FILE"):
+    with pytest.raises(OSError, match=r"use --archive FILE .*uc\?id=1Y9z.*too many users"):
         fetch_weights("cxas", tmp_path)
     assert not (tmp_path / "cxas.pth").exists()
+
+
+def test_paxraypp_is_downloaded_by_its_id_and_goes_on(serve, tmp_path, monkeypatch):
+    write_archive(tmp_path / "x.zip", padding=2_000_000)
+    server, real, asked = serve((tmp_path / "x.zip").read_bytes()), drive.download, []
+    server.cut, server.cuts = 1_500_000, 1
+
+    def from_server(url, path):
+        asked.append(url)
+        return real(server.url, path, retries=0)
+
+    monkeypatch.setattr(drive, "download", from_server)
+    with (
+        pytest.raises(OSError, match=r"use --archive FILE .*uc\?id=19DF.*not downloaded"),
+        paxraypp_files(tmp_path / "to"),
+    ):
+        pass
+    with paxraypp_files(tmp_path / "to") as folder:
+        names = {str(path.relative_to(folder)) for path in folder.rglob("*.*")}
+        assert {"paxray_train_val.json", "paxray_test.json"} < names
+        assert "images_patlas/case_001_frontal.png" in names
+        assert not {"labels.zip", "paxray_images_unfiltered.tar.gz"} & names
+        (tmp_path / "to").mkdir()
+    assert asked == ["https://drive.google.com/uc?id=19DFGtzsReEehuccncofGZTkWRdeiaiZF"] * 2
+    assert starts(server)[-1] >= 1_000_000
+    assert not folder.exists()
+    record = json.loads((tmp_path / "to/fetched.json").read_text())
+    assert record["sha256"] == sha256(tmp_path / "x.zip")
 
 
 def test_cxas_and_paxrays_weights_are_not_taken_for_each_other(cxas_file, tmp_path):

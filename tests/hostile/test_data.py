@@ -5,6 +5,7 @@ import errno
 import json
 import os
 import signal
+import tarfile
 import zipfile
 from unittest import mock
 
@@ -13,6 +14,7 @@ import pytest
 from helpers.archives import archive, changed, claiming, in_directory, info, overlapping
 from helpers.datafiles import rewrite
 from helpers.hostile import Case, cases, run_case
+from helpers.paxraypp import TAR, tar_of_images, write_archive
 from helpers.sampledata import write_tiny
 
 from paxray_lib.data import packing
@@ -453,6 +455,123 @@ def test_archives_of_which_nothing_appears(case, hostile, tmp_path):
     assert not (tmp_path / "new/paxray").exists()
 
 
+PAXRAYPP = FETCH + " --which paxraypp"
+
+
+def paxraypp(change=bool):
+    """Return what writes an archive of PAX-Ray++, changed."""
+    return lambda here: write_archive(here / "x.zip", change)
+
+
+def with_tar(make):
+    return paxraypp(lambda content: content.update({TAR: make()}))
+
+
+def tar_entry(name="images_patlas/x.png", **fields):
+    """Return what makes the tar of images with one more entry."""
+    entry = tarfile.TarInfo(name)
+    for key, value in fields.items():
+        setattr(entry, key, value)
+    return lambda: tar_of_images(entry)
+
+
+def tar_with_header(claimed):
+    """Return a tar whose first entry is an extended header that claims so many bytes."""
+    entry = tarfile.TarInfo("x")
+    entry.type, entry.size = tarfile.XHDTYPE, claimed
+    return lambda: entry.tobuf(tarfile.GNU_FORMAT) + bytes(1024)
+
+
+def with_json(change, name="paxray_train_val.json"):
+    def edit(content):
+        parsed = json.loads(content[name])
+        change(parsed)
+        content[name] = json.dumps(parsed).encode()
+
+    return paxraypp(edit)
+
+
+BAD_TAR = (PAXRAYPP, 2, r"unfiltered\.tar\.gz: no tar file, damaged, or cut short")
+OUTSIDE = (PAXRAYPP, 2, r"unfiltered\.tar\.gz: .*do not use this archive")
+
+
+@cases(
+    ("a path that climbs out", with_tar(tar_entry("images_patlas/../../x.png")), *OUTSIDE),
+    ("an absolute path", with_tar(tar_entry("/tmp/x.png")), *OUTSIDE),
+    ("a link", with_tar(tar_entry(type=tarfile.SYMTYPE, linkname="/etc/passwd")), *OUTSIDE),
+    ("a hard link", with_tar(tar_entry(type=tarfile.LNKTYPE, linkname="../x")), *OUTSIDE),
+    ("a device", with_tar(tar_entry(type=tarfile.CHRTYPE)), *OUTSIDE),
+    ("a pipe", with_tar(tar_entry(type=tarfile.FIFOTYPE)), *OUTSIDE),
+    ("a size beyond the end", with_tar(tar_entry(size=1 << 40)), *BAD_TAR),
+    ("a header of 7 GB", with_tar(tar_with_header(7 << 30)), *BAD_TAR),
+    ("a tar that is cut in a picture", with_tar(lambda: tar_of_images()[:2200]), *BAD_TAR),
+    (
+        "a tar that is cut at a header",
+        with_tar(lambda: tar_of_images()[:512]),
+        *(PAXRAYPP, 2, r"unfiltered\.tar\.gz: damaged or cut short"),
+    ),
+    (
+        "a damaged header",
+        with_tar(lambda: tar_of_images().replace(b"ustar", b"\xff" * 5)),
+        *(PAXRAYPP, 2, r"unfiltered\.tar\.gz: (damaged|no tar file, damaged,) or cut short"),
+    ),
+    ("no tar", with_tar(lambda: b"hello" * 999), *BAD_TAR),
+    ("an empty tar", with_tar(bytes), *BAD_TAR),
+    (
+        "no images",
+        paxraypp(lambda content: content.pop(TAR)),
+        *(PAXRAYPP, 2, r"holds no folder images_patlas"),
+    ),
+    (
+        "no test images",
+        paxraypp(lambda content: content.pop("paxray_test.json")),
+        *(PAXRAYPP, 2, r"paxray_test\.json: no such file"),
+    ),
+    ("the archive of PAXRay", PLAIN, PAXRAYPP, 2, r"x\.zip: holds no paxray_train_val\.json"),
+    ("an archive that is cut", changed(paxraypp(), lambda d: d[:-30]), PAXRAYPP, 2, "x.zip: dam"),
+    (
+        "a COCO file that is cut",
+        paxraypp(lambda c: c.update({"paxray_test.json": c["paxray_test.json"][:-9]})),
+        *(PAXRAYPP, 2, r"paxray_test\.json: not a JSON object.*cut short"),
+    ),
+    (
+        "other categories in one of the files",
+        with_json(lambda content: content["categories"].pop()),
+        *(PAXRAYPP, 2, r"paxray_test\.json: other categories than"),
+    ),
+    ("a pipe for an archive", lambda here: os.mkfifo(here / "x.zip"), PAXRAYPP, 2, "a named pipe"),
+    ("no archive", bool, PAXRAYPP, 2, r"x\.zip: no such file"),
+    (
+        "another data set",
+        bool,
+        FETCH + " --which cxas",
+        2,
+        r"--which 'cxas': unknown \(one of paxray, ",
+    ),
+)
+def test_archives_of_paxraypp_of_which_nothing_appears(case, hostile, tmp_path):
+    hostile(case)
+    assert not list(tmp_path.glob("new/*")) + list(tmp_path.glob("new/.*.source"))
+
+
+@cases(
+    (
+        "an image outside",
+        with_json(lambda content: content["images"][3].update(file_name="../x.png")),
+        *(PAXRAYPP, 1, r"'\.\./x\.png': no path below.*14 imported, 0 skipped, 1 failed"),
+    ),
+    (
+        "a mask of another size",
+        with_json(lambda content: content["annotations"][0]["segmentation"].update(size=[9, 9])),
+        *(PAXRAYPP, 1, r"case_000_frontal\.png: not its masks.*14 imported, 0 skipped, 1 failed"),
+    ),
+    ("a sound one", paxraypp(), PAXRAYPP, 0, r"15 imported, 0 skipped, 0 failed.*CC BY-NC-SA"),
+)
+def test_archives_of_paxraypp(case, hostile, tmp_path):
+    hostile(case)
+    assert sorted(path.name for path in (tmp_path / "new").iterdir()) == ["paxray"]
+
+
 @contextlib.contextmanager
 def at_call(count, owner, name, event):
     """Let a function cause an event when it is called for that time, and else do its work."""
@@ -489,6 +608,7 @@ WORK = {
     "sample": (bool, "sample {here}/s --cases 2 --size 32", (3, sample_dataset, "atomic_write")),
     "pack": (stacks(bool), PACK, (5, packing.PackedMasks, "write")),
     "fetch": (small_archive, FETCH, (5, zipfile.ZipFile, "open")),
+    "fetch paxraypp": (paxraypp(), PAXRAYPP, (2, zipfile.ZipFile, "open")),
     "check": (stacks(bool), CHECK, (5, survey, "read_image")),
 }
 
