@@ -16,6 +16,7 @@ from paxray_lib.models.strays import find_strays
 
 # pixels, 4096 x 4096: masks of 166 labels take 352 MB there; of larger images none are held whole
 MAX_SMOOTH = 1 << 24
+AS_PUBLISHED = "as published: nearest, with strays"
 NOT_FINITE = (
     "the network's output is not finite for this image; "
     "are the weights those of a finished training?"
@@ -103,7 +104,7 @@ def decide(
     """
     height, width = size
     bits = pack_decisions(logits, threshold)[0]
-    if model.preprocessing.kind != "standard":
+    if outline_kind(model) == AS_PUBLISHED:
         return bits
     names = model.labels.names if indices is None else [model.labels.names[i] for i in indices]
     strays = list(find_strays(bits.cpu().numpy(), names))
@@ -116,6 +117,12 @@ def decide(
     for i, rows, columns in strays:
         planes[i, rows, columns] = cut - 1
     return pack_enlarged(planes, cut, (height, width))
+
+
+def outline_kind(model: AnatomySegmenter) -> str:
+    """Return which masks `decide` makes of a model's logits, to be recorded beside them."""
+    is_ours = model.preprocessing.kind == "standard"
+    return "smooth, without strays" if is_ours else AS_PUBLISHED
 
 
 def each_logits(

@@ -30,7 +30,7 @@ from paxray_lib.compute.devices import PRECISIONS
 from paxray_lib.images.files import IMAGE_SUFFIXES, find_images
 from paxray_lib.images.views import VIEWS
 from paxray_lib.models import AnatomySegmenter
-from paxray_lib.models.inference import check_threshold
+from paxray_lib.models.inference import AS_PUBLISHED, check_threshold, outline_kind
 from paxray_lib.prediction.pipeline import (
     DEFINITIONS_FILE,
     MEASUREMENTS,
@@ -112,6 +112,7 @@ def predict(
         "model": model.name,
         "weights": _digest(model),
         "preprocessing": model.preprocessing.to_dict(),
+        "outlines": outline_kind(model),
         "format": format,
         "threshold": threshold,
         "labels": [model.labels.names[i] for i in indices],
@@ -237,7 +238,8 @@ def _open_manifest(
 
 
 def _check_settings(out: Path, settings: dict[str, Any]) -> None:
-    old = read_settings(out)
+    # folders of before they were recorded have none but these
+    old = {"outlines": AS_PUBLISHED, **read_settings(out)}
     changed = [name for name, value in settings.items() if old.get(name) != value]
     if changed:
         raise ValueError(

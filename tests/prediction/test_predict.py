@@ -119,6 +119,24 @@ def test_settings_name_what_was_done(folder, tmp_path):
     assert settings["labels"] == ["heart"]
 
 
+def test_masks_of_before_outlines_were_smooth_are_not_mixed_with_others(folder, tmp_path):
+    def forget_outlines(out):
+        settings = json.loads((out / "settings.json").read_text())
+        del settings["outlines"]
+        (out / "settings.json").write_text(json.dumps(settings))
+
+    predict(Threshold(), folder, tmp_path / "ours")
+    forget_outlines(tmp_path / "ours")
+    with pytest.raises(ValueError, match="holds predictions with other outlines"):
+        predict(Threshold(), folder, tmp_path / "ours")
+    published = Threshold()
+    published.preprocessing = Preprocessing("cxas", (64, 64))
+    predict(published, folder, tmp_path / "published")
+    forget_outlines(tmp_path / "published")
+    again = predict(published, folder, tmp_path / "published")
+    assert set(again["status"]) == {"skipped"}
+
+
 def test_bfloat16_moves_only_what_is_near_the_threshold(folder, tmp_path):
     labels = LabelSet(["heart", "aorta"])
     model = tiny_model(labels=labels, preprocessing=Preprocessing("standard", (64, 64))).eval()
