@@ -26,6 +26,20 @@ HEIGHTS = ("heart_height", "lung_right_height", "lung_left_height")
 AREAS = ("heart_area", "lung_right_area", "lung_left_area", "lung_area")
 COUNTS = ("ribs_anterior", "ribs_posterior")
 
+_ORDINALS = {1: "1st", 2: "2nd", 3: "3rd"} | {n: f"{n}th" for n in range(4, 13)}
+# the names of CXAS for ours, where they differ; of its airways it has the trachea alone
+_OF_CXAS = {
+    "lung_right": "right lung",
+    "lung_left": "left lung",
+    "airways": "trachea",
+    "hemidiaphragm_right": "right hemidiaphragm",
+} | {
+    f"rib_{side}_{part}_{number}": f"{part} {ordinal} rib {side}"
+    for side in ("left", "right")
+    for part in ("anterior", "posterior")
+    for number, ordinal in _ORDINALS.items()
+}
+
 Point = tuple[float, float]  # row and column, as pixel edges
 Line = tuple[Point, Point]  # a measured distance, from start to end
 _BLOCK_BYTES = 1 << 24
@@ -43,10 +57,14 @@ class _Thinned:
     rows: np.ndarray
     columns: np.ndarray
 
+    def find(self, name: str) -> list[int]:
+        """Return the indices of a label, by the name that `LABELS` or CXAS has for it."""
+        return self.masks.labels.find(name) or self.masks.labels.find(_OF_CXAS.get(name, name))
+
     def mask(self, name: str) -> np.ndarray:
         """Return the (h, w) bool mask of a label, empty if the label is not in the set."""
         mask = np.zeros(self.masks.shape[1:], bool)
-        for index in self.masks.labels.find(name):
+        for index in self.find(name):
             mask |= self.plane(index)
         return mask
 
@@ -248,7 +266,7 @@ def _count_ribs(thin: _Thinned, view: str | None) -> dict[str, float]:
     top = thin.bounds(dome, 0)[0]
     for name in COUNTS:
         part = name.removeprefix("ribs_")
-        ribs = [i for n in range(1, 13) for i in thin.masks.labels.find(f"rib_right_{part}_{n}")]
+        ribs = [i for n in range(1, 13) for i in thin.find(f"rib_right_{part}_{n}")]
         centres = [centre for i in ribs if (centre := thin.centroid(thin.plane(i)))]
         if centres:
             counts[name] = float(sum(row < top for row, _ in centres))

@@ -15,7 +15,7 @@ from helpers.threshold_model import Threshold
 from hypothesis import given
 from hypothesis import strategies as st
 
-from paxray_lib.labels.table import LABELS, LabelSet
+from paxray_lib.labels.table import CXAS_LABELS, LABELS, LabelSet
 from paxray_lib.masks.packed import PackedMasks
 from paxray_lib.measurement.geometry import find_lines, measure
 from paxray_lib.models.inference import predict_image
@@ -49,6 +49,28 @@ def test_boxes_have_the_measures_of_their_edges():
         "lung_right_area_mm2": 800,
     }
     same(found, expected)
+
+
+def test_masks_with_the_names_of_cxas_are_measured_as_with_ours():
+    names = {"heart": "heart", "spine": "spine", "airways": "trachea"}
+    names |= {"lung_right": "right lung", "lung_left": "left lung"}
+    names |= {f"hemidiaphragm_{side}": f"{side} hemidiaphragm" for side in ("left", "right")}
+    ordinals = ["1st", "2nd", "3rd", *(f"{n}th" for n in range(4, 12))]
+    names |= {
+        f"rib_{side}_{part}_{number}": f"{part} {ordinal} rib {side}"
+        for side in ("left", "right")
+        for part in ("anterior", "posterior")
+        for number, ordinal in enumerate(ordinals, 1)
+    }
+    ours = boxes()
+    stack = np.zeros((len(CXAS_LABELS), *ours.shape[1:]), bool)
+    for name, other in names.items():
+        stack[CXAS_LABELS.index(other)[0]] = ours.union(name)
+    theirs = PackedMasks.pack(stack, CXAS_LABELS)
+    expected = measure(ours, "frontal", (2.0, 0.5))
+    assert not math.isnan(sum(expected[name] for name in ("ctr", "lung_area_mm2", "ribs_anterior")))
+    same(measure(theirs, "frontal", (2.0, 0.5)), expected)
+    assert find_lines(theirs, "frontal") == find_lines(ours, "frontal")
 
 
 def test_the_heart_may_be_widest_on_both_sides_in_different_rows():
