@@ -87,6 +87,12 @@ def predict(
     measure: Annotated[
         bool, option("Cardiothoracic ratio, ... to measurements.csv.", "--measure")
     ] = False,
+    overlays: Annotated[
+        bool, option("Pictures with a legend, of --labels or the large structures.", "--overlays")
+    ] = False,
+    page: Annotated[
+        bool, option("One page of all films and their measurements, report.html.", "--report")
+    ] = False,
     view: Annotated[
         str | None, option("frontal or lateral: of images that do not say theirs.")
     ] = None,
@@ -114,10 +120,12 @@ def predict(
     from paxray_lib.measurement.tables import check_spacing
     from paxray_lib.prediction.views import read_views
 
+    measure = measure or page
     if spacing is not None and not measure:
-        raise ValueError("--spacing is for measurements; add --measure")
+        raise ValueError("--spacing is for measurements; add --measure or --report")
     check_spacing(spacing)
     known = read_views(views, images, out) if views else {}
+    names = split_names(labels) or None
     model = load_model(weights, local_device(device))
     with joined():
         report = run_prediction(
@@ -126,7 +134,7 @@ def predict(
             out,
             format=format,
             threshold=threshold,
-            labels=split_names(labels) or None,
+            labels=names,
             batch_size=batch_size,
             mirror=mirror,
             overwrite=overwrite,
@@ -135,28 +143,52 @@ def predict(
             view=view,
             views=known,
         )
-        counts = Counter(report["status"])
-        problems = report.loc[report["status"] == "failed", "reason"].tolist()
-        if is_first():
-            _list_failed(problems)
-            numbers = ", ".join(
-                f"{counts[status]} {status}" for status in ("ok", "skipped", "failed")
-            )
-            say(f"{numbers}; {out}/report.csv")
-            if measure:
-                problems += _measure(out, report, view=view, views=known, spacing_mm=spacing)
+        if not is_first():
+            return SOME_FAILED if (report["status"] == "failed").any() else DONE
+        problems = _tell(out, report)
+        measured = None
+        if measure:
+            measured = _measure(out, report, view=view, views=known, spacing_mm=spacing)
+            problems += measured["problem"].dropna().tolist()
+        if overlays or page:
+            problems += _draw(out, report, measured if page else None, names, overlays)
     return SOME_FAILED if problems else DONE
 
 
-def _measure(out: Path, report: Any, **known: Any) -> list[str]:
+def _tell(out: Path, report: Any) -> list[str]:
+    """Say how a prediction went; return why files failed."""
+    counts = Counter(report["status"])
+    problems = report.loc[report["status"] == "failed", "reason"].tolist()
+    _list_failed(problems)
+    numbers = ", ".join(f"{counts[status]} {status}" for status in ("ok", "skipped", "failed"))
+    say(f"{numbers}; {out}/report.csv")
+    return problems
+
+
+def _measure(out: Path, report: Any, **known: Any) -> Any:
     from paxray_lib.measurement.tables import measure_predictions, without_view
 
     measured = measure_predictions(out, report, **known)
-    problems = measured["problem"].dropna().tolist()
-    _list_failed(problems)
+    _list_failed(measured["problem"].dropna())
     if unknown := without_view(measured):
         remedy = "no widths measured; say --view frontal or --view lateral, or --views"
         say(f"{unknown} images of unknown view: {remedy}")
+    return measured
+
+
+def _draw(out: Path, report: Any, measured: Any, names: Any, overlays: bool) -> list[str]:
+    """Draw predictions, and write the page if there are measurements for it; return problems."""
+    from paxray_lib.results.overlays import draw_predictions
+    from paxray_lib.results.page import write_page
+
+    pictures = draw_predictions(out, report, names, overlays=overlays)
+    problems = [picture.problem for picture in pictures.values() if picture.problem]
+    _list_failed(problems)
+    if overlays:
+        say(f"{sum(bool(p.overlay) for p in pictures.values())} pictures; {out}/overlays")
+    if measured is not None:
+        path = write_page(out, report, measured, pictures, names)
+        say(f"{path}: {path.stat().st_size / 1e6:.1f} MB")
     return problems
 
 

@@ -25,7 +25,8 @@ from paxray_lib.utils import Manifest, Stopped, map_ahead, progress, write_table
 from paxray_lib.utils.manifest import State, is_unchanged, read_source
 
 REPORT, MEASUREMENTS = "report.csv", "measurements.csv"
-DEFINITIONS_FILE, PAGE = "measurements.md", "report.html"  # what is written beside them later
+# what is written beside them later
+DEFINITIONS_FILE, PAGE, OVERLAYS = "measurements.md", "report.html", "overlays"
 REPORT_EVERY_S = 5.0
 # an image's path, the state of its file, and its (H, W)
 _Source = tuple[Path, State, tuple[int, int]]

@@ -34,6 +34,7 @@ from paxray_lib.models.inference import AS_PUBLISHED, check_threshold, outline_k
 from paxray_lib.prediction.pipeline import (
     DEFINITIONS_FILE,
     MEASUREMENTS,
+    OVERLAYS,
     PAGE,
     REPORT,
     Pipeline,
@@ -121,7 +122,9 @@ def predict(
         "close_tree": close_tree,
         # without mirroring they change no output
         "view": view if mirror else None,
-        "views": {outputs[path]: seen for path, seen in known.items()} if mirror else {},
+        "views": {outputs[path]: seen for path, seen in known.items()}
+        if mirror and known
+        else None,
     }
     # the first process opens its manifest, and refuses for all of them, before the others do
     opened: list[Manifest] = []
@@ -158,7 +161,8 @@ def find_inputs(images: str | os.PathLike, out: str | os.PathLike) -> tuple[str,
     paths = find_images(images)
     if Path(os.path.abspath(out)).is_relative_to(base):
         # in the folder of the images, outputs of an earlier run may look like images
-        made = {os.path.abspath(Path(out, output)) for output in read_manifest(Path(out))}
+        folders = (Path(out), Path(out, OVERLAYS))
+        made = {os.path.abspath(f / output) for f in folders for output in read_manifest(f)}
         paths = [path for path in paths if os.path.abspath(path) not in made]
     return base, paths
 

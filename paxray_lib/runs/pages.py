@@ -19,9 +19,9 @@ from paxray_lib.utils import duration, naming_errors, now, read_bytes, read_tabl
 TEMPLATES = Path(__file__).with_name("templates")
 
 
-def render(template: str, **values: Any) -> str:
-    """Return the page that a template of `TEMPLATES` makes of some values."""
-    loader = jinja2.FileSystemLoader(TEMPLATES)
+def render(template: str, *, folder: Path = TEMPLATES, **values: Any) -> str:
+    """Return the page that a template of a folder, or of `TEMPLATES`, makes of some values."""
+    loader = jinja2.FileSystemLoader([folder, TEMPLATES])
     environment = jinja2.Environment(
         loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True
     )

@@ -193,6 +193,58 @@ def test_spacings(case, hostile):
     hostile(case)
 
 
+SEND = f"{PREDICT} --view frontal --overlays --report"
+
+
+@cases(
+    (
+        "names",
+        images('a",b.png', "\u202egnp.\u2028<b>.png"),
+        SEND,
+        0,
+        r"2 pictures.*report\.html: 0",
+    ),
+    ("control characters", images("\x1b[2Ja\r\nb.png", "\x7f.png"), SEND, 0, "2 pictures"),
+    (
+        "some that fail",
+        both(TWO, images(), lambda here: (here / "in/c.png").touch()),
+        SEND,
+        1,
+        "html",
+    ),
+    ("the folder of the images", TWO, SEND.replace("/out", "/in"), 0, "2 ok.*2 pictures"),
+    (
+        "nothing that could be done",
+        lambda here: (here / "in").write_text("x"),
+        SEND,
+        1,
+        "0 pictures",
+    ),
+    (
+        "a page that is a folder",
+        both(TWO, images(report_html=None)),
+        SEND,
+        2,
+        r"report\.html: a folder",
+    ),
+    ("overlays that are a file", both(TWO, images(overlays=b"")), SEND, 2, "overlays"),
+    (
+        "a folder in the place of a picture",
+        both(TWO, lambda here: (here / "out/overlays/a.jpg").mkdir(parents=True)),
+        *(SEND, 1, r"a\.jpg: is there already and was not drawn.*1 pictures"),
+    ),
+    (
+        "a table of definitions that is a pipe",
+        both(TWO, pipe("measurements.md")),
+        SEND,
+        2,
+        "a named pipe",
+    ),
+)
+def test_what_is_to_be_sent(case, hostile):
+    hostile(case)
+
+
 @cases(
     ("garbage", both(TWO, images(manifest_jsonl=os.urandom(9999))), PREDICT, *ALL_OK),
     ("nesting", both(TWO, images(manifest_jsonl=b'[{"a":' * 50_000)), PREDICT, *ALL_OK),

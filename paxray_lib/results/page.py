@@ -1,0 +1,144 @@
+"""One page of all films of a prediction: thumbnails, measurements, and what is doubtful.
+
+It is one file, with styles and pictures inside, and opens without a network.
+"""
+
+import math
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from paxray_lib.labels.table import LabelSet
+from paxray_lib.measurement.definitions import DEFINITIONS, GENERAL
+from paxray_lib.prediction.pipeline import PAGE
+from paxray_lib.prediction.predict import read_settings
+from paxray_lib.results.overlays import Picture, chosen_labels
+from paxray_lib.runs.pages import render
+from paxray_lib.utils import write_text
+from paxray_lib.viz.compose import label_entries
+
+_TEMPLATES = Path(__file__).with_name("templates")
+#: Columns of the page: a title, and the measurements in it, all of one unit.
+COLUMNS = {
+    "Cardio\u00adthoracic ratio": ("ctr",),
+    "Heart width": ("heart_width",),
+    "Thorax width": ("thorax_width",),
+    "Heart area": ("heart_area",),
+    "Lung area, right / left": ("lung_right_area", "lung_left_area"),
+    "Right ribs above diaphragm, front / back": ("ribs_anterior", "ribs_posterior"),
+    "From the spine: heart / airways / ribs": (
+        *("heart_to_spine", "airways_to_spine", "ribs_to_spine"),
+    ),
+}
+
+
+def write_page(
+    out: str | os.PathLike,
+    report: pd.DataFrame,
+    measured: pd.DataFrame,
+    pictures: Mapping[str, Picture],
+    names: list[str] | None = None,
+) -> Path:
+    """Write `report.html` into the folder of a prediction; return its path.
+
+    Parameters
+    ----------
+    out : folder of the predictions
+    report : what `predict` returned; films are in the order of its column `doubt`, the greatest
+        first, where it has one, else of their names, and its column `flags` is shown
+    measured : from `measure_predictions`
+    pictures : from `draw_predictions`
+    names : of the labels that were drawn, as there
+    """
+    out = Path(out)
+    settings = read_settings(out)
+    labels = LabelSet(settings["labels"])
+    by_file = {row["file"]: row for row in measured.to_dict("records")}
+    base = _common_folder(report["file"])
+    films = [
+        _film(row, by_file.get(row["file"], {}), pictures[row["file"]], base)
+        for row in report.to_dict("records")
+        if row["file"] in pictures
+    ]
+    is_ranked = "doubt" in report.columns
+    films.sort(key=lambda film: (-_or(film["doubt"], math.inf) if is_ranked else 0, film["name"]))
+    failed = report[report["status"] == "failed"]
+    page = render(
+        "predictions.html",
+        folder=_TEMPLATES,
+        kind="PAXRay masks",
+        name=out.resolve().name,
+        settings=settings,
+        films=films,
+        failed=[_short(row.reason, row.file, base) for row in failed.itertuples()],
+        pending=int((report["status"] == "pending").sum()),
+        columns=[title for title in COLUMNS if any(film["cells"][title] for film in films)],
+        is_ranked=is_ranked,
+        has_flags="flags" in report.columns,
+        structures=label_entries(labels, chosen_labels(labels, names)),
+        embedded=sum(4 * len(film["picture"].thumbnail) // 3 for film in films),
+        definitions=DEFINITIONS,
+        general=GENERAL,
+    )
+    write_text(out / PAGE, page)
+    return out / PAGE
+
+
+def _film(
+    row: Mapping[str, Any], measured: Mapping[str, Any], picture: Picture, base: str
+) -> dict[str, Any]:
+    """Return what the page says of one film."""
+    file = row["file"]
+    said = [_text(measured.get("problem")), picture.problem, _text(row["reason"])]
+    said[2:] = [] if row["status"] != "ok" or said[2] in said[0] else said[2:]
+    return {
+        "name": os.path.relpath(file, base),
+        "picture": picture,
+        "view": _text(measured.get("view")),
+        "spacing": [measured.get("row_mm", math.nan), measured.get("column_mm", math.nan)],
+        "is_given": measured.get("spacing_from") == "given",
+        "doubt": _or(row.get("doubt"), None),
+        "flags": _text(row.get("flags")).replace("_", " "),
+        "notes": [_short(text, file, base) for text in said if text],
+        "cells": {title: _cell(measured, names) for title, names in COLUMNS.items()},
+    }
+
+
+def _cell(measured: Mapping[str, Any], names: tuple[str, ...]) -> str:
+    """Return measurements of one unit as text, in millimetres or cm² where that is known."""
+    for suffix, unit, divisor, digits in _units(names[0]):
+        values = [_or(measured.get(f"{name}{suffix}"), math.nan) / divisor for name in names]
+        if not all(map(math.isnan, values)):
+            texts = ["–" if math.isnan(value) else f"{value:z,.{digits}f}" for value in values]
+            return " / ".join(texts) + unit
+    return ""
+
+
+def _units(name: str) -> Iterator[tuple[str, str, float, int]]:
+    """Yield suffix, unit, divisor and digits by which a measurement is shown, the best first."""
+    if name.endswith("_area"):
+        yield "_mm2", " cm²", 100.0, 0
+    elif name != "ctr" and not name.startswith("ribs_ant"):
+        yield "_mm", " mm", 1.0, 0
+    yield "_px", " px", 1.0, 0
+    yield "", "", 1.0, 2 if name == "ctr" else 0
+
+
+def _or(value: Any, default: Any) -> Any:
+    return default if value is None or pd.isna(value) else value
+
+
+def _text(value: Any) -> str:
+    return str(_or(value, ""))
+
+
+def _short(text: str, file: str, base: str) -> str:
+    """Return a reason with a file's name in place of its whole path."""
+    return text.replace(file, os.path.relpath(file, base))
+
+
+def _common_folder(files: pd.Series) -> str:
+    return os.path.commonpath([os.path.dirname(os.path.abspath(file)) for file in files])
