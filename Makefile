@@ -14,7 +14,7 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 UV ?= uv
 INSTALL_LOG := $(VENV)/install.log
 
-.PHONY: help demo sweep test check lab bench lock clean
+.PHONY: help demo sweep test check lab bench card lock clean
 
 help: ## what there is to make
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-6s %s\n", $$1, $$2}' Makefile
@@ -38,6 +38,9 @@ lab: $(STAMP) ## the notebooks in JupyterLab
 
 bench: $(STAMP) ## the benchmarks behind the README's figures (ARGS="masks predict": only these)
 	@$(BIN)/python benchmarks/run.py $(ARGS)
+
+card: $(STAMP) ## the model card from measured files (SCORES=runs/score/scores.json: from new ones)
+	@$(BIN)/python benchmarks/open_model/card.py $(if $(SCORES),--scores $(SCORES))
 
 lock: ## requirements.lock from pyproject.toml, keeping its versions where they fit (needs uv)
 	@$(UV) pip compile pyproject.toml --extra test --universal --python-version 3.11 --generate-hashes \

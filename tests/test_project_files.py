@@ -170,7 +170,7 @@ def test_installed_version_is_that_of_pyproject():
 
 @needs_make
 @pytest.mark.parametrize(
-    "target", ["demo", "test", "check", "lab", "bench", "lock", "clean", "help"]
+    "target", ["demo", "test", "check", "lab", "bench", "card", "lock", "clean", "help"]
 )
 def test_make_has_the_target(target):
     result = make("--dry-run", target)

@@ -1,8 +1,10 @@
 """What the open model is judged by: scores of one film, and their means with intervals."""
 
+import hashlib
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+import torch
 
 from paxray_lib.metrics.bootstrap import draw_weights, interval
 
@@ -87,3 +89,11 @@ def number(value: float) -> float | None:
 def numbers(values: Mapping[str, float]) -> dict[str, float | None]:
     """Return the numbers of a mapping as JSON has them."""
     return {name: number(value) for name, value in values.items()}
+
+
+def fingerprint(model: torch.nn.Module) -> str:
+    """Return a digest of a model's weights, whatever else its file says."""
+    found = hashlib.sha256()
+    for name, tensor in sorted(model.state_dict().items()):
+        found.update(name.encode() + tensor.detach().cpu().numpy().tobytes())
+    return found.hexdigest()

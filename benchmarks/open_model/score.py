@@ -24,7 +24,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from measures import agreement, cardiothoracic_ratio, dice, dice_summary, number, numbers
+from measures import (
+    agreement,
+    cardiothoracic_ratio,
+    dice,
+    dice_summary,
+    fingerprint,
+    number,
+    numbers,
+)
 from ribs import Spaces, contrasts, obeys
 
 from data import V7_SPLIT, read_rows
@@ -214,6 +222,7 @@ def score(weights: str, sets: dict[str, Path], split: str, out: Path, mirror: bo
             "file": file.name,
             "bytes": file.stat().st_size,
             "sha256": digest,
+            "weights": fingerprint(model),
             "name": model.name,
             "labels": len(model.labels),
             "preprocessing": model.preprocessing.to_dict(),
