@@ -8,14 +8,16 @@ import contextlib
 import time
 from collections.abc import Callable, Iterator, Sequence
 from datetime import timedelta
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
-from lightning_fabric.plugins.environments import SLURMEnvironment
 from torch import distributed
 
 from paxray_lib.compute.launch import find_launch
 from paxray_lib.utils import Stopped, first_line
+
+if TYPE_CHECKING:
+    from lightning_fabric.plugins.environments import SLURMEnvironment
 
 _T = TypeVar("_T")
 _LAST_WORDS_S = 3.0  # for another process to say why it ends, before torchrun ends all
@@ -61,8 +63,11 @@ def noting_process() -> Iterator[None]:
         raise
 
 
-def slurm_environment() -> SLURMEnvironment:
+def slurm_environment() -> "SLURMEnvironment":
     """Return Fabric's view of the processes of srun; ValueError if it cannot tell their places."""
+    # here, because it takes more than a second, which a process that is alone need not wait for
+    from lightning_fabric.plugins.environments import SLURMEnvironment
+
     try:
         return SLURMEnvironment()
     except RuntimeError as error:  # its own remedy is right for one machine alone

@@ -11,11 +11,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import httpx
 import torch
-from huggingface_hub import constants
 from torch import Tensor, nn
-from torchvision.models import ResNet50_Weights
 
 from paxray_lib.images.preprocessing import Preprocessing
 from paxray_lib.labels.table import LabelSet
@@ -105,6 +102,10 @@ def make_network(
 
 
 def _imagenet_resnet50() -> dict[str, Tensor]:
+    # here, as below: only downloads need them
+    import httpx
+    from torchvision.models import ResNet50_Weights
+
     weights = ResNet50_Weights.IMAGENET1K_V1
     with _download_advice("resnet50"):
         if not Path(torch.hub.get_dir(), "checkpoints", Path(weights.url).name).is_file():
@@ -161,6 +162,9 @@ def _halve(unet: Any, num_labels: int) -> None:
 @contextlib.contextmanager
 def _download_advice(encoder: str) -> Iterator[None]:
     """Fail at once where there is no internet, and say what to do instead."""
+    import httpx
+    from huggingface_hub import constants
+
     offline = constants.HF_HUB_OFFLINE
     try:
         if not offline:
