@@ -6,6 +6,8 @@ import sys
 import numpy as np
 import pandas as pd
 import pytest
+from helpers.datafiles import rewrite
+from helpers.sampledata import write_tiny
 from helpers.tiny_models import tiny_model
 
 from paxray_lib.compute.collectives import (
@@ -17,7 +19,7 @@ from paxray_lib.compute.collectives import (
     rank_and_world,
 )
 from paxray_lib.images.preprocessing import Preprocessing
-from paxray_lib.labels.table import LABELS
+from paxray_lib.labels.table import LABELS, LabelSet
 from paxray_lib.masks.packed import PackedMasks
 from paxray_lib.models.checkpoints import save_model
 from paxray_lib.utils.manifest import NAME, read_manifest
@@ -157,15 +159,6 @@ def weights(tmp_path_factory):
     return path
 
 
-@pytest.fixture
-def odd(tiny, tmp_path):
-    """A data file with three test images."""
-    content = json.loads((tiny / "paxray.json").read_text())
-    content["test"] = content["test"][:3]
-    (tmp_path / "odd.json").write_text(json.dumps(content))
-    return tmp_path / "odd.json"
-
-
 def both_ways(tmp_path, verb, *arguments):
     """Run a command in one process and in two; return their folders and how they ended."""
     folders = tmp_path / "one", tmp_path / "two"
@@ -177,14 +170,27 @@ def both_ways(tmp_path, verb, *arguments):
 
 
 @pytest.mark.slow
-def test_evaluation_by_two_processes_is_that_by_one(tiny, odd, weights, tmp_path):
-    arguments = ("--weights", weights, "--data-root", tiny, "--datafile", odd)
+@pytest.mark.parametrize(
+    "expressions",
+    [(), ("heart: heart", "left_lung: lung_left - heart")],
+    ids=["by name", "by a map"],
+)
+def test_evaluation_by_two_processes_is_that_by_one(expressions, weights, tmp_path):
+    labels = LabelSet(["left_lung", "pacemaker", "heart"]) if expressions else LABELS
+    root = tmp_path / "data"
+    write_tiny(root, labels=labels)
+    rewrite(root, lambda content: content["test"].pop())  # three are left
+    arguments = ["--weights", weights, "--data-root", root]
+    if expressions:
+        (tmp_path / "map.yaml").write_text("\n".join(expressions))
+        arguments += ["--map", tmp_path / "map.yaml"]
     one, two, alone, together = both_ways(tmp_path, "evaluate", *arguments)
     assert alone.returncode == together.returncode == 0, together.stderr
     # other images in a batch round otherwise: a pixel may cross the threshold; an image too many or
     # too few is far off
     with np.load(one / "counts.npz") as a, np.load(two / "counts.npz") as b:
         assert sorted(a) == sorted(b)
+        assert len(a["names"]) == (len(expressions) or len(LABELS))
         for name in a:
             assert (a[name].dtype, a[name].shape) == (b[name].dtype, b[name].shape)
             if a[name].dtype.kind == "U":
