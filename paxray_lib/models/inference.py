@@ -94,7 +94,7 @@ def decide(
     """Return the packed bits of one image, from its logits (1, L, h, w): (H, W, B) uint8.
 
     They have the image's own `size`, and smooth outlines: the logits are enlarged. For an image of
-    more than `MAX_SMOOTH` pixels they have the network's, (h, w, B), for `PackedMasks.resize`.
+    more than `MAX_SMOOTH` pixels they have a half, a third, ... of it, for `PackedMasks.resize`.
     Stray pieces are left out, see `strays`; what remains is as it were without them.
 
     With the preprocessing of published code, "published" or "cxas", they are what that code
@@ -102,13 +102,14 @@ def decide(
 
     `indices` are the labels that the logits are of; by default all of the model's.
     """
-    height, width = size
     bits = pack_decisions(logits, threshold)[0]
     if outline_kind(model) == AS_PUBLISHED:
         return bits
     names = model.labels.names if indices is None else [model.labels.names[i] for i in indices]
     strays = list(find_strays(bits.cpu().numpy(), names))
-    if (height, width) == logits.shape[2:] or height * width > MAX_SMOOTH:
+    parts = math.ceil(math.sqrt(math.prod(size) / MAX_SMOOTH))
+    held = (-(-size[0] // parts), -(-size[1] // parts))
+    if held == logits.shape[2:]:
         for i, rows, columns in strays:
             bits[rows, columns, i // 8] &= 255 - (1 << i % 8)
         return bits
@@ -116,7 +117,7 @@ def decide(
     planes = logits[0].clone(memory_format=torch.contiguous_format)
     for i, rows, columns in strays:
         planes[i, rows, columns] = cut - 1
-    return pack_enlarged(planes, cut, (height, width))
+    return pack_enlarged(planes, cut, held)
 
 
 def outline_kind(model: AnatomySegmenter) -> str:

@@ -49,8 +49,9 @@ def test_published_code_enlarges_bits(kind):
 def test_images_beyond_the_limit_are_not_held_whole(monkeypatch):
     logits, model = torch.randn(1, 2, 32, 32), model_of("standard")
     assert decide(model, logits, 0.5, (50, 40)).shape == (50, 40, 1)
-    monkeypatch.setattr(inference, "MAX_SMOOTH", 1999)
-    assert decide(model, logits, 0.5, (50, 40)).shape == (32, 32, 1)
+    for limit, held in ((2000, (50, 40)), (1999, (25, 20)), (500, (25, 20)), (499, (17, 14))):
+        monkeypatch.setattr(inference, "MAX_SMOOTH", limit)
+        assert decide(model, logits, 0.5, (50, 40)).shape == (*held, 1)
 
 
 def test_at_the_networks_size_nothing_is_enlarged():
