@@ -39,7 +39,7 @@ from data import V7_SPLIT, read_rows
 from paxray_lib.ct.dataset import project_cases
 from paxray_lib.ct.pairing import find_cases
 from paxray_lib.data.datafile import Datafile, read_datafile
-from paxray_lib.evaluation.mapping import read_map
+from paxray_lib.data.mapping import read_map
 from paxray_lib.images.read import read_image
 from paxray_lib.importing.pictures import read_mask, read_values
 from paxray_lib.labels.table import LabelSet

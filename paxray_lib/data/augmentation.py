@@ -13,7 +13,8 @@ integers 480..613; a random crop of 480 x 480; nothing else.
 
 A new augmentation is written here alone: its largest amount in `AugmentConfig`, which makes it a
 setting of every training; what is drawn in `Params` and at the end of `draw`, so that other draws
-stay the same; and its effect in `change_intensity` or `_affine`."""
+stay the same; and its effect in `change_intensity` or `_affine`. Effects on the appearance alone
+are in film_effects.py."""
 
 import math
 from dataclasses import dataclass
@@ -26,6 +27,7 @@ from pydantic import Field
 from torch import Tensor
 from torch.nn import functional
 
+from paxray_lib.data.film_effects import apply_effects
 from paxray_lib.images.preprocessing import MAX_SIDE
 from paxray_lib.labels.table import LabelSet
 from paxray_lib.masks import PackedMasks, swap_sides
@@ -57,6 +59,8 @@ class AugmentConfig:
     brightness, contrast, gamma, noise : float, 0 to below 1
         Largest shift, in units of the full range; relative change of contrast around mid-gray, and
         of the exponent; standard deviation of Gaussian noise, in units of the full range.
+    film : float in 0..1
+        Probability of each of the effects that tell films apart, see `data.film_effects`.
 
     Raises
     ------
@@ -75,6 +79,7 @@ class AugmentConfig:
     contrast: Amount = 0.0
     gamma: Amount = 0.0
     noise: Amount = 0.0
+    film: Probability = 0.0
 
     def __post_init__(self) -> None:
         check_fields(self)
@@ -101,6 +106,8 @@ class Params:
         Counterclockwise rotation around the centre of the crop, and factor of size.
     brightness, contrast, gamma, noise : float
         Added, multiplied around 0.5, exponent, standard deviation; on pixels in 0..1.
+    film : float
+        Probability of each effect, which are drawn with `noise_seed`, too.
     """
 
     size: int
@@ -117,6 +124,7 @@ class Params:
     gamma: float = 1.0
     noise: float = 0.0
     noise_seed: int = 0
+    film: float = 0.0
 
 
 def draw(rng: np.random.Generator, config: AugmentConfig, view: str | None = None) -> Params:
@@ -145,6 +153,7 @@ def draw(rng: np.random.Generator, config: AugmentConfig, view: str | None = Non
         gamma=(1 + config.gamma) ** (2 * gamma - 1),
         noise=noise * config.noise,
         noise_seed=int(rng.integers(2**63)),
+        film=config.film,
     )
 
 
@@ -275,7 +284,9 @@ def source_positions(
 
 
 def change_intensity(params: Params, pixels: Tensor) -> Tensor:
-    """Return (h, w) pixels in 0..1 with gamma, contrast, brightness and noise applied in turn."""
+    """Return (h, w) pixels in 0..1 with film effects, gamma, contrast, brightness and noise."""
+    if params.film > 0:
+        pixels = apply_effects(pixels, params.noise_seed, params.film)
     pixels = pixels.clamp(0, 1) ** params.gamma
     # contrast turns around mid-gray
     pixels = pixels * params.contrast + (0.5 - 0.5 * params.contrast + params.brightness)

@@ -9,9 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from paxray_lib.data.datafile import read_datafile
+from paxray_lib.data.mapping import LabelMap
 from paxray_lib.images.read import read_image
-from paxray_lib.labels.expressions import Expression
-from paxray_lib.labels.map_files import read_expressions
 from paxray_lib.labels.table import LabelSet
 from paxray_lib.masks.packed import PackedMasks
 
@@ -55,7 +54,7 @@ class PaxrayDataset(Sequence[Sample]):
         self.split = split
         self.entries = self.datafile.split(split)
         self.labels = self.datafile.labels
-        self._derived: dict[str, Expression] = {}
+        self.label_map: LabelMap | None = None
 
     def __len__(self) -> int:
         return len(self.entries)
@@ -64,16 +63,10 @@ class PaxrayDataset(Sequence[Sample]):
         name = f"{self.datafile.path}, {self.split!r}"
         return f"PaxrayDataset({name}: {len(self)} images, {len(self.labels)} labels)"
 
-    def deriving(self, map: str | os.PathLike) -> "PaxrayDataset":
-        """Return the set with further labels: the expressions of a map, of the labels it has.
-
-        Names of the map that are labels already stay as they are. Errors as
-        `labels.map_files.read_expressions`.
-        """
-        other, own = copy.copy(self), self.datafile.labels
-        found = read_expressions(map, own)
-        other._derived = {name: steps for name, steps in found.items() if name not in own.names}
-        other.labels = LabelSet([*own.names, *other._derived])
+    def mapped(self, label_map: LabelMap) -> "PaxrayDataset":
+        """Return the set with masks of a map's structures, to compare with those of a model."""
+        other = copy.copy(self)
+        other.label_map, other.labels = label_map, label_map.labels
         return other
 
     def with_labels(self, labels: LabelSet) -> "PaxrayDataset":
@@ -94,7 +87,7 @@ class PaxrayDataset(Sequence[Sample]):
             return None
         masks = PackedMasks.read(path, self.datafile.labels)
         masks = masks.knowing(self.datafile.known(entry))
-        return (masks.deriving(self._derived) if self._derived else masks).relabel(self.labels)
+        return (self.label_map.map_target(masks) if self.label_map else masks).relabel(self.labels)
 
     def __getitem__(self, index: int) -> Sample:  # type: ignore[override]  # no slices: it reads
         if not -len(self) <= index < len(self):

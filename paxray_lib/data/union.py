@@ -6,10 +6,11 @@ A profile lists them as `data`, in place of data_root and datafile:
       - {root: data/phantoms, weight: 3}
       - {root: data/hospital, datafile: lungs.json, weight: 1}
 
-A structure that one set draws otherwise than the others is a label of its own, since a loss on an
-expression of probabilities would have to guess which of its labels is wrong. `derive` gives it to
-the sets that can tell it by a rule: with `derive: wingspan` phantoms, which have the lungs behind
-heart and diaphragm, get the visible lung fields `left_lung` and `right_lung`, too."""
+A set that draws other structures than the rest has a `map` (see `data.mapping`), which says what
+they are in the labels of the others. With `map: wingspan` a film's visible lung fields teach where
+a lung is neither behind the heart nor below the diaphragm: their loss is that of the expression of
+probabilities, lung x (1 - diaphragm) x ... (see `training.compounds`), and the network has no label
+more than without that set."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -20,11 +21,14 @@ from typing import Annotated, Any
 from pydantic import BeforeValidator, Field
 
 from paxray_lib.data.dataset import PaxrayDataset, Sample
+from paxray_lib.data.mapping import LabelMap, read_map
+from paxray_lib.labels.expressions import Expression, single_label
 from paxray_lib.labels.matching import unite
+from paxray_lib.labels.table import LabelSet
 from paxray_lib.utils.errors import did_you_mean, shown
 from paxray_lib.utils.settings import cast, field_types
 
-_FORM = "a list of {root, datafile, weight, derive}, where root is needed"
+_FORM = "a list of {root, datafile, weight, map}, where root is needed"
 
 
 @dataclass(frozen=True)
@@ -37,14 +41,15 @@ class DataSource:
         As for `PaxrayDataset`.
     weight : float
         The share of the images drawn that are expected to be of this set, relative to the others.
-    derive : str or None
-        A map, by path or name: its structures are labels of this set, too, made from those it has.
+    map : str or None
+        What its structures are in the labels of the sets without a map: a path or a name, see
+        `data.mapping.read_map`. Others of its labels are left out.
     """
 
     root: Annotated[str, Field(min_length=1)]
     datafile: Annotated[str, Field(min_length=1)] = "paxray.json"
     weight: Annotated[float, Field(gt=0, le=1e6, allow_inf_nan=False)] = 1.0
-    derive: Annotated[str, Field(min_length=1)] | None = None
+    map: Annotated[str, Field(min_length=1)] | None = None
 
 
 def _sources(value: Any) -> tuple[DataSource, ...]:
@@ -117,12 +122,62 @@ class DatasetUnion(Sequence[Sample]):
         return self.parts[number], index - self._firsts[number]
 
 
-def open_united(sources: Sequence[DataSource], split: str) -> list[PaxrayDataset]:
-    """Return a split of each data set, with the labels of all of them; for errors see each."""
-    parts = [PaxrayDataset(source.root, source.datafile, split) for source in sources]
-    parts = [
-        part.deriving(source.derive) if source.derive else part
-        for part, source in zip(parts, sources, strict=True)
+@dataclass(frozen=True)
+class TrainingData:
+    """The data sets of a training.
+
+    Attributes
+    ----------
+    labels : LabelSet
+        Those of the sets without a map, united: the network's, L.
+    compounds : dict of Expression
+        What else the training splits have, by the text of its expression of these labels.
+    train, val : list of PaxrayDataset
+        The training splits, all with labels and compounds together, and the validation splits, each
+        with its own: those of the network, or the structures of its map.
+    """
+
+    labels: LabelSet
+    compounds: dict[str, Expression]
+    train: list[PaxrayDataset]
+    val: list[PaxrayDataset]
+
+
+def open_sources(sources: Sequence[DataSource]) -> TrainingData:
+    """Open the data sets of a training; for errors see each, and `data.mapping.read_map`.
+
+    ValueError, too, if each of them has a map.
+    """
+    train, val = (
+        [PaxrayDataset(source.root, source.datafile, split) for source in sources]
+        for split in ("train", "val")
+    )
+    plain = [part.labels for part, source in zip(train, sources, strict=True) if not source.map]
+    if not plain:
+        raise ValueError("data: each set has a map; one must be without, to give the labels")
+    labels = unite(plain)
+    maps = [
+        read_map(source.map, labels, part.labels) if source.map else None
+        for part, source in zip(train, sources, strict=True)
     ]
-    labels = unite(part.labels for part in parts)
-    return [part.with_labels(labels) for part in parts]
+    named = [label_map and label_map.in_terms_of(labels) for label_map in maps]
+    compounds = {
+        name: expression
+        for label_map in filter(None, named)
+        for name, expression in zip(label_map.labels, label_map.predicted, strict=True)
+        if single_label(expression) is None
+    }
+    whole = LabelSet([*labels, *compounds])
+    return TrainingData(
+        labels,
+        compounds,
+        train=[_mapped(*pair).with_labels(whole) for pair in zip(train, named, strict=True)],
+        val=[
+            _mapped(part, label_map) if label_map else part.with_labels(labels)
+            for part, label_map in zip(val, maps, strict=True)
+        ],
+    )
+
+
+def _mapped(part: PaxrayDataset, label_map: LabelMap | None) -> PaxrayDataset:
+    return part.mapped(label_map) if label_map else part

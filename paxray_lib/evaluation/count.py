@@ -14,7 +14,6 @@ import torch
 
 from paxray_lib.compute.collectives import gather_items, is_first, rank_and_world
 from paxray_lib.data.dataset import PaxrayDataset, check_targets
-from paxray_lib.evaluation.mapping import LabelMap
 from paxray_lib.masks import PackedMasks, close_bits
 from paxray_lib.metrics import Counts, Reliability, Surface, bin_pixels, counts
 from paxray_lib.metrics.surface import surface
@@ -39,11 +38,11 @@ def count_dataset(
 ) -> Counts:
     """Count pixels of a model's decisions against a data set, each image at its own size, in order.
 
-    The model is not changed: a copy in evaluation mode with folded BatchNorm decides, on the
-    model's own device and in its own precision. Reading and preprocessing run in threads beside the
-    network. Several processes (see `compute.collectives`) share the images, and each of them
-    returns the whole. Raises ValueError if a target is missing, or the network's output for an
-    image is not finite.
+    Of a data set with a map (see `PaxrayDataset.mapped`) its structures are counted. The model is
+    not changed: a copy in evaluation mode with folded BatchNorm decides, on the model's own device
+    and in its own precision. Reading and preprocessing run in threads beside the network. Several
+    processes (see `compute.collectives`) share the images, and each of them returns the whole.
+    Raises ValueError if a target is missing, or the network's output for an image is not finite.
 
     Parameters
     ----------
@@ -54,8 +53,11 @@ def count_dataset(
     quiet : show no progress
     """
 
+    label_map = dataset.label_map
+
     def count(logits: torch.Tensor, target: PackedMasks) -> Counts:
-        return count_decisions(decide(model, logits, threshold, target.shape[1:]), target)
+        bits = decide(model, logits, threshold, target.shape[1:])
+        return count_decisions(label_map.map_prediction(bits) if label_map else bits, target)
 
     return Counts.concat(gather_items(list(use_logits(model, dataset, count, batch_size, quiet))))
 
@@ -68,26 +70,27 @@ def measure_dataset(
     batch_size: int = 8,
     mirror: bool = False,
     close_tree: bool = False,
-    label_map: LabelMap | None = None,
 ) -> tuple[Counts, Surface, Reliability]:
     """Count pixels, compare boundaries (N, L) and sort probabilities (L, BINS) of decisions.
 
     Boundaries are compared in threads beside the network. With `mirror` each image is averaged with
-    its mirror image, and with `close_tree` parts are added to their wholes, as `predict` does. With
-    `label_map` L is the number of its structures, and of compounds no probabilities are counted.
+    its mirror image, and with `close_tree` parts are added to their wholes, as `predict` does. Of a
+    data set with a map L is the number of its structures, and compounds have no probabilities.
     Several processes return what one alone returns, but for pixels whose logit is within rounding
     of the threshold, since other images are in their batches. For other arguments and errors see
     `count_dataset`.
     """
+
+    label_map = dataset.label_map
 
     def measure(
         logits: torch.Tensor, target: PackedMasks
     ) -> tuple[Counts, PackedMasks, PackedMasks, Reliability]:
         bits = decide(model, logits, threshold, target.shape[1:])
         bits = close_bits(bits, model.labels) if close_tree else bits
-        if label_map is not None:
-            bits, target = label_map.map_prediction(bits), label_map.map_target(target)
-        pixels, bins = count_decisions(bits, target), _bins(logits[0], target, label_map)
+        bits = label_map.map_prediction(bits) if label_map else bits
+        singles = label_map.singles if label_map else None
+        pixels, bins = count_decisions(bits, target), _bins(logits[0], target, singles)
         return pixels, _resized(bits, target), target, bins
 
     decided = use_logits(model, dataset, measure, batch_size, not is_first(), mirror)
@@ -153,14 +156,16 @@ def _resized(bits: torch.Tensor, target: PackedMasks) -> PackedMasks:
     return PackedMasks(bits.cpu().numpy(), target.labels).resize(*target.shape[1:])
 
 
-def _bins(logits: torch.Tensor, target: PackedMasks, label_map: LabelMap | None) -> Reliability:
-    """Sort the probabilities of a grid of pixels, at the network's size, into bins."""
+def _bins(logits: torch.Tensor, target: PackedMasks, singles: np.ndarray | None) -> Reliability:
+    """Sort the probabilities of a grid of pixels, at the network's size, into bins.
+
+    `singles` are those of a `LabelMap`."""
     size, (height, width) = logits.shape[-2:], target.shape[1:]
     steps = [max(1, n // 64) for n in size]  # to a grid of about 64 x 64
     rows, columns = (np.arange(step // 2, n, step) for n, step in zip(size, steps, strict=True))
     probabilities = logits[:, rows[0] :: steps[0], columns[0] :: steps[1]].sigmoid()
     known = target.known
-    if label_map is not None:
-        probabilities, known = probabilities[label_map.singles], known & (label_map.singles >= 0)
+    if singles is not None:
+        probabilities, known = probabilities[singles], known & (singles >= 0)
     true = target.gather(rows * height // size[0], columns * width // size[1]).unpack()
     return bin_pixels(probabilities.cpu().numpy(), true, known)

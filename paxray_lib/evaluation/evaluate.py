@@ -11,9 +11,9 @@ import pandas as pd
 from paxray_lib.compute.collectives import is_first, local_device
 from paxray_lib.compute.devices import PRECISIONS
 from paxray_lib.data.dataset import PaxrayDataset, check_targets
+from paxray_lib.data.mapping import LabelMap, match_names, read_map
 from paxray_lib.data.selection import thresholded_mean
 from paxray_lib.evaluation.count import measure_dataset
-from paxray_lib.evaluation.mapping import LabelMap, match_names, read_map
 from paxray_lib.evaluation.result import Evaluation, image_table
 from paxray_lib.labels.table import LabelSet
 from paxray_lib.masks.packed import PackedMasks
@@ -73,7 +73,8 @@ def evaluate(
     if isinstance(model, (str, os.PathLike)):
         model = load_model(model, local_device(device))
     dataset = PaxrayDataset(data_root, datafile, split)
-    label_map = _label_map(map, model.labels, dataset)
+    if label_map := _label_map(map, model.labels, dataset):
+        dataset = dataset.mapped(label_map)
     if precision != "float32":
         model = optimize_for_inference(model, PRECISIONS[precision])
     pixels, outlines, bins = measure_dataset(
@@ -82,7 +83,6 @@ def evaluate(
         threshold=threshold,
         mirror=mirror,
         close_tree=close_tree,
-        label_map=label_map,
     )
     info = {
         "model": name,
@@ -94,11 +94,9 @@ def evaluate(
         "synthetic": bool(dataset.datafile.extra.get("synthetic")),
         "dtype": str(next(model.parameters()).dtype).removeprefix("torch."),
     }
-    labels = dataset.labels
-    if label_map is not None:
-        labels, info = label_map.labels, info | label_map.info
+    info |= label_map.info if label_map else {}
     reliability = bins if bins.pixels.any() else None  # compounds have no probability
-    result = Evaluation(pixels, labels, image_table(dataset), info, outlines, reliability)
+    result = Evaluation(pixels, dataset.labels, image_table(dataset), info, outlines, reliability)
     if out is not None and is_first():
         result.write(out)
     return result

@@ -12,7 +12,9 @@ from paxray_lib.utils.errors import check_choice
 
 # of red, green and blue in 0..1, as torchvision has them
 IMAGENET_MEAN, IMAGENET_STD = np.array([(0.485, 0.456, 0.406), (0.229, 0.224, 0.225)])
-_SCALES = {"published": 255.0, "standard": 1.0, "cxas": 1.0}
+_SCALES = {"published": 255.0, "standard": 1.0, "cxas": 1.0, "per_image": 1.0}
+# added to an image's standard deviation, so that an empty one stays empty
+LEAST_STD = 1e-3
 # of a network's input, in pixels: 166 labels of that size are 11 GB of logits
 MAX_SIDE = 4096
 _DIVIDE = "divide 8 bit by 255, 16 bit by 65535"
@@ -32,6 +34,8 @@ class Preprocessing:
         so that no detail aliases, then ImageNet's mean and standard deviation.
         "cxas": as CXAS 0.0.20 does. Values 0..1, ImageNet's mean and standard deviation, then the
         nearest pixel: source index = index * in // out.
+        "per_image": resized as in "standard", then less the image's own mean, divided by its own
+        standard deviation (and 0.001), in all three channels: exposure and contrast go.
     size : (h, w) of the network's input in pixels
     """
 
@@ -69,7 +73,7 @@ class Preprocessing:
             )
         height, width = self.size
         pixels = np.ascontiguousarray(pixels, dtype=np.float32)
-        if self.kind == "standard":
+        if self.kind in ("standard", "per_image"):
             shrunk = (min(pixels.shape[1], width), min(pixels.shape[0], height))
             pixels = cv2.resize(pixels, shrunk, interpolation=cv2.INTER_AREA)
         if self.kind == "cxas":
@@ -86,6 +90,11 @@ class Preprocessing:
 
     def normalize(self, pixels: np.ndarray) -> np.ndarray:
         """Return (..., 3, h, w) float32 from resized (..., h, w) floats in 0..1."""
+        if self.kind == "per_image":
+            mean = pixels.mean((-2, -1), dtype=np.float64, keepdims=True)
+            std = pixels.std((-2, -1), dtype=np.float64, keepdims=True)
+            own = ((pixels - mean) / (std + LEAST_STD)).astype(np.float32)
+            return np.repeat(own[..., None, :, :], 3, axis=-3)
         scaled = pixels.astype(np.float32)[..., None, :, :] * np.float32(_SCALES[self.kind])
         mean, std = np.array([IMAGENET_MEAN, IMAGENET_STD], np.float32)[..., None, None]
         return (scaled - mean) / std
@@ -93,7 +102,10 @@ class Preprocessing:
     def affine(self) -> tuple[np.ndarray, np.ndarray]:
         """Return (scale, offset), each (3,) float32: `normalize` is x * scale + offset, rounded.
 
-        For the training device, where one fused step is cheaper."""
+        For the training device, where one fused step is cheaper. For "per_image", x is what is
+        left after the mean and the standard deviation."""
+        if self.kind == "per_image":  # what is left once that is done
+            return np.ones(3, np.float32), np.zeros(3, np.float32)
         scale, offset = _SCALES[self.kind] / IMAGENET_STD, -IMAGENET_MEAN / IMAGENET_STD
         return scale.astype(np.float32), offset.astype(np.float32)
 

@@ -4,13 +4,12 @@ Bit `i % 8` (little order) of byte `i // 8` of a pixel is label `i`. A stack of 
 eighth of the bool array, 21 bytes a pixel. Resize, crop and flip move whole pixels."""
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from paxray_lib.labels.expressions import Expression
 from paxray_lib.labels.matching import match
 from paxray_lib.labels.table import LabelSet
 from paxray_lib.masks import bits
@@ -134,22 +133,6 @@ class PackedMasks:
         sources = match(labels, self.labels)
         known = (sources >= 0) & self.known[sources]
         return PackedMasks(bits.move_bits(self.data, sources.tolist()), labels, known)
-
-    def deriving(self, expressions: Mapping[str, Expression]) -> "PackedMasks":
-        """Return the masks with further labels, by name, each an expression of those at hand.
-
-        One is known where all labels of its expression are.
-        """
-        names = LabelSet(expressions)
-        bits_of = bits.combine_bits(self.data, list(expressions.values()))
-        known = [
-            all(self.known[i] for _, indices in steps for i in indices)
-            for steps in expressions.values()
-        ]
-        labels = LabelSet([*self.labels.names, *names])
-        whole, more = self.relabel(labels), PackedMasks(bits_of, names).relabel(labels)
-        both = PackedMasks(whole.data | more.data, labels)
-        return both.knowing(np.concatenate([self.known, known]))
 
     def knowing(self, known: np.ndarray) -> "PackedMasks":
         """Return the masks with `known`, (L,) bool; labels that are not lose their bits."""

@@ -15,9 +15,12 @@ from paxray_lib.compute.collectives import noting_process
 from paxray_lib.compute.fabric import share_buffers
 from paxray_lib.data.dataset import PaxrayDataset
 from paxray_lib.evaluation.count import count_dataset
+from paxray_lib.images.preprocessing import LEAST_STD
+from paxray_lib.labels.expressions import Expression
 from paxray_lib.metrics.scores import dice, iou, mean_score
 from paxray_lib.models.segmenter import AnatomySegmenter
 from paxray_lib.training.checks import in_one_line
+from paxray_lib.training.compounds import with_compounds
 from paxray_lib.training.config import TrainConfig
 from paxray_lib.training.losses import loss_of_coarse
 from paxray_lib.training.optimizer import set_learning_rate
@@ -56,7 +59,9 @@ def fit(config: TrainConfig, resume: bool = False) -> Path:
     """
     with noting_process(), in_one_line(config):
         run = set_up(config, resume)
-        network = distribute(run, NetworkWithLoss(run.model, config.loss))
+        network = distribute(
+            run, NetworkWithLoss(run.model, config.loss, run.compounds, config.loss_pixels)
+        )
         with run.under_way():
             while run.state.epoch < config.epochs:
                 with run.whole_steps():
@@ -110,22 +115,39 @@ class NetworkWithLoss(nn.Module):
     scale: Tensor
     offset: Tensor
 
-    def __init__(self, model: AnatomySegmenter, loss: str):
+    def __init__(
+        self,
+        model: AnatomySegmenter,
+        loss: str,
+        compounds: tuple[Expression, ...] = (),
+        loss_pixels: str = "all",
+    ):
         super().__init__()
-        self.model, self.loss = model, loss
+        self.model, self.loss, self.compounds = model, loss, compounds
+        self.sparse = loss_pixels == "quarter"
         scale, offset = map(torch.from_numpy, model.preprocessing.affine())  # (3,) each
         # not persistent: checkpoints hold the preprocessing
         self.register_buffer("scale", scale[:, None, None], persistent=False)
         self.register_buffer("offset", offset[:, None, None], persistent=False)
 
     def forward(self, images: Tensor, targets: Tensor, known: Tensor | None = None) -> Tensor:
-        """Return the mean loss of images (N, h, w) in 0..1 and targets (N, h, w, B)."""
+        """Return the mean loss of images (N, h, w) in 0..1 and targets (N, h, w, B).
+
+        Targets are of the model's L labels, then of the compounds.
+        """
         inputs = self.normalize(images)  # (N, 3, h, w)
         coarse = self.model.coarse(inputs)  # (N, L, h / s, w / s), before the last upsampling
+        coarse = with_compounds(coarse, self.compounds)
+        if self.sparse:
+            row, column = torch.randint(2, (2,)).tolist()
+            targets = targets[:, row::2, column::2].contiguous()
         return loss_of_coarse(coarse, targets, self.loss, known)  # scalar
 
     def normalize(self, images: Tensor) -> Tensor:
         """Return images (N, h, w) in 0..1 as the network's input (N, 3, h, w)."""
+        if self.model.preprocessing.kind == "per_image":
+            std, mean = torch.std_mean(images, (1, 2), correction=0, keepdim=True)
+            images = (images - mean) / (std + LEAST_STD)
         inputs = images[:, None] * self.scale + self.offset
         return inputs.contiguous(memory_format=torch.channels_last)
 

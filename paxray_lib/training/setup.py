@@ -11,7 +11,7 @@ from paxray_lib.compute.collectives import local_device
 from paxray_lib.compute.devices import find_device
 from paxray_lib.compute.fabric import choose_precision, make_fabric
 from paxray_lib.compute.launch import find_launch
-from paxray_lib.data.union import DatasetUnion, open_united
+from paxray_lib.data.union import DatasetUnion, open_sources
 from paxray_lib.images.preprocessing import Preprocessing
 from paxray_lib.labels.table import LabelSet
 from paxray_lib.models import AnatomySegmenter, build_model, load_model, read_extra
@@ -37,7 +37,8 @@ _NO_RESUME = "a training cannot go on from it"
 
 def set_up(config: TrainConfig, resume: bool) -> Run:
     """Return a training ready for its next step; for errors see `loop.fit`."""
-    train_sets, val_sets = (open_united(config.sources, split) for split in ("train", "val"))
+    sources = open_sources(config.sources)
+    train_sets, val_sets = sources.train, sources.val
     for pair in zip(train_sets, val_sets, strict=True):
         check_data(*pair, config.flip_prob > 0)
     check_validation(val_sets)
@@ -52,7 +53,7 @@ def set_up(config: TrainConfig, resume: bool) -> Run:
     # before processes join: after that the first one may write
     saved = _read_checkpoint(config, resume, precision, data)
     fabric = make_fabric(config.device, config.precision)
-    model, start = _make_model(config, fabric, train_set.labels, resumed=bool(saved))
+    model, start = _make_model(config, fabric, sources.labels, resumed=bool(saved))
     optimizer = make_optimizer(model, config)
     samples = TrainingSet(train_set, model.preprocessing, config, config.seed)
     sizes = (len(train_set), config.seed, config.batch_size, config.accumulate)
@@ -65,7 +66,18 @@ def set_up(config: TrainConfig, resume: bool) -> Run:
     if saved:
         state = _restore(optimizer, saved, config.last_checkpoint)
         start = f"resumed at epoch {state.epoch + 1}, step {state.step}"
-    run = Run(config, fabric, precision, model, optimizer, batches, val_sets, data, state)
+    run = Run(
+        config=config,
+        fabric=fabric,
+        precision=precision,
+        model=model,
+        compounds=tuple(sources.compounds.values()),
+        optimizer=optimizer,
+        batches=batches,
+        val_sets=val_sets,
+        data=data,
+        state=state,
+    )
     run.log.say(_announcement(run))
     for line in _data_lines(run):
         run.log.say(line)
@@ -129,7 +141,9 @@ def _make_model(
 def new_model(config: TrainConfig, labels: LabelSet) -> AnatomySegmenter:
     """Return the network that a training begins with."""
     torch.manual_seed(config.seed)
-    kind = "published" if config.architecture == PUBLISHED else "standard"
+    kind = config.preprocessing
+    if kind == "auto":
+        kind = "published" if config.architecture == PUBLISHED else "standard"
     preprocessing = Preprocessing(kind, (config.image_size, config.image_size))
     return build_model(
         config.architecture, labels, config.encoder, config.encoder_weights, preprocessing
@@ -144,7 +158,7 @@ def _announcement(run: Run) -> str:
     memory = f"kept in memory ({run.batches.samples.bytes / 2**30:.1f} GiB)"
     samples = memory if run.batches.in_memory else "read from disk in each epoch"
     return (
-        f"{run.model.name}, {parameters / 1e6:.1f} M parameters, {len(train_set.labels)} labels, "
+        f"{run.model.name}, {parameters / 1e6:.1f} M parameters, {len(run.model.labels)} labels, "
         f"{config.image_size} px (crops of {config.crop_size}); "
         f"{len(train_set)} training and {sum(map(len, run.val_sets))} validation images; "
         f"{config.epochs} epochs of {plan.steps} steps, {plan.images} images per step"

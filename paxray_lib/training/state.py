@@ -15,6 +15,7 @@ from pydantic import Field
 
 from paxray_lib.compute.fabric import mean_over_processes
 from paxray_lib.data.dataset import PaxrayDataset
+from paxray_lib.labels.expressions import Expression
 from paxray_lib.models import AnatomySegmenter, save_model
 from paxray_lib.training.batches import Batch, TrainingBatches
 from paxray_lib.training.checks import WORKER_ENDED, NotFinite, last_good
@@ -69,14 +70,16 @@ class PendingLosses:
 class Run:
     """All that a training works with, on its device, as `setup.set_up` makes it.
 
-    `optimizer` is wrapped by Fabric once the training begins. `data` are the digests of the data
-    file, and `precision` is Fabric's name.
+    `compounds` are what the data have besides the model's labels. `optimizer` is wrapped by Fabric
+    once the training begins. `data` are the digests of the data file, and `precision` is Fabric's
+    name.
     """
 
     config: TrainConfig
     fabric: Fabric
     precision: str
     model: AnatomySegmenter
+    compounds: tuple[Expression, ...]
     optimizer: Any
     batches: TrainingBatches
     val_sets: list[PaxrayDataset]

@@ -1,13 +1,12 @@
 import numpy as np
 import pytest
-from helpers.datafiles import rewrite
 from helpers.sampledata import write_tiny
 from hypothesis import given
 from hypothesis import strategies as st
 
 from paxray_lib.data.dataset import EpochSampler, PaxrayDataset
-from paxray_lib.data.union import DatasetUnion, DataSource, name_first, open_united
-from paxray_lib.labels.table import LABELS, LabelSet
+from paxray_lib.data.union import DatasetUnion, DataSource, name_first, open_sources
+from paxray_lib.labels.table import LabelSet
 from paxray_lib.training.config import TrainConfig
 from paxray_lib.utils.settings import cast, field_types
 
@@ -24,7 +23,7 @@ def sources(tmp_path_factory) -> list[DataSource]:
 
 
 def test_labels_are_united_and_what_a_set_lacks_is_not_known(sources):
-    parts = open_united(sources, "train")
+    parts = open_sources(sources).train
     united = DatasetUnion(parts)
     assert united.labels.names == (*PHANTOM.names, "pacemaker")
     assert len(united) == 16
@@ -71,7 +70,7 @@ def test_the_share_of_the_draws_is_exact_on_average():
 @pytest.mark.parametrize(
     ("data", "message"),
     [
-        ("x", "data must be a list of {root, datafile, weight, derive}, where root is needed"),
+        ("x", "data must be a list of {root, datafile, weight, map}, where root is needed"),
         ([{"weight": 1}], "item 1 is {'weight': 1}"),
         ([{"root": "a"}, {"root": "b", "wieght": 1}], "item 2 has the unknown key 'wieght'"),
         ([{"root": "a", "weight": 0}], "item 1: weight must be greater than 0, not 0"),
@@ -101,28 +100,20 @@ def test_one_way_of_naming_data():
     assert TrainConfig(**config.to_dict()) == config
 
 
-def test_a_map_gives_a_set_further_labels(tiny, tmp_path):
-    plain, (derived,) = (
-        PaxrayDataset(tiny),
-        open_united([DataSource(str(tiny), derive="wingspan")], "train"),
-    )
-    assert derived.labels.names == (*LABELS.names, "left_lung", "right_lung")
-    for index in range(3):
-        masks, own = derived.masks(index), plain.masks(index)
-        taken = own.union("diaphragm") | own.union("mediastinum_overall") | own.union("heart")
-        for side in ("left", "right"):
-            visible = own.union(f"lung_{side}") & ~taken
-            np.testing.assert_array_equal(masks.unpack([f"{side}_lung"])[0], visible)
-        assert masks.known.all()
-        np.testing.assert_array_equal(masks.unpack()[: len(LABELS)], own.unpack())
-
-
-def test_a_derived_label_is_known_where_its_labels_are(tmp_path):
-    write_tiny(tmp_path)
-    rewrite(tmp_path, lambda c: c.update(known=[n for n in LABELS if n != "diaphragm"]))
-    (tmp_path / "map.yaml").write_text("both: lung_left + lung_right\nseen: lung_left - diaphragm")
-    masks = PaxrayDataset(tmp_path).deriving(tmp_path / "map.yaml").masks(0)
-    assert masks.known[-2:].tolist() == [True, False]
-    assert not masks.unpack(["seen"]).any()
+def test_a_map_says_what_a_set_has_in_the_labels_of_the_others(tmp_path):
+    write_tiny(tmp_path / "films", labels=LabelSet(["Heart", "tip", "field"]), seed=3)
+    write_tiny(tmp_path / "phantoms", labels=LabelSet(["lung_left", "heart"]))
+    (tmp_path / "map.yaml").write_text("field: lung_left - heart\nHeart: heart")
+    films = DataSource(str(tmp_path / "films"), map=str(tmp_path / "map.yaml"))
+    data = open_sources([films, DataSource(str(tmp_path / "phantoms"))])
+    assert data.labels.names == ("lung_left", "heart")
+    assert list(data.compounds) == ["lung_left - heart"]
+    own, masks = PaxrayDataset(tmp_path / "films").masks(0), data.train[0].masks(0)
+    assert masks.labels.names == ("lung_left", "heart", "lung_left - heart")
+    assert masks.known.tolist() == [False, True, True]
+    np.testing.assert_array_equal(masks.unpack()[1:], own.unpack()[[0, 2]])
+    assert data.train[1].masks(0).known.tolist() == [True, True, False]
+    assert data.val[0].labels.names == ("field", "Heart")
+    assert data.val[1].labels == data.labels
     with pytest.raises(FileNotFoundError, match="did you mean 'wingspan'"):
-        PaxrayDataset(tmp_path).deriving("wingspam")
+        open_sources([DataSource(films.root, map="wingspam"), DataSource(films.root)])

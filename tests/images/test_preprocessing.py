@@ -150,6 +150,23 @@ def test_standard_is_normalized_from_0_to_1():
     np.testing.assert_allclose(tensor[:, 0, 0], wanted, rtol=1e-5)
 
 
+def test_per_image_exposure_and_contrast_go(rng):
+    preprocessing = Preprocessing("per_image", (16, 16))
+    pixels = rng.random((40, 30), dtype=np.float32)
+    found = preprocessing(pixels)
+    assert found.shape == (3, 16, 16)
+    assert np.allclose(found.mean((1, 2)), 0, atol=1e-6)
+    assert np.allclose(found.std((1, 2)), 1, atol=0.02)
+    # a darker film of half the contrast
+    np.testing.assert_allclose(preprocessing(0.1 + 0.5 * pixels), found, atol=0.06)
+    resized = Preprocessing("standard", (16, 16)).resize(pixels)
+    wanted = (resized - resized.mean()) / (resized.std() + 1e-3)
+    np.testing.assert_allclose(found[1], wanted, atol=1e-5)
+    assert not preprocessing(np.full((9, 9), 0.3, np.float32)).any()
+    both = preprocessing.normalize(np.stack([resized, resized / 2]))
+    np.testing.assert_allclose(both[0], found, atol=1e-6)
+
+
 @pytest.mark.parametrize("kind", ["published", "standard"])
 def test_affine_and_batches_equal_normalize(kind, rng):
     preprocessing = Preprocessing(kind, (8, 8))
@@ -163,7 +180,7 @@ def test_affine_and_batches_equal_normalize(kind, rng):
     np.testing.assert_array_equal(normalized[2], preprocessing(batch[2]))
 
 
-@pytest.mark.parametrize("kind", ["published", "standard"])
+@pytest.mark.parametrize("kind", ["published", "standard", "per_image"])
 @pytest.mark.parametrize(
     "pixels",
     [

@@ -5,7 +5,7 @@ A map (see `labels.map_files`) says what a name of the data is in the model's la
 
 import os
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -43,6 +43,15 @@ class LabelMap:
         """(K,) int64: the model's label that each structure is, or -1 for a compound."""
         found = map(single_label, self.predicted)
         return np.array([-1 if index is None else index for index in found], np.int64)
+
+    def in_terms_of(self, model: LabelSet) -> "LabelMap":
+        """Return the map with other names: the model's label, or for a compound its expression."""
+        texts = self.info["map"].values()
+        names = [
+            text if single < 0 else model.names[single]
+            for text, single in zip(texts, self.singles, strict=True)
+        ]
+        return replace(self, labels=LabelSet(names))
 
     def map_prediction(self, bits: Bits) -> Bits:
         """Return (..., B) uint8 bits of the structures, from those of the model's labels."""

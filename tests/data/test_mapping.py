@@ -13,8 +13,8 @@ from typer.testing import CliRunner
 
 from paxray_lib.cli import app
 from paxray_lib.data.dataset import PaxrayDataset
+from paxray_lib.data.mapping import match_names, read_map
 from paxray_lib.evaluation.evaluate import evaluate
-from paxray_lib.evaluation.mapping import match_names, read_map
 from paxray_lib.evaluation.result import Evaluation
 from paxray_lib.images.preprocessing import Preprocessing
 from paxray_lib.images.read import read_image
