@@ -14,10 +14,10 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 UV ?= uv
 INSTALL_LOG := $(VENV)/install.log
 
-.PHONY: help demo sweep test check lab bench card lock clean
+.PHONY: help demo sweep test check lab bench open-model card lock clean
 
 help: ## what there is to make
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-6s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' Makefile
 
 demo: $(STAMP) data/sample/paxray.json ## the whole path on sample data: explore, train, evaluate, predict
 	@$(BIN)/python -m paxray_lib run --profile notebooks/profiles/demo.yaml --out runs/demo --resume
@@ -38,6 +38,10 @@ lab: $(STAMP) ## the notebooks in JupyterLab
 
 bench: $(STAMP) ## the benchmarks behind the README's figures (ARGS="masks predict": only these)
 	@$(BIN)/python benchmarks/run.py $(ARGS)
+
+open-model: $(STAMP) ## the open model from its sources: WINGSPAN=DIR V7=DIR, or WITHOUT="wingspan v7"
+	@$(BIN)/python benchmarks/open_model/build.py $(addprefix --without ,$(WITHOUT)) \
+		$(if $(WINGSPAN),--wingspan "$(WINGSPAN)") $(if $(V7),--v7 "$(V7)") $(if $(CT),--ct "$(CT)")
 
 card: $(STAMP) ## the model card from measured files (SCORES=runs/score/scores.json: from new ones)
 	@$(BIN)/python benchmarks/open_model/card.py $(if $(SCORES),--scores $(SCORES))

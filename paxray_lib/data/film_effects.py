@@ -54,8 +54,7 @@ def enhance(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 def add_grain(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Add noise with grains of some pixels, more of it where the film is bright, or dark."""
-    noise = rng.standard_normal(image.shape)
-    noise = cv2.GaussianBlur(noise, (0, 0), rng.uniform(0.4, 1.5))
+    noise = cv2.GaussianBlur(rng.standard_normal(image.shape), (0, 0), rng.uniform(0.4, 1.5))
     weight = image if rng.random() < 0.5 else 1 - image
     return image + rng.uniform(0.01, 0.06) * noise / noise.std() * (0.3 + weight)
 
@@ -79,7 +78,8 @@ def add_lines(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     bernstein = np.hstack([(1 - t) ** 3, 3 * t * (1 - t) ** 2, 3 * t**2 * (1 - t), t**3])
     for _ in range(rng.integers(1, 5)):
         layer = np.zeros(image.shape, np.uint8)  # OpenCV draws smoothly on bytes alone
-        curve = np.int32(bernstein @ rng.uniform(-0.1, 1.1, (4, 2)) * image.shape[::-1])
+        ends = rng.uniform(-0.1, 1.1, (4, 2)) * image.shape[::-1]
+        curve = (bernstein @ ends).astype(np.int32)
         cv2.polylines(layer, [curve], False, 255, int(rng.integers(1, 3)), cv2.LINE_AA)
         if rng.random() < 0.5:
             radius = int(rng.uniform(0.008, 0.02) * image.shape[1])
@@ -115,9 +115,9 @@ def collimate(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     inside = np.zeros_like(image, np.float32)
     inside[int(top * height) : height - int(bottom * height)] = 1
     inside[:, : int(left * width)] = inside[:, width - int(right * width) :] = 0
-    inside = cv2.GaussianBlur(inside, (0, 0), rng.uniform(0.3, 2))
+    soft = cv2.GaussianBlur(inside, (0, 0), rng.uniform(0.3, 2))
     outside = rng.choice([0.0, rng.uniform(0, 0.2), 1.0], p=[0.6, 0.3, 0.1])
-    return outside + inside * (image - outside)
+    return outside + soft * (image - outside)
 
 
 def add_grid(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
