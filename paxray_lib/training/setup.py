@@ -38,11 +38,11 @@ _NO_RESUME = "a training cannot go on from it"
 def set_up(config: TrainConfig, resume: bool) -> Run:
     """Return a training ready for its next step; for errors see `loop.fit`."""
     sources = open_sources(config.sources)
-    train_sets, val_sets = sources.train, sources.val
-    for pair in zip(train_sets, val_sets, strict=True):
+    train_sets = sources.train
+    for pair in zip(train_sets, sources.val, strict=True):
         check_data(*pair, config.flip_prob > 0)
-    check_validation(val_sets)
-    data = data_digests(train_sets, val_sets)
+    check_validation(sources.val)
+    data = data_digests(train_sets, sources.val)
     train_set = DatasetUnion(train_sets) if config.data else train_sets[0]
     device = find_device(local_device(config.device))
     precision = choose_precision(config.precision, device)
@@ -66,18 +66,9 @@ def set_up(config: TrainConfig, resume: bool) -> Run:
     if saved:
         state = _restore(optimizer, saved, config.last_checkpoint)
         start = f"resumed at epoch {state.epoch + 1}, step {state.step}"
-    run = Run(
-        config=config,
-        fabric=fabric,
-        precision=precision,
-        model=model,
-        compounds=tuple(sources.compounds.values()),
-        optimizer=optimizer,
-        batches=batches,
-        val_sets=val_sets,
-        data=data,
-        state=state,
-    )
+    compounds, val_sets = tuple(sources.compounds.values()), sources.val
+    made = (model, compounds, optimizer, batches, val_sets)
+    run = Run(config, fabric, precision, *made, data, state)
     run.log.say(_announcement(run))
     for line in _data_lines(run):
         run.log.say(line)
