@@ -66,8 +66,7 @@ def set_up(config: TrainConfig, resume: bool) -> Run:
     if saved:
         state = _restore(optimizer, saved, config.last_checkpoint)
         start = f"resumed at epoch {state.epoch + 1}, step {state.step}"
-    compounds, val_sets = tuple(sources.compounds.values()), sources.val
-    made = (model, compounds, optimizer, batches, val_sets)
+    made = (model, tuple(sources.compounds.values()), optimizer, batches, sources.val)
     run = Run(config, fabric, precision, *made, data, state)
     run.log.say(_announcement(run))
     for line in _data_lines(run):
