@@ -17,7 +17,7 @@ from paxray_lib import LABELS, load_model
 from paxray_lib.models import read_extra
 from paxray_lib.models.portable import save_portable
 from paxray_lib.models.transfer import only_labels
-from paxray_lib.utils.files import parse_json, read_bytes
+from paxray_lib.utils.files import atomic_write, parse_json, read_bytes
 
 OUT = Path(__file__).resolve().parents[2] / "paxray_lib/models/open/open.safetensors"
 MOST_BYTES = 20 * 10**6
@@ -109,16 +109,16 @@ def used_sources(recipe: list[dict[str, Any]], without: Collection[str]) -> list
 
 
 def package(checkpoint: Path, scores: Path, out: Path, without: Collection[str] = ()) -> Path:
-    """Write the file of the open model, and return its path."""
+    """Write the file of the open model, if it can be loaded and is small, and return its path."""
     recipe = read_recipe(checkpoint)
     sources = used_sources(recipe, without)
     model = only_labels(load_model(checkpoint), LABELS)
-    save_portable(
-        out, model, licence="MIT", sources=sources, recipe=recipe, scores=read_scores(scores)
-    )
-    if (size := out.stat().st_size) > MOST_BYTES:
-        raise ValueError(f"{out}: {size / 1e6:.1f} MB, more than {MOST_BYTES / 1e6:g}")
-    load_model(out)
+    header = {"licence": "MIT", "sources": sources, "recipe": recipe}
+    with atomic_write(out) as temporary:
+        save_portable(temporary, model, scores=read_scores(scores), **header)
+        if (size := temporary.stat().st_size) > MOST_BYTES:
+            raise ValueError(f"{out}: {size / 1e6:.1f} MB, more than {MOST_BYTES / 1e6:g}")
+        load_model(temporary)
     return out
 
 

@@ -2,7 +2,6 @@
 
 import json
 
-import numpy as np
 import pytest
 import torch
 from helpers.open_model import script
@@ -79,6 +78,15 @@ def test_what_it_is_made_without_is_no_source(trained):
     assert package.used_sources(recipe, ["wingspan", "v7"])[1:] == []
 
 
+def test_a_model_that_is_too_large_leaves_the_file_that_is_there(trained, monkeypatch):
+    out = trained / "open.safetensors"
+    out.write_text("earlier")
+    monkeypatch.setattr(package, "MOST_BYTES", 1000)
+    with pytest.raises(ValueError, match=r"open\.safetensors: \d\.\d MB, more than 0\.001"):
+        package.package(trained / "second.ckpt", trained / "scores.json", out)
+    assert out.read_text() == "earlier"
+
+
 def test_a_model_without_one_of_the_labels_is_refused(tmp_path):
     path = tmp_path / "a.ckpt"
     save_model(path, tiny_model(labels=LabelSet(LABELS.names[1:])), config={}, state=state())
@@ -98,7 +106,8 @@ def test_a_shipped_model_names_the_sources_of_its_recipe():
     if not package.OUT.is_file():
         pytest.skip("the open model is not in this clone yet")
     about = read_portable(package.OUT)
-    assert not np.setdiff1d([source["name"] for source in about["sources"]], [*package.SOURCES])
+    names = {source["name"] for source in about["sources"]}
+    assert names <= {*package.SOURCES}
     text = json.dumps(about["recipe"])
     for name in ("wingspan", "v7"):
-        assert name not in text or name in {source["name"] for source in about["sources"]}
+        assert name not in text or name in names
