@@ -102,7 +102,7 @@ def _film(
         "is_given": measured.get("spacing_from") == "given",
         "doubt": _or(row.get("doubt"), None),
         "flags": _text(row.get("flags")).replace("_", " "),
-        "notes": [_short(text, file, base) for text in said if text],
+        "notes": [_short(text.removeprefix(f"{file}: "), file, base) for text in said if text],
         "cells": {title: _cell(measured, names) for title, names in COLUMNS.items()},
     }
 
@@ -113,7 +113,7 @@ def _cell(measured: Mapping[str, Any], names: tuple[str, ...]) -> str:
         values = [_or(measured.get(f"{name}{suffix}"), math.nan) / divisor for name in names]
         if not all(map(math.isnan, values)):
             texts = ["–" if math.isnan(value) else f"{value:z,.{digits}f}" for value in values]
-            return " / ".join(texts) + unit
+            return " / ".join(texts) + unit.replace(" ", "\u00a0")
     return ""
 
 

@@ -52,9 +52,11 @@ def test_films_by_name_with_their_numbers_and_notes(results):
     assert "broken.png: not a PNG, JPEG or DICOM" in page
     assert str(results[0].parent) not in page
     row = row_of(page, "mm_pa.dcm")
-    assert all(text in row for text in ("0.37", ">40 mm<", ">108 mm<", ">13 cm²<", "6 / "))
+    assert all(
+        text in row for text in ("0.37", ">40\u00a0mm<", ">108\u00a0mm<", ">13\u00a0cm²<", "6 / ")
+    )
     row = row_of(page, "a_pa.png")
-    assert all(text in row for text in ("frontal", "0.37", ">20 px<", ">320 px<"))
+    assert all(text in row for text in ("frontal", "0.37", ">20\u00a0px<", ">320\u00a0px<"))
     assert "view unknown" in row_of(page, "c.png")
     assert "PixelSpacing: pixels of 0 x 0 mm" in row_of(page, "zero_pa.dcm")
     assert "lies behind the heart" in html.unescape(page)  # what a lung area is
@@ -98,7 +100,7 @@ def test_a_film_that_could_not_be_drawn_is_there(results):
     pictures[file] = Picture(problem=f"{file}: changed since")
     row = row_of(write_page(out, report, measured, pictures).read_text(), "a_pa.png")
     assert "no picture" in row
-    assert "a_pa.png: changed since" in row
+    assert ">changed since<" in row
 
 
 def test_a_folder_in_which_nothing_could_be_done(tmp_path):
