@@ -92,7 +92,7 @@ def draw_predictions(
     indices = chosen_labels(labels, names)
     with Manifest(out / OVERLAYS) if overlays else contextlib.nullcontext() as manifest:
         artist = _Artist(out, labels, indices, manifest)
-        done = report[report["output"] != ""]
+        done = report[report["output"].fillna("") != ""]
         items = list(zip(done["file"], done["output"], strict=True))
         if manifest:
             manifest.clean([overlay_name(output) for _, output in items])
