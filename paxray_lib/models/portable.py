@@ -30,6 +30,7 @@ from torch import Tensor
 
 from paxray_lib.models.digest import digest
 from paxray_lib.models.segmenter import AnatomySegmenter
+from paxray_lib.utils.errors import naming_errors
 from paxray_lib.utils.files import atomic_write, parse_json, read_bytes
 
 FORMAT, VERSION = "paxray-model", 1
@@ -134,13 +135,11 @@ def read_portable(path: str | os.PathLike) -> dict[str, Any] | None:
     about = _read_header(data, path)
     if about is None:
         return None
-    try:
+    with naming_errors(path, "damaged or cut short", _REMEDY):
         weights = safetensors.torch.load(data)
-    except (safetensors.SafetensorError, ValueError, KeyError) as error:
-        raise ValueError(f"{path}: damaged or cut short ({error}); {_REMEDY}") from error
     if wrong := [key for key, value in weights.items() if value.dtype not in _TYPES]:
         kind = weights[wrong[0]].dtype
-        raise ValueError(f"{path}: {wrong[0]} is {kind}, not float16 or float32; {_REMEDY}")
+        raise ValueError(f"{path}: {wrong[0]!r:.80} is {kind}, not float16 or float32; {_REMEDY}")
     if about["digest"] != _digest(about, weights):
         raise ValueError(f"{path}: its digest says that it was changed; {_REMEDY}")
     return {**about, "model": weights}
@@ -149,12 +148,13 @@ def read_portable(path: str | os.PathLike) -> dict[str, Any] | None:
 def _read_header(data: bytes, path: Path) -> dict[str, Any] | None:
     """Return the checked header of a file of ours, None of another one."""
     _check_header_size(data, path)
-    header = parse_json(data[8 : 8 + int.from_bytes(data[:8], "little")], path)
-    metadata = header.get("__metadata__") if isinstance(header, dict) else None
-    text = metadata.get(_KEY) if isinstance(metadata, dict) else None
-    if text is None:
-        return None
-    about = parse_json(text, f"{path}: {_KEY}") if isinstance(text, str) else None
+    with naming_errors(path, "damaged", _REMEDY):
+        header = parse_json(data[8 : 8 + int.from_bytes(data[:8], "little")], "its header")
+        metadata = header.get("__metadata__") if isinstance(header, dict) else None
+        text = metadata.get(_KEY) if isinstance(metadata, dict) else None
+        if text is None:
+            return None
+        about = parse_json(text, _KEY) if isinstance(text, str) else None
     if not isinstance(about, dict) or about.get("format") != FORMAT:
         raise ValueError(f"{path}: {_KEY} is not the header of a {FORMAT}; {_REMEDY}")
     version = about.get("version")

@@ -37,6 +37,7 @@ from paxray_lib.images.read import read_image, write_png
 from paxray_lib.labels.table import LABELS, LabelSet
 from paxray_lib.masks.packed import PackedMasks
 from paxray_lib.models.checkpoints import load_model, read_extra, save_model
+from paxray_lib.models.portable import read_portable, save_portable
 from paxray_lib.models.weights import read_weights, state_of
 from paxray_lib.runs.profiles import read_profile
 from paxray_lib.runs.status import read_status
@@ -234,6 +235,19 @@ def read_checkpoint(path: Path) -> Any:
     moments = optimizer["step"], *optimizer["moments"]
     state = [*model.state_dict().items(), *enumerate(moments)]
     return str(about), [(name, digest(tensor.numpy())) for name, tensor in state]
+
+
+def make_portable(path: Path) -> None:
+    model = tiny_model(labels=LabelSet(["heart", "aorta"]))
+    about = {"sources": [{"name": "a"}], "recipe": [{"epochs": 3}], "scores": {"dice": 0.5}}
+    save_portable(path, model, licence="MIT", **about)
+
+
+def read_given(path: Path) -> Any:
+    model, about = load_model(path), read_portable(path)
+    assert about is not None, "of another format"
+    state = {name: digest(tensor.numpy()) for name, tensor in model.state_dict().items()}
+    return str({key: value for key, value in about.items() if key != "model"}), state
 
 
 @functools.cache
@@ -434,6 +448,7 @@ SPECIMENS = {
             lambda path: path.write_bytes(save(small_state())),
             *(read_state, grammars.SAFETENSORS),
         ),
+        Specimen("open.safetensors", make_portable, read_given, grammars.SAFETENSORS, True, True),
         Specimen("dataset.zip", make_archive, unpacked, grammars.ZIP, True),
         Specimen(
             "counts.npz",
