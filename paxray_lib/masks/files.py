@@ -44,7 +44,8 @@ from paxray_lib.masks.coco import MAX_COCO_BYTES, decode_coco, encode_coco
 from paxray_lib.masks.dicom_seg_reading import decode_dicom_seg
 from paxray_lib.utils import atomic_write, naming_errors, open_file, parse_json, read_bytes
 
-MASK_SUFFIXES = (".pxm", ".npy", ".json")
+#: Of files that can be read as masks.
+MASK_SUFFIXES = (".pxm", ".npy", ".json", ".seg.dcm")
 _MAGIC = b"PAXMASK\n"
 _VERSION = 1
 _HEAD = struct.Struct("<8sHI")

@@ -84,6 +84,14 @@ def test_a_view_that_no_file_says_is_for_mirroring(folder, tmp_path):
     assert PackedMasks.read(tmp_path / "0/a.png.pxm") != PackedMasks.read(tmp_path / "1/a.png.pxm")
     with pytest.raises(ValueError, match="other view"):
         predict(Threshold(), folder, tmp_path / "1", mirror=True)
+    views = {str(folder / "deep/cfrontal.jpeg"): "lateral"}  # known better than by its name
+    predict(Threshold(), folder, tmp_path / "2", mirror=True, view="frontal", views=views)
+    pixels = read_image(folder / "deep/cfrontal.jpeg").pixels
+    wanted = predict_image(Threshold(), Image(pixels, None, "lateral"), mirror=True)
+    assert PackedMasks.read(tmp_path / "2/deep/cfrontal.pxm") == wanted
+    assert PackedMasks.read(tmp_path / "2/a.png.pxm") == PackedMasks.read(tmp_path / "1/a.png.pxm")
+    with pytest.raises(ValueError, match="other views"):
+        predict(Threshold(), folder, tmp_path / "2", mirror=True, view="frontal")
     predict(Threshold(), folder, tmp_path / "plain")
     assert set(predict(Threshold(), folder, tmp_path / "plain", view="lateral")["status"]) == {
         "skipped"

@@ -3,10 +3,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from helpers.threshold_model import Threshold
+from helpers.xrays import write_xray
 
 from paxray_lib.data.dataset import PaxrayDataset
 from paxray_lib.labels.table import LABELS
 from paxray_lib.masks.packed import PackedMasks
+from paxray_lib.prediction.predict import predict
 from paxray_lib.viz.viewer.sources import (
     find_masks,
     from_dataset,
@@ -49,6 +52,14 @@ def test_images_of_a_folder(tiny, predictions):
     scene = scenes.load(0)
     assert scene.target is None
     assert scene.prediction == PackedMasks.read(predictions / f"{scene.name}.pxm")
+
+
+def test_dicom_segmentations_of_a_folder(tmp_path):
+    write_xray(tmp_path / "in.dcm", (40, 50))
+    predict(Threshold(), tmp_path / "in.dcm", tmp_path / "out", format="dicom-seg")
+    scene = from_image(tmp_path / "in.dcm", tmp_path / "out/in.seg.dcm").load(0)
+    assert find_masks(tmp_path / "out", [Path("in.dcm")], "it") == [tmp_path / "out/in.seg.dcm"]
+    assert scene.target == PackedMasks.read(tmp_path / "out/in.seg.dcm")
 
 
 def test_wrong_folders_are_named(tiny, predictions, tmp_path):
