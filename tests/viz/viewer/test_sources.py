@@ -57,7 +57,7 @@ def test_images_of_a_folder(tiny, predictions):
 def test_dicom_segmentations_of_a_folder(tmp_path):
     write_xray(tmp_path / "in.dcm", (40, 50))
     predict(Threshold(), tmp_path / "in.dcm", tmp_path / "out", format="dicom-seg")
-    scene = from_image(tmp_path / "in.dcm", tmp_path / "out/in.seg.dcm").load(0)
+    scene = from_image(tmp_path / "in.dcm", tmp_path / "out/in.seg.dcm", None).load(0)
     assert find_masks(tmp_path / "out", [Path("in.dcm")], "it") == [tmp_path / "out/in.seg.dcm"]
     assert scene.target == PackedMasks.read(tmp_path / "out/in.seg.dcm")
 
