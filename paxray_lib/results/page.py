@@ -11,14 +11,13 @@ from typing import Any
 
 import pandas as pd
 
-from paxray_lib.labels.table import LabelSet
+from paxray_lib.labels import CHECK_MARKS, LabelSet
 from paxray_lib.measurement.definitions import DEFINITIONS, GENERAL
 from paxray_lib.prediction.pipeline import PAGE
 from paxray_lib.prediction.predict import read_settings
 from paxray_lib.results.overlays import Picture, chosen_labels
 from paxray_lib.runs.pages import render
 from paxray_lib.utils import write_text
-from paxray_lib.viz.compose import label_entries
 
 _TEMPLATES = Path(__file__).with_name("templates")
 #: Columns of the page: a title, and the measurements in it, all of one unit.
@@ -78,7 +77,10 @@ def write_page(
         columns=[title for title in COLUMNS if any(film["cells"][title] for film in films)],
         is_ranked=is_ranked,
         has_flags="flags" in report.columns,
-        structures=label_entries(labels, chosen_labels(labels, names)),
+        structures=[
+            (labels.display_names[i] + CHECK_MARKS[labels.checked[i]], labels.colors[i].tolist())
+            for i in chosen_labels(labels, names)
+        ],
         embedded=sum(4 * len(film["picture"].thumbnail) // 3 for film in films),
         definitions=DEFINITIONS,
         general=GENERAL,

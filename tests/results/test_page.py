@@ -49,6 +49,8 @@ def test_films_by_name_with_their_numbers_and_notes(results):
     page = write_page(*results).read_text()
     assert films(page) == sorted([*NAMES, "zero_pa.dcm", "mm_pa.dcm"])
     assert "6 films with masks · 1 failed" in page
+    assert "</i>heart<" in page
+    assert "</i>spine *<" in page  # compared with a CT alone
     assert "broken.png: not a PNG, JPEG or DICOM" in page
     assert str(results[0].parent) not in page
     row = row_of(page, "mm_pa.dcm")
