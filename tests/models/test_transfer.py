@@ -1,13 +1,13 @@
 import pytest
 import torch
-from helpers.tiny_models import tiny_model
+from helpers.tiny_models import random_images, tiny_model
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from paxray_lib.labels.table import CXAS_LABELS, LABELS, LabelSet
 from paxray_lib.models.build import build_model
 from paxray_lib.models.checkpoints import save_model
-from paxray_lib.models.transfer import last_layer, start_from
+from paxray_lib.models.transfer import last_layer, only_labels, start_from
 
 NAMES = st.lists(st.sampled_from(["heart", "aorta", "lung"]), min_size=1, max_size=5)
 
@@ -73,3 +73,17 @@ def test_another_network_is_refused_by_name(tmp_path):
         start_from(tiny_model(), path)
     with pytest.raises(FileNotFoundError, match="nowhere"):
         start_from(tiny_model(), tmp_path / "nowhere.ckpt")
+
+
+def test_a_copy_for_some_labels_gives_their_logits():
+    names = ["left_lung", "mediastinum_upper", "heart", "mediastinum_upper", "aorta"]
+    model = tiny_model(labels=LabelSet(names)).eval()
+    wanted = LabelSet(["heart", "mediastinum_upper", "mediastinum_upper"])
+    copy = only_labels(model, wanted).eval()
+    assert copy.labels == wanted
+    assert copy.preprocessing == model.preprocessing
+    with torch.inference_mode():
+        images = random_images(1, 3, 64, 64)
+        torch.testing.assert_close(copy(images), model(images)[:, [2, 1, 3]], rtol=0, atol=1e-6)
+    with pytest.raises(ValueError, match="no labels c7, c6; use another"):
+        only_labels(model, LabelSet(["heart", "c7", "c6"]))
