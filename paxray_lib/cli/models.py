@@ -87,6 +87,9 @@ def predict(
     measure: Annotated[
         bool, option("Cardiothoracic ratio, ... to measurements.csv.", "--measure")
     ] = False,
+    measure_doubtful: Annotated[
+        bool, option("Measure films with flags, too.", "--measure-doubtful")
+    ] = False,
     overlays: Annotated[
         bool, option("Pictures with a legend, of --labels or the large structures.", "--overlays")
     ] = False,
@@ -117,10 +120,10 @@ def predict(
     from paxray_lib import load_model
     from paxray_lib import predict as run_prediction
     from paxray_lib.compute.collectives import is_first, joined, local_device
-    from paxray_lib.measurement.tables import check_spacing
+    from paxray_lib.measurement.tables import check_spacing, failures
     from paxray_lib.prediction.views import read_views
 
-    measure = measure or page
+    measure = measure or measure_doubtful or page
     if spacing is not None and not measure:
         raise ValueError("--spacing is for measurements; add --measure or --report")
     check_spacing(spacing)
@@ -148,8 +151,9 @@ def predict(
         problems = _tell(out, report)
         measured = None
         if measure:
-            measured = _measure(out, report, view=view, views=known, spacing_mm=spacing)
-            problems += measured["problem"].dropna().tolist()
+            options = {"view": view, "views": known, "spacing_mm": spacing}
+            measured = _measure(out, report, **options, doubtful=measure_doubtful)
+            problems += failures(measured)
         if overlays or page:
             problems += _draw(out, report, measured if page else None, names, overlays)
     return SOME_FAILED if problems else DONE
@@ -160,16 +164,21 @@ def _tell(out: Path, report: Any) -> list[str]:
     counts = Counter(report["status"])
     problems = report.loc[report["status"] == "failed", "reason"].tolist()
     _list_failed(problems)
+    flags = report["flags"].where(report["status"].isin(["ok", "skipped"]), "")
+    flagged = Counter(flag for text in flags for flag in text.split())
     numbers = ", ".join(f"{counts[status]} {status}" for status in ("ok", "skipped", "failed"))
     say(f"{numbers}; {out}/report.csv")
+    if flagged:
+        numbers = ", ".join(f"{count} {flag}" for flag, count in flagged.most_common())
+        say(f"flags of films to look at: {numbers}")
     return problems
 
 
-def _measure(out: Path, report: Any, **known: Any) -> Any:
-    from paxray_lib.measurement.tables import measure_predictions, without_view
+def _measure(out: Path, report: Any, **options: Any) -> Any:
+    from paxray_lib.measurement.tables import failures, measure_predictions, without_view
 
-    measured = measure_predictions(out, report, **known)
-    _list_failed(measured["problem"].dropna())
+    measured = measure_predictions(out, report, **options)
+    _list_failed(failures(measured))
     if unknown := without_view(measured):
         remedy = "no widths measured; say --view frontal or --view lateral, or --views"
         say(f"{unknown} images of unknown view: {remedy}")

@@ -55,8 +55,9 @@ DEFINITIONS = {
 _COLUMNS = {
     "file": "The image.",
     "output": "Its masks, in this folder.",
-    "view": "frontal or lateral, as its user, its header or its name says; empty if unknown.",
-    "problem": "Why it could not be measured, or not in millimetres.",
+    "view": "frontal or lateral, as its user, its header, its name or its masks say; empty if "
+    "unknown.",
+    "problem": "Why it could not be measured, or not in millimetres, or has flags in report.csv.",
     "spacing_from": "What told the spacing: file, or given (--spacing); empty if nothing did.",
     "row_mm": "Distance of the centres of neighbouring rows in mm.",
     "column_mm": "Distance of the centres of neighbouring columns in mm.",

@@ -23,6 +23,8 @@ from paxray_lib.prediction.predict import read_settings
 from paxray_lib.utils import check_choice, map_ahead, progress, read_table, write_table, write_text
 from paxray_lib.utils.manifest import is_unchanged, read_manifest
 
+_ABOUT = ("view", "problem", "spacing_from", "row_mm", "column_mm")
+FLAGGED = "not measured, for it is flagged"
 _ONE_AT_A_TIME = threading.Lock()  # masks of a large image take 2 GB
 
 
@@ -50,6 +52,7 @@ def measure_predictions(
     *,
     views: Mapping[str, str | None] | None = None,
     spacing_mm: float | None = None,
+    doubtful: bool = False,
 ) -> pd.DataFrame:
     """Measure the outputs of `predict`, and write `measurements.csv` into their folder.
 
@@ -59,9 +62,11 @@ def measure_predictions(
     ----------
     out : folder of the predictions, of any format
     report : what `predict` returned
-    view : "frontal" or "lateral" for the images that do not say theirs by header or name
+    view : "frontal" or "lateral" for the images that do not say theirs by header or name; where
+        this is not given either, the view that the report says, which may have been recognized
     views : {file: view} of what is known better than by header or name, as of the entries of a
         data set
+    doubtful : measure also what the report's column `flags` says is no upright film of a chest
     spacing_mm : distance of pixel centres for the images that do not say theirs
 
     Returns
@@ -86,23 +91,28 @@ def measure_predictions(
     labels = predicted_labels(out)
     earlier, made_from = _earlier_rows(out), read_manifest(out)
 
-    def row_of(item: tuple[str, str]) -> dict[str, Any]:
-        file, output = item
+    def row_of(item: tuple[str, str, str, str]) -> dict[str, Any]:
+        file, output, recognized, flags = item
         if not output:
             return {"file": file}
         row = {"file": file, "output": output, "view": None, "problem": None}
         try:
-            row["view"] = known.get(file) or read_view(file) or view
-            if (kept := earlier.get(item)) and _is_kept(kept, row["view"], spacing_mm):
+            row["view"] = known.get(file) or read_view(file) or view or recognized or None
+            flagged = flags and not doubtful
+            kept = earlier.get((file, output))
+            if kept and not flagged and _is_kept(kept, row["view"], spacing_mm):
                 return kept
             states = made_from.get(output, {"sources": {}})["sources"].values()
             if not all(is_unchanged(file, state) for state in states):
                 raise ValueError(f"{file}: changed since it was predicted; predict it again")
-            return row | _measure_file(out / output, labels, file, row["view"], spacing_mm)
+            row |= _measure_file(out / output, labels, file, row["view"], spacing_mm)
+            return _without_numbers(row, flags) if flagged else row
         except (ValueError, OSError) as error:
             return row | {"problem": str(error)}
 
-    items = list(zip(report["file"], report["output"], strict=True))
+    none = pd.Series("", report.index)
+    told = [report.get(name, none).fillna("") for name in ("view", "flags")]
+    items = list(zip(report["file"], report["output"], *told, strict=True))
     rows, written = [], time.monotonic()
     for row in progress(map_ahead(row_of, items), "measuring", len(items)):
         rows.append(row)
@@ -145,6 +155,14 @@ def _measure_file(
     return {"problem": f"{file}: {doubt}" if doubt else None, **about, **measured}
 
 
+def _without_numbers(row: dict[str, Any], flags: str) -> dict[str, Any]:
+    """Return a row of a flagged film without its measurements, and with that reason."""
+    about = {name: row[name] for name in (*_ABOUT, "file", "output")}
+    reason = f"{FLAGGED} {', '.join(flags.split()).replace('_', ' ')}"
+    before = f"{row['problem']}; " if row["problem"] else f"{row['file']}: "
+    return about | {"problem": before + reason}
+
+
 def _is_kept(row: Mapping[str, Any], view: str | None, given_mm: float | None) -> bool:
     """Tell whether a row of an earlier table was measured with this view and spacing."""
     if row["view"] != view:
@@ -176,14 +194,18 @@ def _earlier_rows(out: Path) -> dict[tuple[str, str], dict[str, Any]]:
 
 def _columns() -> list[str]:
     empty = PackedMasks(np.zeros((1, 1, 1), np.uint8), LabelSet(["heart"]))
-    about = ("view", "problem", "spacing_from", "row_mm", "column_mm")
-    return ["file", "output", *about, *measure(empty, None)]
+    return ["file", "output", *_ABOUT, *measure(empty, None)]
 
 
 def _write(out: Path, rows: list[dict[str, Any]]) -> pd.DataFrame:
     table = pd.DataFrame(rows, columns=_columns())
     write_table(out / MEASUREMENTS, table, float_format="%.6g")
     return table
+
+
+def failures(table: pd.DataFrame) -> list[str]:
+    """Return why outputs in a table of `measure_predictions` failed; a flagged film is none."""
+    return [text for text in table["problem"].dropna() if f": {FLAGGED} " not in text]
 
 
 def without_view(table: pd.DataFrame) -> int:

@@ -1,5 +1,7 @@
 """Folders of X-rays to masks: inputs of any size, resumable, shared by several processes.
 
-predict    the public call: what is to be done, and whether it may be written here
-pipeline   reading, the network and writing side by side, and the report
+predict      the public call: what is to be done, and whether it may be written here
+pipeline     reading, the network and writing side by side, and the report
+recognition  what an image is, from its masks: its view, and flags
+views        views from a table
 """

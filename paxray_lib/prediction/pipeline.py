@@ -3,6 +3,7 @@
 import contextlib
 import errno
 import itertools
+import math
 import time
 from collections.abc import Generator, Iterable, Iterator, Mapping
 from pathlib import Path
@@ -21,19 +22,21 @@ from paxray_lib.masks import PackedMasks, close_tree
 from paxray_lib.masks.dicom_seg import write_dicom_seg
 from paxray_lib.models import AnatomySegmenter, optimize_for_inference
 from paxray_lib.models.inference import NOT_FINITE, segment
+from paxray_lib.prediction.recognition import Found, Recognizer
 from paxray_lib.utils import Manifest, Stopped, map_ahead, progress, write_table
 from paxray_lib.utils.manifest import State, is_unchanged, read_source
 
 REPORT, MEASUREMENTS = "report.csv", "measurements.csv"
 # what is written beside them later
 DEFINITIONS_FILE, PAGE, OVERLAYS = "measurements.md", "report.html", "overlays"
+COLUMNS = ["file", "status", "reason", "output", "view", "view_probability", "flags"]
 REPORT_EVERY_S = 5.0
 # an image's path, the state of its file, and its (H, W)
 _Source = tuple[Path, State, tuple[int, int]]
-# the same, its view if it is to be mirrored, and the network's input (3, h, w)
+# the same, its view as its user or header says, and the network's input (3, h, w)
 _Prepared = tuple[_Source, str | None, torch.Tensor]
-# the same, and its packed bits, of `decide`; None if they are not finite
-_Segmented = tuple[_Source, np.ndarray | None]
+# the same, its packed bits, of `decide`, None if they are not finite, and what it was recognized as
+_Segmented = tuple[_Source, np.ndarray | None, Found]
 
 
 class Pipeline:
@@ -47,6 +50,7 @@ class Pipeline:
     indices : the labels to write
     outputs : the name of its output for each input, in order
     views : those that are known better than by header or name
+    view : of those that nothing tells
     """
 
     def __init__(
@@ -57,12 +61,16 @@ class Pipeline:
         indices: list[int],
         outputs: dict[Path, str],
         views: Mapping[Path, str],
+        view: str | None,
     ):
         self.model, self.manifest, self.out = model, manifest, manifest.folder
         self.settings, self.indices, self.outputs = settings, indices, outputs
-        self.views = views
+        self.views, self.view = views, view
         self.labels = LabelSet(settings["labels"])
         self.rows: dict[Path, tuple[str, str]] = {}  # status and reason
+        self._found: dict[Path, Found] = {}
+        # the labels that are decided on, and where among them those to write stand
+        self._decided, self._places = self.labels, list(range(len(indices)))
         self._doubts: dict[Path, str] = {}  # of what a file says of itself
         self._reported = 0.0
 
@@ -74,8 +82,9 @@ class Pipeline:
         stopped = self._run_share(batch_size)
         if not is_first():
             self.manifest.close()
-        for rows, reason in gather((self.rows, stopped)):
+        for rows, found, reason in gather((self.rows, self._found, stopped)):
             self.rows |= rows
+            self._found |= found
             stopped = stopped or reason
         # the report is complete before any process goes on
         if stopped := from_first(lambda: self._finish(stopped)):
@@ -122,6 +131,8 @@ class Pipeline:
         share = list(self.outputs)[rank::world]
         done = {path for path in share if self.manifest.is_done(self.outputs[path], path)}
         self.rows |= dict.fromkeys(done, ("skipped", "done before"))
+        noted = {path: self.manifest.about(self.outputs[path]) for path in done}
+        self._found |= {path: Found.from_dict(about) for path, about in noted.items()}
         todo = [path for path in share if path not in done]
         if todo:  # not for nothing: it takes seconds
             self.model = optimize_for_inference(self.model, PRECISIONS[self.settings["precision"]])
@@ -129,12 +140,23 @@ class Pipeline:
 
     def _table(self) -> pd.DataFrame:
         rows = [
-            (readable(path), *self.rows.get(path, ("pending", "")), output)
+            (readable(path), *self.rows.get(path, ("pending", "")), output, *self._views(path))
             for path, output in self.outputs.items()
         ]
-        table = pd.DataFrame(rows, columns=["file", "status", "reason", "output"])
-        table.loc[table["status"].isin(["pending", "failed"]), "output"] = ""
+        table = pd.DataFrame(rows, columns=COLUMNS)
+        missing = table["status"].isin(["pending", "failed"])
+        table.loc[missing, ["output", "view", "flags"]] = ""
+        table.loc[missing, "view_probability"] = math.nan
         return table
+
+    def _views(self, path: Path) -> tuple[str, float, str]:
+        """Return a row's view, its probability if it was recognized, and its flags."""
+        found = self._found.get(path, Found())
+        told = self.views.get(path) or found.told or self.view
+        view, probability = (told, math.nan) if told else found.recognized()
+        # a film from the side has no mirrored heart
+        flags = [flag for flag in found.flags if (flag, view) != ("mirrored", "lateral")]
+        return view or "", round(probability, 3), " ".join(flags)
 
     def _report(self) -> None:
         if is_first():
@@ -156,33 +178,47 @@ class Pipeline:
             return None
         self._doubts[path] = image.doubt
         height, width = image.pixels.shape
-        view = self.views.get(path) or image.view or self.settings["view"]
-        return (path, state, (height, width)), view if self.settings["mirror"] else None, tensor
+        return (path, state, (height, width)), image.view, tensor
 
     def _segmented(
         self, paths: Iterable[Path], batch_size: int
     ) -> Generator[_Segmented, None, None]:
+        recognizer, threshold = Recognizer(self.model), self.settings["threshold"]
         # what a whole gains from parts that are not asked for
-        indices = None if self.settings["close_tree"] else self.indices
+        every = range(len(self.model.labels)) if self.settings["close_tree"] else ()
+        indices = sorted({*self.indices, *recognizer.needed, *every})
+        self._decided = LabelSet(self.model.labels.names[i] for i in indices)
+        self._places = [indices.index(i) for i in self.indices]
         prepared = filter(None, map_ahead(self._read, paths, ahead=2 * batch_size))
         while batch := list(itertools.islice(prepared, batch_size)):
-            sources, views, tensors = zip(*batch, strict=True)
+            sources, headers, tensors = zip(*batch, strict=True)
             inputs = torch.stack(tensors)  # (N, 3, h, w)
             sizes = [size for _, _, size in sources]
-            bits = segment(self.model, inputs, views, sizes, self.settings["threshold"], indices)
-            yield from zip(sources, bits, strict=True)
+            views: list[str | None] = [None] * len(batch)
+            if self.settings["mirror"]:
+                given = [self.views.get(path) for path, _, _ in sources]
+                views = [
+                    view or header or self.view or recognizer.view(tensor)
+                    for view, header, tensor in zip(given, headers, tensors, strict=True)
+                ]
+            bits = segment(self.model, inputs, views, sizes, threshold, indices)
+            for source, header, tensor, packed in zip(sources, headers, tensors, bits, strict=True):
+                masks = None if packed is None else PackedMasks(packed, self._decided)
+                yield source, packed, recognizer(tensor, masks, header)
 
     def _write(self, segmented: _Segmented) -> None:
-        (path, state, size), bits = segmented
+        (path, state, size), bits, found = segmented
         output = self.outputs[path]
         try:
             if bits is None:
                 raise ValueError(f"{path}: {NOT_FINITE}")
-            self.manifest.start(output, path, state)
+            self._found[path] = found
+            self.manifest.start(output, path, state, found.to_dict())
+            masks = PackedMasks(bits, self._decided)
             if self.settings["close_tree"]:
-                masks = close_tree(PackedMasks(bits, self.model.labels)).select(self.indices)
-            else:
-                masks = PackedMasks(bits, self.labels)
+                masks = close_tree(masks)
+            if self._places != list(range(len(self._decided))):
+                masks = masks.select(self._places)
             if self.settings["format"] == "dicom-seg":
                 write_dicom_seg(self.out / output, masks, size, path, self.settings["model"])
             else:

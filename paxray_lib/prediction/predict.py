@@ -3,7 +3,8 @@
 Each output is written whole or not at all, and one that is there already is not made again, so that
 a run that was stopped goes on where it was (see `utils.manifest`). In the output folder
 
-- `report.csv` has one row per input: file, status, reason, output. The status is ok, skipped (done
+- `report.csv` has one row per input: file, status, reason, output, view, view_probability, flags.
+  The last three are explained in `recognition`. The status is ok, skipped (done
   before), failed, or pending while the run is at work or where it was stopped. The reason of an ok
   row is what its file says and cannot be, such as a spacing of zero. A file whose name is
   not UTF-8 is failed, since no table can name it; its other bytes are written as escapes.
@@ -81,14 +82,15 @@ def predict(
     precision : "float32", or "bfloat16": faster on hardware that has it, but outlines move a little
     close_tree : add the pixels of each label to the labels that it is a part of, see
         `masks.hierarchy.close_tree`
-    view : "frontal" or "lateral" for the images that do not say theirs by header or name; only
-        `mirror` asks for it
+    view : "frontal" or "lateral" for the images that do not say theirs by header or name; by
+        default it is recognized in the masks
     views : {file: view} of what is known better than by header or name, such as by `read_views`
 
     Returns
     -------
     DataFrame
-        The report: file, status, reason, output (relative to `out`), in the order of the inputs.
+        The report: file, status, reason, output (relative to `out`), view, view_probability, flags,
+        in the order of the inputs.
 
     Raises
     ------
@@ -122,6 +124,7 @@ def predict(
         "close_tree": close_tree,
         # without mirroring they change no output
         "view": view if mirror else None,
+        "unknown_views": "recognized" if mirror else None,
         "views": {outputs[path]: seen for path, seen in known.items()}
         if mirror and known
         else None,
@@ -130,7 +133,7 @@ def predict(
     opened: list[Manifest] = []
     from_first(lambda: opened.append(_open_manifest(out, outputs, settings, overwrite)))
     with opened[0] if opened else Manifest(out, rank=rank_and_world()[0]) as manifest:
-        pipeline = Pipeline(model, manifest, settings, indices, outputs, known)
+        pipeline = Pipeline(model, manifest, settings, indices, outputs, known, view)
         return pipeline.run(batch_size or (8 if next(model.parameters()).is_cuda else 1))
 
 

@@ -37,7 +37,8 @@ _LONGEST_LINE = 1 << 17  # bytes: two names of 4096, all of them escaped
 _TICK_NS = 2_000_000_000  # file systems may tell times apart by no less
 # size, time of change in ns of the content and of all that is known of a file, digest
 State = list[Any]
-Entry = dict[str, Any]  # {"sources": {path: State, or None if forgotten}}
+# {"sources": {path: State, or None if forgotten}, and "about" if anything was noted of it}
+Entry = dict[str, Any]
 
 
 def read_source(path: str | os.PathLike, limit: int = MAX_BYTES) -> tuple[bytes, State]:
@@ -133,13 +134,26 @@ class Manifest(contextlib.ExitStack):
         is_there = os.path.lexists(self.folder / output)
         return not is_there or set(self._sources(output)) == {self._name(source)}
 
-    def start(self, output: str, source: str | os.PathLike, state: State) -> None:
+    def start(
+        self,
+        output: str,
+        source: str | os.PathLike,
+        state: State,
+        about: Mapping[str, Any] | None = None,
+    ) -> None:
         """Record that an output is about to be written; an older one is removed first.
 
-        `state` is what `read_source` gave with the content that it is made from.
+        `state` is what `read_source` gave with the content that it is made from; `about` is what is
+        to be known of the output later, plain values for JSON.
         """
         (self.folder / output).unlink(missing_ok=True)
-        self._write(output, {"sources": {self._name(source): state}})
+        noted = {} if about is None else {"about": dict(about)}
+        self._write(output, {"sources": {self._name(source): state}, **noted})
+
+    def about(self, output: str) -> dict[str, Any]:
+        """Return what was noted of an output when it was made, or an empty dict."""
+        about = self._entries.get(output, {}).get("about")
+        return dict(about) if isinstance(about, dict) else {}
 
     def forget(self) -> None:
         """Let no output count as done; they are still known as made here."""

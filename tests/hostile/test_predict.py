@@ -172,7 +172,7 @@ def test_tables_of_views(case, hostile):
     hostile(case)
 
 
-SPACING = f"{PREDICT} --measure --view frontal --spacing"
+SPACING = f"{PREDICT} --measure-doubtful --view frontal --spacing"
 
 
 @cases(
@@ -291,8 +291,8 @@ def test_settings(case, hostile):
 
 
 @cases(
-    ("formulas", images("=1+1.png", "@x\r=1.png"), f"{PREDICT} --measure", *ALL_OK),
-    ("more", images("+a.png", "-b.png"), f"{PREDICT} --measure", *ALL_OK),
+    ("formulas", images("=1+1.png", "@x\r=1.png"), f"{PREDICT} --measure-doubtful", *ALL_OK),
+    ("more", images("+a.png", "-b.png"), f"{PREDICT} --measure-doubtful", *ALL_OK),
 )
 def test_no_cell_of_a_table_is_a_formula(case, hostile, run, tmp_path):
     hostile(case)
@@ -307,10 +307,10 @@ def test_no_cell_of_a_table_is_a_formula(case, hostile, run, tmp_path):
 
 def test_damage_between_prediction_and_measurement_is_one_failed_row(run, tmp_path):
     images("a.png", "b.png", "c.png")(tmp_path)
-    run(f"{PREDICT} --measure", *ALL_OK[:1], "3 ok")
+    run(f"{PREDICT} --measure-doubtful", *ALL_OK[:1], "3 ok")
     content = (tmp_path / "out/a.pxm").read_bytes()
     (tmp_path / "out/a.pxm").write_bytes(content[:-9])
-    run(f"{PREDICT} --measure", 1, r"failed: .*a\.pxm: damaged.*")
+    run(f"{PREDICT} --measure-doubtful", 1, r"failed: .*a\.pxm: damaged.*")
     table = read_table(tmp_path / "out/measurements.csv")
     assert table["problem"].notna().tolist() == [True, False, False]
     assert table["lung_area_px"].isna().tolist()[0]
@@ -320,7 +320,7 @@ def test_damage_between_prediction_and_measurement_is_one_failed_row(run, tmp_pa
 def test_what_no_film_can_have_gives_no_millimetres(run, tmp_path, spacing):
     images("a.png")(tmp_path)
     write_xray(tmp_path / "in/xfrontal.dcm", (40, 50), PixelSpacing=spacing)
-    run(f"{PREDICT} --measure", 1, r"failed: .*xfrontal\.dcm.*spacing|Spacing")
+    run(f"{PREDICT} --measure-doubtful", 1, r"failed: .*xfrontal\.dcm.*spacing|Spacing")
     table = read_table(tmp_path / "out/measurements.csv").set_index("output")
     assert table["problem"].notna().to_dict() == {"a.pxm": False, "xfrontal.pxm": True}
     millimetres = table.filter(regex="_mm2?$")

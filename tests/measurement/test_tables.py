@@ -44,7 +44,7 @@ def done(tmp_path):
             images / f"{name}.png"
         )
     (images / "cfrontal.png").write_text("no image")
-    report = predict(Threshold(), images, tmp_path / "out")
+    report = predict(Threshold(), images, tmp_path / "out").assign(flags="")
     boxes().resize(40, 50).write(tmp_path / "out/afrontal.pxm")
     return tmp_path / "out", report
 
@@ -155,7 +155,9 @@ def test_the_ratio_beside_that_of_the_reference_masks(tiny):
 @pytest.mark.parametrize("format", list(FORMATS))
 def test_every_format_of_predictions_is_measured_alike(tmp_path, format):
     write_xray(tmp_path / "x.dcm", (40, 50), ViewPosition="PA", PixelSpacing=[0.5, 0.25])
-    report = predict(Threshold(), tmp_path / "x.dcm", tmp_path / "out", format=format)
+    report = predict(Threshold(), tmp_path / "x.dcm", tmp_path / "out", format=format).assign(
+        flags=""
+    )
     predict(Threshold(), tmp_path / "x.dcm", tmp_path / "packed")
     masks = PackedMasks.read(tmp_path / "packed/x.pxm")
     (row,) = measure_predictions(tmp_path / "out", report).to_dict("records")
@@ -169,7 +171,7 @@ def test_a_spacing_that_no_file_says_can_be_said(tmp_path):
     for name, spacing in {"own": [0.5, 0.5], "none": None, "zero": [0, 0]}.items():
         write_xray(tmp_path / f"in_{name}.dcm", (40, 50), ViewPosition="PA", PixelSpacing=spacing)
     paths = [tmp_path / f"in_{name}.dcm" for name in ("own", "none", "zero")]
-    report = predict(Threshold(), paths, tmp_path / "out")
+    report = predict(Threshold(), paths, tmp_path / "out").assign(flags="")
     for output in report["output"]:
         boxes().resize(40, 50).write(tmp_path / "out" / output)
         os.utime(tmp_path / "out" / output, (0, 0))
@@ -194,7 +196,7 @@ def test_a_spacing_that_no_film_has_is_refused(done, spacing):
 
 def test_a_spacing_that_one_film_cannot_have_is_its_problem(tmp_path):
     Image.linear_gradient("L").save(tmp_path / "x_pa.png")
-    report = predict(Threshold(), tmp_path / "x_pa.png", tmp_path / "out")
+    report = predict(Threshold(), tmp_path / "x_pa.png", tmp_path / "out").assign(flags="")
     (row,) = measure_predictions(tmp_path / "out", report, spacing_mm=9).to_dict("records")
     assert "x_pa.png: pixels of 9 x 9 mm in 256 x 256: not an X-ray film" in row["problem"]
     assert math.isnan(row["row_mm"])

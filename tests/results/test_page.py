@@ -28,7 +28,7 @@ def results(tmp_path):
     (folder / "broken.png").write_text("no image")
     write_xray(folder / "zero_pa.dcm", (64, 80), PixelSpacing=[0, 0])
     write_xray(folder / "mm_pa.dcm", (64, 80), PixelSpacing=[2, 2])
-    report = predict(Threshold(), folder, out)
+    report = predict(Threshold(), folder, out).assign(view="", flags="")
     for output in filter(None, report["output"]):
         boxes().write(out / output)
     measured = measure_predictions(out, report)
@@ -107,7 +107,7 @@ def test_a_film_that_could_not_be_drawn_is_there(results):
 
 def test_a_folder_in_which_nothing_could_be_done(tmp_path):
     (tmp_path / "x.png").write_text("no image")
-    report = predict(Threshold(), tmp_path / "x.png", tmp_path / "out")
+    report = predict(Threshold(), tmp_path / "x.png", tmp_path / "out").assign(view="", flags="")
     measured = measure_predictions(tmp_path / "out", report)
     page = write_page(tmp_path / "out", report, measured, {}).read_text()
     assert "0 films with masks · 1 failed" in page
