@@ -111,7 +111,7 @@ def measure_predictions(
             return row | {"problem": str(error)}
 
     none = pd.Series("", report.index)
-    told = [report.get(name, none).fillna("") for name in ("view", "flags")]
+    told = [report.get(name, none).astype(object).fillna("") for name in ("view", "flags")]
     items = list(zip(report["file"], report["output"], *told, strict=True))
     rows, written = [], time.monotonic()
     for row in progress(map_ahead(row_of, items), "measuring", len(items)):

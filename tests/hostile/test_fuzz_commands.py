@@ -49,7 +49,7 @@ def test_predict_forty_damaged_images(tmp_path):
     expected = {path: error_of(read_image, path) for path in sorted(images.iterdir())}
     done = run("predict", "--images", images, "--out", out, "--weights", weights)
     assert done.exit_code == 1, done.output
-    report = read_table(out / "report.csv").fillna("")
+    report = read_table(out / "report.csv").astype(object).fillna("")
     assert report["file"].tolist() == [str(path) for path in expected]
     for row, (path, image) in zip(report.itertuples(), expected.items(), strict=True):
         if isinstance(image, str):
