@@ -6,6 +6,7 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 from concurrent.futures import BrokenExecutor
 
 import numpy as np
@@ -293,6 +294,17 @@ def test_ends_have_codes_and_one_line(monkeypatch, tmp_path, error, code, words)
     assert re.search(words, output)
     assert len(output.splitlines()) == 1
     assert len(output) < 2500
+
+
+def test_an_interrupt_that_a_lock_of_python_swallows_is_one(monkeypatch):
+    def end(*_, **__):
+        try:
+            raise KeyboardInterrupt("stopped by SIGTERM")
+        finally:
+            threading.Lock().release()
+
+    monkeypatch.setattr("paxray_lib.labels.listing.label_lines", end)
+    assert "stopped by SIGTERM" in paxray("labels", code=3).output
 
 
 def test_a_command_may_end_with_another_one(monkeypatch, tiny):

@@ -120,6 +120,9 @@ def command(function: Callable[..., int | None], to: typer.Typer = app) -> Calla
 
 def _ending(error: BaseException) -> tuple[str, int]:
     """Return what is said of an error that ends a command, and the exit code."""
+    # one that comes within a lock of Python's own leaves it as that lock's error
+    if isinstance(error, RuntimeError) and isinstance(error.__context__, KeyboardInterrupt):
+        error = error.__context__
     if isinstance(error, Stopped | KeyboardInterrupt):
         return str(error) or "interrupted", STOPPED
     if isinstance(error, ValueError | OSError):
