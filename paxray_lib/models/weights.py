@@ -106,6 +106,10 @@ def _check_members(path: Path) -> list[int]:
         for member in members:
             if member.compress_type != zipfile.ZIP_STORED or member.flag_bits & 1:
                 raise ValueError(f"packed again: {member.filename} is compressed or encrypted")
+        # of two archives in one file zipfile reads the last, and torch what lies at the same places
+        # of the first
+        if all(member.header_offset for member in members):
+            raise ValueError("something stands before its first member")
         # torch looks for names without regard to case
         if len({member.filename.casefold() for member in members}) < len(members):
             raise ValueError("two of its members have one name")

@@ -72,6 +72,11 @@ def safetensors_of_two_kinds():
         *(PREDICT, 2, r"x\.ckpt: damaged .*checksum of \S*/data/\d+ is wrong\); fetch"),
     ),
     (
+        "two files in one",
+        weights(lambda: tiny_checkpoint() + tiny_checkpoint()),
+        *(PREDICT, 2, r"x\.ckpt: damaged .*something stands before its first member\); fetch"),
+    ),
+    (
         "packed again with compression",
         weights(lambda: repacked(tiny_checkpoint(), method=zipfile.ZIP_DEFLATED)),
         *(PREDICT, 2, r"x\.ckpt: damaged .*packed again: .* is compressed.*; fetch"),

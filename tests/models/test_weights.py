@@ -35,6 +35,7 @@ def _small_file() -> bytes:
 SMALL = _small_file()
 DAMAGED = {
     "zeros in a tensor": lambda: zeroed(SMALL),
+    "another one before it": lambda: SMALL[:-40] + SMALL,
     "compressed": lambda: repacked(SMALL, method=zipfile.ZIP_DEFLATED),
     "two of one name": lambda: repacked(SMALL, lambda name, data: [(name, data), (name, b"")]),
     "names by case": lambda: repacked(

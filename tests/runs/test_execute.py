@@ -77,7 +77,7 @@ def start_runner(project):
 @pytest.mark.parametrize(
     ("number", "wait"),
     [
-        (signal.SIGTERM, "time.sleep(300)"),
+        pytest.param(signal.SIGTERM, "time.sleep(300)", marks=pytest.mark.slow),
         pytest.param(signal.SIGHUP, "time.sleep(300)", marks=pytest.mark.slow),
         pytest.param(signal.SIGINT, "subprocess.run(['sleep', '300'])", marks=pytest.mark.slow),
     ],

@@ -154,6 +154,7 @@ def test_a_notebook_that_changed_since_it_ran_is_named_on_resume(project, capfd)
     assert said not in capfd.readouterr().err + (project / "runs/a/index.html").read_text()
 
 
+@pytest.mark.slow
 def test_code_that_changed_between_parts_of_a_run_is_named(project, monkeypatch, capfd):
     write_notebook(project / "notebooks", "01_a", "1/0")
     for state, said in (("abc, clean", False), ("abc, clean", False), ("<def>, clean", True)):
@@ -170,6 +171,7 @@ def test_code_that_changed_between_parts_of_a_run_is_named(project, monkeypatch,
         ) == said
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("made", [False, True], ids=["there before", "made by the run"])
 def test_a_run_is_not_resumed_with_other_data(project, made):
     datafile = project / "data/paxray.json"

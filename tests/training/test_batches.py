@@ -228,7 +228,8 @@ def test_a_damaged_file_is_named_in_one_line(tmp_path, workers, in_memory):
         collect(make(tmp_path, workers, in_memory=in_memory), 0)
 
 
-@pytest.mark.parametrize("in_memory", [pytest.param(True, marks=pytest.mark.slow), False])
+@pytest.mark.slow
+@pytest.mark.parametrize("in_memory", [True, False])
 def test_processes_and_batch_sizes_do_not_change_what_a_sample_is(tiny, in_memory):
     def samples(**options):
         found = {}

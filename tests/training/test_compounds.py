@@ -105,16 +105,16 @@ def test_a_mapped_set_teaches_its_expressions(settings, tmp_path):
     ((batch,),) = run.batches.epoch(0)
     network = NetworkWithLoss(run.model, "present", run.compounds).double().train()
     images = batch.images.double()
-    logits, losses = enlarge(run.model.coarse(network.normalize(images)), (64, 64)), []
+    coarse, losses = run.model.coarse(network.normalize(images)), []
     for i, (*_, index) in enumerate(run.batches.plan.keys(0, 0, 1)):
-        own = logits[i : i + 1]
+        own = coarse[i : i + 1]
         name = ("films", "phantoms")[index // 8]
         masks = PaxrayDataset(tmp_path / name)[index % 8].masks.resize(64, 64)
         if name == "films":
             order = [LINES[label] for label in FILMS]
-            coarse = run.model.coarse(network.normalize(images))[i : i + 1]
-            each = [compound_logits(coarse, parse_expression(t, PHANTOMS)) for t in order]
-            own = enlarge(torch.stack(each, 1), (64, 64))
+            each = [compound_logits(own, parse_expression(t, PHANTOMS)) for t in order]
+            own = torch.stack(each, 1)
+        own = enlarge(own, (64, 64))
         losses.append(dice_bce(own, torch.from_numpy(masks.unpack())[None], "present"))
     whole = network(images, batch.targets, batch.known)
     assert torch.allclose(whole, torch.stack(losses).mean(), rtol=1e-9)

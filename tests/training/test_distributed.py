@@ -105,6 +105,7 @@ def assert_moved_alike(one: Path, other: Path, settings: dict):
     assert apart < 1e-9 * moved
 
 
+@pytest.mark.slow
 def test_with_frozen_batch_norm_two_processes_train_as_one(both, odd, alone):
     whole = alone(True, **{**FROZEN, "batch_size": 4})
     assert_moved_alike(both[0] / "frozen", whole, small_training(odd, whole))

@@ -67,6 +67,7 @@ def assert_same_run(folder: Path, whole: Path):
     assert [event.step for event in logs.Scalars("epoch/val_iou_present")] == [3, 6]
 
 
+@pytest.mark.slow
 def test_killed_during_a_save(killed):
     out = killed("last")
     assert_same_run(out / "last", out / "whole")
