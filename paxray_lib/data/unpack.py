@@ -73,7 +73,8 @@ def unpack(
         content = stack.enter_context(open_file(archive))
         with _naming_damage(archive):
             file = stack.enter_context(zipfile.ZipFile(content))
-            entries = [one for one in file.infolist() if not one.filename.endswith("/")]
+            # a name that zipfile cuts at a NUL may end as one of a folder
+            entries = [one for one in file.infolist() if not one.orig_filename.endswith("/")]
         _check_entries(archive, entries)
         targets = _targets(archive, entries)
         root = _find_root(archive, targets, datafile)

@@ -153,7 +153,10 @@ def _check_parts(content: Any, path: str | os.PathLike, names: Sequence[str]) ->
         if type(version) is not int:
             raise ValueError(f"version {version}")
         digests = content.get("digests", {})  # those of before had none
-        changed = [name for name in names if digests and digests[name] != digest(content[name])]
+        most = 4 * os.stat(path).st_size  # parts may share numbers
+        changed = [
+            name for name in names if digests and digests[name] != digest(content[name], most)
+        ]
         if changed:
             raise ValueError(f"its digest says that {', '.join(changed)} was changed")
     except Exception as error:

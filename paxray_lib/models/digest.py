@@ -1,5 +1,6 @@
 """A digest of what a checkpoint holds, taken when it is saved and compared when it is loaded."""
 
+import math
 import zlib
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -7,16 +8,20 @@ from typing import Any
 import torch
 
 
-def digest(value: Any) -> int:
+def digest(value: Any, most_bytes: float = math.inf) -> int:
     """Return the CRC-32 of plain values, tensors, and dicts, lists and tuples of them.
 
     Of tensors it covers kind, shape and numbers, whatever their order in memory. CRC-32 because
     this is about damage, not malice: who can write a file can write its digest, too. It misses one
     damage in 4 billion, and none within 4 bytes. 340 MB take 0.08 s, 0.19 s by SHA-256, 0.36 s by
-    BLAKE2.
+    BLAKE2. ValueError if there are more than `most_bytes`: what has a part again and again is small
+    in a file.
     """
-    checksum = 0
+    checksum = read = 0
     for piece in _pieces(value):
+        read += len(piece)
+        if read > most_bytes:
+            raise ValueError(f"it claims more than {most_bytes:.0f} bytes")
         checksum = zlib.crc32(piece, checksum)
     return checksum
 

@@ -163,6 +163,16 @@ def test_links_are_refused(tmp_path):
         unpack(tmp_path / "x.zip", tmp_path / "paxray")
 
 
+def test_a_file_whose_name_is_cut_to_that_of_a_folder_is_not_lost(tmp_path):
+    with zipfile.ZipFile(tmp_path / "x.zip", "w") as file:
+        file.writestr("paxray.json", "{}")
+        file.writestr("images/xfrontal.png", b"pixels")
+    content = (tmp_path / "x.zip").read_bytes()
+    (tmp_path / "x.zip").write_bytes(content.replace(b"images/x", b"images/\0"))
+    with pytest.raises(ValueError, match="no plain file"):
+        unpack(tmp_path / "x.zip", tmp_path / "paxray")
+
+
 def test_a_member_without_a_name_is_refused(tmp_path):
     nameless = zipfile.ZipInfo("x")
     nameless.filename = ""

@@ -42,3 +42,12 @@ def test_every_change_is_noticed(changed):
 def test_kinds_of_numbers(dtype):
     ones, zeros = (make(3, dtype=dtype) for make in (torch.ones, torch.zeros))
     assert digest(ones) == digest(ones.clone()) != digest(zeros)
+
+
+def test_what_refers_to_itself_again_and_again_has_a_limit():
+    value = [torch.zeros(100)]
+    for _ in range(30):
+        value = [value] * 10
+    with pytest.raises(ValueError, match="claims more than 100000 bytes"):
+        digest(value, 1e5)
+    assert digest([torch.zeros(100)], 1e5) == digest([torch.zeros(100)])
