@@ -21,26 +21,11 @@ from paxray_lib.utils.strict_yaml import read_yaml
 _MAPS = Path(__file__).with_name("maps")
 
 
-def read_expressions(map: str | os.PathLike, labels: LabelSet) -> dict[str, Expression]:
-    """Return the expression of each name in a map, of these labels.
-
-    Parameters
-    ----------
-    map : path of a YAML file, or a name of `map_names`
-
-    Raises
-    ------
-    FileNotFoundError
-        If there is no such file, with near matches of names.
-    ValueError
-        If the file is no YAML of names and texts or has no line, a name stands twice, or an
-        expression selects no label; the message names file and line.
-    """
-    return parse_lines(read_lines(map), labels, find_map(map))
-
-
 def parse_lines(lines: Mapping[str, str], labels: LabelSet, path: Path) -> dict[str, Expression]:
-    """Return the expression of each name in the lines of a map; errors as `read_expressions`."""
+    """Return the expression of each name in the lines of a map.
+
+    ValueError if one selects no label; the message names file and line.
+    """
     found = {}
     for name, text in lines.items():
         try:
@@ -51,7 +36,20 @@ def parse_lines(lines: Mapping[str, str], labels: LabelSet, path: Path) -> dict[
 
 
 def read_lines(map: str | os.PathLike) -> dict[str, str]:
-    """Return the text of each name in a map; errors as `read_expressions`."""
+    """Return the text of each name in a map.
+
+    Parameters
+    ----------
+    map : path of a YAML file, or a name of `map_names`
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file, with near matches of names.
+    ValueError
+        If the file is no YAML of names and texts or has no line, or a name stands twice; the
+        message names the file.
+    """
     path = find_map(map)
     lines = read_yaml(path)
     if not lines:

@@ -87,7 +87,8 @@ def _digests(train_set: PaxrayDataset, val_set: PaxrayDataset) -> dict[str, str]
     Of images it covers file names, cases, views and their order; folders may change.
     """
     names = [list(some.names) for some in (train_set.datafile.labels, train_set.labels)]
-    parts: dict[str, list] = {"labels": names, "known labels": []}
+    lines = train_set.label_map.info["map"] if train_set.label_map else {}
+    parts: dict[str, list] = {"labels": [*names, lines], "known labels": []}
     for name, dataset in (("training images", train_set), ("validation images", val_set)):
         parts[name] = [(Path(e.image).name, e.case, e.view) for e in dataset.entries]
         known = (dataset.datafile.known(entry) for entry in dataset.entries)

@@ -151,3 +151,12 @@ def test_a_quarter_of_the_pixels_is_drawn_for_the_loss(settings):
             parts.append(round(whole(batch.images, targets, batch.known).item(), 6))
     assert found == set(parts)
     assert len(found) == 4
+
+
+def test_a_map_that_changed_is_not_resumed_with(settings, tmp_path):
+    fit(TrainConfig(**settings))
+    # no structure is another compound than before
+    lines = {**LINES, "Heart": "lung_left"}
+    (tmp_path / "map.yaml").write_text(yaml.safe_dump(lines))
+    with pytest.raises(ValueError, match="labels of data set 1"):
+        fit(TrainConfig(**settings), resume=True)
