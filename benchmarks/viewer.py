@@ -23,7 +23,7 @@ from PIL import Image
 from playwright.sync_api import Page, sync_playwright
 
 from paxray_lib.phantoms.phantom import render
-from paxray_lib.viz.viewer.sources import Scene
+from paxray_lib.viewer.sources import Scene
 
 SIZES = (512, 2048)
 REPEATS = 30

@@ -4,11 +4,12 @@ The house in rooms. Each imports only from rooms before it; its docstring says w
 
     utils < labels < compute < images < masks < metrics < models < data < importing < projection
           < quality < ct < prediction < measurement < evaluation < phantoms < training < viz
-          < runs < cli
+          < viewer < runs < results < cli
 
 Data flow from ``phantoms`` or ``ct`` (or a download, ``data.fetch``) as images and packed masks
 (``images``, ``masks``) through ``data`` to ``training``, whose models (``models``) are scored by
-``evaluation``, applied by ``prediction`` and shown by ``viz``. ``runs`` executes the notebooks.
+``evaluation``, applied by ``prediction`` and shown by ``viz`` and ``viewer``. ``runs`` executes
+the notebooks.
 """
 
 from importlib import import_module
@@ -24,8 +25,8 @@ if TYPE_CHECKING:
     from paxray_lib.prediction.predict import predict
     from paxray_lib.training.config import TrainConfig
     from paxray_lib.training.loop import fit
+    from paxray_lib.viewer.widget import LabelViewer
     from paxray_lib.viz.overlay import visualize_certain_labels, visualize_label
-    from paxray_lib.viz.viewer.widget import LabelViewer
 
 __all__ = [
     "LABELS",
@@ -47,7 +48,7 @@ __version__ = "0.1.0"
 _HOMES = {
     "LABELS": "labels.table",
     "LabelSet": "labels.table",
-    "LabelViewer": "viz.viewer.widget",
+    "LabelViewer": "viewer.widget",
     "PackedMasks": "masks.packed",
     "PaxrayDataset": "data.dataset",
     "TrainConfig": "training.config",

@@ -1,5 +1,5 @@
-"""What people look at: overlays, plots, the picker and the viewer.
+"""What people look at: overlays and plots.
 
 ``overlay``: labels over an image, by the rules of ``blending``. ``plots``: figures for notebooks.
-``picker`` and ``viewer``: labels to choose from. ``coerce``: paths and arrays as pixels and masks.
+``compose``: images side by side, with titles and a legend.
 """

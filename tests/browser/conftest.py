@@ -17,7 +17,7 @@ from helpers.viewer_page import ready, write_page
 
 from paxray_lib.data.dataset import PaxrayDataset
 from paxray_lib.masks.packed import PackedMasks
-from paxray_lib.viz.viewer.widget import LabelViewer
+from paxray_lib.viewer.widget import LabelViewer
 
 LOCAL = (
     "file:",

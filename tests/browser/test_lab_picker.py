@@ -10,7 +10,7 @@ pytestmark = [pytest.mark.browser, pytest.mark.slow]
 CELLS = [
     """
 from paxray_lib import PaxrayDataset
-from paxray_lib.viz.picker import pick_labels
+from paxray_lib.viewer.picker import pick_labels
 sample = PaxrayDataset({root!r})[0]
 picker = pick_labels(sample.image, sample.masks, selected=["heart", "mediastinum_upper"])
 picker

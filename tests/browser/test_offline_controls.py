@@ -23,7 +23,7 @@ from paxray_lib.masks.packed import PackedMasks
 from paxray_lib.metrics.counting import counts
 from paxray_lib.metrics.scores import dice, iou
 from paxray_lib.runs.report import notebook_page
-from paxray_lib.viz.viewer.widget import LabelViewer
+from paxray_lib.viewer.widget import LabelViewer
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from paxray_lib.data.dataset import PaxrayDataset
 from paxray_lib.labels.table import LABELS
-from paxray_lib.viz.picker import search_labels
-from paxray_lib.viz.viewer.widget import LabelViewer
+from paxray_lib.viewer.picker import search_labels
+from paxray_lib.viewer.widget import LabelViewer
 
 pytestmark = pytest.mark.browser
 

@@ -56,7 +56,7 @@ const areaText = (area, total) => area ? percentOf(area / total) : "–";
 const percentOf = part => part < 0.00095 ? "<0.1%" : `${(100 * part).toFixed(part < 0.0995 ? 1 : 0)}%`;
 const scoreText = score => Number.isNaN(score) ? "–" : score.toFixed(2);
 
-/** Text as the search compares it: search_labels in selection.py has the same rule. */
+/** Text as the search compares it: search_labels in picker.py has the same rule. */
 const asSearched = text => text.toLowerCase().replaceAll("_", " ");
 
 /** Why a name has indices behind it. */

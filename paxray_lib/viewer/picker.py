@@ -12,9 +12,9 @@ from PIL import Image as PilImage
 from traitlets import Bunch
 
 from paxray_lib.labels import CHECK_MARKS, LabelSet
+from paxray_lib.viewer.sources import from_image
 from paxray_lib.viz.compose import side_by_side, titled
 from paxray_lib.viz.overlay import ALPHA, ImageLike, MasksLike, render
-from paxray_lib.viz.viewer.sources import from_image
 
 _ALL_GROUPS = "all groups"
 _FULL, _WIDE, _HALF = {"width": "100%"}, {"width": "98%"}, {"width": "48%"}

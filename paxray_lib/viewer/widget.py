@@ -23,10 +23,10 @@ from PIL import Image as PilImage
 from paxray_lib.data.dataset import PaxrayDataset
 from paxray_lib.labels import LabelSet
 from paxray_lib.utils.errors import check_choice, did_you_mean
+from paxray_lib.viewer import sources
+from paxray_lib.viewer.offline_page import offline_page
 from paxray_lib.viz import overlay
 from paxray_lib.viz.compose import label_entries, legend_page, side_by_side
-from paxray_lib.viz.viewer import sources
-from paxray_lib.viz.viewer.offline_page import offline_page
 
 _SCRIPTS = "masks blending page tree camera drawing viewer offline"  # joined into one module
 _STYLE = ("mode", "alpha", "outline", "dashed", "window")

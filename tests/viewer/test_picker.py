@@ -6,9 +6,9 @@ from PIL import Image as PilImage
 
 from paxray_lib.labels.table import LABELS, LabelSet
 from paxray_lib.masks.packed import PackedMasks
+from paxray_lib.viewer.picker import pick_labels
 from paxray_lib.viz.compose import side_by_side, titled
 from paxray_lib.viz.overlay import visualize_certain_labels
-from paxray_lib.viz.picker import pick_labels
 
 
 @pytest.fixture(scope="module")

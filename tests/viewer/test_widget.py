@@ -11,8 +11,8 @@ from paxray_lib.data.dataset import PaxrayDataset, Sample
 from paxray_lib.images.read import Image
 from paxray_lib.labels.table import LABELS, LabelSet
 from paxray_lib.masks.packed import PackedMasks
+from paxray_lib.viewer.widget import LabelViewer
 from paxray_lib.viz.overlay import DIFFERENCE_COLORS, compare, render
-from paxray_lib.viz.viewer.widget import LabelViewer
 
 
 @pytest.fixture(scope="module")

@@ -1,7 +1,7 @@
 import pytest
 
 from paxray_lib.labels.table import LABELS
-from paxray_lib.viz.picker import search_labels
+from paxray_lib.viewer.picker import search_labels
 
 SEARCHES = [
     "",

@@ -13,8 +13,8 @@ from paxray_lib.images import Image, read_image, view_of
 from paxray_lib.images.files import find_images
 from paxray_lib.labels import LabelSet
 from paxray_lib.masks import MASK_SUFFIXES, PackedMasks
+from paxray_lib.viewer.scene import Scene
 from paxray_lib.viz.overlay import ImageLike, MasksLike, as_masks, as_pixels
-from paxray_lib.viz.viewer.scene import Scene
 
 #: A folder of mask files, a function of a sample, or none.
 Predictions = str | os.PathLike | Callable[[Sample], MasksLike | None] | None

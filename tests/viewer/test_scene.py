@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from paxray_lib.data.dataset import PaxrayDataset
 from paxray_lib.labels.table import LABELS, LabelSet
 from paxray_lib.masks.packed import PackedMasks
-from paxray_lib.viz.viewer.scene import Scene, pack_image, pack_masks
+from paxray_lib.viewer.scene import Scene, pack_image, pack_masks
 
 
 def unpack_image(data, height, width, channels):

@@ -10,7 +10,7 @@ from paxray_lib.data.dataset import PaxrayDataset
 from paxray_lib.labels.table import LABELS
 from paxray_lib.masks.packed import PackedMasks
 from paxray_lib.prediction.predict import predict
-from paxray_lib.viz.viewer.sources import (
+from paxray_lib.viewer.sources import (
     find_masks,
     from_dataset,
     from_folder,
