@@ -122,8 +122,8 @@ def decide(
 
 def outline_kind(model: AnatomySegmenter) -> str:
     """Return which masks `decide` makes of a model's logits, to be recorded beside them."""
-    is_ours = model.preprocessing.kind == "standard"
-    return "smooth, without strays" if is_ours else AS_PUBLISHED
+    is_published = model.preprocessing.kind in ("published", "cxas")
+    return AS_PUBLISHED if is_published else "smooth, without strays"
 
 
 def each_logits(

@@ -61,9 +61,17 @@ def logits_with_strays():
     return logits
 
 
-@pytest.mark.parametrize("size", [(32, 32), (64, 48), (7000, 7000)])
-def test_decisions_have_no_strays(size):
-    model = tiny_model(labels=LabelSet(NAMES), preprocessing=Preprocessing("standard", (32, 32)))
+@pytest.mark.parametrize(
+    ("kind", "size"),
+    [
+        ("standard", (32, 32)),
+        ("standard", (64, 48)),
+        ("standard", (7000, 7000)),
+        ("per_image", (64, 48)),
+    ],
+)
+def test_decisions_have_no_strays(kind, size):
+    model = tiny_model(labels=LabelSet(NAMES), preprocessing=Preprocessing(kind, (32, 32)))
     clean = logits_with_strays()
     clean[..., 20:22, 28] = -2.0
     bits, wanted = (
