@@ -120,6 +120,26 @@ def sharded_coco(
 
 
 @_command
+def dicom_seg(
+    out: Out,
+    images: Images,
+    segmentations: Annotated[Path, option("Folder of DICOM Segmentations of these images.")],
+    splits: Splits = None,
+    split: Split = None,
+    known: Known = [],  # noqa: B006 - typer reads the default, nobody changes it
+) -> int:
+    """Import DICOM Segmentations, such as predictions that were corrected elsewhere.
+
+    Each is paired with its image by UID, whatever its name. They must be BINARY, not compressed,
+    and of the size of their image. A label without a segment in a file is unknown in that image.
+    """
+    from paxray_lib.importing.dicom_seg import segmentation_source
+
+    _check_apart(images, out)
+    return _import(segmentation_source(images, segmentations), out, splits, split, known)
+
+
+@_command
 def multiclass(
     datafile: Annotated[Path, option("JSON with label_dict, train, val and test.")],
     out: Out,

@@ -4,6 +4,7 @@ A whole file is read twice: once for the place of each annotation, 16 bytes in m
 image at a time. So memory does not grow with the masks.
 """
 
+import json
 import os
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
@@ -106,7 +107,8 @@ class _Index:
                 raise ValueError(f"file_name {row['file_name']!s:.80}")
             # what is no number is refused when the masks are drawn
             size = {k: row[k] if type(row.get(k)) is int else None for k in ("height", "width")}
-            return {"id": _id(row["id"]), "file_name": row["file_name"]} | size
+            own = {"known": row["known"]} if "known" in row else {}  # of `coco_export`
+            return {"id": _id(row["id"]), "file_name": row["file_name"]} | size | own
 
     def _category(self, content: bytes) -> dict:
         with naming_errors(self.path, "a category without id or name"):
@@ -161,12 +163,24 @@ def _open_row(index: _Index, row: dict, images: Path) -> Opened:
     path = image_path(images, row["file_name"])
     parts = index.annotations(row["id"])
     where = f"{index.path}: image {row['file_name'][:200]}"
+    own = (json.dumps(row["known"]).encode(),) if "known" in row else ()
 
     def draw(_: tuple[int, int]) -> PackedMasks:
         read = (parse_json(part, where) for part in parts)
-        return index.categories.draw(read, row["height"], row["width"], where)
+        masks = index.categories.draw(read, row["height"], row["width"], where)
+        return masks.knowing(_known(masks.labels, row["known"], where)) if own else masks
 
-    return Opened(path, parts, draw)
+    return Opened(path, (*parts, *own), draw)
+
+
+def _known(labels: LabelSet, names: Any, where: str) -> np.ndarray:
+    """Return which labels an image says are annotated, (L,) bool."""
+    known = np.zeros(len(labels), bool)
+    with naming_errors(Path(where), "no list of known labels"):
+        if not isinstance(names, list):
+            raise ValueError(f"{names!s:.80}")
+        known[labels.select(*names) if names else []] = True
+    return known
 
 
 def sharded_source(folder: str | os.PathLike) -> Source:

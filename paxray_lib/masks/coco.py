@@ -4,9 +4,10 @@ A file has at most 256 MiB, a mask 8 million runs, its polygons an outline of 4 
 sizes of images are those of `bits.check_size`.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
+import cv2
 import numpy as np
 
 from paxray_lib.labels.table import LabelSet
@@ -20,31 +21,62 @@ _MAX_DRAWN = 1 << 34  # annotations times pixels: half a minute
 
 def encode_coco(data: np.ndarray, labels: LabelSet, size: tuple[int, int]) -> dict[str, Any]:
     """Return the content of a file: (H, W, B) packed bits, resized (nearest) to `size`."""
-    from pycocotools import mask as coco
-
-    annotations: list[dict[str, Any]] = []
-    for i, mask in enumerate(iter_planes(data, len(labels), size)):
-        if area := int(np.count_nonzero(mask)):
-            rle = coco.encode(np.asfortranarray(mask.view(np.uint8)))
-            annotations.append(
-                {
-                    "id": len(annotations) + 1,
-                    "image_id": 1,
-                    "category_id": i,
-                    "segmentation": {"size": rle["size"], "counts": rle["counts"].decode("ascii")},
-                    "bbox": coco.toBbox(rle).tolist(),
-                    "area": area,
-                    "iscrowd": 0,
-                }
-            )
+    found = enumerate(iter_annotations(data, len(labels), size), 1)
     return {
         "images": [{"id": 1, "height": size[0], "width": size[1]}],
-        "annotations": annotations,
-        "categories": [
-            {"id": i, "name": name, "supercategory": group}
-            for i, (name, group) in enumerate(zip(labels.names, labels.group, strict=True))
-        ],
+        "annotations": [{"id": i, "image_id": 1, **annotation} for i, annotation in found],
+        "categories": coco_categories(labels),
     }
+
+
+def coco_categories(labels: LabelSet) -> list[dict[str, Any]]:
+    """Return the categories of labels: the id is the index, so that equal names stay apart."""
+    return [
+        {"id": i, "name": name, "supercategory": group}
+        for i, (name, group) in enumerate(zip(labels.names, labels.group, strict=True))
+    ]
+
+
+def iter_annotations(
+    data: np.ndarray, labels: int, size: tuple[int, int], *, polygons: bool = False
+) -> Iterator[dict[str, Any]]:
+    """Yield what COCO says of each mask that is not empty, without ids of it and of its image.
+
+    A mask is an RLE in compressed text; with `polygons` it is a list of these instead if they are
+    drawn as the very same bits, see `_exact_polygons`.
+    """
+    from pycocotools import mask as coco
+
+    for i, mask in enumerate(iter_planes(data, labels, size)):
+        if area := int(np.count_nonzero(mask)):
+            rle = coco.encode(np.asfortranarray(mask.view(np.uint8)))
+            text = {"size": rle["size"], "counts": rle["counts"].decode("ascii")}
+            yield {
+                "category_id": i,
+                "segmentation": (polygons and _exact_polygons(mask, text)) or text,
+                "bbox": coco.toBbox(rle).tolist(),
+                "area": area,
+                "iscrowd": 0,
+            }
+
+
+def _exact_polygons(mask: np.ndarray, rle: dict[str, Any]) -> list[Any]:
+    """Return polygons along the edges of pixels that are drawn as this (H, W) mask, or none.
+
+    A mask with a hole has none: polygons of COCO are united."""
+    x, y, width, height = cv2.boundingRect(mask.view(np.uint8))
+    part = mask[y : y + height, x : x + width].view(np.uint8)
+    # of doubled pixels, the middles of the outermost ones round to the edges of the pixels
+    outlines, tree = cv2.findContours(
+        part.repeat(2, 0).repeat(2, 1), cv2.RETR_CCOMP, cv2.CHAIN_APPROX_SIMPLE
+    )
+    if (tree[0, :, 3] >= 0).any():  # an outline that lies in another one
+        return []
+    polygons = [((line[:, 0] + 1) // 2 + (x, y)).ravel().tolist() for line in outlines]
+    try:
+        return polygons if _rle_of_polygons(polygons, *mask.shape) == rle else []
+    except ValueError:  # too long to be read again
+        return []
 
 
 def decode_coco(content: Any) -> tuple[np.ndarray, list[str]]:

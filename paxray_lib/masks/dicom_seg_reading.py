@@ -32,7 +32,11 @@ def decode_dicom_seg(content: bytes, expected: list[str] | None) -> tuple[np.nda
             raise ValueError("no DICOM segmentation of the kind BINARY")
         size = int(dataset.Rows), int(dataset.Columns)
         segments = [(int(s.SegmentNumber), str(s.SegmentLabel)) for s in dataset.SegmentSequence]
-        frames = {_segment_of(dataset, i): i for i in range(_frame_count(dataset, len(segments)))}
+        shown = [_segment_of(dataset, i) for i in range(_frame_count(dataset, len(segments)))]
+    numbers = {number for number, _ in segments}
+    if len(numbers) < len(segments) or len(set(shown)) < len(shown) or not numbers >= set(shown):
+        raise ValueError("two segments of a number, two frames of a segment, or a frame of none")
+    frames = {number: i for i, number in enumerate(shown)}
     names = [name for _, name in segments] if expected is None else expected
     if [name for _, name in segments] != [name[:_MOST_NAME] for name in names]:
         raise ValueError(f"{len(segments)} segments of other names than the labels; other labels?")

@@ -6,8 +6,14 @@ import struct
 import zlib
 
 import numpy as np
+import pydicom
 from helpers.hostile import cases
+from helpers.xrays import write_xray
 from PIL import Image
+
+from paxray_lib.labels.table import LabelSet
+from paxray_lib.masks.dicom_seg import write_dicom_seg
+from paxray_lib.masks.packed import PackedMasks
 
 MASKS = "import masks --images {here}/images --mask heart={here}/heart --split test --out {here}/o"
 
@@ -203,6 +209,8 @@ ENDLESS = '{"images": [{"id": "' + "x" * (40 << 20)
     ("a size below zero", image(height=-8), COCO, 1, f"claims.*{ONE}"),
     ("a size that is a text", image(height="8" * 9999), COCO, 1, f"claims.*{ONE}"),
     ("a size that the masks have not", image(height=16), COCO, 1, f"size .8, 8.*{ONE}"),
+    ("known labels that are none", image(known=["hart"]), COCO, 1, f"'hart'.*'heart'.*{ONE}"),
+    ("known labels that are a text", image(known="heart"), COCO, 1, f"no list of known.*{ONE}"),
     (
         "a size that the image has not",
         coco(
@@ -428,4 +436,106 @@ def rows(text):
     ),
 )
 def test_chexmask(case, hostile):
+    hostile(case)
+
+
+SEGS = (
+    "import dicom-seg --images {here}/films --segmentations {here}/segs --split val --out {here}/o"
+)
+
+
+def segmentations(change):
+    """Return what makes two films with segmentations, then changes them."""
+
+    def make(here):
+        for folder in ("films", "segs"):
+            (here / folder).mkdir()
+        for name in ("a", "b"):
+            film = write_xray(here / f"films/{name}.dcm", (8, 8))
+            masks = PackedMasks.pack(np.eye(8, dtype=bool)[None], LabelSet(["heart"]))
+            write_dicom_seg(here / f"segs/{name}.dcm", masks, (8, 8), film, "m")
+        change(here)
+
+    return make
+
+
+def cut(path):
+    path.write_bytes(path.read_bytes()[:-9])
+
+
+@cases(
+    ("sound ones", segmentations(lambda _: None), SEGS, 0, "2 imported, 0 skipped, 0 failed"),
+    (
+        "one cut short",
+        segmentations(lambda here: cut(here / "segs/a.dcm")),
+        *(SEGS, 1, rf"segs/a\.dcm: DICOM that cannot be read.*export it again.*{ONE}"),
+    ),
+    (
+        "one of a film that is not there",
+        segmentations(lambda here: (here / "films/a.dcm").unlink()),
+        *(
+            SEGS,
+            1,
+            r"segs/a\.dcm: is of the image .*add that image.*1 imported, 0 skipped, 1 failed",
+        ),
+    ),
+    (
+        "a film of another size",
+        segmentations(
+            lambda here: write_xray(
+                here / "films/a.dcm",
+                (16, 16),
+                SOPInstanceUID=pydicom.dcmread(here / "films/a.dcm").SOPInstanceUID,
+            )
+        ),
+        *(SEGS, 1, rf"segs/a\.dcm: .*8 x 8, but .*a\.dcm of 16 x 16.*{ONE}"),
+    ),
+    (
+        "a pipe among them",
+        segmentations(lambda here: os.mkfifo(here / "segs/c.dcm")),
+        *(SEGS, 1, r"segs/c\.dcm: a named pipe.*2 imported, 0 skipped, 1 failed"),
+    ),
+    (
+        "no DICOM at all",
+        segmentations(lambda here: [p.write_bytes(b"x") for p in (here / "segs").iterdir()]),
+        *(SEGS, 2, r"segs: no DICOM segmentation; check the path"),
+    ),
+)
+def test_dicom_seg(case, hostile):
+    hostile(case)
+
+
+EXPORT = "export coco --data-root {data} --out {here}/coco"
+
+
+def spoil(here, name, content):
+    (here / "data" / name).write_bytes(content)
+
+
+@cases(
+    ("a sound data set", lambda _: None, EXPORT, 0, "14 images, .* 0 failed.*--images"),
+    (
+        "damaged masks",
+        lambda here: spoil(here, "labels/case000frontal.pxm", b"PAXMASK"),
+        *(EXPORT, 1, r"case000frontal\.pxm: not a packed.*13 images"),
+    ),
+    (
+        "a damaged image",
+        lambda here: spoil(here, "images/case000frontal.png", b"PNG"),
+        *(EXPORT, 1, r"case000frontal\.png: .*13 images"),
+    ),
+    (
+        "a file of that name",
+        lambda here: ((here / "coco").mkdir(), (here / "coco/val.json").touch()),
+        *(EXPORT, 2, r"val\.json: is there already"),
+    ),
+    (
+        "no data set",
+        lambda _: None,
+        EXPORT.replace("{data}", "{here}/no"),
+        2,
+        "no such data folder",
+    ),
+)
+def test_export_coco(case, hostile):
     hostile(case)

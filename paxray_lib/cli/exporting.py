@@ -1,0 +1,52 @@
+"""The command export: a data set in another layout."""
+
+from functools import partial
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from paxray_lib.cli import command as shared
+from paxray_lib.cli.command import DONE, SOME_FAILED, app, command, option
+from paxray_lib.utils import log, say
+
+exporting = typer.Typer(
+    name="export", no_args_is_help=True, help="Export a data set to another layout, bit for bit."
+)
+app.add_typer(exporting)
+
+
+@exporting.callback()
+def _several() -> None:
+    """Keep the name of a command that is the only one."""
+
+
+@partial(command, to=exporting)
+def coco(
+    data_root: shared.DataRoot,
+    out: Annotated[Path, option("Folder for a file of each split, such as train.json.")],
+    datafile: shared.DataFile = Path("paxray.json"),
+    polygons: Annotated[
+        bool, option("Polygons where these are drawn as the same bits.", "--polygons")
+    ] = False,
+) -> int:
+    """Export a data set to COCO; paxray import coco brings it back without a changed bit.
+
+    Masks are run lengths; categories have the index of their label for an id, so that labels of one
+    name stay apart.
+    """
+    from paxray_lib.importing.coco_export import export_coco
+
+    done = export_coco(data_root, datafile, out, polygons=polygons)
+    for line in done.failed:
+        log(f"failed: {line}")
+    drawn, runs = done.counts["polygons"], done.counts["run lengths"]
+    if polygons:
+        say(f"{drawn} masks are polygons; {runs} are run lengths, since polygons would change them")
+    say(
+        f"{done.counts['images']} images, {drawn + runs} masks, "
+        f"{done.counts['without masks']} images without masks left out, "
+        f"{len(done.failed)} failed; {out}"
+    )
+    say(f"file names are relative to {done.images}, the --images of paxray import coco")
+    return SOME_FAILED if done.failed else DONE
