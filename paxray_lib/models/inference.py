@@ -84,6 +84,7 @@ def segment(
     return map(pack, each_logits(model, inputs, mirror_views, indices), sizes)
 
 
+@torch.inference_mode()
 def decide(
     model: AnatomySegmenter,
     logits: Tensor,
@@ -95,7 +96,8 @@ def decide(
 
     They have the image's own `size`, and smooth outlines: the logits are enlarged. For an image of
     more than `MAX_SMOOTH` pixels they have a half, a third, ... of it, for `PackedMasks.resize`.
-    Stray pieces are left out, see `strays`; what remains is as it were without them.
+    Stray pieces are left out, see `strays`, their logits lowered in place; what remains is as it
+    were without them.
 
     With the preprocessing of published code, "published" or "cxas", they are what that code
     decides: at the network's size, strays and all.
@@ -106,18 +108,15 @@ def decide(
     if outline_kind(model) == AS_PUBLISHED:
         return bits
     names = model.labels.names if indices is None else [model.labels.names[i] for i in indices]
-    strays = list(find_strays(bits.cpu().numpy(), names))
+    clean, cut, planes = bits.cpu().numpy(), _cut(threshold, logits.dtype), list(logits[0])
+    for i, rows, columns in find_strays(clean, names):
+        clean[rows, columns, i // 8] &= 255 - (1 << i % 8)
+        planes[i][rows, columns] = cut - 1
     parts = math.ceil(math.sqrt(math.prod(size) / MAX_SMOOTH))
     held = (-(-size[0] // parts), -(-size[1] // parts))
     if held == logits.shape[2:]:
-        for i, rows, columns in strays:
-            bits[rows, columns, i // 8] &= 255 - (1 << i % 8)
-        return bits
-    cut = _cut(threshold, logits.dtype)
-    planes = logits[0].clone(memory_format=torch.contiguous_format)
-    for i, rows, columns in strays:
-        planes[i, rows, columns] = cut - 1
-    return pack_enlarged(planes, cut, held)
+        return torch.from_numpy(clean).to(logits.device)
+    return pack_enlarged(planes, clean, cut, held)
 
 
 def outline_kind(model: AnatomySegmenter) -> str:

@@ -26,10 +26,11 @@ def test_blocks_equal_the_whole(source, size, labels, block, data):
     cut, seed = data.draw(st.sampled_from([0.0, -1.5, 1.5])), data.draw(st.integers(0, 99))
     logits = torch.randn(labels, *source, generator=torch.Generator().manual_seed(seed))
     wanted = interpolate(logits[None].double(), size, mode="bilinear")[0].numpy()
+    names = LabelSet(f"label {i}" for i in range(labels))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(outlines, "_BLOCK", block)
-        bits = pack_enlarged(logits, cut, size).numpy()
-    names = LabelSet(f"label {i}" for i in range(labels))
+        above = PackedMasks.pack((logits > cut).numpy(), names)
+        bits = pack_enlarged(list(logits), above.data, cut, size).numpy()
     differs = PackedMasks(bits, names).unpack() != (wanted > cut)
     assert np.abs(wanted[differs] - cut).max(initial=0) < 1e-5
 
