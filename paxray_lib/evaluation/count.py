@@ -86,12 +86,12 @@ def measure_dataset(
     def measure(
         logits: torch.Tensor, target: PackedMasks
     ) -> tuple[Counts, PackedMasks, PackedMasks, Reliability]:
+        # before the strays' logits are lowered
+        bins = _bins(logits[0], target, label_map.singles if label_map else None)
         bits = decide(model, logits, threshold, target.shape[1:])
         bits = close_bits(bits, model.labels) if close_tree else bits
         bits = label_map.map_prediction(bits) if label_map else bits
-        singles = label_map.singles if label_map else None
-        pixels, bins = count_decisions(bits, target), _bins(logits[0], target, singles)
-        return pixels, _resized(bits, target), target, bins
+        return count_decisions(bits, target), _resized(bits, target), target, bins
 
     decided = use_logits(model, dataset, measure, batch_size, not is_first(), mirror)
     threads = min(8, os.cpu_count() or 1)
