@@ -2,6 +2,7 @@
 
 const TRUE_POSITIVE = [0, 158, 115], FALSE_POSITIVE = [230, 159, 0],
   FALSE_NEGATIVE = [86, 180, 233];
+const VERDICTS = { "true positive": TRUE_POSITIVE, "false positive": FALSE_POSITIVE, "false negative": FALSE_NEGATIVE };
 const DASH = 4; // pixels
 
 /** Rule 1: the table of shown gray values. */
@@ -10,6 +11,19 @@ function windowTable([low, high]) {
     const inside = Math.min(Math.max(gray - low, 0), high - low);
     return Math.floor((inside * 255 + ((high - low) >> 1)) / (high - low));
   });
+}
+
+/** [low, high] that leave out the darkest and the brightest hundredth of the gray values. */
+function autoWindow(planes) {
+  const counts = new Uint32Array(256);
+  for (const gray of planes) counts[gray]++;
+  const first = part => { // the first gray up to which there is more than that part
+    let gray = 0;
+    for (let sum = counts[0]; gray < 255 && sum <= part * planes.length; sum += counts[gray]) gray++;
+    return gray;
+  };
+  const low = Math.min(254, first(0.01));
+  return [low, Math.max(low + 1, first(0.99))];
 }
 
 /** Rule 2 for each set: the mean color as 0xRRGGBB, or -1 where none of the chosen labels is in it. */

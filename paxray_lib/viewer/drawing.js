@@ -19,7 +19,7 @@ class Drawing {
       toggle: (indices, on) => this.toggle(indices, on), only: indices => this.choose(indices), refilter: () => this.refilter(),
     });
     this.buildControls();
-    this.buildBrowse();
+    fitHeight(this.root, this.stop.signal);
     this.connect();
     this.readStyle();
     this.readout(null);
@@ -122,7 +122,7 @@ class Drawing {
     }
     const scores = [...chosen].map(i => this.scene.scores(i)).filter(([iou]) => !Number.isNaN(iou));
     const average = k => scores.length ? (scores.reduce((sum, score) => sum + score[k], 0) / scores.length).toFixed(2) : "–";
-    mean.textContent = `selected: mean IoU ${average(0)}, Dice ${average(1)}`;
+    mean.textContent = `mean IoU ${average(0)}, Dice ${average(1)}`;
     [cells[0].textContent, cells[1].textContent] = ["IoU", "Dice"];
   }
 
@@ -157,9 +157,8 @@ class Drawing {
     }
     const legend = this.root.querySelector(".paxray-legend");
     legend.hidden = mode !== "difference" && mode !== "both";
-    const kinds = [[TRUE_POSITIVE, "true positive"], [FALSE_POSITIVE, "false positive"], [FALSE_NEGATIVE, "false negative"]];
     legend.replaceChildren(...(mode === "both" ? [element("span", "", "fill: ground truth, outline: prediction")]
-      : kinds.map(([color, text]) => { const part = element("span"); part.append(square(color), text); return part; })));
+      : Object.entries(VERDICTS).map(([text, color]) => { const part = element("span"); part.append(square(color), text); return part; })));
   }
 
   // -- reading
@@ -173,8 +172,9 @@ class Drawing {
     const area = label => Math.max(...stacks.map(stack => stack.area[label]));
     const verdict = label => {
       if (stacks.length < 2) return "";
+      if (this.scene.unknown.has(label)) return "not annotated";
       const [a, b] = stacks.map(stack => stack.sets.has(stack.ids[i], label));
-      return a && b ? "in both" : a ? "missed" : "extra";
+      return a && b ? "true positive" : a ? "false negative" : "false positive";
     };
     return [...found].map(label => ({ label, area: area(label), verdict: verdict(label) }))
       .sort((a, b) => a.area - b.area || a.label - b.label);
@@ -183,23 +183,29 @@ class Drawing {
   readout(pixel) {
     const box = this.find("readout");
     if (!pixel || !this.scene) {
-      const shared = sharedNames(this.labels).map(text => ` ${text}`).join("");
-      box.replaceChildren(element("p", "", (this.scene?.meta.note ?? "") + HINT + shared));
+      const { name, width, height, note } = this.scene?.meta ?? {};
+      box.replaceChildren(element("p", "", name ? `${name}, ${width} x ${height} pixels` : ""), element("p", "", (note ?? "") + HINT));
       return;
     }
     const { meta, planes } = this.scene, total = meta.width * meta.height, found = this.labelsAt(pixel);
     const values = Array.from({ length: meta.channels }, (_, k) => planes[k * total + pixel[1] * meta.width + pixel[0]]);
     const count = found.length === 1 ? "1 label" : found.length ? `${found.length} labels, the smallest first` : "no label";
     const line = element("p", "", `column ${pixel[0]}, row ${pixel[1]}, gray ${values.join(" ")}: ${count}`);
-    const chips = found.map(({ label, area, verdict }) => {
-      const chip = element("span", "paxray-chip", undefined, { "data-label": this.labels.names[label] });
+    const chip = ({ label, area }) => {
+      const made = element("span", "paxray-chip", undefined, { "data-label": this.labels.names[label] });
       const [down, across] = meta.spacing ?? [];
       const size = meta.spacing ? `${(area * down * across / 100).toFixed(1)} cm²` : areaText(area, total);
-      const text = element("span", "", verdict ? `${size}, ${verdict}` : size);
-      chip.append(square(this.labels.colors[label]), this.labels.texts[label] + " ", text);
-      return chip;
+      made.append(square(this.labels.colors[label]), this.labels.texts[label] + " ", element("span", "", size));
+      return made;
+    };
+    const sections = [...Object.keys(VERDICTS), "not annotated", ""].flatMap(verdict => {
+      const chips = found.filter(one => one.verdict === verdict).map(chip);
+      if (!chips.length || !verdict) return chips;
+      const title = element("p", "paxray-verdict", verdict);
+      if (verdict in VERDICTS) title.prepend(square(VERDICTS[verdict]));
+      return [title, ...chips];
     });
-    box.replaceChildren(line, ...chips);
+    box.replaceChildren(line, ...sections);
   }
 
   pick(pixel, alone) {
@@ -223,10 +229,10 @@ class Drawing {
   export() {
     if (!this.scene) return;
     const seen = this.camera.visible();
-    const [top, left, height, width] = seen.length ? seen : [0, 0, this.canvas.height, this.canvas.width];
-    const picture = Object.assign(document.createElement("canvas"), { width, height });
-    picture.getContext("2d", { alpha: false }).putImageData(this.scene.data, -left, -top);
-    picture.toBlob(blob => {
+    const part = seen.length ? seen : [0, 0, this.canvas.height, this.canvas.width];
+    const { texts, colors } = this.labels, isDifference = this.scene.mode(this.model.get("mode")) === "difference";
+    const entries = isDifference ? Object.entries(VERDICTS) : [...this.indices()].sort((a, b) => a - b).map(i => [texts[i], colors[i]]);
+    withLegend(this.scene.data, part, this.scene.meta.name, entries).toBlob(blob => {
       const link = element("a", "", "", { download: `${this.scene.meta.name.replaceAll("/", "_")}.png` });
       link.href = URL.createObjectURL(blob);
       link.click();

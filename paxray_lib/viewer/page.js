@@ -6,7 +6,8 @@
 //     message, readout             notices, the labels under the cursor
 //     mode-target, mode-prediction, mode-both, mode-difference
 //     opacity, outline, dashed     style of the labels
-//     level, window                gray values of the image
+//     level, window, auto, gray-reset         gray values of the image
+//     help, hint                   the button "?", and what it shows
 //     zoom-in, zoom-out, zoom-reset, zoom     buttons, and the scale as text
 //     export, copy, copied         PNG of what is seen, selection as Python, the text copied last
 //     search, present, all, none   choosing in the tree
@@ -23,8 +24,13 @@
 // trait `visible` at this moment.
 
 const MODES = { target: "Ground truth", prediction: "Prediction", both: "Both", difference: "Difference" };
-const HINT = "Point at the image to read its labels. Click: select the smallest label there (Shift: only it). " +
-  "Wheel: zoom. Drag: pan. Double click: whole image. Keys: / search, + and − zoom, 0 whole image, n and p next and previous.";
+const HINT = "Point at the image to read its labels; ? tells what mouse and keys do.";
+const HELP = {
+  "Point": "read the labels of a pixel, the smallest first", "Click": "select the smallest label there (Shift: only it)",
+  "Wheel, + −": "zoom", "Drag, arrow keys": "pan where the image is zoomed", "Double click, 0": "whole image",
+  "← →, p n": "previous and next image", "/": "search; ↓ goes on to the tree", "↑ ↓ space Enter": "in the tree: go, toggle, only this",
+  "a, r": "level and window by the image's own grays, and back", "?": "this help; Escape closes it",
+};
 const MODULE = Math.random().toString(36).slice(2); // each viewer of a notebook may load this module anew
 const MAX_SCALE = 64, KEPT_SCENES = 256;
 
@@ -97,4 +103,56 @@ class Store {
     missing.forEach(index => this.asked.add(index));
     this.model.send({ need: missing });
   }
+}
+
+/** Make the viewer as high as the notebook's panel, or else the window, has room for. */
+function fitHeight(root, signal) {
+  let panel = null;
+  const fit = () => {
+    const width = root.clientWidth;
+    if (!width) return; // not in the page yet
+    panel ??= root.closest(".jp-WindowedPanel-outer, .jp-Notebook");
+    if (panel) observer.observe(panel);
+    const room = (panel ? panel.clientHeight : window.innerHeight) - 16, narrow = width < 520;
+    const height = Math.round(Math.max(420, Math.min(room, 0.8 * width + 140, 1100)));
+    root.classList.toggle("narrow", narrow);
+    root.style.height = narrow ? "" : `${height}px`;
+    root.style.setProperty("--px-stage", `${Math.min(width, Math.round(0.6 * room)) + 32}px`);
+  };
+  const observer = new ResizeObserver(fit);
+  observer.observe(root);
+  window.addEventListener("resize", fit, { signal });
+  signal.addEventListener("abort", () => observer.disconnect());
+}
+
+/** A picture of what was drawn, its left upper corner, with the film's name and a legend below. */
+function withLegend(data, [top, left, height, width], name, entries) {
+  const size = Math.max(13, Math.round(width / 64)), line = Math.round(1.4 * size), gap = Math.round(size / 2);
+  const canvas = element("canvas"), context = canvas.getContext("2d", { alpha: false });
+  const font = `${size}px system-ui, "DejaVu Sans", sans-serif`;
+  canvas.width = Math.max(width, 16 * size); // a film of few pixels has a name, too
+  context.font = font;
+  const places = [];
+  let x = gap, row = 1;
+  for (const [text] of entries) {
+    const room = 2 * size + gap + context.measureText(text).width;
+    if (x > gap && x + room > canvas.width) [x, row] = [gap, row + 1];
+    places.push([x, row]);
+    x += room;
+  }
+  canvas.height = height + (row + (entries.length ? 1 : 0)) * line + gap;
+  Object.assign(context, { fillStyle: "#fff", font, textBaseline: "middle" });
+  context.fillRect(0, 0, canvas.width, canvas.height);
+  const write = (text, at, rows) => {
+    context.fillStyle = "#202020";
+    context.fillText(text, at, height + gap / 2 + (rows + 0.5) * line);
+  };
+  write(name, gap, 0);
+  entries.forEach(([text, color], k) => {
+    context.fillStyle = `rgb(${color})`;
+    context.fillRect(places[k][0], height + gap / 2 + (places[k][1] + 0.5) * line - size / 2, size, size);
+    write(text, places[k][0] + 1.4 * size, places[k][1]);
+  });
+  context.putImageData(data, -left, -top, left, top, width, height);
+  return canvas;
 }

@@ -32,6 +32,7 @@ class Source:
     load : function of a position
         Returns the Scene, or raises a ValueError or OSError that names the file.
     scores : for each column one number or None per image
+    ranks : columns of `ranking.RANKS` that can be computed
     """
 
     labels: LabelSet
@@ -39,6 +40,7 @@ class Source:
     views: list[str | None]
     load: Callable[[int], Scene]
     scores: dict[str, list[float | None]] = field(default_factory=dict)
+    ranks: tuple[str, ...] = ()
 
     def choose(self, selected: str | Iterable[str] | None, masks: PackedMasks | None) -> list[str]:
         """Return the selected names, or lungs and heart as far as they are there, or one label."""
@@ -85,7 +87,8 @@ def from_dataset(dataset: PaxrayDataset, predictions: Predictions = None) -> Sou
         pixels = as_pixels(sample.image)
         return Scene(sample.name, pixels, sample.masks, prediction, sample.view, sample.spacing_mm)
 
-    return Source(dataset.labels, [image.stem for image in images], views, load)
+    ranks = ("rules_kept",) if predictions is None else ("iou_present", "rules_kept")
+    return Source(dataset.labels, [image.stem for image in images], views, load, ranks=ranks)
 
 
 def from_folder(
@@ -106,7 +109,7 @@ def from_folder(
         pixels, spacing = as_pixels(image), image.spacing_mm
         return Scene(names[index], pixels, None, prediction, views[index], spacing)
 
-    return Source(known, names, views, load)
+    return Source(known, names, views, load, ranks=("rules_kept",))
 
 
 def find_masks(folder: str | os.PathLike, images: Sequence[Path], source: str) -> list[Path | None]:

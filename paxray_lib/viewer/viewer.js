@@ -85,15 +85,27 @@ class Viewer extends Drawing {
       button.addEventListener("click", () => this.set("mode", mode));
       this.root.querySelector(".paxray-modes").append(button);
     }
+    this.buildBrowse();
     const outline = this.find("outline");
     for (let width = 0; width <= 8; width++) outline.append(new Option(width ? `${width} px` : "none", width));
   }
 
   buildBrowse() {
-    const { names, scores } = this.items, sort = this.find("sort");
+    this.items = this.model.get("_items");
+    const { names, scores, ranks } = this.items;
+    const columns = new Set([...Object.keys(scores), ...(this.offline ? [] : ranks)]);
     this.find("browse").hidden = names.length < 2;
-    for (const column of Object.keys(scores)) sort.append(new Option(`worst ${column.replaceAll("_", " ")}`, column));
-    this.find("sort-label").hidden = sort.options.length < 2;
+    this.find("sort").replaceChildren(new Option("file order", ""), ...[...columns].map(column =>
+      new Option(`worst ${column.replaceAll("_", " ")}${column in scores ? "" : " (reads all)"}`, column)));
+    this.find("sort-label").hidden = !columns.size;
+    this.listed = null;
+  }
+
+  /** Go on to the first image of an order, once there are scores for it. */
+  sorted() {
+    const order = this.order(), column = this.model.get("sort_by");
+    if (column && !(column in this.items.scores)) this.say("Waiting for the kernel to score all images …");
+    else if (order.length) this.set("position", order[0]);
   }
 
   updateBrowse() {
@@ -138,6 +150,16 @@ class Viewer extends Drawing {
     return [from, Math.max(from + 1, Math.min(255, low + width))];
   }
 
+  autoWindow() { if (this.scene) this.set("window", autoWindow(this.scene.planes)); }
+
+  help(shown) {
+    const box = this.find("hint"), list = element("dl");
+    for (const [keys, text] of Object.entries(HELP)) list.append(element("dt", "", keys), element("dd", "", text));
+    box.replaceChildren(list, ...sharedNames(this.labels).map(text => element("p", "", text)));
+    box.hidden = !shown;
+    this.find("help").setAttribute("aria-expanded", shown);
+  }
+
   connect() {
     const { model, store, camera } = this, { signal } = this.stop;
     const listen = (id, type, handler) => this.find(id).addEventListener(type, handler, { signal });
@@ -150,6 +172,7 @@ class Viewer extends Drawing {
     for (const name of ["mode", "alpha", "outline", "dashed", "window"]) follow(name, () => { this.readStyle(); this.draw(); });
     follow("position", () => this.go());
     for (const name of ["view_filter", "sort_by"]) follow(name, () => this.updateBrowse());
+    follow("_items", () => { this.buildBrowse(); this.updateBrowse(); this.say(""); this.sorted(); });
     const arrived = index => { if (index === this.wanted) this.go(); };
     store.listeners.add(arrived);
     signal.addEventListener("abort", () => store.listeners.delete(arrived));
@@ -164,6 +187,9 @@ class Viewer extends Drawing {
     listen("dashed", "change", () => this.set("dashed", this.find("dashed").checked));
     for (const id of ["level", "window"])
       listen(id, "input", () => { this.set("window", this.windowOfSliders()); this.readStyle(); });
+    listen("auto", "click", () => this.autoWindow());
+    listen("gray-reset", "click", () => this.set("window", [0, 255]));
+    listen("help", "click", () => this.help(this.find("hint").hidden));
     listen("zoom-in", "click", () => camera.zoom(1.5));
     listen("zoom-out", "click", () => camera.zoom(1 / 1.5));
     listen("zoom-reset", "click", () => camera.reset());
@@ -175,7 +201,8 @@ class Viewer extends Drawing {
       listen(id, "change", () => {
         this.set(name, this.find(id).value);
         const order = this.order();
-        if (order.length && (name === "sort_by" || !order.includes(model.get("position")))) this.set("position", order[0]);
+        if (name === "sort_by") this.sorted();
+        else if (order.length && !order.includes(model.get("position"))) this.set("position", order[0]);
       });
     this.root.addEventListener("keydown", event => this.key(event), { signal });
     // JupyterLab reads this attribute: plain keys are ours while the focus is here, Ctrl+S and the like stay its own
@@ -189,12 +216,12 @@ class Viewer extends Drawing {
     const at = event => { const box = stage.getBoundingClientRect(); return [event.clientX - box.left, event.clientY - box.top]; };
     let press = null, before = null;
     listen("stage", "wheel", event => {
-      if (event.deltaY > 0 && camera.fitted) return; // nothing to zoom out: let the page scroll
+      if (event.target.closest(".paxray-help") || (event.deltaY > 0 && camera.fitted)) return; // nothing to zoom out: let the page scroll
       event.preventDefault();
       camera.zoom(Math.exp(-Math.max(-300, Math.min(300, event.deltaY)) * (event.deltaMode ? 0.06 : 0.002)), ...at(event));
     });
     listen("stage", "pointerdown", event => {
-      if (event.button || event.target.closest("button")) return;
+      if (event.button || event.target.closest("button, .paxray-help")) return;
       press = { x: event.clientX, y: event.clientY, moved: false };
       stage.setPointerCapture(event.pointerId);
     });
@@ -208,7 +235,7 @@ class Viewer extends Drawing {
     });
     listen("stage", "pointerup", () => stage.classList.remove("panning"));
     listen("stage", "click", event => {
-      if (event.target.closest("button") || event.detail > 1) return;
+      if (event.target.closest("button, .paxray-help") || event.detail > 1) return;
       before = this.selected;
       const pixel = camera.pixel(...at(event));
       if (this.scene && pixel && !press?.moved) this.pick(pixel, event.shiftKey);
@@ -233,6 +260,7 @@ class Viewer extends Drawing {
       event.preventDefault();
       return;
     }
+    if (event.key === "Escape" && !this.find("hint").hidden) this.help(false);
     const modes = event.target.closest("[role=radiogroup]") && this.scene ? this.scene.modes : null;
     const turn = by => {
       const now = modes.indexOf(this.scene.mode(this.model.get("mode")));
@@ -240,10 +268,12 @@ class Viewer extends Drawing {
       this.set("mode", mode);
       this.find(`mode-${mode}`).focus();
     };
-    const onStage = event.target === this.find("stage");
+    const onStage = event.target === this.find("stage") && !camera.fitted;
     const actions = {
       "/": () => search.focus(), "+": () => camera.zoom(1.5), "=": () => camera.zoom(1.5), "-": () => camera.zoom(1 / 1.5),
-      0: () => camera.reset(), n: () => this.step(1), p: () => this.step(-1),
+      0: () => camera.reset(), n: () => this.step(1), p: () => this.step(-1), "?": () => this.help(this.find("hint").hidden),
+      a: () => this.autoWindow(), r: () => this.set("window", [0, 255]),
+      ArrowLeft: () => this.step(-1), ArrowRight: () => this.step(1),
       ...(onStage && { ArrowLeft: () => camera.pan(60, 0), ArrowRight: () => camera.pan(-60, 0) }),
       ...(onStage && { ArrowUp: () => camera.pan(0, 60), ArrowDown: () => camera.pan(0, -60) }),
       ...(modes && { ArrowLeft: () => turn(-1), ArrowRight: () => turn(1) }),

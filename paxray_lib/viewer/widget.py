@@ -25,6 +25,7 @@ from paxray_lib.labels import LabelSet
 from paxray_lib.utils.errors import check_choice, did_you_mean
 from paxray_lib.viewer import sources
 from paxray_lib.viewer.offline_page import offline_page
+from paxray_lib.viewer.ranking import rank
 from paxray_lib.viz import overlay
 from paxray_lib.viz.compose import label_entries, legend_page, side_by_side
 
@@ -57,6 +58,7 @@ class LabelViewer(anywidget.AnyWidget):
     position : the image shown, where there are several
     view_filter : {"", "frontal", "lateral"}
     sort_by : column of scores that orders the images, lowest first; "" for their own order
+        `iou_present` and `rules_kept` (see `ranking`) are computed when they are asked for
     visible : [top, left, height, width] that is seen, in pixels; empty for the whole image
 
     Raises
@@ -110,7 +112,12 @@ class LabelViewer(anywidget.AnyWidget):
                 "colors": known.colors.tolist(),
                 "tree": [list(entry) for entry in known.tree()],
             },
-            _items={"names": image.names, "views": image.views, "scores": image.scores},
+            _items={
+                "names": image.names,
+                "views": image.views,
+                "scores": image.scores,
+                "ranks": list(image.ranks),
+            },
             _first=first,
             selected=image.choose(selected, masks),
             **{"mode": "both" if "prediction" in first else "target", **style},
@@ -199,7 +206,7 @@ class LabelViewer(anywidget.AnyWidget):
         if name == "window":
             overlay.window_table(value)
         elif name == "sort_by":
-            check_choice(value, ["", *self._source.scores], "sort_by")
+            check_choice(value, ["", *self._items["scores"], *self._items["ranks"]], "sort_by")
         elif name == "position" and not 0 <= value < count:
             raise ValueError(f"position {value}: there are {count} images, from 0 on")
         elif (
@@ -211,6 +218,14 @@ class LabelViewer(anywidget.AnyWidget):
                 f"visible {value}: [top, left, height, width] in pixels is needed, or []"
             )
         return value
+
+    @traitlets.observe("sort_by")
+    def _score(self, change: dict) -> None:
+        """Compute the scores that are sorted by, if no table has them."""
+        column, scores = change["new"], self._items["scores"]
+        if column and column not in scores:
+            values = rank(column, self._source.load, len(self._source.names))
+            self._items = {**self._items, "scores": {**scores, column: values}}
 
     def _message(self, index: int) -> dict[str, Any]:
         """Return what the browser gets of an image: the image, or why it cannot be shown."""

@@ -6,6 +6,7 @@ import nbformat
 import numpy as np
 import pytest
 from helpers.viewer_page import (
+    above_legend,
     check_pixels,
     checked,
     copied,
@@ -265,7 +266,7 @@ def test_the_export_is_a_download_named_after_the_image(viewer, page):
         element(page, "export").click()
     assert download.value.suggested_filename == f"{viewer._source.names[0]}.png"
     np.testing.assert_array_equal(
-        np.asarray(Image.open(download.value.path())), np.asarray(viewer.to_image())
+        above_legend(page, Image.open(download.value.path())), np.asarray(viewer.to_image())
     )
 
 

@@ -60,7 +60,16 @@ def copied(page):
 def exported(page):
     """Return the pixels that the PNG button saves."""
     data = base64.b64decode(page.evaluate(EXPORT))
-    return np.asarray(Image.open(io.BytesIO(data)).convert("RGB"))
+    return above_legend(page, Image.open(io.BytesIO(data)))
+
+
+def above_legend(page, picture):
+    """Return the pixels of a saved picture without name and legend, which are below."""
+    part = element(page, "viewer").get_attribute("data-visible")
+    size = page.locator("canvas").evaluate("canvas => [canvas.height, canvas.width]")
+    height, width = map(int, part.split(",")[2:]) if part else size
+    assert picture.height > height
+    return np.asarray(picture.convert("RGB"))[:height, :width]
 
 
 def check_pixels(viewer, page, **traits):
