@@ -96,6 +96,9 @@ def predict(
     page: Annotated[
         bool, option("One page of all films and their measurements, report.html.", "--report")
     ] = False,
+    sheet: Annotated[
+        bool, option("A contact sheet of them to print or send, sheet.pdf.", "--sheet")
+    ] = False,
     view: Annotated[
         str | None, option("frontal or lateral: of images that do not say theirs.")
     ] = None,
@@ -123,7 +126,7 @@ def predict(
     from paxray_lib.measurement.tables import check_spacing, failures
     from paxray_lib.prediction.views import read_views
 
-    measure = measure or measure_doubtful or page
+    measure = measure or measure_doubtful or page or sheet
     if spacing is not None and not measure:
         raise ValueError("--spacing is for measurements; add --measure or --report")
     check_spacing(spacing)
@@ -154,8 +157,8 @@ def predict(
             options = {"view": view, "views": known, "spacing_mm": spacing}
             measured = _measure(out, report, **options, doubtful=measure_doubtful)
             problems += failures(measured)
-        if overlays or page:
-            problems += _draw(out, report, measured if page else None, names, overlays)
+        if overlays or page or sheet:
+            problems += _draw(out, report, measured, names, overlays, page, sheet)
     return SOME_FAILED if problems else DONE
 
 
@@ -185,19 +188,23 @@ def _measure(out: Path, report: Any, **options: Any) -> Any:
     return measured
 
 
-def _draw(out: Path, report: Any, measured: Any, names: Any, overlays: bool) -> list[str]:
-    """Draw predictions, and write the page if there are measurements for it; return problems."""
+def _draw(
+    out: Path, report: Any, measured: Any, names: Any, overlays: bool, page: bool, sheet: bool
+) -> list[str]:
+    """Draw predictions, and write the page and the sheet that are asked for; return problems."""
     from paxray_lib.results.overlays import draw_predictions
     from paxray_lib.results.page import write_page
+    from paxray_lib.results.sheet import write_sheet
 
     pictures = draw_predictions(out, report, names, overlays=overlays)
     problems = [picture.problem for picture in pictures.values() if picture.problem]
     _list_failed(problems)
     if overlays:
         say(f"{sum(bool(p.overlay) for p in pictures.values())} pictures; {out}/overlays")
-    if measured is not None:
-        path = write_page(out, report, measured, pictures, names)
-        say(f"{path}: {path.stat().st_size / 1e6:.1f} MB")
+    for is_wanted, write in ((page, write_page), (sheet, write_sheet)):
+        if is_wanted:
+            path = write(out, report, measured, pictures, names)
+            say(f"{path}: {path.stat().st_size / 1e6:.1f} MB")
     return problems
 
 

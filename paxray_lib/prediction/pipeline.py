@@ -29,6 +29,7 @@ from paxray_lib.utils.manifest import State, is_unchanged, read_source
 REPORT, MEASUREMENTS = "report.csv", "measurements.csv"
 # what is written beside them later
 DEFINITIONS_FILE, PAGE, OVERLAYS = "measurements.md", "report.html", "overlays"
+SHEET = "sheet.pdf"
 COLUMNS = ["file", "status", "reason", "output", "view", "view_probability", "flags"]
 REPORT_EVERY_S = 5.0
 # an image's path, the state of its file, and its (H, W)

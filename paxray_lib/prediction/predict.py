@@ -38,13 +38,14 @@ from paxray_lib.prediction.pipeline import (
     OVERLAYS,
     PAGE,
     REPORT,
+    SHEET,
     Pipeline,
 )
 from paxray_lib.utils import check_choice, parse_json, read_bytes, write_text
 from paxray_lib.utils.manifest import NAME, Manifest, read_manifest
 
 SETTINGS = "settings.json"
-_OURS = (REPORT, MEASUREMENTS, DEFINITIONS_FILE, PAGE, SETTINGS, NAME)
+_OURS = (REPORT, MEASUREMENTS, DEFINITIONS_FILE, PAGE, SHEET, SETTINGS, NAME)
 FORMATS = {"packed": ".pxm", "npy": ".npy", "coco": ".json", "dicom-seg": ".seg.dcm"}
 
 

@@ -55,15 +55,8 @@ def write_page(
     out = Path(out)
     settings = read_settings(out)
     labels = LabelSet(settings["labels"])
-    by_file = {row["file"]: row for row in measured.to_dict("records")}
+    films = films_of(report, measured, pictures)
     base = _common_folder(report["file"])
-    films = [
-        _film(row, by_file.get(row["file"], {}), pictures[row["file"]], base)
-        for row in report.to_dict("records")
-        if row["file"] in pictures
-    ]
-    is_ranked = "doubt" in report.columns
-    films.sort(key=lambda film: (-_or(film["doubt"], math.inf) if is_ranked else 0, film["name"]))
     failed = report[report["status"] == "failed"]
     page = render(
         "predictions.html",
@@ -75,7 +68,7 @@ def write_page(
         failed=[_short(row.reason, row.file, base) for row in failed.itertuples()],
         pending=int((report["status"] == "pending").sum()),
         columns=[title for title in COLUMNS if any(film["cells"][title] for film in films)],
-        is_ranked=is_ranked,
+        is_ranked="doubt" in report.columns,
         has_flags="flags" in report.columns,
         structures=[
             (labels.display_names[i] + CHECK_MARKS[labels.checked[i]], labels.colors[i].tolist())
@@ -87,6 +80,26 @@ def write_page(
     )
     write_text(out / PAGE, page)
     return out / PAGE
+
+
+def films_of(
+    report: pd.DataFrame, measured: pd.DataFrame, pictures: Mapping[str, Picture]
+) -> list[dict[str, Any]]:
+    """Return what is said of each film with masks, in the order of `write_page`.
+
+    The keys are name, picture, view, spacing, is_given, doubt, flags, notes, and cells: the text of
+    each of `COLUMNS`.
+    """
+    by_file = {row["file"]: row for row in measured.to_dict("records")}
+    base = _common_folder(report["file"])
+    films = [
+        _film(row, by_file.get(row["file"], {}), pictures[row["file"]], base)
+        for row in report.to_dict("records")
+        if row["file"] in pictures
+    ]
+    is_ranked = "doubt" in report.columns
+    films.sort(key=lambda film: (-_or(film["doubt"], math.inf) if is_ranked else 0, film["name"]))
+    return films
 
 
 def _film(
