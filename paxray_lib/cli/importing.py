@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from paxray_lib.cli import command as shared
 from paxray_lib.cli.command import DONE, SOME_FAILED, app, argument, command, option, split_names
 from paxray_lib.utils import log, say
 
@@ -177,3 +178,32 @@ def chexmask(
 
     _check_apart(images, out)
     return _import(chexmask_source(table, images, min_dice), out, splits, split, known)
+
+
+@_command
+def reviewed(
+    review: Annotated[Path, option("Folder of review.csv.")],
+    out: Out,
+    predictions: Annotated[Path | None, option("Folder that predict wrote, reviewed.")] = None,
+    data_root: Annotated[Path | None, option("Or the data set that was reviewed.")] = None,
+    datafile: shared.DataFile = Path("paxray.json"),
+    splits: Splits = None,
+    split: Split = None,
+    known: Known = [],  # noqa: B006 - typer reads the default, nobody changes it
+) -> int:
+    """Make a data set of what a review accepted, of predictions or of a data set.
+
+    The same command again adds what was accepted since. Images of a data set keep their splits.
+    """
+    from paxray_lib.review.accepted import accepted_source
+    from paxray_lib.review.films import listed_films, predicted_films
+
+    if predictions and not data_root:
+        films = predicted_films(predictions)
+    elif data_root and not predictions:
+        films = listed_films(data_root, datafile)
+    else:
+        raise ValueError(
+            "what was reviewed: name it by --predictions or by --data-root, one of both"
+        )
+    return _import(accepted_source(films, review), out, splits, split, known)

@@ -34,16 +34,18 @@ def table_text(table: "DataFrame", float_format: str | None = None) -> str:
     return safe.to_csv(index=False, float_format=float_format, lineterminator="\n", quoting=quoting)
 
 
-def read_table(path: str | os.PathLike) -> "DataFrame":
+def read_table(path: str | os.PathLike, *, as_text: bool = False) -> "DataFrame":
     """Read a table of `write_table`; only empty cells are missing values.
 
+    With `as_text` all cells are text, as it stands there, and empty ones are empty texts.
     ValueError, naming the file, if it is no CSV.
     """
     import pandas as pd
 
     path = check_file(path)
     with naming_errors(path, "not a readable table"):
-        table = pd.read_csv(path, keep_default_na=False, na_values=[""])
+        options: dict[str, Any] = {"dtype": str} if as_text else {"na_values": [""]}
+        table = pd.read_csv(path, keep_default_na=False, **options)
     return table.map(lambda value: value[1:] if _is_guarded(value) else value)
 
 

@@ -539,3 +539,52 @@ def spoil(here, name, content):
 )
 def test_export_coco(case, hostile):
     hostile(case)
+
+
+REVIEWED = "import reviewed --data-root {data} --review {here} --out {here}/o"
+ROWS = "image,verdict,note,reviewer,time\n"
+
+
+def review(text):
+    return lambda here: (here / "review.csv").write_text(text)
+
+
+@cases(
+    (
+        "a sound review",
+        review(ROWS + "case000frontal,accept,,,\ncase001frontal,doubt,,,\n"),
+        *(REVIEWED, 0, "2 of 14 films reviewed: 1 accept, 1 doubt, 0 reject.*1 imported"),
+    ),
+    ("no review", lambda _: None, REVIEWED, 2, "none was accepted; review them first"),
+    (
+        "a review of other films",
+        review(ROWS + "../../etc/passwd,accept,,,\n"),
+        *(REVIEWED, 2, "review is of '../../etc/passwd', not among"),
+    ),
+    ("other columns", review("a\n1\n"), REVIEWED, 2, r"review\.csv: its columns must be"),
+    (
+        "an unknown verdict",
+        review(ROWS + "case000frontal,acept,,,\n"),
+        *(REVIEWED, 2, r"review\.csv: row 2: verdict 'acept': unknown; did you mean 'accept'"),
+    ),
+    (
+        "a pipe for a review",
+        lambda here: os.mkfifo(here / "review.csv"),
+        *(REVIEWED, 2, r"review\.csv: a named pipe"),
+    ),
+    (
+        "masks that are damaged",
+        lambda here: (
+            review(ROWS + "case000frontal,accept,,,\ncase001frontal,accept,,,\n")(here),
+            spoil(here, "labels/case000frontal.pxm", b"PAXMASK"),
+        ),
+        *(REVIEWED, 1, r"case000frontal\.pxm: .*1 imported, 0 skipped, 1 failed"),
+    ),
+    (
+        "two things reviewed",
+        lambda _: None,
+        *(f"{REVIEWED} --predictions {{here}}", 2, "--predictions or by --data-root"),
+    ),
+)
+def test_reviewed(case, hostile):
+    hostile(case)

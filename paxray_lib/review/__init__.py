@@ -1,0 +1,7 @@
+"""What people decide on masks: one image after the other, perhaps blind.
+
+films      images with masks to review: predictions, or a data set
+decisions  `review.csv`: accept, doubt or reject, with a note
+blind      a random order in which nothing tells where masks are from
+accepted   a data set of what was accepted
+"""
