@@ -1,0 +1,179 @@
+"""Corrected masks in a folder: kept whole, never written over unseen, and a data set."""
+
+import json
+from unittest import mock
+
+import numpy as np
+import pytest
+from helpers.datafiles import rewrite
+from helpers.sampledata import small_training
+from helpers.xrays import write_xray
+from PIL import Image
+
+from paxray_lib.data.datafile import read_datafile
+from paxray_lib.data.dataset import PaxrayDataset
+from paxray_lib.labels.table import LabelSet
+from paxray_lib.masks.packed import PackedMasks
+from paxray_lib.quality.check import check_dataset
+from paxray_lib.review.corrections import digest, load_corrections, save_corrections
+from paxray_lib.training.config import TrainConfig
+from paxray_lib.training.loop import fit
+
+LABELS = LabelSet(["heart", "mediastinum_upper", "lung", "mediastinum_upper"])
+
+
+def random_masks(seed, known=None):
+    masks = PackedMasks.pack(np.random.default_rng(seed).random((4, 8, 9)) < 0.4, LABELS)
+    return masks if known is None else masks.knowing(np.isin(np.arange(4), known))
+
+
+@pytest.fixture
+def film(tmp_path):
+    path = tmp_path / "p01frontal.png"
+    Image.linear_gradient("L").resize((9, 8)).save(path)
+    return path
+
+
+def test_masks_and_what_is_known_come_back(tmp_path, film):
+    folder, before = tmp_path / "c", random_masks(0)
+    assert load_corrections(folder, "p01frontal", LABELS) is None
+    for i, known in enumerate((None, [0, 1], [], [3])):
+        masks = random_masks(i + 1, known)
+        path = save_corrections(folder, "p01frontal", masks, digest(before), "Ada", image=film)
+        assert path == folder / "labels/p01frontal.pxm"
+        assert load_corrections(folder, "p01frontal", LABELS) == masks
+        about = json.loads((folder / "labels/p01frontal.correction.json").read_text())
+        assert (about["who"], about["made_from"]) == ("Ada", digest(before))
+        assert about["when"].endswith("+00:00")
+        before = masks
+    (entry,) = read_datafile(folder).split("train")
+    assert (entry.image, entry.case, entry.view) == ("images/p01frontal.png", "p01", "frontal")
+    assert (folder / entry.image).read_bytes() == film.read_bytes()
+    assert not list(folder.rglob("*.part*"))
+
+
+def test_a_digest_tells_masks_apart():
+    one = random_masks(0)
+    others = [
+        random_masks(1),
+        random_masks(0, [0, 1, 2]),
+        PackedMasks(one.data.reshape(9, 8, 1), LABELS),
+        PackedMasks(one.data, LabelSet(["a", "b", "c", "d"])),
+    ]
+    assert len({digest(masks) for masks in (one, *others)}) == 5
+    assert digest(one) == digest(random_masks(0))
+
+
+def test_two_people_do_not_write_over_each_other(tmp_path, film):
+    folder, original = tmp_path / "c", random_masks(0)
+    save_corrections(folder, "x", random_masks(1), digest(original), "Ada")
+    with pytest.raises(ValueError, match=r"x\.pxm: was saved meanwhile by Ada; load them again"):
+        save_corrections(folder, "x", random_masks(2), digest(original), "Bo")
+    assert load_corrections(folder, "x", LABELS) == random_masks(1)
+    save_corrections(folder, "x", random_masks(2), digest(random_masks(1)), "Bo")
+    assert load_corrections(folder, "x", LABELS) == random_masks(2)
+    save_corrections(folder, "deep/y", random_masks(3), digest(original), "Bo")
+    assert not (folder / "paxray.json").exists()  # no film to list
+
+
+@pytest.mark.parametrize("point", ["write_text", "PackedMasks.write", "_list"])
+@pytest.mark.parametrize("is_first", [True, False])
+def test_whatever_a_kill_leaves_can_be_read_and_saved_again(tmp_path, film, point, is_first):
+    folder, original = tmp_path / "c", random_masks(0)
+    first, second = random_masks(1, [0, 1, 2]), random_masks(2, [3])
+    before = original
+    if not is_first:
+        save_corrections(folder, "p", first, digest(before), "Ada", image=film)
+        before = first
+    place = f"paxray_lib.review.corrections.{point}"
+    with mock.patch(place, side_effect=KeyboardInterrupt), pytest.raises(KeyboardInterrupt):
+        save_corrections(folder, "p", second, digest(before), "Ada", image=film)
+    there = load_corrections(folder, "p", LABELS)
+    if point == "_list":
+        assert there == second
+    else:
+        assert there == (None if is_first else first)
+    base = original if there is None else there
+    save_corrections(folder, "p", second, digest(base), "Ada", image=film)
+    assert load_corrections(folder, "p", LABELS) == second
+    assert len(read_datafile(folder).split("train")) == 1
+
+
+def test_masks_that_another_program_changed_are_refused(tmp_path):
+    folder, original = tmp_path / "c", random_masks(0)
+    path = save_corrections(folder, "x", random_masks(1), digest(original), "Ada")
+    random_masks(5).write(path)
+    for act in (
+        lambda: load_corrections(folder, "x", LABELS),
+        lambda: save_corrections(folder, "x", original, digest(random_masks(1)), "Ada"),
+    ):
+        with pytest.raises(ValueError, match=r"x\.pxm: was changed by another program"):
+            act()
+    assert PackedMasks.read(path) == random_masks(5)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "[]", "{", '{"masks": 3}', '{"masks": {"known": [99]}, "masks_before": null}']
+)
+def test_a_damaged_note_is_named(tmp_path, text):
+    save_corrections(tmp_path, "x", random_masks(1), "", "Ada")
+    (tmp_path / "labels/x.correction.json").write_text(text)
+    with pytest.raises(ValueError, match=r"x\.correction\.json"):
+        load_corrections(tmp_path, "x", LABELS)
+
+
+@pytest.mark.parametrize("name", ["", "../x", "/x", "x/", "a\0b", "a\nb", "\ud800"])
+def test_names_that_lead_away(tmp_path, name):
+    with pytest.raises(ValueError, match=r"rename it|leads outside"):
+        save_corrections(tmp_path / "c", name, random_masks(0), "", "Ada")
+    assert not list(tmp_path.rglob("*.pxm"))
+
+
+def test_films_and_labels_that_do_not_fit(tmp_path, film):
+    folder = tmp_path / "c"
+    save_corrections(folder, "x", random_masks(1), "", "Ada", image=film)
+    other = write_xray(tmp_path / "x.png", (8, 9))
+    with pytest.raises(ValueError, match=r"x\.png: is another film of that name"):
+        save_corrections(folder, "x", random_masks(2), digest(random_masks(1)), "Ada", image=other)
+    large = write_xray(tmp_path / "y.dcm", (16, 9))
+    with pytest.raises(ValueError, match=r"y\.dcm: of \(16, 9\), but its masks are of \(8, 9\)"):
+        save_corrections(folder, "y", random_masks(2), "", "Ada", image=large)
+    names = LabelSet(["a", "b", "c", "d"])
+    with pytest.raises(ValueError, match="other labels; use another folder"):
+        save_corrections(folder, "y", PackedMasks(random_masks(2).data, names), "", "Ada")
+    assert load_corrections(folder, "x", LABELS) == random_masks(1)
+    assert load_corrections(folder, "y", LABELS) is None
+
+
+def test_what_the_data_file_says_otherwise_stays(tmp_path, film):
+    folder = tmp_path / "c"
+    save_corrections(folder, "x", random_masks(1), "", "Ada", image=film, split="val")
+
+    def change(content):
+        content["license"] = "CC0"
+        content["val"][0]["view"] = "lateral"
+
+    rewrite(folder, change)
+    for name, base in (("x", digest(random_masks(1))), ("y", "")):
+        save_corrections(folder, name, random_masks(2), base, "Ada", image=film)
+    data = read_datafile(folder)
+    assert data.extra["license"] == "CC0"
+    assert [(e.image, e.view) for e in data.split("val")] == [("images/x.png", "lateral")]
+    assert [e.image for e in data.split("train")] == ["images/y.png"]
+
+
+def test_a_folder_of_corrections_is_trained_on(tiny, trained, tmp_path):
+    truth = PaxrayDataset(tiny)
+    for i in range(3):
+        name, masks = truth.image_path(i).stem, truth.masks(i)
+        image = truth.image_path(i)
+        known = np.arange(len(masks.labels)) > 9
+        corrected = masks.knowing(known)
+        save_corrections(tmp_path / "c", name, corrected, digest(masks), "Ada", image=image)
+    assert not [f for f in check_dataset(tmp_path / "c", "paxray.json") if f.severity == "error"]
+    settings = small_training(tiny, tmp_path / "run")
+    del settings["data_root"]
+    sources = [{"root": str(tiny)}, {"root": str(tmp_path / "c"), "weight": 2}]
+    start = str(trained / "checkpoints/best.ckpt")
+    run = fit(TrainConfig(**settings | {"data": sources, "init_from": start, "epochs": 1}))
+    assert (run / "checkpoints/best.ckpt").is_file()
