@@ -197,7 +197,7 @@ def test_unsafe_loading_stays_off(module):
 
 # They read files of the package itself, or of the system.
 OWN_FILES = {
-    *("labels.table", "ct.structures", "masks.dicom_seg", "viewer.widget"),
+    *("labels.table", "ct.structures", "masks.dicom_seg", "viewer.traits"),
     *("viewer.offline_page", "compute.fabric"),
 }
 

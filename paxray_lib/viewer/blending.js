@@ -131,7 +131,15 @@ class Scene {
     return box;
   }
 
-  drawBox(chosen, style, box, toggled) {
+  /** Draw what a stroke changed in a box; return the larger box that may look different. */
+  drawChange(labels, style, [left, top, right, bottom]) {
+    const size = Math.max(1, style.outline), { width, height } = this.meta;
+    const box = [Math.max(0, left - size), Math.max(0, top - size), Math.min(width, right + size), Math.min(height, bottom + size)];
+    this.drawBox(this.wordsOf(labels), style, box, null, true);
+    return box;
+  }
+
+  drawBox(chosen, style, box, toggled, changed = false) {
     const mode = this.mode(style.mode);
     if (mode === "difference") {
       const unknown = this.wordsOf(this.unknown), known = chosen.map((word, w) => word & ~unknown[w]);
@@ -141,7 +149,8 @@ class Scene {
     const filled = mode === "prediction" ? this.prediction : this.target;
     const lined = mode === "both" ? this.prediction : filled;
     const size = mode === "both" ? Math.max(1, style.outline) : style.outline;
-    const outline = size && lined ? lined.outline(size) : null; // before the colors: it may add sets
+    const find = () => changed && lined === this.target ? lined.findOutline(size, box) : lined.outline(size);
+    const outline = size && lined ? find() : null; // before the colors: it may add sets
     const mean = filled ? meanColors(filled.sets, chosen, this.colors) : [-1];
     this.fill(filled?.ids, mean, style, box, toggled && lined === filled ? filled?.sets.touched(toggled) : null);
     if (outline) this.line(outline, lined === filled ? mean : meanColors(lined.sets, chosen, this.colors), style.dashed, box);
@@ -178,7 +187,7 @@ class Scene {
   line(outline, mean, dashed, [, top, , bottom]) {
     const { pixels } = this, { width } = this.meta;
     const words = Uint32Array.from(mean, c => 0xff000000 | (c & 255) << 16 | (c & 0xff00) | c >> 16 & 255);
-    for (let k = outline.rows[top]; k < outline.rows[bottom]; k++) {
+    for (let k = outline.rows[top - outline.top]; k < outline.rows[bottom - outline.top]; k++) {
       const id = outline.ids[k];
       if (mean[id] < 0) continue;
       const i = outline.pixels[k];

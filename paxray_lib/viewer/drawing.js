@@ -157,9 +157,11 @@ class Drawing {
     }
     const legend = this.root.querySelector(".paxray-legend");
     legend.hidden = mode !== "difference" && mode !== "both";
-    legend.replaceChildren(...(mode === "both" ? [element("span", "", "fill: ground truth, outline: prediction")]
+    legend.replaceChildren(...(mode === "both" ? [element("span", "", this.modeNames())]
       : Object.entries(VERDICTS).map(([text, color]) => { const part = element("span"); part.append(square(color), text); return part; })));
   }
+
+  modeNames() { return "fill: ground truth, outline: prediction"; }
 
   // -- reading
 

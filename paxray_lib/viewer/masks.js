@@ -172,40 +172,63 @@ class MaskStack {
 
   /** Return the pixels on inner boundaries of the given width, row by row, with the set of labels that end there. */
   outline(size) {
-    if (!this.outlines.has(size)) this.outlines.set(size, this.findOutline(size));
+    if (!this.outlines.has(size)) this.outlines.set(size, this.findOutline(size, [0, 0, this.width, this.height]));
     return this.outlines.get(size);
   }
 
-  findOutline(size) {
+  /** Find the outline within a box; `rows[k]` is where its row `top + k` begins. */
+  findOutline(size, [left, top, right, bottom]) {
     const { ids, sets, width, height } = this;
-    let core = ids;
+    // what lies further away than `size` does not matter; nothing is marked outside the image
+    const x0 = Math.max(0, left - size), y0 = Math.max(0, top - size);
+    const w = Math.min(width, right + size) - x0, h = Math.min(height, bottom + size) - y0;
+    let core = new Uint32Array(w * h);
+    for (let y = 0; y < h; y++) core.set(ids.subarray((y0 + y) * width + x0, (y0 + y) * width + x0 + w), y * w);
     for (let step = 1; step < size; step++) {
       const inner = new Uint32Array(core.length);
-      for (let i = 0; i < core.length; i++) inner[i] = this.eroded(core, i);
+      for (let y = 0, i = 0; y < h; y++) for (let x = 0; x < w; x++, i++) inner[i] = this.eroded(core, i, x, y, w, h);
       core = inner;
     }
-    const pixels = [], ends = [], rows = new Int32Array(height + 1);
-    for (let y = 0, i = 0; y < height; y++) {
-      rows[y] = pixels.length;
-      for (let x = 0; x < width; x++, i++) {
+    const pixels = [], ends = [], rows = new Int32Array(bottom - top + 1);
+    for (let y = top; y < bottom; y++) {
+      rows[y - top] = pixels.length;
+      for (let x = left, i = y * width + left, k = (y - y0) * w + left - x0; x < right; x++, i++, k++) {
         const id = ids[i];
         if (!id) continue;
-        const kept = this.eroded(core, i, x, y);
+        const kept = this.eroded(core, k, x - x0, y - y0, w, h);
         if (kept !== id) {
           pixels.push(i);
           ends.push(sets.without(id, kept));
         }
       }
     }
-    rows[height] = pixels.length;
-    return { pixels: Int32Array.from(pixels), ids: Int32Array.from(ends), rows };
+    rows[bottom - top] = pixels.length;
+    return { pixels: Int32Array.from(pixels), ids: Int32Array.from(ends), rows, top };
   }
 
-  /** Return the set of a pixel after one erosion of `core`. */
-  eroded(core, i, x = i % this.width, y = Math.floor(i / this.width)) {
-    const { sets, width, height } = this, id = core[i];
-    if (!x || !y || x === width - 1 || y === height - 1) return 0; // nothing is marked outside
-    const up = core[i - width], down = core[i + width], left = core[i - 1], right = core[i + 1];
+  /** Bring the outlines that were found up to date where pixels changed within a box. */
+  refreshOutlines(box) {
+    for (const [size, old] of box ? this.outlines : []) {
+      const top = Math.max(0, box[1] - size), bottom = Math.min(this.height, box[3] + size);
+      const found = this.findOutline(size, [0, top, this.width, bottom]), start = old.rows[top], end = old.rows[bottom];
+      const join = name => {
+        const joined = new Int32Array(old[name].length - (end - start) + found[name].length);
+        joined.set(old[name].subarray(0, start));
+        joined.set(found[name], start);
+        joined.set(old[name].subarray(end), start + found[name].length);
+        return joined;
+      };
+      const more = found.pixels.length - (end - start);
+      const rows = old.rows.map((at, y) => y < top ? at : y <= bottom ? start + found.rows[y - top] : at + more);
+      this.outlines.set(size, { pixels: join("pixels"), ids: join("ids"), rows, top: 0 });
+    }
+  }
+
+  /** Return the set of a pixel of a (h, w) block after one erosion. */
+  eroded(core, i, x, y, w, h) {
+    const { sets } = this, id = core[i];
+    if (!x || !y || x === w - 1 || y === h - 1) return 0;
+    const up = core[i - w], down = core[i + w], left = core[i - 1], right = core[i + 1];
     if (up === id && down === id && left === id && right === id) return id;
     return sets.both(sets.both(sets.both(sets.both(id, up), down), left), right);
   }
@@ -214,31 +237,32 @@ class MaskStack {
 /** Target and prediction together: `ids` numbers the distinct pairs of their sets. */
 class StackPair {
   constructor(target, prediction) {
-    const ids = new Uint32Array(target.ids.length), numbers = new Map();
-    const first = [], second = [], sizes = [];
-    let last = -1, number = 0;
+    const ids = new Uint32Array(target.ids.length), first = [], second = [], sizes = [];
+    Object.assign(this, { target, prediction, ids, first, second, numbers: new Map() });
+    let a = -1, b = -1, number = 0;
     for (let i = 0; i < ids.length; i++) {
-      const key = target.ids[i] * 2 ** 26 + prediction.ids[i];
-      if (key !== last) {
-        last = key;
-        number = numbers.get(key);
-        if (number === undefined) {
-          numbers.set(key, number = first.length);
-          first.push(target.ids[i]);
-          second.push(prediction.ids[i]);
-          sizes.push(0);
-        }
-      }
+      if (target.ids[i] !== a || prediction.ids[i] !== b) number = this.number(a = target.ids[i], b = prediction.ids[i]);
       ids[i] = number;
-      sizes[number]++;
+      sizes[number] = (sizes[number] ?? 0) + 1;
     }
-    Object.assign(this, { target, prediction, ids, first, second });
     this.shared = new Float64Array(target.labelCount); // pixels of each label in both
     const bits = new Uint32Array(target.sets.words);
     for (let k = 0; k < first.length; k++) {
       for (let w = 0; w < bits.length; w++) bits[w] = prediction.sets.data[second[k] * bits.length + w];
       target.sets.each(first[k], bits, label => { this.shared[label] += sizes[k]; });
     }
+  }
+
+  /** Return the number of a pair of sets, a new one if need be. */
+  number(a, b) {
+    const key = a * 2 ** 26 + b;
+    let number = this.numbers.get(key);
+    if (number === undefined) {
+      this.numbers.set(key, number = this.first.length);
+      this.first.push(a);
+      this.second.push(b);
+    }
+    return number;
   }
 
   /** Return [IoU, Dice] of a label; NaN where it is in neither. */

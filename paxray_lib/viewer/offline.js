@@ -5,8 +5,10 @@ const stores = new WeakMap();
 
 function initialize({ model }) { stores.set(model.get("_labels"), new Store(model)); }
 
+const kindOf = model => model.get("_editable") ? Desk : Viewer;
+
 function render({ model, el }) {
-  const viewer = new Viewer(model, stores.get(model.get("_labels")), el, false);
+  const viewer = new (kindOf(model))(model, stores.get(model.get("_labels")), el, false);
   return () => viewer.close();
 }
 
@@ -42,7 +44,7 @@ function startOffline(page) {
     const model = new PageModel({ ...traits, _first: scenes[0] }), store = new Store(model);
     scenes.slice(1).forEach(scene => store.add(scene));
     el.querySelector("figure").remove();
-    const viewer = new Viewer(model, store, el, true);
+    const viewer = new (kindOf(model))(model, store, el, true);
     if (!getComputedStyle(el).getPropertyValue("--jp-layout-color1")) viewer.root.classList.add("standalone");
   }
 }

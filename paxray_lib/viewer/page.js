@@ -17,6 +17,8 @@
 //                                  a name that occurs again has its index behind it, as in
 //                                  label-mediastinum_upper-16
 //     iou-NAME, dice-NAME, area-NAME, mean    scores, areas, mean scores of the selection
+//     correct, keys                controls of a viewer that is editable, and what its keys do
+//     edit-label, tool-TOOL, brush-size, follow, unknown, rename-to, copy-prediction, undo, redo, kept, download
 //     browse, previous, next, jump, view, sort, place     present only with several images
 //
 // On the viewer, `data-drawn` counts the drawings, `data-draw-ms` is the duration of the last one,
@@ -30,6 +32,17 @@ const HELP = {
   "Wheel, + −": "zoom", "Drag, arrow keys": "pan where the image is zoomed", "Double click, 0": "whole image",
   "← →, p n": "previous and next image", "/": "search; ↓ goes on to the tree", "↑ ↓ space Enter": "in the tree: go, toggle, only this",
   "a, r": "level and window by the image's own grays, and back", "?": "this help; Escape closes it",
+};
+const TOOLS = {
+  point: ["Point", "v", "point, pan and select"], brush: ["Brush", "b", "paint"], eraser: ["Eraser", "e", "erase"],
+  polygon: ["Polygon", "g", "add a polygon: click or drag, double click or Enter closes"],
+  cut: ["Cut", "x", "erase a polygon: click or drag, double click or Enter closes"],
+  fill: ["Fill hole", "f", "click into a hole of the label"], rename: ["Rename", "m", "click on a piece to give it the other label"],
+};
+const DESK_HELP = {
+  ...Object.fromEntries(Object.values(TOOLS).map(([, key, text]) => [key, text])), "[ ]": "smaller and larger brush",
+  l: "correct the smallest label under the pointer", z: "undo", y: "redo", t: "wholes and parts follow, or not",
+  c: "copy the label from the prediction", k: "mark the label as annotated here, or not", Escape: "drop the polygon",
 };
 const MODULE = Math.random().toString(36).slice(2); // each viewer of a notebook may load this module anew
 const MAX_SCALE = 64, KEPT_SCENES = 256;
@@ -80,10 +93,14 @@ class Store {
     this.scenes = new Map();
     this.asked = new Set();
     this.listeners = new Set();
+    this.edits = new Map(); // the strokes of each image, in order
+    this.pending = new Map(); // those that the kernel has not acknowledged yet, by id
+    this.editListeners = new Set();
     const first = model.get("_first");
     if (first && "index" in first) this.add(first);
     model.on("change:_first", () => this.add(model.get("_first")));
     model.on("msg:custom", (content, buffers) => {
+      if (content.kept) this.acknowledge(content.kept);
       if (!content.scene) return;
       content.parts.forEach((part, k) => { content.scene[part] = buffers[k]; });
       this.add(content.scene);
@@ -93,8 +110,24 @@ class Store {
   add(scene) {
     this.scenes.set(scene.index, scene);
     this.asked.delete(scene.index);
+    if ((scene.strokes?.length ?? 0) > (this.edits.get(scene.index)?.length ?? 0)) this.edits.set(scene.index, scene.strokes);
     if (this.scenes.size > KEPT_SCENES) this.scenes.delete(this.scenes.keys().next().value);
     for (const listener of this.listeners) listener(scene.index);
+  }
+
+  /** Add a stroke to an image, and hand it to the kernel. */
+  record(index, record, sends) {
+    this.edits.set(index, [...(this.edits.get(index) ?? []), record]);
+    if (sends) {
+      this.pending.set(record.id, record);
+      this.model.send({ strokes: [[index, record]] });
+    }
+    for (const listener of this.editListeners) listener(index);
+  }
+
+  acknowledge({ id, error }) {
+    if (error) this.trouble = error; else this.pending.delete(id);
+    for (const listener of this.editListeners) listener(null);
   }
 
   need(indices) {

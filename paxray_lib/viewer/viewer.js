@@ -152,9 +152,11 @@ class Viewer extends Drawing {
 
   autoWindow() { if (this.scene) this.set("window", autoWindow(this.scene.planes)); }
 
+  helpTexts() { return HELP; }
+
   help(shown) {
     const box = this.find("hint"), list = element("dl");
-    for (const [keys, text] of Object.entries(HELP)) list.append(element("dt", "", keys), element("dd", "", text));
+    for (const [keys, text] of Object.entries(this.helpTexts())) list.append(element("dt", "", keys), element("dd", "", text));
     box.replaceChildren(list, ...sharedNames(this.labels).map(text => element("p", "", text)));
     box.hidden = !shown;
     this.find("help").setAttribute("aria-expanded", shown);

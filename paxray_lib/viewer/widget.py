@@ -7,38 +7,32 @@ JavaScript of third-party widgets after asking (`jupyter.widgetScriptSources`), 
 custom widget manager, which anywidget enables by itself; neither was tried.
 """
 
-import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-import anywidget
 import numpy as np
 import pandas as pd
-import traitlets
 from PIL import Image as PilImage
 
 from paxray_lib.data.dataset import PaxrayDataset
 from paxray_lib.labels import LabelSet
+from paxray_lib.masks import PackedMasks
 from paxray_lib.utils.errors import check_choice, did_you_mean
 from paxray_lib.viewer import sources
+from paxray_lib.viewer.corrections import Corrections, Journal
 from paxray_lib.viewer.offline_page import offline_page
-from paxray_lib.viewer.ranking import rank
+from paxray_lib.viewer.traits import ViewerTraits
 from paxray_lib.viz import overlay
 from paxray_lib.viz.compose import label_entries, legend_page, side_by_side
 
-_SCRIPTS = "masks blending page tree camera drawing viewer offline"  # joined into one module
 _STYLE = ("mode", "alpha", "outline", "dashed", "window")
 _PAGE_BYTES = 380_000  # what a display adds to a page
 
 
-def _read(name: str) -> str:
-    return Path(__file__).with_name(name).read_text(encoding="utf-8")
-
-
-class LabelViewer(anywidget.AnyWidget):
+class LabelViewer(ViewerTraits):
     """Interactive viewer of labels over an image; see the package for its controls.
 
     Parameters
@@ -48,6 +42,8 @@ class LabelViewer(anywidget.AnyWidget):
     masks, prediction : PackedMasks, path, or (L, H, W) array; at least one of them
     labels : LabelSet of masks that do not carry it; the 166 published ones by default
     selected : names, groups and patterns; lungs and heart, if present, by default
+    editable : whether masks may be corrected (docs/viewing.md)
+    journal : where strokes are written down, and were; by default they live with the kernel
     **style : initial values of the traits `mode`, `alpha`, `outline`, `dashed` and `window`
 
     Attributes
@@ -67,24 +63,6 @@ class LabelViewer(anywidget.AnyWidget):
         For an unknown name, and if sizes, labels or numbers do not fit.
     """
 
-    _esm = f"const TEMPLATE = {json.dumps(_read('viewer.html'))};\n"
-    _esm += "".join(_read(f"{name}.js") for name in _SCRIPTS.split())
-    _css = _read("viewer.css")
-
-    selected = traitlets.List(traitlets.Unicode()).tag(sync=True)
-    mode = traitlets.Enum(overlay.MODES, "target").tag(sync=True)
-    alpha = traitlets.Int(overlay.ALPHA, min=0, max=255).tag(sync=True)
-    outline = traitlets.Int(1, min=0, max=8).tag(sync=True)
-    dashed = traitlets.Bool(False).tag(sync=True)
-    window = traitlets.List(traitlets.Int(), [0, 255]).tag(sync=True)
-    visible = traitlets.List(traitlets.Int(), []).tag(sync=True)
-    position = traitlets.Int(0).tag(sync=True)
-    view_filter = traitlets.Enum(("", "frontal", "lateral"), "").tag(sync=True)
-    sort_by = traitlets.Unicode("").tag(sync=True)
-    _labels = traitlets.Dict().tag(sync=True)
-    _items = traitlets.Dict().tag(sync=True)
-    _first = traitlets.Dict().tag(sync=True)
-
     def __init__(
         self,
         image: overlay.ImageLike | sources.Source,
@@ -93,6 +71,8 @@ class LabelViewer(anywidget.AnyWidget):
         *,
         labels: LabelSet | None = None,
         selected: Iterable[str] | str | None = None,
+        editable: bool = False,
+        journal: Journal | None = None,
         **style: Any,
     ):
         for name in style:
@@ -100,7 +80,13 @@ class LabelViewer(anywidget.AnyWidget):
         if not isinstance(image, sources.Source):
             image = sources.from_image(image, masks, prediction, labels)
         self._source = image
-        self._load = lru_cache(3)(image.load)  # the image shown and its neighbours
+        # the image shown and its neighbours
+        self._load: Callable[[int], sources.Scene] = lru_cache(3)(image.load)
+        if journal is not None and not editable:
+            raise ValueError("a journal is for corrections: give editable=True, too")
+        self._corrections = Corrections(self._load, image.labels, journal) if editable else None
+        if self._corrections:
+            self._load = self._corrections.scene
         first = self._message(0)
         masks, known = None if "error" in first else self._load(0).masks, image.labels
         super().__init__(
@@ -111,7 +97,9 @@ class LabelViewer(anywidget.AnyWidget):
                 "checked": list(known.checked),
                 "colors": known.colors.tolist(),
                 "tree": [list(entry) for entry in known.tree()],
+                "parents": [list(wholes) for wholes in known.parents],
             },
+            _editable=editable,
             _items={
                 "names": image.names,
                 "views": image.views,
@@ -133,6 +121,8 @@ class LabelViewer(anywidget.AnyWidget):
         scores: pd.DataFrame | None = None,
         labels: LabelSet | None = None,
         selected: Iterable[str] | str | None = None,
+        editable: bool = False,
+        journal: Journal | None = None,
         **style: Any,
     ) -> "LabelViewer":
         """Return a viewer of many images, each read, and checked, when it is opened.
@@ -144,7 +134,7 @@ class LabelViewer(anywidget.AnyWidget):
             Mask files bear the names of the images, as `predict` writes them.
         scores : table of a column `image` and numbers, such as `Evaluation.scores_by_image()`
         labels : LabelSet of `.npy` predictions of a folder; the 166 published ones by default
-        selected, **style : as for `LabelViewer`
+        selected, editable, journal, **style : as for `LabelViewer`
         """
         if isinstance(images, PaxrayDataset):
             source = sources.from_dataset(images, predictions)
@@ -154,7 +144,7 @@ class LabelViewer(anywidget.AnyWidget):
             source = sources.from_folder(images, predictions, labels)
         if scores is not None:
             source = replace(source, scores=sources.score_columns(scores, source.names))
-        return cls(source, selected=selected, **style)
+        return cls(source, selected=selected, editable=editable, journal=journal, **style)
 
     def __repr__(self) -> str:
         names, labels = self._source.names, self._source.labels
@@ -163,10 +153,25 @@ class LabelViewer(anywidget.AnyWidget):
 
     def go_to(self, image: int | str) -> None:
         """Show the image of a position or name."""
+        self.position = self._position_of(image)
+
+    def _position_of(self, image: int | str) -> int:
         names = self._source.names
         if isinstance(image, str) and image not in names:
             raise ValueError(f"no image {image!r} to show{did_you_mean(image, names)}")
-        self.position = names.index(image) if isinstance(image, str) else image
+        return names.index(image) if isinstance(image, str) else image
+
+    def corrected(self, image: int | str | None = None) -> PackedMasks:
+        """Return the masks of an image, the one shown by default, with all corrections."""
+        scene = self._load(self.position if image is None else self._position_of(image))
+        if scene.target is None:
+            raise ValueError(f"{scene.name}: no masks to correct; give editable=True")
+        return scene.target
+
+    def strokes(self, image: int | str | None = None) -> list[dict[str, Any]]:
+        """Return the records of an image's corrections, in order (see `masks.strokes`)."""
+        position = self.position if image is None else self._position_of(image)
+        return list(self._corrections.records(position)) if self._corrections else []
 
     def to_image(self) -> PilImage.Image:
         """Return what is seen, one pixel per pixel of the image: the same as the PNG button's."""
@@ -192,50 +197,20 @@ class LabelViewer(anywidget.AnyWidget):
         style = {name: getattr(self, name) for name in _STYLE}
         return self._load(self.position).draw(self._indices(), **style)
 
-    @traitlets.validate("selected")
-    def _check_selected(self, proposal: dict) -> list[str]:
-        labels, names = self._source.labels, list[str]()
-        for item in proposal["value"]:
-            exact = item in labels.names
-            names += [item] if exact else [labels.names[i] for i in labels.select(item)]
-        return list(dict.fromkeys(names))
-
-    @traitlets.validate("window", "visible", "position", "sort_by")
-    def _check(self, proposal: dict) -> Any:
-        name, value, count = proposal["trait"].name, proposal["value"], len(self._source.names)
-        if name == "window":
-            overlay.window_table(value)
-        elif name == "sort_by":
-            check_choice(value, ["", *self._items["scores"], *self._items["ranks"]], "sort_by")
-        elif name == "position" and not 0 <= value < count:
-            raise ValueError(f"position {value}: there are {count} images, from 0 on")
-        elif (
-            name == "visible"
-            and value
-            and (len(value) != 4 or min(value[:2]) < 0 or min(value[2:]) < 1)
-        ):
-            raise ValueError(
-                f"visible {value}: [top, left, height, width] in pixels is needed, or []"
-            )
-        return value
-
-    @traitlets.observe("sort_by")
-    def _score(self, change: dict) -> None:
-        """Compute the scores that are sorted by, if no table has them."""
-        column, scores = change["new"], self._items["scores"]
-        if column and column not in scores:
-            values = rank(column, self._source.load, len(self._source.names))
-            self._items = {**self._items, "scores": {**scores, column: values}}
-
     def _message(self, index: int) -> dict[str, Any]:
         """Return what the browser gets of an image: the image, or why it cannot be shown."""
         try:
+            if self._corrections:
+                strokes = {"strokes": self._corrections.records(index)}
+                return {"index": index, **strokes, **self._corrections.base(index).to_message()}
             return {"index": index, **self._load(index).to_message()}
         except (ValueError, OSError) as error:
             return {"index": index, "name": self._source.names[index], "error": str(error)}
 
     def _answer(self, _: Any, content: dict, __: Any) -> None:
-        """Send the images that the browser asks for: the one opened, and its neighbours."""
+        """Take over strokes; send the images asked for: the one opened, and its neighbours."""
+        if strokes := content.get("strokes"):
+            self._take(strokes)
         for index in content.get("need", []):
             if isinstance(index, int) and 0 <= index < len(self._source.names):
                 message = self._message(index)
@@ -243,8 +218,21 @@ class LabelViewer(anywidget.AnyWidget):
                 buffers = [message.pop(key) for key in parts]
                 self.send({"scene": message, "parts": parts}, buffers)
 
+    def _take(self, strokes: list) -> None:
+        """Keep the strokes that the browser made, and tell it which are kept."""
+        for position, record in strokes:
+            answer: dict[str, Any] = {"id": record.get("id")}
+            try:
+                if self._corrections is None:
+                    raise ValueError("this viewer is not editable")
+                self._check_position(position)
+                self._corrections.add(position, record)
+            except (ValueError, OSError) as error:
+                answer["error"] = str(error)
+            self.send({"kept": answer})
+
     def _repr_mimebundle_(self, **options: Any) -> tuple[dict, dict] | None:
-        if self._first["index"] != self.position:
+        if self._first["index"] != self.position or self._corrections:
             self._first = self._message(self.position)
         data, metadata = super()._repr_mimebundle_(**options) or ({}, {})
         names = self._source.names
@@ -254,7 +242,7 @@ class LabelViewer(anywidget.AnyWidget):
             figure = self.figure()
         except (ValueError, OSError) as error:
             figure, caption = PilImage.new("RGB", (8, 8)), str(error)
-        traits = LabelViewer.class_own_traits(sync=True).keys() - {"_first"}
+        traits = ViewerTraits.class_own_traits(sync=True).keys() - {"_first"}
         order = ((self.position + k) % len(names) for k in range(len(names)))
         page = offline_page(
             module=str(self._esm),

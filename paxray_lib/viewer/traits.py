@@ -1,0 +1,86 @@
+"""What the viewer in Python and its page in the browser share: traits, and their checks."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import anywidget
+import traitlets
+
+from paxray_lib.utils.errors import check_choice
+from paxray_lib.viewer.ranking import rank
+from paxray_lib.viewer.sources import Source
+from paxray_lib.viz import overlay
+
+_SCRIPTS = (
+    "masks blending strokes page tree camera drawing viewer desk offline"  # joined into one module
+)
+
+
+def _read(name: str) -> str:
+    return Path(__file__).with_name(name).read_text(encoding="utf-8")
+
+
+class ViewerTraits(anywidget.AnyWidget):
+    """The state of a `LabelViewer`, which says what each trait means."""
+
+    _source: Source
+
+    _esm = f"const TEMPLATE = {json.dumps(_read('viewer.html'))};\n"
+    _esm += "".join(_read(f"{name}.js") for name in _SCRIPTS.split())
+    _css = _read("viewer.css")
+
+    selected = traitlets.List(traitlets.Unicode()).tag(sync=True)
+    mode = traitlets.Enum(overlay.MODES, "target").tag(sync=True)
+    alpha = traitlets.Int(overlay.ALPHA, min=0, max=255).tag(sync=True)
+    outline = traitlets.Int(1, min=0, max=8).tag(sync=True)
+    dashed = traitlets.Bool(False).tag(sync=True)
+    window = traitlets.List(traitlets.Int(), [0, 255]).tag(sync=True)
+    visible = traitlets.List(traitlets.Int(), []).tag(sync=True)
+    position = traitlets.Int(0).tag(sync=True)
+    view_filter = traitlets.Enum(("", "frontal", "lateral"), "").tag(sync=True)
+    sort_by = traitlets.Unicode("").tag(sync=True)
+    _editable = traitlets.Bool(False).tag(sync=True)
+    _labels = traitlets.Dict().tag(sync=True)
+    _items = traitlets.Dict().tag(sync=True)
+    _first = traitlets.Dict().tag(sync=True)
+
+    @traitlets.validate("selected")
+    def _check_selected(self, proposal: dict) -> list[str]:
+        labels, names = self._source.labels, list[str]()
+        for item in proposal["value"]:
+            exact = item in labels.names
+            names += [item] if exact else [labels.names[i] for i in labels.select(item)]
+        return list(dict.fromkeys(names))
+
+    @traitlets.validate("window", "visible", "position", "sort_by")
+    def _check(self, proposal: dict) -> Any:
+        name, value = proposal["trait"].name, proposal["value"]
+        if name == "window":
+            overlay.window_table(value)
+        elif name == "sort_by":
+            check_choice(value, ["", *self._items["scores"], *self._items["ranks"]], "sort_by")
+        elif name == "position":
+            self._check_position(value)
+        elif (
+            name == "visible"
+            and value
+            and (len(value) != 4 or min(value[:2]) < 0 or min(value[2:]) < 1)
+        ):
+            raise ValueError(
+                f"visible {value}: [top, left, height, width] in pixels is needed, or []"
+            )
+        return value
+
+    def _check_position(self, value: int) -> None:
+        count = len(self._source.names)
+        if type(value) is not int or not 0 <= value < count:
+            raise ValueError(f"position {value}: there are {count} images, from 0 on")
+
+    @traitlets.observe("sort_by")
+    def _score(self, change: dict) -> None:
+        """Compute the scores that are sorted by, if no table has them."""
+        column, scores = change["new"], self._items["scores"]
+        if column and column not in scores:
+            values = rank(column, self._source.load, len(self._source.names))
+            self._items = {**self._items, "scores": {**scores, column: values}}
