@@ -2,8 +2,10 @@
 
 A phantom of 512 x 512 with 166 labels, and the same enlarged to 2048 x 2048. Work is the time that
 a click spends in the viewer's drawing; repaint is the time from a click to the frame that shows it;
-the first display counts from the arrival of the data. Needs Chromium: PAXRAY_CHROMIUM or `chromium`
-on the PATH."""
+the first display counts from the arrival of the data. A stroke's sample is one movement of a brush
+of 40 pixels, with all labels shown: its work is changing and drawing the masks.
+
+Needs Chromium: PAXRAY_CHROMIUM or `chromium` on the PATH."""
 
 import os
 import shutil
@@ -20,7 +22,7 @@ import cv2
 import nbformat
 from _report import conditions, table, update
 from PIL import Image
-from playwright.sync_api import Page, sync_playwright
+from playwright.sync_api import Browser, Page, sync_playwright
 
 from paxray_lib.phantoms.phantom import render
 from paxray_lib.viewer.sources import Scene
@@ -55,6 +57,35 @@ CLICKS = """async ({ name, repeats }) => {
     return { works, repaints };
 }"""
 
+STROKES = """async ({ repeats, tool }) => {
+    const find = id => document.querySelector(`[data-testid="${id}"]`);
+    const root = find("viewer"), stage = find("stage");
+    const box = find("canvas").getBoundingClientRect();
+    find(`tool-${tool}`).click();
+    find("brush-size").value = 40;
+    const works = [], repaints = [];
+    const send = (type, x, y) => stage.dispatchEvent(new PointerEvent(type, {
+        clientX: x, clientY: y, pointerId: 1, isPrimary: true, buttons: 1, bubbles: true }));
+    stage.setPointerCapture = () => {};  // these pointers are no real ones
+    const place = k => [box.left + box.width * (0.3 + 0.4 * k / repeats),
+        box.top + box.height * (0.5 + 0.2 * Math.sin(k / 4))];
+    send("pointerdown", ...place(0));
+    for (let k = 1; k <= repeats; k++) {
+        await new Promise(resolve => setTimeout(resolve, 20 + 7 * (k % 5)));
+        const start = performance.now();
+        send("pointermove", ...place(k));
+        works.push(Number(root.dataset.strokeMs));
+        await new Promise(resolve => requestAnimationFrame(() => {
+            const channel = new MessageChannel();
+            channel.port1.onmessage = resolve;
+            channel.port2.postMessage(0);
+        }));
+        repaints.push(performance.now() - start);
+    }
+    send("pointerup", ...place(repeats));
+    return { works, repaints };
+}"""
+
 
 def write_inputs(folder: Path) -> dict[int, int]:
     """Write image, masks and notebook of each size; return the bytes that travel for each."""
@@ -73,10 +104,14 @@ def write_inputs(folder: Path) -> dict[int, int]:
             "display_name": "Python 3",
             "language": "python",
         }
-        show = f"from paxray_lib import LabelViewer\nLabelViewer('{size}.png', '{size}.pxm')"
-        cells = [show, "import time\nprint('busy', flush=True)\ntime.sleep(10)"]
-        notebook.cells = [nbformat.v4.new_code_cell(cell) for cell in cells]
-        nbformat.write(notebook, folder / f"{size}.ipynb")
+        for name, settings in ((f"{size}", ""), (f"desk{size}", ", editable=True")):
+            show = f"LabelViewer('{size}.png', '{size}.pxm'{settings})"
+            cells = [
+                f"from paxray_lib import LabelViewer\n{show}",
+                "import time\nprint('busy', flush=True)\ntime.sleep(10)",
+            ]
+            notebook.cells = [nbformat.v4.new_code_cell(cell) for cell in cells]
+            nbformat.write(notebook, folder / f"{name}.ipynb")
     return payload
 
 
@@ -108,13 +143,16 @@ def start_lab(folder: Path) -> tuple[subprocess.Popen, str]:
     sys.exit("JupyterLab did not start")
 
 
-def open_viewer(page: Page, address: str, size: int) -> None:
-    """Open the notebook of a size and show its viewer."""
-    page.goto(f"{address}/lab/workspaces/w{size}/tree/{size}.ipynb")
+def open_viewer(browser: Browser, address: str, name: str) -> Page:
+    """Open a notebook and show its viewer."""
+    page = browser.new_page(viewport={"width": 1400, "height": 1000})
+    page.set_default_timeout(120_000)
+    page.goto(f"{address}/lab/workspaces/w{name}/tree/{name}.ipynb")
     page.get_by_text("| Idle").wait_for()
     run_cell(page, 0)
     page.wait_for_function(f"Number(document.querySelector('{VIEWER}')?.dataset.drawn) > 1")
     page.wait_for_timeout(1500)
+    return page
 
 
 def run_cell(page: Page, number: int) -> None:
@@ -129,6 +167,20 @@ def toggles(page: Page, what: str, name: str, repeats: int = REPEATS) -> tuple:
     ninetieth = statistics.quantiles(times["repaints"], n=10)[-1]
     works, repaints = statistics.median(times["works"]), statistics.median(times["repaints"])
     return what, f"{works:.1f}", f"{repaints:.1f}", f"{ninetieth:.1f}"
+
+
+def strokes(page: Page, size: int) -> list[tuple]:
+    """Return rows of drawing with all labels shown."""
+    page.locator('[data-testid="all"]').click()
+    rows = []
+    for tool in ("brush", "eraser"):
+        times = page.evaluate(STROKES, {"repeats": 2 * REPEATS, "tool": tool})
+        row = [f"{size} x {size}, all 166 labels, {tool}"]
+        for kind in ("works", "repaints"):
+            row += [f"{statistics.median(times[kind]):.1f}"]
+            row += [f"{statistics.quantiles(times[kind], n=10)[-1]:.1f}"]
+        rows.append(tuple(row))
+    return rows
 
 
 def measure(page: Page, size: int) -> list[tuple]:
@@ -149,32 +201,38 @@ def measure(page: Page, size: int) -> list[tuple]:
     return rows
 
 
+def tables(rows: list[tuple], drawn: list[tuple]) -> str:
+    """Return the tables of toggles and of strokes."""
+    times = ["to repaint, median ms", "90th percentile ms"]
+    toggled = table(["toggle", "work, median ms", *times], rows)
+    painted = table(["sample of a stroke", "work, median ms", "90th percentile ms", *times], drawn)
+    return f"## LabelViewer in JupyterLab, headless Chromium\n\n{toggled}\n\n{painted}"
+
+
 def main() -> None:
     """Measure both sizes and report."""
     chromium = os.environ.get("PAXRAY_CHROMIUM") or shutil.which("chromium")
     if not chromium:
         sys.exit("no Chromium: install Debian's package chromium, or set PAXRAY_CHROMIUM")
-    rows, firsts = [], {}
+    rows, drawn, firsts = [], [], {}
     with tempfile.TemporaryDirectory() as name, sync_playwright() as playwright:
         payload = write_inputs(Path(name))
         server, address = start_lab(Path(name))
         try:
             browser = playwright.chromium.launch(executable_path=chromium, args=ARGUMENTS)
             for size in SIZES:
-                page = browser.new_page(viewport={"width": 1400, "height": 1000})
-                page.set_default_timeout(120_000)
-                open_viewer(page, address, size)
+                page = open_viewer(browser, address, f"{size}")
                 firsts[size] = float(page.locator(VIEWER).get_attribute("data-first-ms"))
                 rows += measure(page, size)
+                page.close()
+                page = open_viewer(browser, address, f"desk{size}")
+                drawn += strokes(page, size)
                 page.close()
             browser.close()
         finally:
             server.terminate()
             server.wait(20)
-    text = "## LabelViewer in JupyterLab, headless Chromium\n\n"
-    text += table(
-        ["toggle", "work, median ms", "to repaint, median ms", "90th percentile ms"], rows
-    )
+    text = tables(rows, drawn)
     for size in SIZES:
         text += f"\n\n{size} x {size}: {payload[size] / 1000:.0f} kB travel for image and masks; "
         text += f"first display {firsts[size]:.0f} ms after they arrive."

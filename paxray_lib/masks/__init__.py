@@ -1,7 +1,8 @@
 """`PackedMasks`: the masks of an image, one bit per label and pixel.
 
 packed: the class; bits: its bits as arrays or tensors; files: .npy, .pxm, COCO; dicom_seg: DICOM;
-hierarchy: parts added to their wholes; measures: area, centroid and overlap of all labels.
+hierarchy: parts added to their wholes; measures: area, centroid and overlap of all labels;
+strokes: corrections.
 """
 
 from paxray_lib.masks.bits import as_words, byte_count, byte_mask, count_bits, swap_sides

@@ -1,0 +1,69 @@
+"""Correcting masks in JupyterLab, with a kernel of its own."""
+
+import pytest
+from helpers.viewer_page import element, ready
+from playwright.sync_api import expect
+
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
+
+CELLS = [
+    """
+from paxray_lib import LABELS, LabelViewer, PaxrayDataset
+sample = PaxrayDataset({root!r})[0]
+viewer = LabelViewer(sample.image, sample.masks, sample.masks, selected=['heart'], editable=True)
+viewer
+""",
+    """
+changed = viewer.corrected().unpack('heart')[0] ^ sample.masks.unpack('heart')[0]
+print('changed', [record['mode'] for record in viewer.strokes()], bool(changed.any()))
+viewer.to_image().save('kernel.png')
+""",
+    "viewer",
+]
+
+
+def drag(page, *places):
+    box = page.locator("canvas").first.bounding_box()
+    page.mouse.move(box["x"] + places[0][0] * box["width"], box["y"] + places[0][1] * box["height"])
+    page.mouse.down()
+    for x, y in places[1:]:
+        page.mouse.move(box["x"] + x * box["width"], box["y"] + y * box["height"], steps=5)
+    page.mouse.up()
+
+
+def test_strokes_reach_the_kernel_and_other_views(lab, tiny, open_page):
+    lab.write("desk", [cell.replace("{root!r}", repr(str(tiny))) for cell in CELLS])
+    page = open_page(viewport={"width": 1366, "height": 768})
+    lab.open(page, "desk")
+    lab.run(page, 0)
+    ready(page)
+    element(page, "viewer").evaluate("node => node.scrollIntoView()")
+    for name in ("search", "mode-both", "tool-brush", "auto", "stage"):
+        box = element(page, name).bounding_box()  # all in the panel of a laptop, below its tabs
+        assert 90 <= box["y"] <= box["y"] + box["height"] <= 740, name
+    element(page, "stage").focus()
+    page.keyboard.press("b")
+    drag(page, (0.1, 0.9), (0.5, 0.8), (0.9, 0.9))
+    expect(element(page, "kept")).to_have_text("kept")
+    page.keyboard.press("z")
+    page.keyboard.press("y")
+    expect(element(page, "kept")).to_have_text("kept")
+    lab.run(page, 2)  # a second view opens with the strokes
+    page.wait_for_function(
+        "document.querySelectorAll('[data-testid=viewer][data-first-ms]').length === 2"
+    )
+    element(page, "viewer").first.evaluate("node => node.scrollIntoView()")
+    element(page, "tool-eraser").first.click()
+    drag(page, (0.2, 0.9), (0.3, 0.8))
+    expect(element(page, "kept").first).to_have_text("kept")
+    page.wait_for_timeout(300)
+    lab.run(page, 1)
+    page.get_by_text("changed [").wait_for()
+    text = page.get_by_text("changed [").inner_text().strip()
+    assert text == "changed ['add', 'undo', 'redo', 'erase'] True"
+    same = """async () => {
+        const [a, b] = [...document.querySelectorAll('[data-testid=canvas]')].map(canvas =>
+            canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height).data);
+        return a.length === b.length && a.every((value, i) => value === b[i]);
+    }"""
+    assert page.evaluate(same)
