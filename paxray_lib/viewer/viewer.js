@@ -83,7 +83,7 @@ class Viewer extends Drawing {
     for (const [mode, text] of Object.entries(MODES)) {
       const button = element("button", "", text, { role: "radio", "data-testid": `mode-${mode}` });
       button.addEventListener("click", () => this.set("mode", mode));
-      this.root.querySelector(".paxray-modes").append(button);
+      this.root.querySelector("[role=radiogroup]").append(button);
     }
     this.buildBrowse();
     const outline = this.find("outline");

@@ -41,6 +41,10 @@ def test_strokes_reach_the_kernel_and_other_views(lab, tiny, open_page):
     for name in ("search", "mode-both", "tool-brush", "auto", "stage"):
         box = element(page, name).bounding_box()  # all in the panel of a laptop, below its tabs
         assert 90 <= box["y"] <= box["y"] + box["height"] <= 740, name
+    modes, tool, stage = (
+        element(page, name).bounding_box()["y"] for name in ("mode-both", "tool-brush", "stage")
+    )
+    assert tool < modes < stage  # what is compared is directly above the image
     element(page, "stage").focus()
     page.keyboard.press("b")
     drag(page, (0.1, 0.9), (0.5, 0.8), (0.9, 0.9))
