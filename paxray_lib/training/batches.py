@@ -16,6 +16,8 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, default_collate
 
+from paxray_lib.compute.launch import find_launch
+from paxray_lib.compute.memory import free_bytes
 from paxray_lib.data.augmentation import AugmentConfig, augment, draw, moved_labels
 from paxray_lib.data.dataset import EpochSampler, PaxrayDataset
 from paxray_lib.data.union import DatasetUnion
@@ -25,8 +27,6 @@ from paxray_lib.training.interrupts import outlive_first_signal
 from paxray_lib.utils.console import map_ahead, progress
 
 Key = tuple[int, int, int]  # epoch, position, index, as from EpochSampler
-# a training set up to this size stays in memory where no worker processes are asked for
-HOST_BYTES = 2 << 30
 _THREADS = 4  # decoding releases the interpreter's lock
 
 
@@ -172,9 +172,9 @@ class StepPlan:
 class TrainingBatches:
     """The batches of a training run on its device.
 
-    A training set that fits stays on the device: on a GPU in half of its free memory, on a CPU in
-    `HOST_BYTES` if no workers are asked for. Otherwise it is read from disk, by `workers` processes
-    during the training. `in_memory` decides otherwise.
+    A training set that fits stays on the device: on a GPU in half of its free memory, on a CPU in a
+    quarter, shared by the processes of this machine, if no workers are asked for. Otherwise it is
+    read from disk, by `workers` processes during the training. `in_memory` decides otherwise.
     """
 
     def __init__(
@@ -244,7 +244,7 @@ def fits(needed: int, workers: int, device: torch.device) -> bool:
     """Return whether a training set of so many bytes stays on the device."""
     if device.type == "cuda":
         return needed <= torch.cuda.mem_get_info(device)[0] // 2
-    return workers == 0 and needed <= HOST_BYTES
+    return workers == 0 and needed <= free_bytes() // (4 * find_launch().local_world)
 
 
 def _collate(samples: Any) -> Any:

@@ -14,7 +14,8 @@ from paxray_lib.data.augmentation import AugmentConfig, apply, draw
 from paxray_lib.data.dataset import EpochSampler, PaxrayDataset
 from paxray_lib.images.preprocessing import Preprocessing
 from paxray_lib.labels.table import LABELS
-from paxray_lib.training.batches import HOST_BYTES, StepPlan, TrainingBatches, TrainingSet, fits
+from paxray_lib.training import batches as module
+from paxray_lib.training.batches import StepPlan, TrainingBatches, TrainingSet, fits
 
 CONFIG = AugmentConfig(image_size=32, crop_size=24, flip_prob=0.5, noise=0.1)
 EVERYTHING = AugmentConfig(32, 24, 0.6, 1.2, 0.5, 20, 0.2, 0.1, 0.2, 0.3, 0.05)
@@ -256,6 +257,10 @@ def test_names_of_a_step_are_those_of_all_processes(tiny):
 def test_what_fits_stays_on_the_device(monkeypatch):
     cpu, gpu = torch.device("cpu"), torch.device("cuda")
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (1000, 2000))
-    assert [fits(HOST_BYTES, workers, cpu) for workers in (0, 1)] == [True, False]
-    assert not fits(HOST_BYTES + 1, 0, cpu)
+    monkeypatch.setattr(module, "free_bytes", lambda: 4003)
+    assert [fits(1000, workers, cpu) for workers in (0, 1)] == [True, False]
+    assert not fits(1001, 0, cpu)
     assert [fits(needed, 4, gpu) for needed in (500, 501)] == [True, False]
+    for name, value in {"STEP_NUM_TASKS": 2, "PROCID": 0, "LOCALID": 0}.items():
+        monkeypatch.setenv(f"SLURM_{name}", str(value))
+    assert [fits(needed, 0, cpu) for needed in (500, 501)] == [True, False]
