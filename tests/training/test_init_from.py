@@ -28,6 +28,19 @@ def test_the_first_step_has_the_weights_of_the_model(trained, tiny, tmp_path, ca
     assert f"starts from {best} (unet-tu-test_resnet): all layers" in capsys.readouterr().out
 
 
+def test_the_open_model_is_known_by_its_name(tiny, tmp_path, capsys):
+    kind = {"encoder": "tu-tf_efficientnet_lite0", "preprocessing": "per_image"}
+    run = set_up(config_from(tiny, tmp_path / "run", "open", **kind), resume=False)
+    weights, start = run.model.state_dict(), load_model("open").state_dict()
+    assert all(torch.equal(value, start[key]) for key, value in weights.items())
+    assert "starts from open (unet-tu-tf_efficientnet_lite0): all" in capsys.readouterr().out
+    run.save()  # resumed it goes on from there, and from nothing else
+    set_up(run.config, resume=True)
+    assert "starts from" not in capsys.readouterr().out
+    with pytest.raises(ValueError, match=r"other settings: init_from \(was "):
+        set_up(config_from(tiny, tmp_path / "run", None, **kind), resume=True)
+
+
 def test_resumed_it_goes_on_from_its_own_checkpoint(trained, tiny, tmp_path):
     start, run = tmp_path / "start.ckpt", tmp_path / "run"
     shutil.copy(trained / "checkpoints/best.ckpt", start)
