@@ -22,6 +22,7 @@ from paxray_lib.models.segmenter import AnatomySegmenter
 from paxray_lib.training.checks import in_one_line
 from paxray_lib.training.compounds import with_compounds
 from paxray_lib.training.config import TrainConfig
+from paxray_lib.training.depthwise import depthwise_in_float32
 from paxray_lib.training.losses import loss_of_coarse
 from paxray_lib.training.optimizer import set_learning_rate
 from paxray_lib.training.setup import distribute, set_up
@@ -136,7 +137,8 @@ class NetworkWithLoss(nn.Module):
         Targets are of the model's L labels, then of the compounds.
         """
         inputs = self.normalize(images)  # (N, 3, h, w)
-        coarse = self.model.coarse(inputs)  # (N, L, h / s, w / s), before the last upsampling
+        with depthwise_in_float32(images.device):
+            coarse = self.model.coarse(inputs)  # (N, L, h / s, w / s), before the last upsampling
         coarse = with_compounds(coarse, self.compounds)
         if self.sparse:
             row, column = torch.randint(2, (2,)).tolist()
