@@ -123,12 +123,18 @@ def test_the_evaluation_is_short():
     assert len(json.loads((ROOT / "notebooks/03_evaluate.ipynb").read_text())["cells"]) <= 20
 
 
+def copy_notebooks(project):
+    """Copy what of a clone the notebooks need: themselves, and the example films."""
+    for name in ("notebooks", "data/examples"):
+        shutil.copytree(ROOT / name, project / name)
+    shutil.copy(ROOT / "pyproject.toml", project)
+
+
 @pytest.fixture(scope="module")
 def project(tmp_path_factory):
     """Folder of a project with the notebooks and a small sample data set."""
     project = tmp_path_factory.mktemp("project")
-    shutil.copytree(ROOT / "notebooks", project / "notebooks")
-    shutil.copy(ROOT / "pyproject.toml", project)
+    copy_notebooks(project)
     generate_sample(project / "data/sample", cases=8, size=64)
     return project
 
@@ -229,21 +235,46 @@ def test_data_of_other_labels_and_splits_go_through_all_but_the_training(foreign
     assert json.loads((out / "predictions/settings.json").read_text())["threshold"] == 0.05
 
 
-@pytest.mark.parametrize(
-    "name", [pytest.param(NAMES[i], marks=pytest.mark.slow) for i in (2, 3, 4, 6)]
-)
-def test_opened_by_hand_it_takes_the_newest_run_and_says_which(project, small_run, name):
+def by_hand(project, name):
+    """Execute a notebook as it stands, from its own folder; return it, and what it printed."""
     folder = project / "notebooks"
     notebook = nbformat.read(folder / f"{name}.ipynb", as_version=4)
     client = NotebookClient(
         notebook, timeout=300, resources={"metadata": {"path": str(folder)}}, kernel_name="python3"
     )
     client.execute()
-    texts = [
-        output.get("text", "") for cell in notebook.cells for output in cell.get("outputs", [])
-    ]
-    assert any("runs/first" in text for text in texts)
+    outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
+    return outputs, "".join(output.get("text", "") for output in outputs)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [NAMES[i] for i in (2, 6)])
+def test_opened_by_hand_it_takes_the_newest_run_and_says_which(project, small_run, name):
+    _, text = by_hand(project, name)
+    assert "runs/first" in text
     assert [path.name for path in (project / "runs").iterdir()] == ["first"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [NAMES[i] for i in (3, 4)])
+def test_opened_by_hand_in_a_fresh_clone_it_shows_a_real_film(tmp_path, name):
+    """Without data, a run or a network: example films and the open model."""
+    copy_notebooks(tmp_path)
+    outputs, text = by_hand(tmp_path, name)
+    assert "model open (unet-" in text
+    assert "data/examples" in text
+    assert "LabelViewer('hannover_3b46de94_frontal', 166 labels" in json.dumps(outputs)
+    assert [path.name for path in (tmp_path / "runs").iterdir()] == ["open"]
+
+
+@pytest.mark.slow
+def test_a_run_shows_the_films_and_the_test_split_by_its_own_model(small_run):
+    predicted = outputs(small_run / "notebooks/04_predict.ipynb")
+    assert "model runs/first/checkpoints/best.ckpt (unet-resnet18)" in predicted
+    assert "5 images of data/examples, then 4 of the test split" in predicted
+    assert "model runs/first/checkpoints/best.ckpt" in outputs(
+        small_run / "notebooks/05_visualize_labels.ipynb"
+    )
 
 
 def test_pages_need_no_network(small_run):

@@ -58,10 +58,13 @@ class RunPlan:
         """Return the settings that the notebook `name` takes.
 
         Fields of the training configuration that it does not name itself go into its dict
-        `options`, if it has one. What other notebooks name makes no difference.
+        `options`, if it has one. What other notebooks name makes no difference. `weights` are the
+        best of this run where no setting names others.
         """
         types = self.parameters[name]
         own = {key: value for key, value in self.settings.items() if key in types}
+        if "weights" in types and own.get("weights") is None:
+            own["weights"] = f"{self.settings['run_dir']}/checkpoints/best.ckpt"
         others = self.config - types.keys() - RUNNER_TYPES.keys()
         options = {key: value for key, value in self.settings.items() if key in others}
         return {**own, "options": options} if options and "options" in types else own

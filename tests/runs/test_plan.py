@@ -94,6 +94,27 @@ def test_weights_may_be_a_name(project):
     assert plan_module.make_plan(project / "p.yaml", *arguments).settings["weights"] == "open"
 
 
+@pytest.mark.parametrize(
+    ("setting", "expected"),
+    [
+        ("epochs=1", "{run}/checkpoints/best.ckpt"),
+        ("weights=null", "{run}/checkpoints/best.ckpt"),
+        ("weights=open", "open"),
+    ],
+)
+def test_a_run_shows_its_own_model_unless_another_is_named(project, setting, expected):
+    """By hand the notebooks open with a model that needs no run."""
+    write_notebook(project / "notebooks", "01_a", parameters="weights = 'open'\nepochs = 2")
+    write_notebook(project / "notebooks", "02_b", parameters="weights = None\nepochs = 2")
+    write_notebook(project / "notebooks", "03_c", parameters="epochs = 2")
+    run_dir = project / "runs/a"
+    plan = plan_module.make_plan(project / "p.yaml", [setting], run_dir, project / "notebooks", {})
+    for name in ("01_a", "02_b"):
+        given = Path(plan.root, plan.values_for(name)["weights"])
+        assert given == Path(plan.root, expected.format(run=run_dir))
+    assert "weights" not in plan.values_for("03_c")
+
+
 def test_parameters_that_are_no_python_name_the_notebook(project):
     write_notebook(project / "notebooks", "01_a", parameters="x = = 1")
     with pytest.raises(ValueError, match=r"01_a\.ipynb.*parameters"):
