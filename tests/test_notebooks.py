@@ -79,7 +79,7 @@ class TestForm:
         ]
         assert len(importing) == 1
         rooms = {name.split(".")[1] for name in imported(path) if name.startswith("paxray_lib.")}
-        assert len(rooms) <= 5
+        assert len(rooms) <= 6
 
     def test_what_is_synthetic_is_said_at_the_top(self, path):
         assert "synthetic" in source(cells(path, "markdown")[0])
