@@ -23,12 +23,13 @@ class _GroupsInFloat32(TorchFunctionMode):
     def __torch_function__(
         self, function: Any, types: Any, args: tuple = (), kwargs: dict | None = None
     ) -> Any:
+        convolve: Any = torch.conv2d
         kwargs = kwargs or {}
-        if function is not torch.conv2d or not _in_groups(*args[:2]):
+        if function is not convolve or not _in_groups(*args[:2]):
             return function(*args, **kwargs)
         with torch.autocast("cpu", enabled=False):
             single = [arg.float() if isinstance(arg, torch.Tensor) else arg for arg in args]
-            return function(*single, **kwargs).to(torch.get_autocast_dtype("cpu"))
+            return convolve(*single, **kwargs).to(torch.get_autocast_dtype("cpu"))
 
 
 def _in_groups(images: Any = None, weight: Any = None, *_: Any) -> bool:
