@@ -198,7 +198,7 @@ def test_unsafe_loading_stays_off(module):
 # They read files of the package itself, or of the system.
 OWN_FILES = {
     *("labels.table", "ct.structures", "masks.dicom_seg", "viewer.traits"),
-    *("viewer.offline_page", "compute.fabric"),
+    *("viewer.offline_page", "compute.fabric", "compute.memory"),
 }
 
 
