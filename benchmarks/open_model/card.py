@@ -5,7 +5,7 @@ Figures are those of scores.json beside this script, which ``--scores`` replaces
 score.py; data, recipe and licence those of the model file's header. Scores of other weights are an
 error. With ``--scores`` pictures are drawn anew from the masks beside that file: of the example
 films and the projected CT to docs/open_model/, of wingspan to runs/card/, named by number. The
-section "Doubt" is doubt.md beside this script.
+section "Doubt" is doubt.md beside this script, if doubt.py wrote it of the same weights.
 """
 
 import argparse
@@ -23,14 +23,14 @@ from paxray_lib.labels.table import LABELS
 from paxray_lib.models import load_model
 from paxray_lib.models.named import find_weights
 from paxray_lib.models.portable import read_portable
-from paxray_lib.utils import parse_json, read_bytes, write_text
+from paxray_lib.utils import parse_json, read_bytes, read_json, write_text
 
 ROOT = Path(__file__).resolve().parents[2]
 TEMPLATE, SCORES, DOUBT = (
     Path(__file__).with_name(name) for name in ("card_template.md", "scores.json", "doubt.md")
 )
 CARD, PICTURES, PRIVATE = ROOT / "docs/open_model.md", ROOT / "docs/open_model", ROOT / "runs/card"
-NO_DOUBT = "How far a single result can be believed has not been measured yet."
+NO_DOUBT = "How far a single result can be believed has not been measured of these weights."
 PARTS = {
     "visible_lungs": "both lungs",
     "left_lung": "left lung",
@@ -207,6 +207,12 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return "\n".join(f"| {' | '.join(line)} |" for line in (header, ["---"] * len(header), *rows))
 
 
+def read_doubt(weights: str) -> str:
+    """Return the section on doubt, if doubt.py wrote it of these weights."""
+    figures = read_json(DOUBT.with_suffix(".json"))
+    return DOUBT.read_text(encoding="utf-8") if figures.get("weights") == weights else NO_DOUBT
+
+
 def check_same(scores: Mapping[str, Any], weights: str, path: Path) -> None:
     """Raise ValueError if scores are of other weights, or of a part of the data only."""
     if scores["model"]["weights"] != weights:
@@ -228,8 +234,7 @@ def main() -> None:
     about = read_portable(find_weights(options.model))
     if about is None:
         raise ValueError(f"{options.model}: no header says what it was made from; see package.py")
-    doubt = DOUBT.read_text(encoding="utf-8") if DOUBT.exists() else NO_DOUBT
-    write_text(CARD, card(about, scores, doubt))
+    write_text(CARD, card(about, scores, read_doubt(fingerprint(model))))
     bland_altman(scores["wingspan"], PICTURES / "cardiothoracic_ratio.png")
     if options.scores:
         write_text(SCORES, path.read_text(encoding="utf-8"))

@@ -10,6 +10,9 @@ from paxray_lib.cli.command import DONE, SOME_FAILED, argument, command, option,
 from paxray_lib.compute.launch import find_launch
 from paxray_lib.utils import atomic_write, log, say
 
+#: Of so many films all can be looked at, and none is named.
+MANY = 5
+
 
 @command
 def train(
@@ -174,7 +177,24 @@ def _tell(out: Path, report: Any) -> list[str]:
     if flagged:
         numbers = ", ".join(f"{count} {flag}" for flag, count in flagged.most_common())
         say(f"flags of films to look at: {numbers}")
+    _tell_doubtful(report)
     return problems
+
+
+def _tell_doubtful(report: Any) -> None:
+    """Say which films to look at first, if they are many."""
+    from paxray_lib.prediction.doubt import by_doubt
+
+    films = by_doubt(report)
+    if len(films) <= MANY:
+        return
+    first = films[(films["flags"] != "") | films["doubt"].notna()].head(3)
+    said = [
+        f"{row.file} ({row.flags.replace(' ', ', ') or f'doubt {row.doubt:.2f}'})"
+        for row in first.itertuples()
+    ]
+    if said:
+        say("most doubtful: " + ", ".join(said).replace("\n", "\\n"))
 
 
 def _measure(out: Path, report: Any, **options: Any) -> Any:

@@ -62,6 +62,7 @@ def segment(
     sizes: Sequence[tuple[int, ...]],
     threshold: float = 0.5,
     indices: Sequence[int] | None = None,
+    coarse: Tensor | None = None,
 ) -> Iterator[np.ndarray | None]:
     """Yield the decisions on each input in turn, as `decide` returns them; None if not finite.
 
@@ -73,6 +74,7 @@ def segment(
     sizes : per image its own (height, width)
     threshold : a bit is set where the sigmoid is greater
     indices : the labels to decide on; all by default
+    coarse : of `coarse_logits`, if they are there already
     """
 
     def pack(logits: Tensor | None, size: tuple[int, ...]) -> np.ndarray | None:
@@ -81,7 +83,7 @@ def segment(
         return decide(model, logits, threshold, size, indices).cpu().numpy()
 
     # no variable keeps an image's logits
-    return map(pack, each_logits(model, inputs, mirror_views, indices), sizes)
+    return map(pack, each_logits(model, inputs, mirror_views, indices, coarse), sizes)
 
 
 @torch.inference_mode()
@@ -130,30 +132,40 @@ def each_logits(
     inputs: Tensor,
     mirror_views: Sequence[str | None],
     indices: Sequence[int] | None = None,
+    coarse: Tensor | None = None,
 ) -> Iterator[Tensor | None]:
     """Yield the logits (1, L, h, w) float32 of each input in turn, None if not finite.
 
-    The model is in eval mode meanwhile, so that no image depends on the others. Release the logits
-    of one image before asking for the next: 166 x 512 x 512 of them take 174 MB. For the arguments
-    see `segment`.
+    Release the logits of one image before asking for the next: 166 x 512 x 512 of them take 174 MB.
+    For the arguments see `segment`.
     """
     indices = list(range(len(model.labels)) if indices is None else indices)
+    coarse = coarse_logits(model, inputs) if coarse is None else coarse
+    chosen = [i for i, view in enumerate(mirror_views) if view is not None]
+    flipped = coarse_logits(model, inputs[chosen].flip(-1)).split(1) if chosen else ()
+    mirrored = dict(zip(chosen, flipped, strict=True))
+    for i, view in enumerate(mirror_views):
+        # no variable keeps an image's logits
+        pair = coarse[i : i + 1], mirrored.get(i)
+        yield _logits(model, *pair, view, inputs.shape[-2:], indices)
+
+
+@torch.inference_mode()
+def coarse_logits(model: AnatomySegmenter, inputs: Tensor) -> Tensor:
+    """Return (N, L, h / s, w / s) float32, before they are enlarged, of inputs (N, 3, h, w).
+
+    The model is in eval mode meanwhile, so that no image depends on the others.
+    """
     was_training = model.training
-    model.eval()
+    if was_training:  # to set it takes a while, in all parts of it
+        model.eval()
     try:
-        with torch.inference_mode():
-            weight = next(model.parameters())
-            inputs = inputs.to(weight.device, weight.dtype, memory_format=torch.channels_last)
-            coarse = model.coarse(inputs).float()  # (N, L, h / s, w / s)
-            chosen = [i for i, view in enumerate(mirror_views) if view is not None]
-            flipped = model.coarse(inputs[chosen].flip(-1)).float().split(1) if chosen else ()
-        mirrored = dict(zip(chosen, flipped, strict=True))
-        for i, view in enumerate(mirror_views):
-            # no variable keeps an image's logits
-            pair = coarse[i : i + 1], mirrored.get(i)
-            yield _logits(model, *pair, view, inputs.shape[-2:], indices)
+        weight = next(model.parameters())
+        inputs = inputs.to(weight.device, weight.dtype, memory_format=torch.channels_last)
+        return model.coarse(inputs).float()
     finally:
-        model.train(was_training)
+        if was_training:
+            model.train()
 
 
 @torch.inference_mode()  # not around a `yield`, where it would hold for the caller too
@@ -169,6 +181,8 @@ def _logits(
     if not (coarse.isfinite().all() and (mirrored is None or mirrored.isfinite().all())):
         return None
     logits = _enlarge(model, coarse, indices, size)
+    if logits.data_ptr() == coarse.data_ptr():  # nothing to enlarge; they are changed in place
+        logits = logits.clone()
     if mirrored is not None:
         frontal = view == "frontal"
         partners = model.labels.mirror[indices].tolist() if frontal else indices

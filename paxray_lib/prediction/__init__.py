@@ -3,5 +3,6 @@
 predict      the public call: what is to be done, and whether it may be written here
 pipeline     reading, the network and writing side by side, and the report
 recognition  what an image is, from its masks: its view, and flags
+doubt        how far its masks can be believed
 views        views from a table
 """

@@ -6,6 +6,7 @@ import itertools
 import math
 import time
 from collections.abc import Generator, Iterable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,8 @@ from paxray_lib.labels.table import LabelSet
 from paxray_lib.masks import PackedMasks, close_tree
 from paxray_lib.masks.dicom_seg import write_dicom_seg
 from paxray_lib.models import AnatomySegmenter, optimize_for_inference
-from paxray_lib.models.inference import NOT_FINITE, segment
+from paxray_lib.models.inference import NOT_FINITE, coarse_logits, segment
+from paxray_lib.prediction.doubt import SIGNS, Estimate, Inspector, Signs
 from paxray_lib.prediction.recognition import Found, Recognizer
 from paxray_lib.utils import Manifest, Stopped, map_ahead, progress, write_table
 from paxray_lib.utils.manifest import State, is_unchanged, read_source
@@ -31,11 +33,12 @@ REPORT, MEASUREMENTS = "report.csv", "measurements.csv"
 DEFINITIONS_FILE, PAGE, OVERLAYS = "measurements.md", "report.html", "overlays"
 SHEET = "sheet.pdf"
 COLUMNS = ["file", "status", "reason", "output", "view", "view_probability", "flags"]
+DOUBT_COLUMNS = ["doubt", *SIGNS]
 REPORT_EVERY_S = 5.0
 # an image's path, the state of its file, and its (H, W)
 _Source = tuple[Path, State, tuple[int, int]]
-# the same, its view as its user or header says, and the network's input (3, h, w)
-_Prepared = tuple[_Source, str | None, torch.Tensor]
+# the same, what it says of itself, and the network's input (3, h, w)
+_Prepared = tuple[_Source, Found, torch.Tensor]
 # the same, its packed bits, of `decide`, None if they are not finite, and what it was recognized as
 _Segmented = tuple[_Source, np.ndarray | None, Found]
 
@@ -72,7 +75,7 @@ class Pipeline:
         self._found: dict[Path, Found] = {}
         # the labels that are decided on, and where among them those to write stand
         self._decided, self._places = self.labels, list(range(len(indices)))
-        self._doubts: dict[Path, str] = {}  # of what a file says of itself
+        self._estimate = Estimate.of(settings["weights"])
         self._reported = 0.0
 
     def run(self, batch_size: int) -> pd.DataFrame:
@@ -131,9 +134,10 @@ class Pipeline:
         rank, world = rank_and_world()
         share = list(self.outputs)[rank::world]
         done = {path for path in share if self.manifest.is_done(self.outputs[path], path)}
-        self.rows |= dict.fromkeys(done, ("skipped", "done before"))
-        noted = {path: self.manifest.about(self.outputs[path]) for path in done}
-        self._found |= {path: Found.from_dict(about) for path, about in noted.items()}
+        for path in done:
+            found = Found.from_dict(self.manifest.about(self.outputs[path]))
+            self._found[path] = found
+            self.rows[path] = ("skipped", "; ".join(filter(None, ("done before", found.note))))
         todo = [path for path in share if path not in done]
         if todo:  # not for nothing: it takes seconds
             self.model = optimize_for_inference(self.model, PRECISIONS[self.settings["precision"]])
@@ -141,23 +145,35 @@ class Pipeline:
 
     def _table(self) -> pd.DataFrame:
         rows = [
-            (readable(path), *self.rows.get(path, ("pending", "")), output, *self._views(path))
+            (readable(path), *self.rows.get(path, ("pending", "")), output, *self._about(path))
             for path, output in self.outputs.items()
         ]
-        table = pd.DataFrame(rows, columns=COLUMNS)
+        table = pd.DataFrame(rows, columns=[*COLUMNS, *DOUBT_COLUMNS])
         missing = table["status"].isin(["pending", "failed"])
         table.loc[missing, ["output", "view", "flags"]] = ""
-        table.loc[missing, "view_probability"] = math.nan
-        return table
+        table.loc[missing, ["view_probability", *DOUBT_COLUMNS]] = math.nan
+        counts = [name for name in SIGNS if Signs.__annotations__[name] is int]
+        return table.astype(dict.fromkeys(counts, "Int64"))  # whole numbers, or empty
 
-    def _views(self, path: Path) -> tuple[str, float, str]:
-        """Return a row's view, its probability if it was recognized, and its flags."""
+    def _about(self, path: Path) -> tuple[Any, ...]:
+        """Return a row's view, its probability if it was recognized, flags, doubt and its signs."""
         found = self._found.get(path, Found())
-        told = self.views.get(path) or found.told or self.view
-        view, probability = (told, math.nan) if told else found.recognized()
+        view, probability = self._view(path, found)
         # a film from the side has no mirrored heart
         flags = [flag for flag in found.flags if (flag, view) != ("mirrored", "lateral")]
-        return view or "", round(probability, 3), " ".join(flags)
+        signs = [math.nan] * len(DOUBT_COLUMNS)
+        if found.signs:
+            estimate = self._estimate if view != "lateral" else None
+            doubt = estimate(found.signs) if estimate else math.nan
+            if estimate and "not_a_chest_film" in flags:
+                doubt = 1.0  # no mask of it can be right
+            signs = [doubt, *(getattr(found.signs, name) for name in SIGNS)]
+        return view or "", round(probability, 3), " ".join(flags), *(round(x, 3) for x in signs)
+
+    def _view(self, path: Path, found: Found) -> tuple[str | None, float]:
+        """Return a film's view, and its probability if it was recognized."""
+        told = self.views.get(path) or found.told or self.view
+        return (told, math.nan) if told else found.recognized()
 
     def _report(self) -> None:
         if is_first():
@@ -177,14 +193,13 @@ class Pipeline:
         except (ValueError, OSError) as error:
             self.rows[path] = ("failed", str(error))
             return None
-        self._doubts[path] = image.doubt
         height, width = image.pixels.shape
-        return (path, state, (height, width)), image.view, tensor
+        return (path, state, (height, width)), Found(image.view, note=image.doubt), tensor
 
     def _segmented(
         self, paths: Iterable[Path], batch_size: int
     ) -> Generator[_Segmented, None, None]:
-        recognizer, threshold = Recognizer(self.model), self.settings["threshold"]
+        recognizer, inspector = Recognizer(self.model), Inspector(self.model)
         # what a whole gains from parts that are not asked for
         every = range(len(self.model.labels)) if self.settings["close_tree"] else ()
         indices = sorted({*self.indices, *recognizer.needed, *every})
@@ -192,20 +207,30 @@ class Pipeline:
         self._places = [indices.index(i) for i in self.indices]
         prepared = filter(None, map_ahead(self._read, paths, ahead=2 * batch_size))
         while batch := list(itertools.islice(prepared, batch_size)):
-            sources, headers, tensors = zip(*batch, strict=True)
+            sources, said, tensors = zip(*batch, strict=True)
             inputs = torch.stack(tensors)  # (N, 3, h, w)
-            sizes = [size for _, _, size in sources]
-            views: list[str | None] = [None] * len(batch)
-            if self.settings["mirror"]:
-                given = [self.views.get(path) for path, _, _ in sources]
-                views = [
-                    view or header or self.view or recognizer.view(tensor)
-                    for view, header, tensor in zip(given, headers, tensors, strict=True)
-                ]
-            bits = segment(self.model, inputs, views, sizes, threshold, indices)
-            for source, header, tensor, packed in zip(sources, headers, tensors, bits, strict=True):
-                masks = None if packed is None else PackedMasks(packed, self._decided)
-                yield source, packed, recognizer(tensor, masks, header)
+            coarse, mirrored = coarse_logits(self.model, inputs), inspector.mirrored(inputs)
+            views = self._mirror_views(batch, recognizer)
+            sizes, threshold = [size for _, _, size in sources], self.settings["threshold"]
+            bits = segment(self.model, inputs, views, sizes, threshold, indices, coarse)
+            for i, packed in enumerate(bits):
+                found = said[i]
+                if packed is not None:
+                    masks = PackedMasks(packed, self._decided)
+                    found = replace(recognizer(tensors[i], masks, found.told), note=found.note)
+                    view, _ = self._view(sources[i][0], found)
+                    signs = inspector(coarse[i : i + 1], mirrored[i : i + 1], view)
+                    found = replace(found, signs=signs)
+                yield sources[i], packed, found
+
+    def _mirror_views(self, batch: list[_Prepared], recognizer: Recognizer) -> list[str | None]:
+        """Return by which view each image is averaged with its mirror image, or None."""
+        if not self.settings["mirror"]:
+            return [None] * len(batch)
+        return [
+            self.views.get(path) or said.told or self.view or recognizer.view(tensor)
+            for (path, _, _), said, tensor in batch
+        ]
 
     def _write(self, segmented: _Segmented) -> None:
         (path, state, size), bits, found = segmented
@@ -227,7 +252,7 @@ class Pipeline:
             if not is_unchanged(path, state):
                 (self.out / output).unlink(missing_ok=True)
                 raise ValueError(f"{path}: changed while it was predicted; run the same again")
-            self.rows[path] = ("ok", self._doubts[path])
+            self.rows[path] = ("ok", found.note)
         except ValueError as error:
             self.rows[path] = ("failed", str(error))
         except OSError as error:

@@ -3,10 +3,10 @@
 Each output is written whole or not at all, and one that is there already is not made again, so that
 a run that was stopped goes on where it was (see `utils.manifest`). In the output folder
 
-- `report.csv` has one row per input: file, status, reason, output, view, view_probability, flags.
-  The last three are explained in `recognition`. The status is ok, skipped (done
-  before), failed, or pending while the run is at work or where it was stopped. The reason of an ok
-  row is what its file says and cannot be, such as a spacing of zero. A file whose name is
+- `report.csv` has one row per input: file, status, reason, output; view, view_probability and
+  flags, see `recognition`; doubt and its signs, see `doubt`. The status is ok, skipped (done
+  before), failed, or pending while the run is at work or where it was stopped. The reason of a row
+  that is done is what its file says and cannot be, such as a spacing of zero. A file whose name is
   not UTF-8 is failed, since no table can name it; its other bytes are written as escapes.
 - `settings.json` says with which model and settings all outputs of the folder were made.
 
@@ -90,8 +90,8 @@ def predict(
     Returns
     -------
     DataFrame
-        The report: file, status, reason, output (relative to `out`), view, view_probability, flags,
-        in the order of the inputs.
+        The report, in the order of the inputs: file, status, reason, output (relative to `out`),
+        view, view_probability, flags, doubt and its signs.
 
     Raises
     ------
@@ -114,7 +114,7 @@ def predict(
     known = {path: seen for path in outputs if (seen := (views or {}).get(str(path)))}
     settings = {
         "model": model.name,
-        "weights": _digest(model),
+        "weights": weights_digest(model),
         "preprocessing": model.preprocessing.to_dict(),
         "outlines": outline_kind(model),
         "format": format,
@@ -212,7 +212,7 @@ def _folders(outputs: Iterable[str]) -> set[str]:
     return {str(folder) for output in outputs for folder in PurePath(output).parents}
 
 
-def _digest(model: torch.nn.Module) -> str:
+def weights_digest(model: torch.nn.Module) -> str:
     """Return a fingerprint of the weights."""
     digest = hashlib.blake2b(digest_size=16)
     for tensor in model.state_dict().values():

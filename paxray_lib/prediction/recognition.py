@@ -34,6 +34,7 @@ from paxray_lib.images.views import VIEWS
 from paxray_lib.masks import PackedMasks
 from paxray_lib.models import AnatomySegmenter
 from paxray_lib.models.inference import segment
+from paxray_lib.prediction.doubt import Signs
 
 FLAGS = ("not_a_chest_film", "upside_down", "rotated", "inverted", "mirrored")
 _SIDE = 128
@@ -53,18 +54,22 @@ _BESIDE = 0.12  # of the width: from the spine to the heart, seen from the side
 
 @dataclass(frozen=True)
 class Found:
-    """What an image says of itself, and what it was recognized as.
+    """What an image says of itself, what it was recognized as, and what is said of its masks.
 
     Attributes
     ----------
     told : the view by header or name, or None
     frontal : probability that it is frontal, or None
     flags : of `FLAGS`
+    signs : of doubt, or None
+    note : what the file says of itself and cannot be, or an empty text
     """
 
     told: str | None = None
     frontal: float | None = None
     flags: tuple[str, ...] = ()
+    signs: Signs | None = None
+    note: str = ""
 
     def recognized(self) -> tuple[str | None, float]:
         """Return the likelier view and its probability, or None and NaN."""
@@ -79,12 +84,14 @@ class Found:
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "Found":
         """Undo `to_dict`; what is none of it is left out."""
-        told, frontal, flags = (values.get(name) for name in ("told", "frontal", "flags"))
+        told, frontal, flags, note = map(values.get, ("told", "frontal", "flags", "note"))
         is_probability = isinstance(frontal, float) and 0 <= frontal <= 1
         return cls(
             told if told in VIEWS else None,
             frontal if is_probability else None,
             tuple(flag for flag in FLAGS if isinstance(flags, list) and flag in flags),
+            Signs.from_dict(values.get("signs")),
+            note if isinstance(note, str) else "",
         )
 
 

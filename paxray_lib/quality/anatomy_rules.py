@@ -21,6 +21,7 @@ import numpy as np
 from scipy.optimize import linear_sum_assignment
 
 from paxray_lib.labels.table import LabelSet, tree_pairs
+from paxray_lib.masks import Moments
 from paxray_lib.quality.survey import Survey
 
 # all chosen by eye
@@ -103,6 +104,41 @@ def _side_rules(labels: LabelSet) -> Iterator[Rule]:
             yield Rule("left of", *((i, j) if side == "left" else (j, i)))
 
 
+# -- one image
+
+
+@lru_cache(maxsize=32)
+def _rule_columns(labels: LabelSet) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return kind (index in `BROKEN`), first and second label of all rules, (R,) each."""
+    kinds = list(BROKEN)
+    rows = [(kinds.index(kind), i, j) for kind, i, j in rules(labels)]
+    kind, first, second = np.array(rows, int).reshape(-1, 3).T
+    return kind, first, second
+
+
+@np.errstate(invalid="ignore", divide="ignore")
+def count_broken(found: Moments, labels: LabelSet, view: str | None) -> tuple[int, int]:
+    """Return how many rules the masks of one image break, and how many both labels are there for.
+
+    An unknown view counts as frontal.
+    """
+    kind, first, second = _rule_columns(labels)
+    kinds, limits = list(BROKEN), np.array(list(BROKEN.values()))
+    # the kinds that are a matter of places, of which the first is greater
+    places = {"below": found.rows}
+    if view != "lateral":
+        places["left of"] = found.columns
+    elif spine := labels.find("spine"):
+        places["before"] = np.abs(found.columns - found.columns[spine[0]])
+    shared = found.shared[first, second] / found.areas[first]
+    held = np.where(kind == kinds.index("in"), shared, np.nan)
+    for name, position in places.items():
+        difference = position[first] - position[second]
+        known = (kind == kinds.index(name)) & ~np.isnan(difference)
+        held = np.where(known, difference > 0, held)
+    return int((held < limits[kind]).sum()), int((~np.isnan(held)).sum())
+
+
 # -- evidence: for every pair of labels, how often each kind of rule would hold
 
 
@@ -172,10 +208,9 @@ class Naming:
         self.size = len(survey.labels)
         self.occurs = np.asarray(survey.areas.any(axis=0))  # (L,) bool
         self.has_parts = np.array([bool(parts) for parts in survey.labels.children])
-        kinds = list(BROKEN)
-        rows = [(kinds.index(kind), i, j) for kind, i, j in rules(survey.labels)]
-        self._kind, self._first, self._second = np.array(rows, int).reshape(-1, 3).T  # (R,) each
+        self._kind, self._first, self._second = _rule_columns(survey.labels)  # (R,) each
         self._limit = np.array(list(BROKEN.values()))[self._kind]
+        kinds = list(BROKEN)
         holds, _ = gather_evidence(survey)
         # (4, L, L); what is unknown counts as half: no reason for an exchange, and no excuse
         self._holds = np.nan_to_num(np.stack([holds[kind] for kind in kinds]), nan=0.5)

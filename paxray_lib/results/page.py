@@ -13,6 +13,7 @@ import pandas as pd
 
 from paxray_lib.labels import CHECK_MARKS, LabelSet
 from paxray_lib.measurement.definitions import DEFINITIONS, GENERAL
+from paxray_lib.prediction.doubt import SIGNS, by_doubt
 from paxray_lib.prediction.pipeline import PAGE
 from paxray_lib.prediction.predict import read_settings
 from paxray_lib.results.overlays import Picture, chosen_labels
@@ -46,8 +47,8 @@ def write_page(
     Parameters
     ----------
     out : folder of the predictions
-    report : what `predict` returned; films are in the order of its column `doubt`, the greatest
-        first, where it has one, else of their names, and its column `flags` is shown
+    report : what `predict` returned; films are in the order of `by_doubt` if any has a doubt, else
+        of their names
     measured : from `measure_predictions`
     pictures : from `draw_predictions`
     names : of the labels that were drawn, as there
@@ -68,8 +69,8 @@ def write_page(
         failed=[_short(row.reason, row.file, base) for row in failed.itertuples()],
         pending=int((report["status"] == "pending").sum()),
         columns=[title for title in COLUMNS if any(film["cells"][title] for film in films)],
-        is_ranked="doubt" in report.columns,
-        has_flags="flags" in report.columns,
+        is_ranked=is_ranked(report),
+        has_flags=any(film["flags"] for film in films),
         structures=[
             (labels.display_names[i] + CHECK_MARKS[labels.checked[i]], labels.colors[i].tolist())
             for i in chosen_labels(labels, names)
@@ -87,19 +88,22 @@ def films_of(
 ) -> list[dict[str, Any]]:
     """Return what is said of each film with masks, in the order of `write_page`.
 
-    The keys are name, picture, view, spacing, is_given, doubt, flags, notes, and cells: the text of
-    each of `COLUMNS`.
+    The keys are name, picture, view, spacing, is_given, doubt, signs, flags, notes, and cells: the
+    text of each of `COLUMNS`.
     """
     by_file = {row["file"]: row for row in measured.to_dict("records")}
     base = _common_folder(report["file"])
-    films = [
+    by_name = report.sort_values("file", kind="stable")
+    return [
         _film(row, by_file.get(row["file"], {}), pictures[row["file"]], base)
-        for row in report.to_dict("records")
+        for row in (by_doubt(by_name) if is_ranked(report) else by_name).to_dict("records")
         if row["file"] in pictures
     ]
-    is_ranked = "doubt" in report.columns
-    films.sort(key=lambda film: (-_or(film["doubt"], math.inf) if is_ranked else 0, film["name"]))
-    return films
+
+
+def is_ranked(report: pd.DataFrame) -> bool:
+    """Tell whether any film has a number of doubt, by which films are in order."""
+    return bool(report["doubt"].notna().any())
 
 
 def _film(
@@ -115,8 +119,9 @@ def _film(
         "view": _text(measured.get("view")),
         "spacing": [measured.get("row_mm", math.nan), measured.get("column_mm", math.nan)],
         "is_given": measured.get("spacing_from") == "given",
-        "doubt": _or(row.get("doubt"), None),
-        "flags": _text(row.get("flags")).replace("_", " "),
+        "doubt": _or(row["doubt"], None),
+        "signs": ", ".join(f"{name.replace('_', ' ')} {row[name]}" for name in SIGNS),
+        "flags": _text(row["flags"]).replace("_", " "),
         "notes": [_short(text.removeprefix(f"{file}: "), file, base) for text in said if text],
         "cells": {title: _cell(measured, names) for title, names in COLUMNS.items()},
     }

@@ -75,8 +75,10 @@ def test_the_recipe_trains_part_after_part_and_packages_the_last(commands, monke
         assert after["init_from"] == f"{before['run_dir']}/checkpoints/last.ckpt"
     assert all("--set" not in words for words in trained)
     last = f"{profiles[-1]['run_dir']}/checkpoints/last.ckpt"
-    assert [words[1] for words in commands[-2:]] == [last, last]
-    assert str(tmp_path / "w") in commands[-2]
+    scored, packaged, doubted = commands[-3:]
+    assert scored[1] == packaged[1] == last
+    assert str(tmp_path / "w") in scored
+    assert doubted == [str(build.HERE / "doubt.py"), *folders]
 
 
 def test_a_set_can_be_left_out(commands, monkeypatch, tmp_path):

@@ -121,6 +121,6 @@ def test_the_card_in_the_documents_is_that_of_its_scores():
     if not card.SCORES.is_file():
         pytest.skip("the open model has not been scored")
     scores = parse_json(read_bytes(card.SCORES), card.SCORES)
-    doubt = card.DOUBT.read_text(encoding="utf-8") if card.DOUBT.exists() else card.NO_DOUBT
+    doubt = card.read_doubt(scores["model"]["weights"])
     text = card.card(read_portable(find_weights("open")), scores, doubt)
     assert card.CARD.read_text(encoding="utf-8") == text

@@ -271,6 +271,15 @@ def test_the_command_tells_how_it_went(folder, command):
     assert len(stopped.stderr.strip().splitlines()) == 1
 
 
+def test_the_command_names_the_most_doubtful_of_many(folder, command):
+    assert "most doubtful" not in command().stdout  # of four
+    for name in ("x\n.png", "y.png", "z.png"):
+        (folder / name).write_bytes((folder / "a.png").read_bytes())
+    last = command().stdout.splitlines()[-1]
+    assert last.startswith("most doubtful: ")
+    assert last.count("(not_a_chest_film)") == 3
+
+
 def test_the_command_says_what_has_no_widths_for_want_of_a_view(command, tmp_path):
     done = command("--measure-doubtful")
     assert done.exit_code == 0, done.stderr

@@ -1,5 +1,7 @@
 """Views and flags: from true masks of phantoms, from the open model on real films, in reports."""
 
+import json
+
 import cv2
 import numpy as np
 import pytest
@@ -14,6 +16,7 @@ from paxray_lib.masks import PackedMasks, swap_sides
 from paxray_lib.measurement.tables import failures, measure_predictions
 from paxray_lib.models import load_model
 from paxray_lib.models.named import find_weights
+from paxray_lib.prediction.doubt import Signs
 from paxray_lib.prediction.predict import predict
 from paxray_lib.prediction.recognition import Found, Recognizer
 from paxray_lib.utils import Manifest
@@ -78,10 +81,13 @@ def test_labels_that_tell_nothing_get_no_flags():
 
 
 def test_found_comes_back_from_plain_values():
-    found = Found("lateral", 0.25, ("rotated", "inverted"))
-    plain = {**found.to_dict(), "flags": list(found.flags)}
-    assert Found.from_dict(plain) == found
+    signs = Signs(0.5, 1, 3, 0, 2, 400, 34)
+    found = Found("lateral", 0.25, ("rotated", "inverted"), signs, "no spacing")
+    assert Found.from_dict(json.loads(json.dumps(found.to_dict()))) == found
     assert Found.from_dict({"told": "x", "frontal": "much", "flags": [["a"], 3]}) == Found()
+    plain = signs.to_dict()
+    for wrong in (3, {}, plain | {"margin": 2}, plain | {"missing": -1}, plain | {"rules": True}):
+        assert Found.from_dict({"signs": wrong, "note": wrong}) == Found()
     assert Found.from_dict({}) == Found()
 
 

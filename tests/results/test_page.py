@@ -54,17 +54,20 @@ def test_one_file_without_a_network(results):
 
 def test_the_most_doubtful_come_first(results):
     out, report, *rest = results
-    doubts = {"b_pa.png": 0.25, "a_pa.png": 0.125, "c.png": 0.75, "mm_pa.dcm": np.nan}
+    doubts = {"b_pa.png": 0.25, "a_pa.png": 0.125, "c.png": 0.0625, "mm_pa.dcm": np.nan}
     report = report.assign(
         doubt=[doubts.get(file.rsplit("/", 1)[1], 0.5) for file in report["file"]],
         flags=["not_a_chest_film" if "c.png" in file else np.nan for file in report["file"]],
     )
     page = write_page(out, report, *rest).read_text()
-    expected = ["mm_pa.dcm", "c.png", "<script>x_lat.png", "zero_pa.dcm", "b_pa.png", "a_pa.png"]
+    # flags first, what is not known last
+    expected = ["c.png", "<script>x_lat.png", "zero_pa.dcm", "b_pa.png", "a_pa.png", "mm_pa.dcm"]
     assert films(page) == expected
     assert "most doubtful first" in page
+    assert page.count("estimate of 1 - Dice") == 2  # on hover, and in words
+    assert "margin " in row_of(page, "b_pa.png")
     assert "not a chest film" in row_of(page, "c.png")
-    assert ">0.75<" in row_of(page, "c.png")
+    assert ">0.06<" in row_of(page, "c.png")
     assert page.count("not a chest film") == 1
 
 
