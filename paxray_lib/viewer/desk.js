@@ -36,11 +36,14 @@ class Desk extends Viewer {
     listen("copy-prediction", "click", () => this.commit({ mode: "copy" }));
     listen("unknown", "change", () => this.commit({ mode: "known", value: !this.find("unknown").checked }));
     listen("edit-label", "change", () => this.correcting());
+    listen("save", "click", () => this.save());
     listen("download", "click", () => this.download());
     listen("tree", "click", () => { if (this.tree.active?.index !== undefined) this.correct(this.tree.active.index); });
     const edited = index => { this.catchUp(index); this.status(); };
-    store.editListeners.add(edited);
-    signal.addEventListener("abort", () => store.editListeners.delete(edited));
+    for (const listeners of [store.listeners, store.editListeners]) {
+      listeners.add(edited);
+      signal.addEventListener("abort", () => listeners.delete(edited));
+    }
     for (const type of ["pointerdown", "pointermove", "pointerup", "pointercancel", "click", "dblclick"])
       stage.addEventListener(type, event => this.stageEvent(event), { signal, capture: true });
     stage.addEventListener("pointerleave", () => { this.find("cursor").hidden = true; }, { signal });
@@ -48,10 +51,7 @@ class Desk extends Viewer {
 
   // -- the label, the tool
 
-  correct(index) {
-    this.find("edit-label").value = index;
-    this.correcting();
-  }
+  correct(index) { this.find("edit-label").value = index; this.correcting(); }
 
   correcting() {
     this.find("unknown").checked = Boolean(this.scene?.unknown.has(this.label));
@@ -72,8 +72,9 @@ class Desk extends Viewer {
   }
 
   resize(size) {
-    this.find("brush-size").value = size;
-    this.find("brush-size").nextElementSibling.textContent = `${this.find("brush-size").value} px`;
+    const slider = this.find("brush-size");
+    slider.value = size;
+    slider.nextElementSibling.textContent = `${slider.value} px`;
   }
 
   // -- strokes
@@ -121,14 +122,16 @@ class Desk extends Viewer {
   /** Apply what another view of the same viewer, or a journal, has and this one not. */
   catchUp(index) {
     const { scene } = this, records = this.store.edits.get(index) ?? [];
-    if (scene?.message.index !== index || this.stroke || scene.editor.applied >= records.length) return;
+    if (scene?.message.index !== index || this.stroke) return;
+    if (this.store.scenes.get(index) !== scene.message) return void this.go(); // it was saved
+    if (!scene.editor || scene.editor.applied >= records.length) return;
     while (scene.editor.applied < records.length) this.drawChange(scene.editor.apply(records[scene.editor.applied]));
     this.changed();
   }
 
   async unpack(message) {
     const scene = await super.unpack(message);
-    if (!scene.target) return scene;
+    if (!scene.target || message.note) return scene; // of a reduced image strokes would be in another scale
     scene.editor = new MaskEditor(scene, this.model.get("_labels").parents);
     for (const record of this.store.edits.get(message.index) ?? []) scene.editor.apply(record);
     return scene;
@@ -144,6 +147,8 @@ class Desk extends Viewer {
     const waiting = this.store.pending.size, made = this.store.edits.get(this.scene?.message.index)?.length ?? 0;
     this.find("kept").textContent = this.offline ? "" : waiting ? `${waiting} not yet kept` : made ? "kept" : "";
     this.find("download").hidden = !this.offline || !made;
+    this.find("save").hidden = this.offline || !this.store.folder;
+    this.find("save").disabled = !made;
     this.find("kept").title = this.store.trouble ?? "";
     if (this.store.trouble) this.say(`Not kept: ${this.store.trouble}`);
     this.root.dataset.pending = waiting;
@@ -156,6 +161,8 @@ class Desk extends Viewer {
     link.click();
     setTimeout(() => URL.revokeObjectURL(link.href), 1000);
   }
+
+  save() { if (this.store.folder && this.scene) this.model.send({ save: this.scene.message.index }); }
 
   // -- pointer
 
@@ -282,7 +289,7 @@ class Desk extends Viewer {
         ...Object.fromEntries(Object.entries(TOOLS).map(([tool, [, key]]) => [key, () => this.take(tool)])),
         "[": () => this.resize(size - Math.max(1, size >> 3)), "]": () => this.resize(size + Math.max(1, size >> 3)),
         l: () => this.pointer && this.labelsAt(this.pointer)[0] && this.correct(this.labelsAt(this.pointer)[0].label),
-        t: () => flip("follow"), c: () => this.commit({ mode: "copy" }), k: () => { flip("unknown"); this.find("unknown").dispatchEvent(new Event("change")); },
+        s: () => this.save(), t: () => flip("follow"), c: () => this.commit({ mode: "copy" }), k: () => { flip("unknown"); this.find("unknown").dispatchEvent(new Event("change")); },
         ...(this.corners.length && { Enter: () => this.closePolygon(), Escape: () => this.dropPolygon() }),
       }),
     };

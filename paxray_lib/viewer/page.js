@@ -42,7 +42,7 @@ const TOOLS = {
 const DESK_HELP = {
   ...Object.fromEntries(Object.values(TOOLS).map(([, key, text]) => [key, text])), "[ ]": "smaller and larger brush",
   l: "correct the smallest label under the pointer", z: "undo", y: "redo", t: "wholes and parts follow, or not",
-  c: "copy the label from the prediction", k: "mark the label as annotated here, or not", Escape: "drop the polygon",
+  c: "copy the label from the prediction", k: "mark the label as annotated here, or not", s: "save the masks, where there is a folder for them", Escape: "drop the polygon",
 };
 const MODULE = Math.random().toString(36).slice(2); // each viewer of a notebook may load this module anew
 const MAX_SCALE = 64, KEPT_SCENES = 256;
@@ -96,13 +96,16 @@ class Store {
     this.edits = new Map(); // the strokes of each image, in order
     this.pending = new Map(); // those that the kernel has not acknowledged yet, by id
     this.editListeners = new Set();
+    this.folder = model.get("_folder") && `paxray ${model.get("_folder")} `; // of the keys under which strokes are stored
     const first = model.get("_first");
     if (first && "index" in first) this.add(first);
     model.on("change:_first", () => this.add(model.get("_first")));
     model.on("msg:custom", (content, buffers) => {
       if (content.kept) this.acknowledge(content.kept);
+      if (content.trouble) this.acknowledge({ error: content.trouble });
       if (!content.scene) return;
       content.parts.forEach((part, k) => { content.scene[part] = buffers[k]; });
+      if (content.saved) this.edits.set(content.scene.index, [...this.pending.values()].filter(({ image }) => image === content.scene.name));
       this.add(content.scene);
     });
   }
@@ -113,6 +116,7 @@ class Store {
     if ((scene.strokes?.length ?? 0) > (this.edits.get(scene.index)?.length ?? 0)) this.edits.set(scene.index, scene.strokes);
     if (this.scenes.size > KEPT_SCENES) this.scenes.delete(this.scenes.keys().next().value);
     for (const listener of this.listeners) listener(scene.index);
+    this.sendAgain(scene);
   }
 
   /** Add a stroke to an image, and hand it to the kernel. */
@@ -120,13 +124,28 @@ class Store {
     this.edits.set(index, [...(this.edits.get(index) ?? []), record]);
     if (sends) {
       this.pending.set(record.id, record);
+      if (this.folder) localStorage.setItem(this.folder + record.id, JSON.stringify(record));
       this.model.send({ strokes: [[index, record]] });
     }
     for (const listener of this.editListeners) listener(index);
   }
 
+  /** Send the strokes of an image that no kernel has acknowledged: it may have died before it could. */
+  sendAgain({ index, name, strokes = [] }) {
+    const ids = new Set(strokes.map(({ id }) => id));
+    const left = Object.keys(this.folder ? localStorage : {}).filter(key => key.startsWith(this.folder))
+      .map(key => JSON.parse(localStorage.getItem(key))).filter(record => record.image === name && !this.pending.has(record.id));
+    for (const record of left.sort((a, b) => a.seconds - b.seconds))
+      if (ids.has(record.id)) localStorage.removeItem(this.folder + record.id);
+      else this.record(index, record, true);
+  }
+
   acknowledge({ id, error }) {
-    if (error) this.trouble = error; else this.pending.delete(id);
+    this.trouble = error;
+    if (!error) {
+      this.pending.delete(id);
+      if (this.folder) localStorage.removeItem(this.folder + id);
+    }
     for (const listener of this.editListeners) listener(null);
   }
 

@@ -33,6 +33,8 @@ class Source:
         Returns the Scene, or raises a ValueError or OSError that names the file.
     scores : for each column one number or None per image
     ranks : columns of `ranking.RANKS` that can be computed
+    path_of : function of a position
+        Returns the file of the image, or None.
     """
 
     labels: LabelSet
@@ -41,6 +43,7 @@ class Source:
     load: Callable[[int], Scene]
     scores: dict[str, list[float | None]] = field(default_factory=dict)
     ranks: tuple[str, ...] = ()
+    path_of: Callable[[int], Path | None] = lambda _: None
 
     def choose(self, selected: str | Iterable[str] | None, masks: PackedMasks | None) -> list[str]:
         """Return the selected names, or lungs and heart as far as they are there, or one label."""
@@ -58,16 +61,17 @@ def from_image(
     labels: LabelSet | None = None,
 ) -> Source:
     """Return the source of a single image, of which at least one kind of masks is given."""
-    name = "image"
+    name, path = "image", None
     if isinstance(image, (str, os.PathLike)):
-        name, image = Path(image).stem, read_image(image)
+        path = Path(image)
+        name, image = path.stem, read_image(image)
     view, spacing = (image.view, image.spacing_mm) if isinstance(image, Image) else (None, None)
     target = None if masks is None else as_masks(masks, labels)
     predicted = None if prediction is None else as_masks(prediction, labels)
     scene = Scene(name, as_pixels(image), target, predicted, view, spacing)
     if scene.masks is None:
         raise ValueError("nothing to show over the image: give masks, a prediction, or both")
-    return Source(scene.masks.labels, [name], [view], lambda _: scene)
+    return Source(scene.masks.labels, [name], [view], lambda _: scene, path_of=lambda _: path)
 
 
 def from_dataset(dataset: PaxrayDataset, predictions: Predictions = None) -> Source:
@@ -88,7 +92,8 @@ def from_dataset(dataset: PaxrayDataset, predictions: Predictions = None) -> Sou
         return Scene(sample.name, pixels, sample.masks, prediction, sample.view, sample.spacing_mm)
 
     ranks = ("rules_kept",) if predictions is None else ("iou_present", "rules_kept")
-    return Source(dataset.labels, [image.stem for image in images], views, load, ranks=ranks)
+    names = [image.stem for image in images]
+    return Source(dataset.labels, names, views, load, {}, ranks, dataset.image_path)
 
 
 def from_folder(
@@ -109,7 +114,8 @@ def from_folder(
         pixels, spacing = as_pixels(image), image.spacing_mm
         return Scene(names[index], pixels, None, prediction, views[index], spacing)
 
-    return Source(known, names, views, load, ranks=("rules_kept",))
+    ranks = ("rules_kept",)
+    return Source(known, names, views, load, {}, ranks, lambda index: root / pairs[index][0])
 
 
 def find_masks(folder: str | os.PathLike, images: Sequence[Path], source: str) -> list[Path | None]:

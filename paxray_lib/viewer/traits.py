@@ -41,6 +41,7 @@ class ViewerTraits(anywidget.AnyWidget):
     view_filter = traitlets.Enum(("", "frontal", "lateral"), "").tag(sync=True)
     sort_by = traitlets.Unicode("").tag(sync=True)
     _editable = traitlets.Bool(False).tag(sync=True)
+    _folder = traitlets.Unicode("").tag(sync=True)
     _labels = traitlets.Dict().tag(sync=True)
     _items = traitlets.Dict().tag(sync=True)
     _first = traitlets.Dict().tag(sync=True)

@@ -22,7 +22,7 @@ from paxray_lib.labels import LabelSet
 from paxray_lib.masks import PackedMasks
 from paxray_lib.utils.errors import check_choice, did_you_mean
 from paxray_lib.viewer import sources
-from paxray_lib.viewer.corrections import Corrections, Journal
+from paxray_lib.viewer.corrections import Corrections
 from paxray_lib.viewer.offline_page import offline_page
 from paxray_lib.viewer.traits import ViewerTraits
 from paxray_lib.viz import overlay
@@ -43,7 +43,7 @@ class LabelViewer(ViewerTraits):
     labels : LabelSet of masks that do not carry it; the 166 published ones by default
     selected : names, groups and patterns; lungs and heart, if present, by default
     editable : whether masks may be corrected (docs/viewing.md)
-    journal : where strokes are written down, and were; by default they live with the kernel
+    corrections : folder that keeps strokes and saved masks; by default they live with the kernel
     **style : initial values of the traits `mode`, `alpha`, `outline`, `dashed` and `window`
 
     Attributes
@@ -72,7 +72,7 @@ class LabelViewer(ViewerTraits):
         labels: LabelSet | None = None,
         selected: Iterable[str] | str | None = None,
         editable: bool = False,
-        journal: Journal | None = None,
+        corrections: str | Path | None = None,
         **style: Any,
     ):
         for name in style:
@@ -82,9 +82,9 @@ class LabelViewer(ViewerTraits):
         self._source = image
         # the image shown and its neighbours
         self._load: Callable[[int], sources.Scene] = lru_cache(3)(image.load)
-        if journal is not None and not editable:
-            raise ValueError("a journal is for corrections: give editable=True, too")
-        self._corrections = Corrections(self._load, image.labels, journal) if editable else None
+        if corrections is not None and not editable:
+            raise ValueError("a folder of corrections needs editable=True, too")
+        self._corrections = Corrections(image, corrections) if editable else None
         if self._corrections:
             self._load = self._corrections.scene
         first = self._message(0)
@@ -100,6 +100,7 @@ class LabelViewer(ViewerTraits):
                 "parents": [list(wholes) for wholes in known.parents],
             },
             _editable=editable,
+            _folder=str(Path(corrections).absolute()) if corrections else "",
             _items={
                 "names": image.names,
                 "views": image.views,
@@ -122,7 +123,7 @@ class LabelViewer(ViewerTraits):
         labels: LabelSet | None = None,
         selected: Iterable[str] | str | None = None,
         editable: bool = False,
-        journal: Journal | None = None,
+        corrections: str | Path | None = None,
         **style: Any,
     ) -> "LabelViewer":
         """Return a viewer of many images, each read, and checked, when it is opened.
@@ -134,7 +135,7 @@ class LabelViewer(ViewerTraits):
             Mask files bear the names of the images, as `predict` writes them.
         scores : table of a column `image` and numbers, such as `Evaluation.scores_by_image()`
         labels : LabelSet of `.npy` predictions of a folder; the 166 published ones by default
-        selected, editable, journal, **style : as for `LabelViewer`
+        selected, editable, corrections, **style : as for `LabelViewer`
         """
         if isinstance(images, PaxrayDataset):
             source = sources.from_dataset(images, predictions)
@@ -144,7 +145,7 @@ class LabelViewer(ViewerTraits):
             source = sources.from_folder(images, predictions, labels)
         if scores is not None:
             source = replace(source, scores=sources.score_columns(scores, source.names))
-        return cls(source, selected=selected, editable=editable, journal=journal, **style)
+        return cls(source, selected=selected, editable=editable, corrections=corrections, **style)
 
     def __repr__(self) -> str:
         names, labels = self._source.names, self._source.labels
@@ -172,6 +173,20 @@ class LabelViewer(ViewerTraits):
         """Return the records of an image's corrections, in order (see `masks.strokes`)."""
         position = self.position if image is None else self._position_of(image)
         return list(self._corrections.records(position)) if self._corrections else []
+
+    def save(self, image: int | str | None = None, who: str | None = None) -> Path:
+        """Save the corrected masks of an image, the one shown by default; return their path.
+
+        They go to the folder `corrections`, which is a data set (`review.corrections`). `who` is
+        by default the name of the account. ValueError or OSError if they cannot be saved, also
+        where someone else saved the image meanwhile.
+        """
+        position = self.position if image is None else self._position_of(image)
+        if self._corrections is None:
+            raise ValueError("nothing to save: give editable=True and corrections=FOLDER")
+        path = self._corrections.save(position, who)
+        self._send_scene(position, saved=True)
+        return path
 
     def to_image(self) -> PilImage.Image:
         """Return what is seen, one pixel per pixel of the image: the same as the PNG button's."""
@@ -213,10 +228,18 @@ class LabelViewer(ViewerTraits):
             self._take(strokes)
         for index in content.get("need", []):
             if isinstance(index, int) and 0 <= index < len(self._source.names):
-                message = self._message(index)
-                parts = [key for key, value in message.items() if isinstance(value, bytes)]
-                buffers = [message.pop(key) for key in parts]
-                self.send({"scene": message, "parts": parts}, buffers)
+                self._send_scene(index)
+        if "save" in content:
+            try:
+                self.save(content["save"])
+            except (ValueError, OSError) as error:
+                self.send({"trouble": str(error)})
+
+    def _send_scene(self, index: int, saved: bool = False) -> None:
+        message = self._message(index)
+        parts = [key for key, value in message.items() if isinstance(value, bytes)]
+        buffers = [message.pop(key) for key in parts]
+        self.send({"scene": message, "parts": parts, "saved": saved}, buffers)
 
     def _take(self, strokes: list) -> None:
         """Keep the strokes that the browser made, and tell it which are kept."""
@@ -242,7 +265,7 @@ class LabelViewer(ViewerTraits):
             figure = self.figure()
         except (ValueError, OSError) as error:
             figure, caption = PilImage.new("RGB", (8, 8)), str(error)
-        traits = ViewerTraits.class_own_traits(sync=True).keys() - {"_first"}
+        traits = ViewerTraits.class_own_traits(sync=True).keys() - {"_first", "_folder"}
         order = ((self.position + k) % len(names) for k in range(len(names)))
         page = offline_page(
             module=str(self._esm),

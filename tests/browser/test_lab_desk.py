@@ -37,7 +37,7 @@ def test_strokes_reach_the_kernel_and_other_views(lab, tiny, open_page):
     lab.open(page, "desk")
     lab.run(page, 0)
     ready(page)
-    element(page, "viewer").evaluate("node => node.scrollIntoView()")
+    show(page)
     for name in ("search", "mode-both", "tool-brush", "auto", "stage"):
         box = element(page, name).bounding_box()  # all in the panel of a laptop, below its tabs
         assert 90 <= box["y"] <= box["y"] + box["height"] <= 740, name
@@ -56,7 +56,7 @@ def test_strokes_reach_the_kernel_and_other_views(lab, tiny, open_page):
     page.wait_for_function(
         "document.querySelectorAll('[data-testid=viewer][data-first-ms]').length === 2"
     )
-    element(page, "viewer").first.evaluate("node => node.scrollIntoView()")
+    show(page)
     element(page, "tool-eraser").first.click()
     drag(page, (0.2, 0.9), (0.3, 0.8))
     expect(element(page, "kept").first).to_have_text("kept")
@@ -71,3 +71,59 @@ def test_strokes_reach_the_kernel_and_other_views(lab, tiny, open_page):
         return a.length === b.length && a.every((value, i) => value === b[i]);
     }"""
     assert page.evaluate(same)
+
+
+KILLED = [
+    """
+from paxray_lib import LabelViewer, PaxrayDataset
+sample = PaxrayDataset({root!r})[0]
+viewer = LabelViewer(sample.image, sample.masks, selected=['heart'], editable=True,
+                     corrections='corrected')
+viewer
+""",
+    """
+import os, signal, time
+print('busy', flush=True)
+while not os.path.exists('painted'): time.sleep(0.1)
+os.kill(os.getpid(), signal.SIGKILL)
+""",
+    "print('has', [record['mode'] for record in viewer.strokes()])",
+    "print('saved', viewer.strokes())",
+]
+
+
+def test_a_kernel_killed_while_painting_loses_nothing(lab, tiny, open_page):
+    lab.write("killed", [cell.replace("{root!r}", repr(str(tiny))) for cell in KILLED])
+    page = open_page(viewport={"width": 1366, "height": 768})
+    lab.open(page, "killed")
+    lab.run(page, 0)
+    ready(page)
+    show(page)
+    element(page, "tool-brush").click()
+    drag(page, (0.1, 0.9), (0.5, 0.8))
+    expect(element(page, "kept")).to_have_text("kept")
+    lab.run(page, 1)
+    page.get_by_text("busy", exact=True).wait_for()
+    show(page)
+    element(page, "tool-eraser").click()
+    drag(page, (0.1, 0.8), (0.4, 0.8))  # the kernel dies before it hears of this one
+    expect(element(page, "kept")).to_have_text("1 not yet kept")
+    (lab.folder / "painted").touch()
+    page.get_by_role("button", name="Ok").click()  # of the notice that the kernel restarts
+    page.get_by_text("| Idle").wait_for()
+    lab.run(page, 0)
+    ready(page)
+    expect(element(page, "kept")).to_have_text("kept")
+    lab.run(page, 2)
+    page.get_by_text("has [").wait_for()
+    assert page.get_by_text("has [").inner_text().strip() == "has ['add', 'erase']"
+    show(page)
+    element(page, "save").click()
+    expect(element(page, "save")).to_be_disabled()
+    assert (lab.folder / "corrected/labels/image.pxm").is_file()
+    lab.run(page, 3)
+    page.get_by_text("saved []").wait_for()
+
+
+def show(page):
+    element(page, "viewer").first.evaluate("node => node.scrollIntoView()")
