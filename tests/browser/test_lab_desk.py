@@ -1,7 +1,9 @@
 """Correcting masks in JupyterLab, with a kernel of its own."""
 
+import numpy as np
 import pytest
-from helpers.viewer_page import element, ready
+from helpers.viewer_page import element, exported, ready
+from PIL import Image
 from playwright.sync_api import expect
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
@@ -127,3 +129,44 @@ def test_a_kernel_killed_while_painting_loses_nothing(lab, tiny, open_page):
 
 def show(page):
     element(page, "viewer").first.evaluate("node => node.scrollIntoView()")
+
+
+LARGE = [
+    """
+import numpy as np
+from paxray_lib import LABELS, LabelViewer, PackedMasks
+stack = np.zeros((166, 2048, 2048), bool)
+for k in range(166):
+    stack[k, 10 * k : 10 * k + 300, 5 * k : 5 * k + 900] = True
+film = np.arange(2048 * 2048, dtype=np.uint32).reshape(2048, 2048).astype(np.uint8)
+viewer = LabelViewer(film, PackedMasks.pack(stack, LABELS), selected=LABELS.names, editable=True)
+viewer
+""",
+    """
+viewer.to_image().save('large.png')
+print('drawn', [record['mode'] for record in viewer.strokes()])
+""",
+]
+
+
+def test_what_the_page_draws_of_a_large_film_is_what_the_kernel_draws(lab, open_page):
+    lab.write("large", LARGE)
+    page = open_page(viewport={"width": 1366, "height": 768})
+    lab.open(page, "large")
+    lab.run(page, 0)
+    ready(page)
+    show(page)
+    for tool in ("brush", "eraser"):
+        element(page, f"tool-{tool}").click()
+        drag(page, (0.1, 0.5), (0.5, 0.2), (0.9, 0.6))
+        page.keyboard.press("]")
+    page.keyboard.press("g")
+    drag(page, (0.6, 0.6), (0.9, 0.7), (0.6, 0.9))
+    page.keyboard.press("Enter")
+    expect(element(page, "kept")).to_have_text("kept", timeout=60_000)
+    lab.run(page, 1)
+    page.get_by_text("drawn [").wait_for()
+    assert page.get_by_text("drawn [").inner_text().strip() == "drawn ['add', 'erase', 'add']"
+    seen = np.asarray(Image.open(lab.folder / "large.png"))
+    assert seen.shape == (2048, 2048, 3)
+    assert np.array_equal(exported(page), seen)
