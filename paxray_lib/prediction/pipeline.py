@@ -5,8 +5,9 @@ import errno
 import itertools
 import math
 import time
-from collections.abc import Generator, Iterable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -39,8 +40,9 @@ REPORT_EVERY_S = 5.0
 _Source = tuple[Path, State, tuple[int, int]]
 # the same, what it says of itself, and the network's input (3, h, w)
 _Prepared = tuple[_Source, Found, torch.Tensor]
-# the same, its packed bits, of `decide`, None if they are not finite, and what it was recognized as
-_Segmented = tuple[_Source, np.ndarray | None, Found]
+# the same, its packed bits, of `decide`, None if they are not finite, what it was recognized as,
+# and what takes the signs of doubt
+_Segmented = tuple[_Source, np.ndarray | None, Found, Callable[[], Signs | None]]
 
 
 class Pipeline:
@@ -218,10 +220,10 @@ class Pipeline:
                 if packed is not None:
                     masks = PackedMasks(packed, self._decided)
                     found = replace(recognizer(tensors[i], masks, found.told), note=found.note)
-                    view, _ = self._view(sources[i][0], found)
-                    signs = inspector(coarse[i : i + 1], mirrored[i : i + 1], view)
-                    found = replace(found, signs=signs)
-                yield sources[i], packed, found
+                view, _ = self._view(sources[i][0], found)
+                own = coarse[i : i + 1], mirrored[i : i + 1]
+                # not here: it would wait for the network, and the network for it
+                yield sources[i], packed, found, partial(inspector, *own, view)
 
     def _mirror_views(self, batch: list[_Prepared], recognizer: Recognizer) -> list[str | None]:
         """Return by which view each image is averaged with its mirror image, or None."""
@@ -233,12 +235,12 @@ class Pipeline:
         ]
 
     def _write(self, segmented: _Segmented) -> None:
-        (path, state, size), bits, found = segmented
+        (path, state, size), bits, found, inspect = segmented
         output = self.outputs[path]
         try:
             if bits is None:
                 raise ValueError(f"{path}: {NOT_FINITE}")
-            self._found[path] = found
+            self._found[path] = found = replace(found, signs=inspect())
             self.manifest.start(output, path, state, found.to_dict())
             masks = PackedMasks(bits, self._decided)
             if self.settings["close_tree"]:
