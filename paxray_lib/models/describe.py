@@ -36,7 +36,9 @@ def _shape(output: object) -> str:
 
 def _stages(module: nn.Module, depth: int = 2, name: str = "") -> Iterator[tuple[str, nn.Module]]:
     """Yield the parts of a network's parts; lists of modules and single modules do not count."""
-    children, is_list = dict(module.named_children()), isinstance(module, nn.ModuleList)
+    children = dict(module.named_children())
+    # timm keeps the stages of an encoder in a sequence of that name
+    is_list = isinstance(module, nn.ModuleList) or name.endswith(".model.blocks")
     if not children or (depth == 0 and not is_list):
         yield name, module
         return

@@ -11,6 +11,7 @@ LABELS = ["lung_left", "lung_right", "heart"]
     ("architecture", "encoder", "last"),
     [
         ("unet", "resnet18", "segmentation_head"),
+        ("unet", "tu-tf_efficientnet_lite0", "segmentation_head"),
         ("fpn", "resnet18", "segmentation_head.0"),
         ("paxray_unet", "resnet50", "head.out"),
     ],
@@ -32,4 +33,6 @@ def test_layer_table_names_each_parameter_once(architecture, encoder, last):
 def test_layer_table_has_the_shapes_of_a_unet():
     table = layer_table(build_model("unet", LABELS, encoder="resnet18"), 64)
     assert table.loc["encoder.layer4", "output"] == "512 x 2 x 2"
+    stages = layer_table(build_model("unet", LABELS, encoder="tu-tf_efficientnet_lite0"), 64)
+    assert stages.loc["encoder.model.blocks.6", "output"] == "320 x 2 x 2"
     assert table.loc["segmentation_head", "output"] == "3 x 32 x 32"

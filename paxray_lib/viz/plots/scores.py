@@ -27,11 +27,13 @@ def plot_training(metrics: pd.DataFrame) -> Figure:
     for name, line in _CURVES.items():
         scores = metrics[["epoch", f"val_{name}"]].dropna()
         title = style.score_title(name)
-        right.plot("epoch", f"val_{name}", line, data=scores, color=style.BLUE, label=title)
+        look = {"marker": ".", "color": style.BLUE, "label": title}
+        right.plot("epoch", f"val_{name}", line, data=scores, **look)
     right.set(xlabel="epoch", ylabel="validation score (0 to 1)", ylim=(0, 1))
     right.legend(frameon=False)
-    left.grid(color="#eeeeee")
-    right.grid(color="#eeeeee")
+    for axis in (left, right):
+        axis.grid(color="#eeeeee")
+        axis.locator_params("x", integer=True)
     return figure
 
 
