@@ -1,5 +1,6 @@
 """The profiles: the published recipe flag by flag, and that they start with `--set` alone."""
 
+import ast
 import dataclasses
 import json
 import subprocess
@@ -14,6 +15,7 @@ import yaml
 
 from paxray_lib.data.augmentation import AugmentConfig
 from paxray_lib.evaluation.evaluate import published_verdict
+from paxray_lib.models.checkpoints import load_model
 from paxray_lib.runs.profiles import build_config
 from paxray_lib.runs.run import train_settings
 from paxray_lib.training.config import TrainConfig
@@ -152,3 +154,34 @@ def test_training_goes_to_a_folder_with_the_profiles_name(tmp_path):
     profile.write_text("epochs: 1\n")
     assert train_settings(profile)["run_dir"] == "runs/mine"
     assert train_settings(profile, ["run_dir=elsewhere"])["run_dir"] == "elsewhere"
+
+
+@pytest.mark.parametrize("name", ["demo", "finetune"])
+def test_trainings_from_the_open_model_have_its_network_and_its_input(name):
+    config = build_config(TrainConfig, train_settings(PROFILES / f"{name}.yaml"))
+    model = load_model("open")
+    assert config.init_from == "open"
+    assert (config.architecture, config.encoder) == (
+        model.config["architecture"],
+        model.config["encoder"],
+    )
+    assert (config.preprocessing, config.image_size) == (
+        model.preprocessing.kind,
+        model.preprocessing.size[0],
+    )
+
+
+def test_notebook_two_opened_by_hand_trains_as_the_demonstration_does():
+    cells = json.loads((ROOT / "notebooks/02_train.ipynb").read_text(encoding="utf-8"))["cells"]
+    (cell,) = [cell for cell in cells if "parameters" in cell["metadata"].get("tags", [])]
+    by_hand = {
+        statement.targets[0].id: ast.literal_eval(statement.value)
+        for statement in ast.parse("".join(cell["source"])).body
+    }
+    fields = {field.name for field in dataclasses.fields(TrainConfig)} - {"run_dir"}
+    by_hand |= by_hand.pop("options")
+    demo = yaml.safe_load((PROFILES / "demo.yaml").read_text(encoding="utf-8"))
+    ignored = {"val_every", "best"}  # which change no weight of the last epoch
+    assert {k: v for k, v in by_hand.items() if k in fields} == {
+        k: v for k, v in demo.items() if k not in ignored
+    }
