@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, default_collate
+from torch.utils.data._utils import signal_handling
 
 from paxray_lib.compute.launch import find_launch
 from paxray_lib.compute.memory import free_bytes
@@ -223,14 +224,15 @@ class TrainingBatches:
     def close(self) -> None:
         """End the processes that read samples; another epoch would start new ones.
 
-        A traceback keeps torch's iterator, whose processes would live on with it, and a killed one
-        would be told of by a RuntimeError out of a signal, wherever the program is by then.
-        """
+        A traceback would keep them. Of a killed one a signal tells by a RuntimeError, wherever the
+        program is by then: torch shall watch them no more."""
         loaded, self._loader._iterator = self._loader._iterator, None
         if loaded is not None:
-            # the signal may come while it waits for them; it has removed them all the same
-            with contextlib.suppress(RuntimeError):
-                loaded._shutdown_workers()  # type: ignore[attr-defined]  # as persistent workers have
+            for _ in range(2):  # the second is for a signal that came before
+                with contextlib.suppress(RuntimeError, ValueError):
+                    signal_handling._remove_worker_pids(id(loaded))
+            loaded._worker_pids_set = False  # type: ignore[attr-defined]  # as those with workers have
+            loaded._shutdown_workers()  # type: ignore[attr-defined]
 
     def _on_device(self, loaded: Any, weight: float) -> Batch:
         if isinstance(loaded, Exception):
