@@ -113,7 +113,7 @@ def metric_seconds(size: int, repeats: int) -> dict[str, float]:
 
     from paxray_lib.metrics.counting import counts
     from paxray_lib.metrics.scores import dice, iou
-    from paxray_lib.models.inference import pack_decisions
+    from paxray_lib.models.decisions import pack_decisions
 
     packed = make_batch(1, size)[1]
     target = _plain.dense(packed, LABELS)

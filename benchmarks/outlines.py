@@ -17,6 +17,7 @@ from paxray_lib import load_model
 from paxray_lib.data.dataset import PaxrayDataset
 from paxray_lib.evaluation.count import count_dataset, measure_dataset
 from paxray_lib.metrics import iou, mean_score
+from paxray_lib.models.decisions import pack_decisions
 from paxray_lib.models.outlines import pack_enlarged
 
 
@@ -41,7 +42,7 @@ def main() -> None:
     torch.manual_seed(0)
     coarse = torch.randn(1, 166, 16, 16) - 1.5
     logits = torch.nn.functional.interpolate(coarse, (512, 512), mode="bilinear")
-    bits = inference.pack_decisions(logits)[0].numpy()
+    bits = pack_decisions(logits)[0].numpy()
     start = time.perf_counter()
     pack_enlarged(list(logits[0]), bits, 0.0, (3000, 3000))
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20

@@ -34,7 +34,7 @@ from paxray_lib.importing.pictures import read_mask, read_values
 from paxray_lib.labels.table import LabelSet
 from paxray_lib.masks import PackedMasks
 from paxray_lib.models import AnatomySegmenter, load_model, optimize_for_inference
-from paxray_lib.models.inference import coarse_logits, segment
+from paxray_lib.models.inference import pass_through
 from paxray_lib.prediction.doubt import CALIBRATION, Inspector, Signs
 from paxray_lib.prediction.predict import weights_digest
 from paxray_lib.utils import now, progress, read_bytes, read_json, write_text
@@ -92,9 +92,9 @@ class Watcher:
     ) -> tuple[Signs, np.ndarray]:
         """Return signs, and the bool masks (K, H, W) of a map's structures."""
         inputs = torch.as_tensor(self._model.preprocess(np.ascontiguousarray(pixels)))[None]
-        coarse, mirrored = coarse_logits(self._fast, inputs), self._inspector.mirrored(inputs)
-        signs = self._inspector(coarse, mirrored, "frontal")
-        (bits,) = segment(self._fast, inputs, [None], [pixels.shape], 0.5, needed, coarse)
+        (passed,) = pass_through(self._fast, inputs, [None])
+        signs = self._inspector(passed.coarse, self._inspector.mirrored(inputs), "frontal")
+        bits = passed.decide(pixels.shape, 0.5, needed)
         assert signs is not None  # the open model has lungs and heart
         assert bits is not None
         return signs, PackedMasks(label_map.map_prediction(bits), label_map.labels).unpack()

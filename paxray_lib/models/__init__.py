@@ -17,8 +17,9 @@ describe     a network in about ten lines
 
 from paxray_lib.models.build import build_model
 from paxray_lib.models.checkpoints import load_model, read_extra, save_model
+from paxray_lib.models.decisions import pack_decisions
 from paxray_lib.models.folding import optimize_for_inference
-from paxray_lib.models.inference import decide, each_logits, pack_decisions, predict_image
+from paxray_lib.models.inference import decide, each_logits, predict_image
 from paxray_lib.models.segmenter import AnatomySegmenter
 
 __all__ = [

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -10,6 +10,7 @@ from torch import Tensor
 
 from paxray_lib.images.read import Image
 from paxray_lib.masks import PackedMasks, hierarchy
+from paxray_lib.models.decisions import cut_of, pack_decisions
 from paxray_lib.models.outlines import pack_enlarged
 from paxray_lib.models.segmenter import AnatomySegmenter
 from paxray_lib.models.strays import find_strays
@@ -62,7 +63,6 @@ def segment(
     sizes: Sequence[tuple[int, ...]],
     threshold: float = 0.5,
     indices: Sequence[int] | None = None,
-    coarse: Tensor | None = None,
 ) -> Iterator[np.ndarray | None]:
     """Yield the decisions on each input in turn, as `decide` returns them; None if not finite.
 
@@ -74,16 +74,9 @@ def segment(
     sizes : per image its own (height, width)
     threshold : a bit is set where the sigmoid is greater
     indices : the labels to decide on; all by default
-    coarse : of `coarse_logits`, if they are there already
     """
-
-    def pack(logits: Tensor | None, size: tuple[int, ...]) -> np.ndarray | None:
-        if logits is None:
-            return None
-        return decide(model, logits, threshold, size, indices).cpu().numpy()
-
-    # no variable keeps an image's logits
-    return map(pack, each_logits(model, inputs, mirror_views, indices, coarse), sizes)
+    passed = pass_through(model, inputs, mirror_views)
+    return (one.decide(size, threshold, indices) for one, size in zip(passed, sizes, strict=True))
 
 
 @torch.inference_mode()
@@ -110,7 +103,7 @@ def decide(
     if outline_kind(model) == AS_PUBLISHED:
         return bits
     names = model.labels.names if indices is None else [model.labels.names[i] for i in indices]
-    clean, cut, planes = bits.cpu().numpy(), _cut(threshold, logits.dtype), list(logits[0])
+    clean, cut, planes = bits.cpu().numpy(), cut_of(threshold, logits.dtype), list(logits[0])
     for i, rows, columns in find_strays(clean, names):
         clean[rows, columns, i // 8] &= 255 - (1 << i % 8)
         planes[i][rows, columns] = cut - 1
@@ -128,26 +121,62 @@ def outline_kind(model: AnatomySegmenter) -> str:
 
 
 def each_logits(
-    model: AnatomySegmenter,
-    inputs: Tensor,
-    mirror_views: Sequence[str | None],
-    indices: Sequence[int] | None = None,
-    coarse: Tensor | None = None,
+    model: AnatomySegmenter, inputs: Tensor, mirror_views: Sequence[str | None]
 ) -> Iterator[Tensor | None]:
     """Yield the logits (1, L, h, w) float32 of each input in turn, None if not finite.
 
     Release the logits of one image before asking for the next: 166 x 512 x 512 of them take 174 MB.
     For the arguments see `segment`.
     """
-    indices = list(range(len(model.labels)) if indices is None else indices)
-    coarse = coarse_logits(model, inputs) if coarse is None else coarse
+    for one in pass_through(model, inputs, mirror_views):
+        yield one.logits()  # no variable keeps them
+
+
+@dataclass(frozen=True)
+class Passed:
+    """What the network makes of an image, before it is enlarged; what follows needs no network.
+
+    Attributes
+    ----------
+    model : AnatomySegmenter
+    coarse : (1, L, h / s, w / s) float32 logits
+    mirrored : those of the mirror image, to be averaged by the `view`, or None
+    size : (h, w) of the network's input
+    """
+
+    model: AnatomySegmenter
+    coarse: Tensor
+    mirrored: Tensor | None
+    view: str | None
+    size: tuple[int, ...]
+
+    def logits(self, indices: Sequence[int] | None = None) -> Tensor | None:
+        """Return the logits (1, len(indices), h, w), all labels by default; None if not finite."""
+        every = range(len(self.model.labels))
+        wanted = list(every if indices is None else indices)
+        return _logits(self.model, self.coarse, self.mirrored, self.view, self.size, wanted)
+
+    def decide(
+        self, size: tuple[int, ...], threshold: float, indices: Sequence[int] | None = None
+    ) -> np.ndarray | None:
+        """Return the decisions on an image of `size`, see `decide`; None if not finite."""
+        logits = self.logits(indices)
+        if logits is None:
+            return None
+        return decide(self.model, logits, threshold, size, indices).cpu().numpy()
+
+
+def pass_through(
+    model: AnatomySegmenter, inputs: Tensor, mirror_views: Sequence[str | None]
+) -> list[Passed]:
+    """Pass inputs through the network, and those with a view mirrored, too; see `segment`."""
+    coarse, size = coarse_logits(model, inputs).split(1), tuple(inputs.shape[-2:])
     chosen = [i for i, view in enumerate(mirror_views) if view is not None]
     flipped = coarse_logits(model, inputs[chosen].flip(-1)).split(1) if chosen else ()
     mirrored = dict(zip(chosen, flipped, strict=True))
-    for i, view in enumerate(mirror_views):
-        # no variable keeps an image's logits
-        pair = coarse[i : i + 1], mirrored.get(i)
-        yield _logits(model, *pair, view, inputs.shape[-2:], indices)
+    return [
+        Passed(model, coarse[i], mirrored.get(i), view, size) for i, view in enumerate(mirror_views)
+    ]
 
 
 @torch.inference_mode()
@@ -206,76 +235,3 @@ def _enlarge(
         # image are ambiguous
         coarse = coarse.clone(memory_format=torch.channels_last)
     return model.upsample(coarse, size)
-
-
-def check_threshold(threshold: float) -> None:
-    """Raise ValueError unless a threshold lies between 0 and 1."""
-    if not 0 < threshold < 1:
-        raise ValueError(f"threshold {threshold}: must lie between 0 and 1")
-
-
-def pack_decisions(logits: Tensor, threshold: float = 0.5) -> Tensor:
-    """Return the packed bits of ``sigmoid(logits) > threshold`` (strictly, as published).
-
-    The logits are compared with logit(threshold), so that no probabilities are computed.
-    A logit that is not a number is not above the threshold.
-
-    Parameters
-    ----------
-    logits : (N, L, H, W) floating tensor, contiguous or channels-last
-    threshold : float in (0, 1)
-
-    Returns
-    -------
-    (N, H, W, ceil(L / 8)) uint8 tensor on the same device
-
-    Raises
-    ------
-    ValueError
-        If the threshold is not between 0 and 1 or the logits are not 4-dimensional.
-    """
-    check_threshold(threshold)
-    if logits.ndim != 4:
-        shape = tuple(logits.shape)
-        raise ValueError(f"logits must have shape (images, labels, height, width), got {shape}")
-    cut = _cut(threshold, logits.dtype)
-    # numpy compares small blocks in a fifth of torch's time, but does not know all of its types
-    known_to_numpy = logits.dtype in (torch.float32, torch.float64)
-    channels_last = logits.device.type == "cpu" and logits.stride(1) == 1
-    pack = _pack_channels_last if channels_last and known_to_numpy else _pack_planes
-    return pack(logits.detach(), cut)
-
-
-def _cut(threshold: float, dtype: torch.dtype) -> float:
-    """Return the logit of a threshold, as a number of that type."""
-    exact = math.log(threshold / (1 - threshold))
-    cut = torch.tensor(exact, dtype=dtype)
-    if cut.item() > exact:  # rounded up, it could pass over a logit
-        cut = torch.nextafter(cut, torch.tensor(-math.inf, dtype=dtype))
-    return cut.item()
-
-
-def _pack_channels_last(logits: Tensor, cut: float) -> Tensor:
-    """Pack pixel by pixel, in blocks of rows whose booleans stay in the cache."""
-    pixels = logits.permute(0, 2, 3, 1).numpy()  # (N, H, W, L)
-    n, height, width, labels = pixels.shape
-    packed = np.empty((n, height, width, -(-labels // 8)), np.uint8)
-    step = max(1, 2**20 // (width * labels))  # rows of about a megabyte
-
-    def pack(block: tuple[int, slice]) -> None:
-        packed[block] = np.packbits(pixels[block] > cut, axis=-1, bitorder="little")
-
-    blocks = [(i, slice(top, top + step)) for i in range(n) for top in range(0, height, step)]
-    with ThreadPoolExecutor(torch.get_num_threads()) as pool:
-        list(pool.map(pack, blocks))  # a list, so that an error is raised here
-    return torch.from_numpy(packed)
-
-
-def _pack_planes(logits: Tensor, cut: float) -> Tensor:
-    """Pack eight label planes into one byte plane, for all images at once."""
-    n, labels, height, width = logits.shape
-    packed = torch.zeros(-(-labels // 8), n, height, width, dtype=torch.uint8, device=logits.device)
-    for label in range(labels):
-        plane = (logits[:, label] > cut).byte()  # (N, H, W)
-        packed[label // 8] |= plane.bitwise_left_shift_(label % 8)
-    return packed.permute(1, 2, 3, 0).contiguous()

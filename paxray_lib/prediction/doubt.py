@@ -34,7 +34,8 @@ from torch.nn import functional
 
 from paxray_lib.masks import PackedMasks, moments
 from paxray_lib.models import AnatomySegmenter
-from paxray_lib.models.inference import coarse_logits, pack_decisions
+from paxray_lib.models.decisions import pack_decisions
+from paxray_lib.models.inference import coarse_logits
 from paxray_lib.models.named import MODELS
 from paxray_lib.quality.anatomy_rules import count_broken
 from paxray_lib.utils import read_json

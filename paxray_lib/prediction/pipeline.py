@@ -5,13 +5,11 @@ import errno
 import itertools
 import math
 import time
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+from collections.abc import Generator, Iterable, Iterator, Mapping
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 import torch
 
@@ -23,7 +21,7 @@ from paxray_lib.labels.table import LabelSet
 from paxray_lib.masks import PackedMasks, close_tree
 from paxray_lib.masks.dicom_seg import write_dicom_seg
 from paxray_lib.models import AnatomySegmenter, optimize_for_inference
-from paxray_lib.models.inference import NOT_FINITE, coarse_logits, segment
+from paxray_lib.models.inference import NOT_FINITE, Passed, pass_through
 from paxray_lib.prediction.doubt import SIGNS, Estimate, Inspector, Signs
 from paxray_lib.prediction.recognition import Found, Recognizer
 from paxray_lib.utils import Manifest, Stopped, map_ahead, progress, write_table
@@ -40,9 +38,8 @@ REPORT_EVERY_S = 5.0
 _Source = tuple[Path, State, tuple[int, int]]
 # the same, what it says of itself, and the network's input (3, h, w)
 _Prepared = tuple[_Source, Found, torch.Tensor]
-# the same, its packed bits, of `decide`, None if they are not finite, what it was recognized as,
-# and what takes the signs of doubt
-_Segmented = tuple[_Source, np.ndarray | None, Found, Callable[[], Signs | None]]
+# the same, with what the network made of it, and of it mirrored and smaller
+_Seen = tuple[_Prepared, Passed, torch.Tensor]
 
 
 class Pipeline:
@@ -75,8 +72,6 @@ class Pipeline:
         self.labels = LabelSet(settings["labels"])
         self.rows: dict[Path, tuple[str, str]] = {}  # status and reason
         self._found: dict[Path, Found] = {}
-        # the labels that are decided on, and where among them those to write stand
-        self._decided, self._places = self.labels, list(range(len(indices)))
         self._estimate = Estimate.of(settings["weights"])
         self._reported = 0.0
 
@@ -112,12 +107,10 @@ class Pipeline:
     def _run_share(self, batch_size: int) -> str:
         """Do what is not done; return why it had to stop before the end, or an empty text."""
         try:
-            segmented = self._segmented(self._todo(), batch_size)
-            # masks of an image's own size may take 352 MB
-            ahead = min(2 * batch_size, 4)
-            written = map_ahead(self._write, segmented, ahead=ahead, patience_s=None)
+            seen = self._seen(self._todo(), batch_size)
+            written = map_ahead(self._write, seen, ahead=min(2 * batch_size, 4), patience_s=None)
             # what is being written is finished before the last report
-            with contextlib.closing(segmented), contextlib.closing(written):
+            with _cores_for_writers(), contextlib.closing(seen), contextlib.closing(written):
                 for _ in written:
                     if time.monotonic() - self._reported > REPORT_EVERY_S:
                         self._report()
@@ -198,51 +191,48 @@ class Pipeline:
         height, width = image.pixels.shape
         return (path, state, (height, width)), Found(image.view, note=image.doubt), tensor
 
-    def _segmented(
-        self, paths: Iterable[Path], batch_size: int
-    ) -> Generator[_Segmented, None, None]:
-        recognizer, inspector = Recognizer(self.model), Inspector(self.model)
+    def _seen(self, paths: Iterable[Path], batch_size: int) -> Generator[_Seen, None, None]:
+        self._recognizer, self._inspector = Recognizer(self.model), Inspector(self.model)
         # what a whole gains from parts that are not asked for
         every = range(len(self.model.labels)) if self.settings["close_tree"] else ()
-        indices = sorted({*self.indices, *recognizer.needed, *every})
-        self._decided = LabelSet(self.model.labels.names[i] for i in indices)
-        self._places = [indices.index(i) for i in self.indices]
+        self._indices = sorted({*self.indices, *self._recognizer.needed, *every})
+        self._decided = LabelSet(self.model.labels.names[i] for i in self._indices)
+        self._places = [self._indices.index(i) for i in self.indices]
         prepared = filter(None, map_ahead(self._read, paths, ahead=2 * batch_size))
         while batch := list(itertools.islice(prepared, batch_size)):
-            sources, said, tensors = zip(*batch, strict=True)
-            inputs = torch.stack(tensors)  # (N, 3, h, w)
-            coarse, mirrored = coarse_logits(self.model, inputs), inspector.mirrored(inputs)
-            views = self._mirror_views(batch, recognizer)
-            sizes, threshold = [size for _, _, size in sources], self.settings["threshold"]
-            bits = segment(self.model, inputs, views, sizes, threshold, indices, coarse)
-            for i, packed in enumerate(bits):
-                found = said[i]
-                if packed is not None:
-                    masks = PackedMasks(packed, self._decided)
-                    found = replace(recognizer(tensors[i], masks, found.told), note=found.note)
-                view, _ = self._view(sources[i][0], found)
-                own = coarse[i : i + 1], mirrored[i : i + 1]
-                # not here: it would wait for the network, and the network for it
-                yield sources[i], packed, found, partial(inspector, *own, view)
+            inputs = torch.stack([tensor for *_, tensor in batch])  # (N, 3, h, w)
+            passed = pass_through(self.model, inputs, self._mirror_views(batch))
+            yield from zip(batch, passed, self._inspector.mirrored(inputs).split(1), strict=True)
 
-    def _mirror_views(self, batch: list[_Prepared], recognizer: Recognizer) -> list[str | None]:
+    def _mirror_views(self, batch: list[_Prepared]) -> list[str | None]:
         """Return by which view each image is averaged with its mirror image, or None."""
         if not self.settings["mirror"]:
             return [None] * len(batch)
         return [
-            self.views.get(path) or said.told or self.view or recognizer.view(tensor)
+            self.views.get(path) or said.told or self.view or self._recognizer.view(tensor)
             for (path, _, _), said, tensor in batch
         ]
 
-    def _write(self, segmented: _Segmented) -> None:
-        (path, state, size), bits, found, inspect = segmented
+    def _decide(self, seen: _Seen) -> PackedMasks:
+        """Return an image's masks of all labels that are decided on, and note what it is."""
+        ((path, _, size), said, tensor), passed, mirrored = seen
+        bits = passed.decide(size, self.settings["threshold"], self._indices)
+        if bits is None:
+            raise ValueError(f"{path}: {NOT_FINITE}")
+        masks = PackedMasks(bits, self._decided)
+        found = replace(self._recognizer(tensor, masks, said.told), note=said.note)
+        view, _ = self._view(path, found)
+        signs = self._inspector(passed.coarse, mirrored, view)
+        self._found[path] = replace(found, signs=signs)
+        return masks
+
+    def _write(self, seen: _Seen) -> None:
+        """Decide and write, beside the network, which has the next images by then."""
+        path, state, size = seen[0][0]
         output = self.outputs[path]
         try:
-            if bits is None:
-                raise ValueError(f"{path}: {NOT_FINITE}")
-            self._found[path] = found = replace(found, signs=inspect())
-            self.manifest.start(output, path, state, found.to_dict())
-            masks = PackedMasks(bits, self._decided)
+            masks = self._decide(seen)
+            self.manifest.start(output, path, state, self._found[path].to_dict())
             if self.settings["close_tree"]:
                 masks = close_tree(masks)
             if self._places != list(range(len(self._decided))):
@@ -254,7 +244,7 @@ class Pipeline:
             if not is_unchanged(path, state):
                 (self.out / output).unlink(missing_ok=True)
                 raise ValueError(f"{path}: changed while it was predicted; run the same again")
-            self.rows[path] = ("ok", found.note)
+            self.rows[path] = ("ok", self._found[path].note)
         except ValueError as error:
             self.rows[path] = ("failed", str(error))
         except OSError as error:
@@ -263,6 +253,17 @@ class Pipeline:
                 raise
             remedy = "rename the image, or choose another folder"
             self.rows[path] = ("failed", f"{path}: no output can be written ({error}); {remedy}")
+
+
+@contextlib.contextmanager
+def _cores_for_writers() -> Iterator[None]:
+    """Leave two cores, if the network has more, to the threads that write beside it."""
+    cores = torch.get_num_threads()
+    torch.set_num_threads(max(1, cores - 2))
+    try:
+        yield
+    finally:
+        torch.set_num_threads(cores)
 
 
 def readable(path: Path) -> str:

@@ -31,7 +31,8 @@ from paxray_lib.compute.devices import PRECISIONS
 from paxray_lib.images.files import IMAGE_SUFFIXES, find_images
 from paxray_lib.images.views import VIEWS
 from paxray_lib.models import AnatomySegmenter
-from paxray_lib.models.inference import AS_PUBLISHED, check_threshold, outline_kind
+from paxray_lib.models.decisions import check_threshold
+from paxray_lib.models.inference import AS_PUBLISHED, outline_kind
 from paxray_lib.prediction.pipeline import (
     DEFINITIONS_FILE,
     MEASUREMENTS,

@@ -16,7 +16,7 @@ from paxray_lib.images.preprocessing import Preprocessing
 from paxray_lib.labels.table import LABELS, LabelSet
 from paxray_lib.metrics.counting import Counts, counts
 from paxray_lib.metrics.surface import surface
-from paxray_lib.models.inference import pack_decisions
+from paxray_lib.models.decisions import pack_decisions
 
 
 class Oracle(torch.nn.Module):

@@ -6,7 +6,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from paxray_lib.models.inference import pack_decisions
+from paxray_lib.models.decisions import pack_decisions
 
 
 @given(

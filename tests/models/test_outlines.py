@@ -12,7 +12,8 @@ from paxray_lib.images.preprocessing import Preprocessing
 from paxray_lib.labels.table import LabelSet
 from paxray_lib.masks import PackedMasks
 from paxray_lib.models import inference, outlines
-from paxray_lib.models.inference import decide, pack_decisions
+from paxray_lib.models.decisions import pack_decisions
+from paxray_lib.models.inference import decide
 from paxray_lib.models.outlines import pack_enlarged
 
 sizes = st.tuples(st.integers(1, 12), st.integers(1, 12))

@@ -11,7 +11,7 @@ from scipy import ndimage
 from paxray_lib.images.preprocessing import Preprocessing
 from paxray_lib.labels.table import LabelSet
 from paxray_lib.masks import PackedMasks
-from paxray_lib.models import inference
+from paxray_lib.models.decisions import pack_decisions
 from paxray_lib.models.inference import decide
 from paxray_lib.models.strays import find_strays
 
@@ -97,4 +97,4 @@ def test_decisions_on_some_labels_are_those_on_all():
 def test_published_code_keeps_strays(kind):
     model = tiny_model(labels=LabelSet(NAMES), preprocessing=Preprocessing(kind, (32, 32)))
     logits = logits_with_strays()
-    assert torch.equal(decide(model, logits, 0.5, (64, 64)), inference.pack_decisions(logits)[0])
+    assert torch.equal(decide(model, logits, 0.5, (64, 64)), pack_decisions(logits)[0])

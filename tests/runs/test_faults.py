@@ -20,8 +20,9 @@ from paxray_lib.labels.table import LABELS
 from paxray_lib.masks.packed import PackedMasks
 from paxray_lib.models.build import build_model
 from paxray_lib.models.checkpoints import load_model, save_model
+from paxray_lib.models.decisions import pack_decisions
 from paxray_lib.models.folding import optimize_for_inference
-from paxray_lib.models.inference import pack_decisions, predict_image
+from paxray_lib.models.inference import predict_image
 from paxray_lib.prediction.predict import predict
 
 SIZE = (64, 64)
