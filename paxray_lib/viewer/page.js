@@ -1,4 +1,4 @@
-// Constants, helpers, and the images that have arrived. TEMPLATE is viewer.html.
+// Constants and helpers. TEMPLATE is viewer.html.
 //
 // Elements of the page bear `data-testid` attributes, for tests and scripts:
 //
@@ -18,7 +18,7 @@
 //                                  label-mediastinum_upper-16
 //     iou-NAME, dice-NAME, area-NAME, mean    scores, areas, mean scores of the selection
 //     correct, keys                controls of a viewer that is editable, and what its keys do
-//     edit-label, tool-TOOL, brush-size, follow, unknown, rename-to, copy-prediction, undo, redo, kept, download
+//     edit-label, tool-TOOL, brush-size, follow, unknown, rename-to, copy-prediction, undo, redo, kept, save, again, download
 //     browse, previous, next, jump, view, sort, place     present only with several images
 //
 // On the viewer, `data-drawn` counts the drawings, `data-draw-ms` is the duration of the last one,
@@ -85,77 +85,6 @@ function sharedName({ ofName }, name) {
 
 const sharedNames = labels =>
   [...labels.ofName].filter(([, same]) => same.length > 1).map(([name]) => sharedName(labels, name));
-
-/** What the views of one model share: the images that have arrived, still compressed. */
-class Store {
-  constructor(model) {
-    this.model = model;
-    this.scenes = new Map();
-    this.asked = new Set();
-    this.listeners = new Set();
-    this.edits = new Map(); // the strokes of each image, in order
-    this.pending = new Map(); // those that the kernel has not acknowledged yet, by id
-    this.editListeners = new Set();
-    this.folder = model.get("_folder") && `paxray ${model.get("_folder")} `; // of the keys under which strokes are stored
-    const first = model.get("_first");
-    if (first && "index" in first) this.add(first);
-    model.on("change:_first", () => this.add(model.get("_first")));
-    model.on("msg:custom", (content, buffers) => {
-      if (content.kept) this.acknowledge(content.kept);
-      if (content.trouble) this.acknowledge({ error: content.trouble });
-      if (!content.scene) return;
-      content.parts.forEach((part, k) => { content.scene[part] = buffers[k]; });
-      if (content.saved) this.edits.set(content.scene.index, [...this.pending.values()].filter(({ image }) => image === content.scene.name));
-      this.add(content.scene);
-    });
-  }
-
-  add(scene) {
-    this.scenes.set(scene.index, scene);
-    this.asked.delete(scene.index);
-    if ((scene.strokes?.length ?? 0) > (this.edits.get(scene.index)?.length ?? 0)) this.edits.set(scene.index, scene.strokes);
-    if (this.scenes.size > KEPT_SCENES) this.scenes.delete(this.scenes.keys().next().value);
-    for (const listener of this.listeners) listener(scene.index);
-    this.sendAgain(scene);
-  }
-
-  /** Add a stroke to an image, and hand it to the kernel. */
-  record(index, record, sends) {
-    this.edits.set(index, [...(this.edits.get(index) ?? []), record]);
-    if (sends) {
-      this.pending.set(record.id, record);
-      if (this.folder) localStorage.setItem(this.folder + record.id, JSON.stringify(record));
-      this.model.send({ strokes: [[index, record]] });
-    }
-    for (const listener of this.editListeners) listener(index);
-  }
-
-  /** Send the strokes of an image that no kernel has acknowledged: it may have died before it could. */
-  sendAgain({ index, name, strokes = [] }) {
-    const ids = new Set(strokes.map(({ id }) => id));
-    const left = Object.keys(this.folder ? localStorage : {}).filter(key => key.startsWith(this.folder))
-      .map(key => JSON.parse(localStorage.getItem(key))).filter(record => record.image === name && !this.pending.has(record.id));
-    for (const record of left.sort((a, b) => a.seconds - b.seconds))
-      if (ids.has(record.id)) localStorage.removeItem(this.folder + record.id);
-      else this.record(index, record, true);
-  }
-
-  acknowledge({ id, error }) {
-    this.trouble = error;
-    if (!error) {
-      this.pending.delete(id);
-      if (this.folder) localStorage.removeItem(this.folder + id);
-    }
-    for (const listener of this.editListeners) listener(null);
-  }
-
-  need(indices) {
-    const missing = indices.filter(index => !this.scenes.has(index) && !this.asked.has(index));
-    if (!missing.length) return;
-    missing.forEach(index => this.asked.add(index));
-    this.model.send({ need: missing });
-  }
-}
 
 /** Make the viewer as high as the notebook's panel, or else the window, has room for. */
 function fitHeight(root, signal) {

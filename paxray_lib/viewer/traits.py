@@ -12,9 +12,8 @@ from paxray_lib.viewer.ranking import rank
 from paxray_lib.viewer.sources import Source
 from paxray_lib.viz import overlay
 
-_SCRIPTS = (
-    "masks blending strokes page tree camera drawing viewer desk offline"  # joined into one module
-)
+# joined into one module
+_SCRIPTS = "masks blending strokes page store tree camera drawing viewer painter desk offline"
 
 
 def _read(name: str) -> str:

@@ -4,7 +4,7 @@ import json
 
 import numpy as np
 import pytest
-from helpers.viewer_page import element, exported, ready, write_page
+from helpers.viewer_page import at, drag, element, exported, ready, strokes, write_page
 
 from paxray_lib.labels.table import LABELS
 from paxray_lib.masks.packed import PackedMasks
@@ -37,30 +37,6 @@ def desk(scene, open_page, tmp_path):
     ready(page)
     element(page, "edit-label").select_option(str(HEART))
     return page
-
-
-def at(page, row, column):
-    """The place of a pixel's centre on the screen."""
-    box = page.locator("canvas").bounding_box()
-    scale = box["width"] / 60
-    return box["x"] + (column + 0.5) * scale, box["y"] + (row + 0.5) * scale
-
-
-def drag(page, *places):
-    page.mouse.move(*at(page, *places[0]))
-    page.mouse.down()
-    for place in places[1:]:
-        page.mouse.move(*at(page, *place), steps=4)
-    page.mouse.up()
-
-
-def strokes(page):
-    """The records that the page hands out."""
-    if element(page, "download").is_hidden():
-        return []
-    with page.expect_download() as download:
-        element(page, "download").click()
-    return json.loads(download.value.path().read_text())
 
 
 def corrected(page, scene):

@@ -81,3 +81,29 @@ def check_pixels(viewer, page, **traits):
     for name, value in before.items():
         setattr(viewer, name, value)
     np.testing.assert_array_equal(exported(page), expected)
+
+
+def at(page, row, column):
+    """The place of a pixel's centre on the screen."""
+    canvas = page.locator("canvas")
+    box, columns = canvas.bounding_box(), canvas.evaluate("canvas => canvas.width")
+    scale = box["width"] / columns
+    return box["x"] + (column + 0.5) * scale, box["y"] + (row + 0.5) * scale
+
+
+def drag(page, *places):
+    """Press, move and lift the mouse, at rows and columns."""
+    page.mouse.move(*at(page, *places[0]))
+    page.mouse.down()
+    for place in places[1:]:
+        page.mouse.move(*at(page, *place), steps=4)
+    page.mouse.up()
+
+
+def strokes(page):
+    """The records that the page hands out."""
+    if element(page, "download").is_hidden():
+        return []
+    with page.expect_download() as download:
+        element(page, "download").click()
+    return json.loads(download.value.path().read_text())

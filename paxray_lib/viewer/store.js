@@ -1,0 +1,122 @@
+// What the views of one model share: the images that have arrived, and the strokes on them.
+
+/** Strokes in the browser's storage, which may be full or forbidden, until a kernel has acknowledged them. */
+class Shelf {
+  constructor(folder) { this.prefix = folder && `paxray ${folder} `; }
+
+  /** Return what `action` makes of the storage; undefined if there is none, or it refuses. */
+  attempt(action) {
+    try {
+      return this.prefix ? action(localStorage) : undefined;
+    } catch {
+      return undefined;
+    }
+  }
+
+  put(record) { this.attempt(storage => storage.setItem(this.prefix + record.id, JSON.stringify(record))); }
+
+  drop(id) { this.attempt(storage => storage.removeItem(this.prefix + id)); }
+
+  all() {
+    const keys = this.attempt(storage => Object.keys(storage).filter(key => key.startsWith(this.prefix))) ?? [];
+    return keys.map(key => this.attempt(storage => JSON.parse(storage.getItem(key)))).filter(Boolean);
+  }
+}
+
+/** The images, still compressed, and for each image its strokes. */
+class Store {
+  constructor(model) {
+    this.model = model;
+    this.scenes = new Map();
+    this.asked = new Set();
+    this.listeners = new Set();
+    this.edits = new Map(); // the strokes of each image, in order
+    this.pending = new Map(); // those that the kernel has not acknowledged yet: { index, record, error } by id
+    this.editListeners = new Set();
+    this.folder = model.get("_folder");
+    this.shelf = new Shelf(this.folder);
+    const first = model.get("_first");
+    if (first && "index" in first) this.add(first);
+    model.on("change:_first", () => this.add(model.get("_first")));
+    model.on("msg:custom", (content, buffers) => {
+      if (content.kept) this.acknowledge(content.kept);
+      if (content.trouble) this.tell(content.trouble);
+      if (!content.scene) return;
+      content.parts.forEach((part, k) => { content.scene[part] = buffers[k]; });
+      this.add(content.scene);
+    });
+  }
+
+  /** Take an image as the kernel has it, and send the strokes that it lacks: one may have died before it heard of them. */
+  add(scene) {
+    const { index, strokes = [] } = scene, ids = new Set(strokes.map(({ id }) => id));
+    this.scenes.set(index, scene);
+    this.asked.delete(index);
+    if (this.scenes.size > KEPT_SCENES) this.scenes.delete(this.scenes.keys().next().value);
+    const left = scene.error ? [] : this.left(scene);
+    left.filter(({ id }) => ids.has(id)).forEach(({ id }) => this.drop(id));
+    const sent = left.filter(({ id }) => !ids.has(id));
+    this.edits.set(index, [...strokes, ...sent]);
+    sent.forEach(record => this.pending.set(record.id, { index, record }));
+    if (sent.length) this.send(sent);
+    for (const listener of this.listeners) listener(index);
+  }
+
+  /** The strokes of an image that no kernel has acknowledged, in order. */
+  left({ index, name }) {
+    const waiting = this.waiting(index).map(({ record }) => record);
+    const shelved = this.shelf.all().filter(({ id, image }) => image === name && !this.pending.has(id));
+    return [...shelved.sort((a, b) => a.seconds - b.seconds), ...waiting];
+  }
+
+  waiting(index) { return [...this.pending.values()].filter(one => one.index === index); }
+
+  /** Why the kernel did not keep a stroke of an image. */
+  refusal(index) { return this.waiting(index).find(({ error }) => error)?.error; }
+
+  /** Add a stroke to an image, and hand it to the kernel, with all before it if it refused one. */
+  record(index, record, sends) {
+    this.edits.set(index, [...(this.edits.get(index) ?? []), record]);
+    this.trouble = null;
+    if (sends) {
+      const again = this.refusal(index) !== undefined;
+      this.pending.set(record.id, { index, record });
+      this.shelf.put(record);
+      this.send(again ? this.waiting(index).map(one => one.record) : [record]);
+    }
+    for (const listener of this.editListeners) listener(index);
+  }
+
+  send(records) { this.model.send({ strokes: records.map(record => [this.pending.get(record.id).index, record]) }); }
+
+  acknowledge({ id, error }) {
+    if (!error) this.drop(id);
+    else if (this.pending.has(id)) this.pending.get(id).error = error;
+    for (const listener of this.editListeners) listener(null);
+  }
+
+  drop(id) {
+    this.pending.delete(id);
+    this.shelf.drop(id);
+  }
+
+  tell(trouble) {
+    this.trouble = trouble;
+    for (const listener of this.editListeners) listener(null);
+  }
+
+  need(indices) {
+    const missing = indices.filter(index => !this.scenes.has(index) && !this.asked.has(index));
+    if (!missing.length) return;
+    missing.forEach(index => this.asked.add(index));
+    this.model.send({ need: missing });
+  }
+
+  /** Ask for an image again, as it is now. */
+  again(index) {
+    this.trouble = null;
+    this.scenes.delete(index);
+    this.asked.delete(index);
+    this.need([index]);
+  }
+}
