@@ -131,7 +131,7 @@ def predict(
 
     measure = measure or measure_doubtful or page or sheet
     if spacing is not None and not measure:
-        raise ValueError("--spacing is for measurements; add --measure or --report")
+        raise ValueError("--spacing is for measurements; add --measure, --report or --sheet")
     check_spacing(spacing)
     known = read_views(views, images, out) if views else {}
     names = split_names(labels) or None

@@ -31,8 +31,8 @@ def segmentation_source(images: str | os.PathLike, segmentations: str | os.PathL
 
     The labels are those of all segments, by name; of equal names in one file the first is one label
     and the second another. A label without a segment in a file is not known in its image; one with
-    an empty segment is absent. An image without a segmentation is left out and counted; a
-    segmentation of no image, or a second one of an image, fails.
+    an empty segment is absent. An image without a segmentation is left out and counted. A
+    segmentation of no image fails, and so do a second one of an image and images of one UID.
 
     Raises
     ------
@@ -41,23 +41,19 @@ def segmentation_source(images: str | os.PathLike, segmentations: str | os.PathL
     """
     found, labels, failed = _segmentations(segmentations)
     items, without = [], 0
-    for path in _files(images):
-        try:
-            header = _header(path)
-        except (ValueError, OSError) as error:
-            failed.append(str(error))
-            continue
-        if header.get("SOPClassUID") == SegmentationStorage:
-            continue
-        own = found.pop(str(header.get("SOPInstanceUID", "")), [])
-        if len(own) == 1:
-            name = item_name(path.relative_to(images).as_posix())
-            items.append(Item(name, None, partial(_open, path, own[0], labels)))
-        elif own:
+    for uid, paths in _images(images, failed).items():
+        own = found.pop(uid, [])
+        named = ", ".join(map(str, paths))
+        if not own:
+            without += len(paths)
+        elif len(paths) > 1:
+            failed.append(f"{named}: {len(paths)} images of one UID, {uid:.64}; keep one of them")
+        elif len(own) > 1:
             several = ", ".join(map(str, own))
-            failed.append(f"{path}: has {len(own)} segmentations, {several}; keep one of them")
+            failed.append(f"{named}: has {len(own)} segmentations, {several}; keep one of them")
         else:
-            without += 1
+            name = item_name(paths[0].relative_to(images).as_posix())
+            items.append(Item(name, None, partial(_open, paths[0], own[0], labels)))
     failed += [
         f"{path}: is of the image {uid:.64}, which is not in {images}; add that image"
         for uid, paths in found.items()
@@ -97,6 +93,20 @@ def _segmentations(
     return found, LabelSet(names), failed
 
 
+def _images(folder: str | os.PathLike, failed: list[str]) -> dict[str, list[Path]]:
+    """Return the images of each UID; add to `failed` what cannot be read."""
+    found: dict[str, list[Path]] = {}
+    for path in _files(folder):
+        try:
+            header = _header(path)
+        except (ValueError, OSError) as error:
+            failed.append(str(error))
+            continue
+        if header.get("SOPClassUID") != SegmentationStorage:
+            found.setdefault(str(header.get("SOPInstanceUID") or ""), []).append(path)
+    return found
+
+
 def _files(folder: str | os.PathLike) -> Iterable[Path]:
     if not Path(folder).is_dir():
         raise FileNotFoundError(f"{folder}: no such folder; check the path")
@@ -120,7 +130,7 @@ def _image_of(header: Dataset) -> str:
         for group in header.get(name, ()):
             for derivation in group.get("DerivationImageSequence", ()):
                 referred += derivation.get("SourceImageSequence", ())
-    uids = {str(instance.ReferencedSOPInstanceUID) for instance in referred}
+    uids = {str(instance.ReferencedSOPInstanceUID or "") for instance in referred} - {""}
     if len(uids) != 1:
         raise ValueError(f"it refers to {len(uids)} images")
     return uids.pop()

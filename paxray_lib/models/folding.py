@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from paxray_lib.models.segmenter import AnatomySegmenter
+from paxray_lib.models.segmenter import WRONG_SIZE, AnatomySegmenter
 
 
 def optimize_for_inference(
@@ -24,31 +24,37 @@ def optimize_for_inference(
     dtype = dtype or own
     if not isinstance(model, AnatomySegmenter) or (model.optimized and own == dtype):
         return model
-    fast = AnatomySegmenter(
-        fold_batch_norm(model.network), model.config, model.labels, model.preprocessing
-    )
+    network = fold_batch_norm(model.network, model.padded(*model.preprocessing.size))
+    fast = AnatomySegmenter(network, model.config, model.labels, model.preprocessing)
     fast.optimized = True
     return fast.eval().to(dtype=dtype).to(memory_format=torch.channels_last)
 
 
-def fold_batch_norm(network: nn.Module) -> nn.Module:
+def fold_batch_norm(network: nn.Module, size: tuple[int, int]) -> nn.Module:
     """Return a copy in eval mode, float32, with BatchNorm folded into the convolution before it.
 
     Pairs are those seen in a trial run, where a BatchNorm reads the output of one convolution.
-    Should the logits then change by more than rounding, nothing is folded.
+    Should the logits then change by more than rounding, nothing is folded. The trial is small, and
+    of `size` (h, w) only where the network takes no other.
     """
     network = copy.deepcopy(network).eval().float().requires_grad_(False)
     folded = copy.deepcopy(network)
-    trial = torch.rand(1, 3, 128, 128, device=next(network.parameters()).device)
-    for conv, norm in _conv_norm_pairs(network, trial):
+    device = next(network.parameters()).device
+    trial = torch.rand(1, 3, 128, 128, device=device)
+    try:
+        pairs = _conv_norm_pairs(network, trial)
+    except WRONG_SIZE:
+        trial = torch.rand(1, 3, *size, device=device)
+        pairs = _conv_norm_pairs(network, trial)
+    for conv, norm in pairs:
         fused = fuse_conv_bn_eval(folded.get_submodule(conv), folded.get_submodule(norm))  # type: ignore[type-var, arg-type] # chosen by class in _conv_norm_pairs
         folded.set_submodule(conv, fused)
         folded.set_submodule(norm, nn.Identity())
     with torch.inference_mode():
         before, after = network(trial), folded(trial)
     # a convolution whose output is also read elsewhere: no hook sees that, but the logits change
-    size = before.abs()
-    same = (after - before).abs() <= 1e-3 * (size.max() + size)  # false where they are not finite
+    scale = before.abs()
+    same = (after - before).abs() <= 1e-3 * (scale.max() + scale)  # false where they are not finite
     return folded if same.all() else network
 
 
@@ -71,9 +77,11 @@ def _conv_norm_pairs(network: nn.Module, images: Tensor) -> list[tuple[str, str]
     # not the subclasses of BatchNorm2d, which may contain an activation
     watched = [m for m in names if isinstance(m, nn.Conv2d) or type(m) is nn.BatchNorm2d]
     hooks = [module.register_forward_hook(look) for module in watched]
-    with torch.inference_mode():
-        network(images)
-    for hook in hooks:
-        hook.remove()
+    try:
+        with torch.inference_mode():
+            network(images)
+    finally:
+        for hook in hooks:
+            hook.remove()
     pairs = writers.items()
     return [(names[conv], names[norm]) for norm, conv in pairs if runs[conv] == runs[norm] == 1]

@@ -16,6 +16,9 @@ from paxray_lib.models.published import PUBLISHED
 # decoders fail at other sizes, all but the U-Net; `pan` halves its smallest map three times.
 _SIZES = {PUBLISHED: (1, 1), "pan": (32, 128)}
 
+#: What networks raise at a wrong size that take one size only, as many transformers of timm do.
+WRONG_SIZE = (AssertionError, RuntimeError)
+
 
 class AnatomySegmenter(nn.Module):
     """A segmentation network with its label names and its preprocessing.

@@ -8,13 +8,15 @@ margin            how far from 0.5 the probabilities are in both lungs and the h
                   that was not found counts 0
 mirror_agreement  Dice coefficient with the prediction of the mirrored film, sides swapped back (not
                   in lateral films), the mean over the three; 0 where neither has a pixel. The
-                  mirrored film passes at five eighths of the size, for speed
+                  mirrored film passes at five eighths of the size, for speed, but where a network
+                  takes one size only
 broken_rules      rules of `quality.anatomy_rules` that two masks break, of about 400
 missing           of `EXPECTED`, those that every film of a chest shows, the masks that are empty
 in_pieces         of them, those with less than nine tenths of their pixels in one piece
-doubt             an estimate of 1 - Dice of lungs and heart, 0 to 1, from all of these, see
-                  `Estimate`; 1 for what is no film of a chest; empty for lateral films, of which
-                  there are no masks by people to fit it to
+doubt             an estimate of 1 - Dice of lungs and heart, 0 to 1, from margin and, a little,
+                  mirror_agreement alone: the exponents of the others came out as 0, see `Estimate`;
+                  1 for what is no film of a chest; empty for lateral films, of which there are no
+                  masks by people to fit it to
 
 Models without lungs or heart have no signs, and other models than the open one have no `doubt`:
 only for that one it is known what the signs say.
@@ -37,6 +39,7 @@ from paxray_lib.models import AnatomySegmenter
 from paxray_lib.models.decisions import pack_decisions
 from paxray_lib.models.inference import coarse_logits
 from paxray_lib.models.named import MODELS
+from paxray_lib.models.segmenter import WRONG_SIZE
 from paxray_lib.quality.anatomy_rules import count_broken
 from paxray_lib.utils import read_json
 
@@ -124,7 +127,10 @@ class Inspector:
             return inputs[:, :0]
         size = [min(n, max(1, round(n * _SMALLER / _STEP)) * _STEP) for n in inputs.shape[2:]]
         small = functional.interpolate(inputs.float(), size, mode="area")
-        return coarse_logits(self._model, small.flip(-1)).flip(-1)
+        try:
+            return coarse_logits(self._model, small.flip(-1)).flip(-1)
+        except WRONG_SIZE:  # anything else goes wrong at the network's own size, too
+            return coarse_logits(self._model, inputs.flip(-1)).flip(-1)
 
     @torch.inference_mode()
     def __call__(self, coarse: Tensor, mirrored: Tensor, view: str | None) -> Signs | None:

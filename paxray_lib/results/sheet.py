@@ -10,7 +10,7 @@ import pandas as pd
 from PIL import Image, ImageDraw, ImageFont
 
 from paxray_lib.labels import LabelSet
-from paxray_lib.prediction.pipeline import SHEET
+from paxray_lib.prediction.pipeline import SHEET, readable
 from paxray_lib.prediction.predict import read_settings
 from paxray_lib.results.overlays import Picture, chosen_labels
 from paxray_lib.results.page import films_of
@@ -33,8 +33,9 @@ def write_sheet(
 ) -> Path:
     """Write `sheet.pdf` into the folder of a prediction; return its path.
 
-    Each film has its picture, name, view, cardiothoracic ratio, widths of heart and thorax, and, in
-    red, flags and doubt. Parameters and order are those of `results.page.write_page`.
+    Each film has its picture, name, view, cardiothoracic ratio, doubt, widths of heart and thorax,
+    and, in red, its flags or else a note. Letters beyond ASCII are boxes: the font has none of
+    them. Parameters and order are those of `results.page.write_page`.
     """
     out = Path(out)
     labels = LabelSet(read_settings(out)["labels"])
@@ -44,7 +45,8 @@ def write_sheet(
     count = _COLUMNS * rows
     parts = [films[start : start + count] for start in range(0, len(films), count)] or [[]]
     failed = int((report["status"] == "failed").sum())
-    about = f"{out.resolve().name}: {len(films)} films with masks, {failed} failed; for research"
+    name = readable(Path(out.resolve().name))
+    about = f"{name}: {len(films)} films with masks, {failed} failed; for research"
     with atomic_write(out / SHEET) as temporary:
         for number, part in enumerate(parts, 1):
             page = _page(f"{about}; page {number} of {len(parts)}", part, legend)
@@ -67,7 +69,7 @@ def _legend(labels: LabelSet, indices: list[int]) -> Image.Image:
 def _page(title: str, films: list[dict[str, Any]], legend: Image.Image) -> Image.Image:
     page = Image.new("RGB", _PAGE, _PAPER)
     draw, font = ImageDraw.Draw(page), ImageFont.load_default(_FONT_SIZE)
-    draw.text((_MARGIN, _MARGIN), printable(title), fill=_INK, font=font)
+    draw.text((_MARGIN, _MARGIN), _fitted(title, _PAGE[0] - 2 * _MARGIN, font), _INK, font)
     for place, film in enumerate(films):
         row, column = divmod(place, _COLUMNS)
         left, top = _MARGIN + column * _CELL[0], _MARGIN + _HEAD + row * _CELL[1]
@@ -77,7 +79,7 @@ def _page(title: str, films: list[dict[str, Any]], legend: Image.Image) -> Image
                 page.paste(picture, (left, top))
         for line, (text, color) in enumerate(_lines(film)):
             place_of_line = (left, top + _PICTURE[1] + 2 + line * _LINE)
-            draw.text(place_of_line, _fitted(text, font), fill=color, font=font)
+            draw.text(place_of_line, _fitted(text, _PICTURE[0], font), color, font)
     page.paste(legend, (_MARGIN, _PAGE[1] - _MARGIN - legend.height))
     return page
 
@@ -88,20 +90,23 @@ def _lines(film: Mapping[str, Any]) -> list[tuple[str, tuple[int, int, int]]]:
     numbers = [f"{short} {value}" for short, value in values.items() if value]
     numbers = [number.replace("\u00a0", " ") for number in numbers]  # which the font lacks
     doubt = "" if film["doubt"] is None else f"doubt {film['doubt']:.2f}"
-    warning = ", ".join(filter(None, [doubt, film["flags"]]))
     lines = [
         (film["name"], _INK),
-        (", ".join(filter(None, [film["view"], *numbers[:1]])), _INK),
+        (", ".join(filter(None, [film["view"], *numbers[:1], doubt])), _INK),
         (", ".join(numbers[1:]), _INK),
-        (warning or (film["notes"] or [""])[0], _WARNING),
+        (film["flags"] or (film["notes"] or [""])[0], _WARNING),
     ]
     return [(text, color) for text, color in lines if text]
 
 
-def _fitted(text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont) -> str:
-    """Return a text as it fits below a picture: its middle may be left out."""
-    shown, kept = printable(text), len(text)
-    while font.getlength(shown) > _PICTURE[0]:
+def _fitted(text: str, width: int, font: ImageFont.FreeTypeFont | ImageFont.ImageFont) -> str:
+    """Return a text as one line that fits into so many pixels: its middle may be left out."""
+    shown, kept = _in_one_line(text), len(text)
+    while font.getlength(shown) > width:
         kept -= 1
-        shown = printable(f"{text[: kept // 2]}...{text[len(text) - kept // 2 :]}")
+        shown = _in_one_line(f"{text[: kept // 2]}...{text[len(text) - kept // 2 :]}")
     return shown
+
+
+def _in_one_line(text: str) -> str:
+    return printable(text).replace("\n", "\\n")

@@ -181,7 +181,7 @@ SPACING = f"{PREDICT} --measure-doubtful --view frontal --spacing"
         for number in ("0", "-0.14", "nan", "inf", "1e300", "-1e-300", "11")
     ),
     ("a word", TWO, f"{SPACING} wide", 2, "--spacing"),
-    ("for nothing", TWO, f"{PREDICT} --spacing 0.2", 2, "--spacing is for measurements"),
+    ("for nothing", TWO, f"{PREDICT} --spacing 0.2", 2, "add --measure, --report or --sheet"),
     ("of a film that may have it", TWO, f"{SPACING} 10", *ALL_OK),
     (
         "of a film that would be too long",

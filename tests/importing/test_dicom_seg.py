@@ -162,6 +162,36 @@ def test_two_segmentations_of_a_film_are_not_chosen_from(folder):
     assert "films/a.dcm: has 2 segmentations" in done.failed[0]
 
 
+def test_two_films_of_one_uid_are_not_chosen_from(folder):
+    (folder / "films/copy.dcm").write_bytes((folder / "films/a.dcm").read_bytes())
+    done = bring(folder)
+    assert done.counts["ok"] == 1
+    (line,) = done.failed
+    assert re.search(
+        r"films/a\.dcm, .*films/copy\.dcm: 2 images of one UID, [\d.]+; keep one", line
+    )
+    assert not done.notes
+
+
+def without_film(dataset):
+    other_film(dataset)
+    for series in dataset.ReferencedSeriesSequence:
+        series.ReferencedInstanceSequence[0].ReferencedSOPInstanceUID = ""
+    for frame in dataset.PerFrameFunctionalGroupsSequence:
+        for derivation in frame.get("DerivationImageSequence", ()):
+            derivation.SourceImageSequence[0].ReferencedSOPInstanceUID = ""
+
+
+def test_one_that_names_no_film_is_not_that_of_a_film_without_uid(folder):
+    change(folder / "segs/9.dcm", without_film)
+    change(folder / "films/a.dcm", lambda film: setattr(film, "SOPInstanceUID", ""))
+    done = bring(folder)
+    assert done.counts["ok"] == 1
+    (line,) = done.failed
+    assert re.search(r"segs/9\.dcm: .*it refers to 0 images", line), line
+    assert done.notes[0] == "1 images without a segmentation left out"
+
+
 def test_a_folder_without_any(folder):
     with pytest.raises(ValueError, match=r"films: no DICOM segmentation"):
         segmentation_source(folder / "films", folder / "films")

@@ -2,9 +2,10 @@
 
 import pytest
 import torch
-from helpers.tiny_models import NAMES, random_images, tiny_model
+from helpers.tiny_models import NAMES, one_size, random_images, tiny_model
 from torch import nn
 
+from paxray_lib.images.preprocessing import Preprocessing
 from paxray_lib.models.build import build_model
 from paxray_lib.models.checkpoints import save_model
 from paxray_lib.models.folding import fold_batch_norm, optimize_for_inference
@@ -67,4 +68,22 @@ class _Shared(nn.Module):
 def test_batch_norm_is_not_folded_where_that_would_change_the_result():
     network = _with_statistics(_Shared())
     images = random_images(1, 3, 8, 8)
-    torch.testing.assert_close(fold_batch_norm(network)(images), network(images))
+    torch.testing.assert_close(fold_batch_norm(network, (8, 8))(images), network(images))
+
+
+def test_a_network_that_takes_one_size_only():
+    model = _with_statistics(one_size(tiny_model(), (64, 96)))
+    fast, images = optimize_for_inference(model), random_images(1, 3, 64, 96)
+    assert not any(isinstance(module, nn.BatchNorm2d) for module in fast.modules())
+    torch.testing.assert_close(fast(images), model(images), rtol=1e-3, atol=1e-3)
+    with pytest.raises(AssertionError):
+        fast(random_images(1, 3, 128, 128))
+
+
+@pytest.mark.slow
+def test_an_encoder_that_takes_one_size_only():
+    own = Preprocessing(size=(256, 256))
+    model = build_model("unet", NAMES, "tu-maxvit_rmlp_pico_rw_256", preprocessing=own).eval()
+    fast, images = optimize_for_inference(model), random_images(1, 3, 256, 256)
+    with torch.inference_mode():
+        torch.testing.assert_close(fast(images), model(images), rtol=1e-3, atol=1e-3)

@@ -11,6 +11,7 @@ import pytest
 import torch
 from helpers.phantoms import phantom
 from helpers.threshold_model import Threshold
+from helpers.tiny_models import one_size, random_images, tiny_model
 from helpers.xrays import write_xray
 
 from paxray_lib.images.read import read_image
@@ -90,6 +91,18 @@ def test_what_is_missing_in_pieces_or_upside_down_is_counted(masks):
     assert turned.broken_rules > before.broken_rules + 50
     swapped = signs_of(PackedMasks(swap_sides(masks.data, LABELS), LABELS))
     assert swapped.broken_rules > before.broken_rules + 50
+
+
+def test_a_network_that_takes_one_size_only_sees_the_mirrored_film_at_that_size(tmp_path):
+    model = one_size(tiny_model(labels=LABELS), (96, 64)).eval()
+    inputs = random_images(2, 3, 96, 64)
+    with torch.inference_mode():
+        found = Inspector(model).mirrored(inputs)
+        torch.testing.assert_close(found, coarse_logits(model, inputs.flip(-1)).flip(-1))
+    write_xray(tmp_path / "a_pa.dcm", (40, 48))
+    (row,) = predict(model, tmp_path, tmp_path / "out").itertuples()
+    assert (row.status, row.reason) == ("ok", "")
+    assert 0 <= row.mirror_agreement <= 1
 
 
 def test_doubt_rises_with_each_shortfall_and_stays_within_its_range():

@@ -1,7 +1,9 @@
 """The contact sheet of a prediction: pages, order, and what stands below a film."""
 
 import io
+import os
 import re
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -10,6 +12,7 @@ from helpers.threshold_model import Threshold
 from PIL import Image as PilImage
 
 from paxray_lib.measurement.tables import measure_predictions
+from paxray_lib.prediction.pipeline import readable
 from paxray_lib.prediction.predict import predict
 from paxray_lib.results.overlays import Picture
 from paxray_lib.results.page import films_of
@@ -58,20 +61,30 @@ def test_films_in_the_order_of_the_page(results):
     assert (page[-120:] < 200).any()  # the legend
 
 
-def test_flags_and_doubt_are_red(results):
-    out, report, *rest = results
-    (plain,) = pages(write_sheet(out, report, *rest))
+def test_flags_and_notes_alone_are_red(results):
+    out, report, measured, pictures = results
+    measured = measured.assign(problem="")
     report = report.assign(
-        doubt=[0.9 if "c.png" in file else np.nan for file in report["file"]],
+        reason="",
+        doubt=[0.04 if "b_pa" in file else 0.9 for file in report["file"]],
         flags=["not_a_chest_film" if "a_pa" in file else np.nan for file in report["file"]],
     )
-    (page,) = pages(write_sheet(out, report, *rest))
-    films = [film["name"] for film in films_of(report, *rest)]
+    noted = [file for file in pictures if "c.png" in file]
+    pictures = {**pictures, noted[0]: Picture(problem="changed since")}
+    (page,) = pages(write_sheet(out, report, measured, pictures))
+    films = [film["name"] for film in films_of(report, measured, pictures)]
     red = {name for i, name in enumerate(films) if has_red_text(place(page, i))}
-    assert {"a_pa.png", "c.png"} <= red
-    assert "b_pa.png" not in red
-    first = films_of(results[1], *rest)[0]["name"]
-    assert (first, has_red_text(place(plain, 0))) == ("<script>x_lat.png", False)
+    assert red == {"a_pa.png", "c.png"}
+
+
+def test_doubt_is_written_below_its_film(results):
+    out, report, *rest = results
+    only = report[report["file"].str.contains("b_pa")]
+    plain, doubtful = (
+        pages(write_sheet(out, only.assign(doubt=number), *rest))[0] for number in (np.nan, 0.31)
+    )
+    changed = np.abs(plain - doubtful).max(axis=2) > 90
+    assert changed[TOP + 225 : TOP + HEIGHT, LEFT : LEFT + WIDTH].any()
 
 
 @pytest.mark.parametrize(("count", "expected"), [(20, 1), (21, 2), (45, 3)])
@@ -106,6 +119,26 @@ def test_a_film_that_could_not_be_drawn_and_a_long_name(results):
     (page,) = pages(write_sheet(out, report, measured, {file: problem}))
     assert has_red_text(place(page, 0))
     assert (place(page, 1) > 240).all()  # nothing reaches the next film
+
+
+@pytest.mark.parametrize("name", [b"caf\xe9", b"two\nlines", b"\xe4\xb8\xad", b"x" * 200])
+def test_names_of_any_bytes(results, name):
+    """Of the folder, which is the title, and of films, which are fitted below their pictures."""
+    out, report, measured, pictures = results
+    other = out.parent / os.fsdecode(name)
+    out.rename(other)
+    path = write_sheet(other, report, measured, pictures)
+    (page,) = pages(path)
+    assert (page[TOP - 14 : TOP - 2] > 240).all()  # a title of one line
+    assert (page[:TOP, -LEFT + 8 :] > 240).all()
+    odd = readable(Path(os.fsdecode(name)))
+    (one,) = [file for file in pictures if "b_pa" in file]
+    renamed = {one: one.replace("b_pa.png", odd)}
+    report, measured = (table.replace({"file": renamed}) for table in (report, measured))
+    pictures = {renamed.get(file, file): picture for file, picture in pictures.items()}
+    (page,) = pages(write_sheet(other, report, measured, pictures))
+    assert odd in [film["name"] for film in films_of(report, measured, pictures)]
+    assert (page[TOP:-200, -LEFT:] > 240).all()
 
 
 def test_a_folder_in_which_nothing_could_be_done(tmp_path):
