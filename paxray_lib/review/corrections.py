@@ -1,7 +1,7 @@
 """Corrected masks in a folder, which is a data set: train on it with `data` and `init_from`.
 
     labels/NAME.pxm              masks
-    labels/NAME.correction.json  who, when, digest of the masks, of those that they were made from
+    labels/NAME.correction.json  who, when, digest of the film and the masks, of those before, ...
     images/NAME.png              the film, as it was
     paxray.json                  all of them
 
@@ -13,7 +13,7 @@ import contextlib
 import hashlib
 import json
 import os
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +40,7 @@ from paxray_lib.utils import (
 
 _MAX_ABOUT = 1 << 20  # bytes
 _CHANGED = "load them again, and correct what is there now"
+_OTHER_FILM = "give a file with a name of its own, or use another folder of corrections"
 
 
 def digest(masks: PackedMasks) -> str:
@@ -50,26 +51,55 @@ def digest(masks: PackedMasks) -> str:
     return digest.hexdigest()
 
 
+def film_digest(pixels: np.ndarray) -> str:
+    """Return a fingerprint of a film: its size, and its (H, W) or (H, W, 3) uint8 pixels."""
+    digest = hashlib.blake2b(json.dumps(pixels.shape).encode(), digest_size=16)
+    digest.update(np.ascontiguousarray(pixels, np.uint8).data)
+    return digest.hexdigest()
+
+
+@dataclass(frozen=True)
+class Saved:
+    """Masks that were saved, and the id of the last stroke that made them, if strokes did."""
+
+    masks: PackedMasks
+    stroke: str | None
+
+
 def load_corrections(folder: str | os.PathLike, name: str, labels: LabelSet) -> PackedMasks | None:
-    """Return the masks that were saved of an image, or None.
+    """Return the masks that were saved of an image, or None; errors as of `read_corrections`."""
+    saved = read_corrections(folder, name, labels)
+    return saved.masks if saved else None
+
+
+def read_corrections(
+    folder: str | os.PathLike, name: str, labels: LabelSet, film: str | None = None
+) -> Saved | None:
+    """Return what was saved of an image, or None.
 
     Raises
     ------
     ValueError
-        If they are damaged, of other labels, or were changed by another program.
+        If the masks are damaged, of other labels, or were changed by another program; or, with the
+        `film_digest`, if they are of another film, or those of the film have another name.
     """
-    path, about_path = _paths(Path(folder), name)
+    folder = Path(folder)
+    path, about_path = _paths(folder, name)
     if not os.path.lexists(path):
+        _check_names(folder, name, film)
         return None
     masks = PackedMasks.read(path, labels)
     about = parse_json(read_bytes(about_path, _MAX_ABOUT), about_path)
     with naming_errors(about_path, "not what was written beside corrected masks", "remove both"):
+        other = film is not None and about.get("film") not in (None, film)
         for state in filter(None, (about["masks"], about["masks_before"])):
             known = np.zeros(len(labels), bool)
             known[state["known"]] = True
-            read = PackedMasks(masks.data, labels, known)
-            if digest(read) == state["digest"]:
+            read = Saved(PackedMasks(masks.data, labels, known), state.get("stroke"))
+            if digest(read.masks) == state["digest"] and not other:
                 return read
+    if other:
+        raise ValueError(f"{path}: is of another film that was called {name!r}; {_OTHER_FILM}")
     raise ValueError(
         f"{path}: was changed by another program, or is of other labels; keep one of them, and "
         f"remove {about_path.name} with the other"
@@ -85,6 +115,10 @@ def save_corrections(
     *,
     image: str | os.PathLike | None = None,
     split: str = "train",
+    case: str | None = None,
+    view: str | None = None,
+    film: str | None = None,
+    stroke: str | None = None,
 ) -> Path:
     """Write corrected masks, and list them in the folder's `paxray.json`; return their path.
 
@@ -95,48 +129,71 @@ def save_corrections(
         None, those of the original
     who : corrected them
     image : the film, which is copied as it is; without it, masks are kept but not listed
-    split : of an image that is not listed yet
+    split, case, view : of an image that is not listed yet; case and view by default by its name
+    film : its `film_digest`, which later ones under this name must have
+    stroke : id of the last stroke that made the masks
 
     Raises
     ------
     ValueError
         If the masks in the folder are not those that were read (someone else saved meanwhile), have
-        other labels, or do not fit the film; or there is another film of that name.
+        other labels, or do not fit the film; or there is another film of that name, or another name
+        of that film.
     OSError
         If something cannot be written.
     """
     check_choice(split, SPLITS, "split")
     folder = Path(folder)
     path, about_path = _paths(folder, name)
-    film = None if image is None else _Film(folder, name, Path(image), masks)
+    copied = None if image is None else _Film(folder, name, Path(image), masks)
     with lock(folder, ".corrections.lock"):
         with contextlib.suppress(FileNotFoundError):
             listed = read_datafile(folder).labels
             if listed != masks.labels:
                 raise ValueError(f"{folder}: holds masks of other labels; use another folder")
-        before = load_corrections(folder, name, masks.labels)
-        if before is not None and digest(before) != base_digest:
+        before = read_corrections(folder, name, masks.labels, film)
+        if before is not None and digest(before.masks) != base_digest:
             by = parse_json(read_bytes(about_path, _MAX_ABOUT), about_path).get("who")
             raise ValueError(f"{path}: was saved meanwhile by {by!s:.80}; {_CHANGED}")
-        if film:
-            film.write()
+        if copied:
+            copied.write()
         about = {
             "image": name,
+            "film": film,
             "who": who,
             "when": now(),
             "made_from": base_digest,
-            "masks": _state(masks),
+            "masks": _state(Saved(masks, stroke)),
             "masks_before": None if before is None else _state(before),
         }
         write_text(about_path, json.dumps(about, indent=1))
         masks.write(path)
-        if film:
-            _list(folder, film.name, f"labels/{name}.pxm", masks, split)
+        if copied:
+            known = _known_names(masks)
+            case, view = case or case_of(copied.name), view or view_of(copied.name)
+            entry = Entry(copied.name, f"labels/{name}.pxm", case, view, known)
+            _list(folder, entry, masks.labels, split)
     return path
 
 
-def _state(masks: PackedMasks) -> dict[str, Any]:
-    return {"digest": digest(masks), "known": np.flatnonzero(masks.known).tolist()}
+def _state(saved: Saved) -> dict[str, Any]:
+    known = np.flatnonzero(saved.masks.known).tolist()
+    return {"digest": digest(saved.masks), "known": known, "stroke": saved.stroke}
+
+
+def _known_names(masks: PackedMasks) -> tuple[str, ...] | None:
+    return None if masks.known.all() else exact_names(masks.labels, masks.known.tolist())
+
+
+def _check_names(folder: Path, name: str, film: str | None) -> None:
+    """Raise ValueError if a film that has no masks under this name has some under another."""
+    for path in sorted((folder / "labels").rglob("*.correction.json")) if film else ():
+        about = parse_json(read_bytes(path, _MAX_ABOUT), path)
+        if isinstance(about, dict) and about.get("film") == film:
+            raise ValueError(
+                f"{path}: is of the same film as {name!r}, under another name; open the film by "
+                "that name, or use another folder of corrections"
+            )
 
 
 def _paths(folder: Path, name: str) -> tuple[Path, Path]:
@@ -169,7 +226,7 @@ class _Film:
             temporary.write_bytes(self._content)
 
 
-def _list(folder: Path, image: str, target: str, masks: PackedMasks, split: str) -> None:
+def _list(folder: Path, entry: Entry, labels: LabelSet, split: str) -> None:
     """Put an image into `paxray.json`, in the split that it is in, or else in this one."""
     splits: dict[str, list[Entry]] = {name: [] for name in SPLITS}
     extra: dict[str, Any] = {}
@@ -177,14 +234,12 @@ def _list(folder: Path, image: str, target: str, masks: PackedMasks, split: str)
         data = read_datafile(folder)
         extra = data.extra
         splits |= {name: list(entries) for name, entries in data.splits.items()}
-    known = None if masks.known.all() else exact_names(masks.labels, masks.known.tolist())
-    entry = Entry(image, target, case_of(image), view_of(image), known)
     for name, entries in splits.items():
-        places = [i for i, one in enumerate(entries) if one.target == target]
+        places = [i for i, one in enumerate(entries) if one.target == entry.target]
         for i in places:
-            entries[i] = replace(entries[i], image=image, known=known)
+            entries[i] = replace(entries[i], image=entry.image, known=entry.known)
         if places:
             split = name
-    if not any(one.target == target for one in splits[split]):
+    if not any(one.target == entry.target for one in splits[split]):
         splits[split].append(entry)
-    write_datafile(folder / "paxray.json", masks.labels, splits, extra)
+    write_datafile(folder / "paxray.json", labels, splits, extra)

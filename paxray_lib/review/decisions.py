@@ -4,6 +4,7 @@ It is written whole with each decision, so that work goes on where it stopped. S
 decide in one folder: what one of them did is kept, and not written over unseen.
 """
 
+import getpass
 import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -25,6 +26,14 @@ class Decision:
     note: str = ""
     reviewer: str = ""
     time: str = ""
+
+
+def account() -> str:
+    """Return the name of the account, or "unknown" where the system cannot tell it."""
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError, ImportError):  # a container without a user of that number
+        return "unknown"
 
 
 def read_review(folder: str | os.PathLike) -> dict[str, Decision]:

@@ -13,6 +13,7 @@ from paxray_lib.measurement.tables import predicted_labels
 from paxray_lib.prediction.pipeline import REPORT
 from paxray_lib.prediction.predict import FORMATS, read_settings
 from paxray_lib.utils import check_file, inside, read_table
+from paxray_lib.utils.manifest import read_manifest
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,8 @@ class Film:
 def predicted_films(out: str | os.PathLike) -> list[Film]:
     """Return the films of a folder of predictions that have masks, in the order of its report.
 
+    The images are found from any working folder: the manifest has them relative to the folder.
+
     Raises FileNotFoundError or ValueError if it is no such folder.
     """
     out = Path(out)
@@ -56,7 +59,12 @@ def predicted_films(out: str | os.PathLike) -> list[Film]:
     report = read_table(out / REPORT, as_text=True)
     if missing := {"file", "output"} - set(report.columns):
         raise ValueError(f"{out / REPORT}: no column {', '.join(sorted(missing))}; predict again")
-    rows = [(Path(r.file), r.output) for r in report.itertuples() if r.output]
+    made_from = {output: [*entry["sources"]] for output, entry in read_manifest(out).items()}
+    rows = []
+    for row in report.itertuples():
+        if row.output:
+            sources = [os.path.normpath(out / source) for source in made_from.get(row.output, ())]
+            rows.append((Path(sources[0] if len(sources) == 1 else row.file), row.output))
     return [
         Film(output.removesuffix(suffix), file, inside(out, output), labels)
         for file, output in rows

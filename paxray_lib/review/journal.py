@@ -54,8 +54,10 @@ class Journal:
         self._pending: dict[str, list[dict[str, Any]]] = {}
         self._seen: dict[str, list[str]] = {}  # ids of pending ones that this object knows
 
-    def append(self, record: dict[str, Any]) -> None:
+    def append(self, record: dict[str, Any]) -> bool:
         """Write a record; when this returns, it is on the disk. One that is there already is kept.
+
+        Returns whether it is among `records`: one that is there already may have been saved.
 
         Raises
         ------
@@ -76,12 +78,14 @@ class Journal:
                 f"a record of {len(line)} bytes, of {_LONGEST} at most; send it in parts"
             )
         with self._held():
-            is_new = name not in self._ids
-            if is_new and self._pending_ids(image) != self._seen.get(image, []):
+            seen, pending = self._seen.get(image, []), self._pending_ids(image)
+            # this record may follow them already: it was written, but not acknowledged
+            if pending not in (seen, [*seen, name]):
                 raise ValueError(self._conflict(image))
-            self._write(line if is_new else b"")
+            self._write(b"" if name in self._ids else line)
             self._catch_up()
             self._seen[image] = self._pending_ids(image)
+            return name in self._seen[image]
 
     def records(self, image: str) -> list[dict[str, Any]]:
         """Return the records of an image since it was last saved, in order, whoever wrote them."""
@@ -89,19 +93,20 @@ class Journal:
             self._seen[image] = self._pending_ids(image)
             return list(self._pending.get(image, ()))
 
-    def saved(self, image: str) -> None:
+    def saved(self, image: str, last: str | None = None) -> None:
         """Say that the masks of an image were saved with all records of it that are known here.
 
-        Those that someone else added since stay. ValueError if someone else saved it meanwhile.
+        With `last`, those up to the one of that id. Those that someone else added since stay.
+        ValueError if someone else saved it meanwhile.
         """
         with self._held():
             seen = self._seen.get(image, [])
             if self._pending_ids(image)[: len(seen)] != seen:
                 raise ValueError(self._conflict(image))
-            if seen:
-                self._write(json.dumps({"saved": image, "count": len(seen)}).encode() + b"\n")
+            if count := len(seen) if last is None else seen.index(last) + 1:
+                self._write(json.dumps({"saved": image, "count": count}).encode() + b"\n")
                 self._catch_up()
-                self._seen[image] = []
+                self._seen[image] = seen[count:]
 
     @contextlib.contextmanager
     def _held(self) -> Iterator[None]:

@@ -1,12 +1,13 @@
 """Scores that order the images of any source, the worst first, without a table of scores."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import numpy as np
 
+from paxray_lib.masks import PackedMasks
 from paxray_lib.masks.measures import moments
 from paxray_lib.metrics import counts, iou
-from paxray_lib.quality.anatomy_rules import rules
+from paxray_lib.quality.anatomy_rules import count_broken
 from paxray_lib.viewer.scene import Scene
 
 
@@ -18,45 +19,37 @@ def iou_present(scene: Scene) -> float:
     return float(np.nanmean(scores)) if np.isfinite(scores).any() else np.nan
 
 
-def rules_kept(scene: Scene) -> float:
+def rules_kept(masks: PackedMasks | None, view: str | None) -> float:
     """Return which part of the anatomy rules between labels that are there is kept, 0..1.
 
-    The rules are those of `quality.anatomy_rules`, of the prediction if there is one. NaN if none
-    applies.
+    The rules are those of `quality.anatomy_rules`. NaN if none applies.
     """
-    masks = scene.target if scene.prediction is None else scene.prediction
     if masks is None:
         return np.nan
-    found, spine = moments(masks), masks.labels.find("spine")
-    from_spine = np.abs(found.columns - (found.columns[spine[0]] if spine else np.nan))
-    places = {"below": found.rows}
-    if scene.view == "frontal":
-        places["left of"] = found.columns
-    if scene.view == "lateral":
-        places["before"] = from_spine
-    kept = []
-    for kind, first, second in rules(masks.labels):
-        if kind == "in" and found.areas[first] and found.areas[second]:
-            kept.append(found.shared[first, second] / found.areas[first])
-        elif kind in places and not np.isnan(places[kind][[first, second]]).any():
-            kept.append(float(places[kind][first] > places[kind][second]))
-    return float(np.mean(kept)) if kept else np.nan
+    broken, rules = count_broken(moments(masks), masks.labels, view)
+    return 1 - broken / rules if rules else np.nan
 
 
-#: By the name of the column.
-RANKS: dict[str, Callable[[Scene], float]] = {
-    "iou_present": iou_present,
-    "rules_kept": rules_kept,
-}
+def score(rule: str, scene: Scene, of_target: bool) -> float:
+    """Return the score of a scene by `iou_present` or `rules_kept`.
+
+    The anatomy rules are those of the prediction, if there is one and not the target is asked for.
+    """
+    if rule == "iou_present":
+        return iou_present(scene)
+    is_target = of_target or scene.prediction is None
+    return rules_kept(scene.target if is_target else scene.prediction, scene.view)
 
 
-def rank(rule: str, load: Callable[[int], Scene], count: int) -> list[float | None]:
-    """Return a score of each of `count` images; None for one that has none or cannot be read."""
-    scores: list[float | None] = []
-    for index in range(count):
+def rank(
+    rule: str, load: Callable[[int], Scene], positions: Iterable[int], of_target: bool = False
+) -> dict[int, float | None]:
+    """Return a score for each position; None for an image that has none or cannot be read."""
+    scores: dict[int, float | None] = {}
+    for position in positions:
         try:
-            score = RANKS[rule](load(index))
+            value = score(rule, load(position), of_target)
         except (ValueError, OSError):  # the viewer says why once the image is opened
-            score = np.nan
-        scores.append(None if np.isnan(score) else score)
+            value = np.nan
+        scores[position] = None if np.isnan(value) else value
     return scores

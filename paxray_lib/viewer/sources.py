@@ -8,11 +8,14 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from paxray_lib.data.datafile import Entry
 from paxray_lib.data.dataset import PaxrayDataset, Sample
 from paxray_lib.images import Image, read_image, view_of
 from paxray_lib.images.files import find_images
+from paxray_lib.importing.names import item_name
 from paxray_lib.labels import LabelSet
 from paxray_lib.masks import MASK_SUFFIXES, PackedMasks
+from paxray_lib.prediction.predict import output_names
 from paxray_lib.viewer.scene import Scene
 from paxray_lib.viz.overlay import ImageLike, MasksLike, as_masks, as_pixels
 
@@ -27,14 +30,16 @@ class Source:
     Attributes
     ----------
     labels : LabelSet
-    names : file stems, or paths without suffix
+    names : paths of images below their folder, without suffix; as in `review.films`
     views : "frontal", "lateral" or None for each
     load : function of a position
         Returns the Scene, or raises a ValueError or OSError that names the file.
     scores : for each column one number or None per image
-    ranks : columns of `ranking.RANKS` that can be computed
+    ranks : columns of `ranking` that can be computed
     path_of : function of a position
         Returns the file of the image, or None.
+    split : of a data set, else "train"
+    entries : of a data set, for each image, else none
     """
 
     labels: LabelSet
@@ -44,6 +49,8 @@ class Source:
     scores: dict[str, list[float | None]] = field(default_factory=dict)
     ranks: tuple[str, ...] = ()
     path_of: Callable[[int], Path | None] = lambda _: None
+    split: str = "train"
+    entries: Sequence[Entry] = ()
 
     def choose(self, selected: str | Iterable[str] | None, masks: PackedMasks | None) -> list[str]:
         """Return the selected names, or lungs and heart as far as they are there, or one label."""
@@ -89,11 +96,21 @@ def from_dataset(dataset: PaxrayDataset, predictions: Predictions = None) -> Sou
         masks = predictions(sample) if callable(predictions) else files[index]
         prediction = None if masks is None else as_masks(masks, dataset.labels)
         pixels = as_pixels(sample.image)
-        return Scene(sample.name, pixels, sample.masks, prediction, sample.view, sample.spacing_mm)
+        name, view, spacing = names[index], sample.view, sample.spacing_mm
+        return Scene(name, pixels, sample.masks, prediction, view, spacing)
 
     ranks = ("rules_kept",) if predictions is None else ("iou_present", "rules_kept")
-    names = [image.stem for image in images]
-    return Source(dataset.labels, names, views, load, {}, ranks, dataset.image_path)
+    names = [item_name(entry.image.removeprefix("images/")) for entry in dataset.entries]
+    return Source(
+        dataset.labels,
+        names,
+        views,
+        load,
+        ranks=ranks,
+        path_of=dataset.image_path,
+        split=dataset.split,
+        entries=dataset.entries,
+    )
 
 
 def from_folder(
@@ -104,7 +121,8 @@ def from_folder(
     paths = [path.relative_to(root) for path in find_images(root)]
     files = find_masks(predictions, paths, f"{root} ({len(paths)})")
     pairs = [(path, masks) for path, masks in zip(paths, files, strict=True) if masks]
-    names = [path.with_suffix("").as_posix() for path, _ in pairs]
+    own = dict(zip(paths, output_names([path.as_posix() for path in paths], ""), strict=True))
+    names = [own[path] for path, _ in pairs]
     views = [view_of(path) for path, _ in pairs]
     known = PackedMasks.read(pairs[0][1], labels).labels
 

@@ -63,9 +63,9 @@ class Store {
   }
 
   /** The strokes of an image that no kernel has acknowledged, in order. */
-  left({ index, name }) {
+  left({ index, name, film }) {
     const waiting = this.waiting(index).map(({ record }) => record);
-    const shelved = this.shelf.all().filter(({ id, image }) => image === name && !this.pending.has(id));
+    const shelved = this.shelf.all().filter(one => one.image === name && one.film === film && !this.pending.has(one.id));
     return [...shelved.sort((a, b) => a.seconds - b.seconds), ...waiting];
   }
 
@@ -89,9 +89,14 @@ class Store {
 
   send(records) { this.model.send({ strokes: records.map(record => [this.pending.get(record.id).index, record]) }); }
 
-  acknowledge({ id, error }) {
-    if (!error) this.drop(id);
-    else if (this.pending.has(id)) this.pending.get(id).error = error;
+  acknowledge({ id, error, final }) {
+    const one = this.pending.get(id);
+    if (!error || final) this.drop(id);
+    else if (one) one.error = error;
+    if (final) {
+      if (one) this.again(one.index); // what it changed here goes
+      this.trouble = `Not kept: ${error}`;
+    }
     for (const listener of this.editListeners) listener(null);
   }
 

@@ -1,6 +1,7 @@
 """What the viewer in Python and its page in the browser share: traits, and their checks."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import traitlets
 
 from paxray_lib.utils.errors import check_choice
 from paxray_lib.viewer.ranking import rank
+from paxray_lib.viewer.scene import Scene
 from paxray_lib.viewer.sources import Source
 from paxray_lib.viz import overlay
 
@@ -24,6 +26,8 @@ class ViewerTraits(anywidget.AnyWidget):
     """The state of a `LabelViewer`, which says what each trait means."""
 
     _source: Source
+    _load: Callable[[int], Scene]
+    _corrected: set[int]  # positions whose computed scores are of masks before
 
     _esm = f"const TEMPLATE = {json.dumps(_read('viewer.html'))};\n"
     _esm += "".join(_read(f"{name}.js") for name in _SCRIPTS.split())
@@ -79,8 +83,16 @@ class ViewerTraits(anywidget.AnyWidget):
 
     @traitlets.observe("sort_by")
     def _score(self, change: dict) -> None:
-        """Compute the scores that are sorted by, if no table has them."""
+        """Compute the scores to sort by, if no table has them: all, or of what was corrected."""
         column, scores = change["new"], self._items["scores"]
-        if column and column not in scores:
-            values = rank(column, self._source.load, len(self._source.names))
-            self._items = {**self._items, "scores": {**scores, column: values}}
+        if not column or column in self._source.scores:
+            return
+        positions = list(range(len(self._source.names)))
+        values = scores.get(column, [None] * len(positions))
+        if column in scores:
+            positions = sorted(self._corrected)
+        found = rank(column, self._load, positions, of_target=self._editable)
+        values = [found.get(k, value) for k, value in enumerate(values)]
+        others = self._source.scores if self._corrected else scores
+        self._corrected.clear()
+        self._items = {**self._items, "scores": {**others, column: values}}

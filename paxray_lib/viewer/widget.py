@@ -20,11 +20,13 @@ from PIL import Image as PilImage
 from paxray_lib.data.dataset import PaxrayDataset
 from paxray_lib.labels import LabelSet
 from paxray_lib.masks import PackedMasks
+from paxray_lib.review.decisions import account
 from paxray_lib.utils.errors import check_choice, did_you_mean
 from paxray_lib.viewer import sources
 from paxray_lib.viewer.corrections import Corrections
 from paxray_lib.viewer.offline_page import offline_page
 from paxray_lib.viewer.traits import ViewerTraits
+from paxray_lib.viewer.wire import Wire
 from paxray_lib.viz import overlay
 from paxray_lib.viz.compose import label_entries, legend_page, side_by_side
 
@@ -32,7 +34,7 @@ _STYLE = ("mode", "alpha", "outline", "dashed", "window")
 _PAGE_BYTES = 380_000  # what a display adds to a page
 
 
-class LabelViewer(ViewerTraits):
+class LabelViewer(Wire):
     """Interactive viewer of labels over an image; see the package for its controls.
 
     Parameters
@@ -44,6 +46,7 @@ class LabelViewer(ViewerTraits):
     selected : names, groups and patterns; lungs and heart, if present, by default
     editable : whether masks may be corrected (docs/viewing.md)
     corrections : folder that keeps strokes and saved masks; by default they live with the kernel
+    who : name of the one who corrects and decides; by default that of the account
     **style : initial values of the traits `mode`, `alpha`, `outline`, `dashed` and `window`
 
     Attributes
@@ -73,6 +76,7 @@ class LabelViewer(ViewerTraits):
         selected: Iterable[str] | str | None = None,
         editable: bool = False,
         corrections: str | Path | None = None,
+        who: str | None = None,
         **style: Any,
     ):
         for name in style:
@@ -85,6 +89,7 @@ class LabelViewer(ViewerTraits):
         if corrections is not None and not editable:
             raise ValueError("a folder of corrections needs editable=True, too")
         self._corrections = Corrections(image, corrections) if editable else None
+        self._who, self._corrected = who or account(), set[int]()
         if self._corrections:
             self._load = self._corrections.scene
         first = self._message(0)
@@ -124,6 +129,7 @@ class LabelViewer(ViewerTraits):
         selected: Iterable[str] | str | None = None,
         editable: bool = False,
         corrections: str | Path | None = None,
+        who: str | None = None,
         **style: Any,
     ) -> "LabelViewer":
         """Return a viewer of many images, each read, and checked, when it is opened.
@@ -135,7 +141,7 @@ class LabelViewer(ViewerTraits):
             Mask files bear the names of the images, as `predict` writes them.
         scores : table of a column `image` and numbers, such as `Evaluation.scores_by_image()`
         labels : LabelSet of `.npy` predictions of a folder; the 166 published ones by default
-        selected, editable, corrections, **style : as for `LabelViewer`
+        selected, editable, corrections, who, **style : as for `LabelViewer`
         """
         if isinstance(images, PaxrayDataset):
             source = sources.from_dataset(images, predictions)
@@ -145,7 +151,14 @@ class LabelViewer(ViewerTraits):
             source = sources.from_folder(images, predictions, labels)
         if scores is not None:
             source = replace(source, scores=sources.score_columns(scores, source.names))
-        return cls(source, selected=selected, editable=editable, corrections=corrections, **style)
+        return cls(
+            source,
+            selected=selected,
+            editable=editable,
+            corrections=corrections,
+            who=who,
+            **style,
+        )
 
     def __repr__(self) -> str:
         names, labels = self._source.names, self._source.labels
@@ -178,14 +191,14 @@ class LabelViewer(ViewerTraits):
         """Save the corrected masks of an image, the one shown by default; return their path.
 
         They go to the folder `corrections`, which is a data set (`review.corrections`). `who` is
-        by default the name of the account. ValueError or OSError if they cannot be saved, also
-        where someone else saved the image meanwhile.
+        by default that of the viewer. ValueError or OSError if they cannot be saved, also where
+        someone else saved the image meanwhile.
         """
         position = self.position if image is None else self._position_of(image)
         if self._corrections is None:
             raise ValueError("nothing to save: give editable=True and corrections=FOLDER")
-        path = self._corrections.save(position, who)
-        self._send_scene(position, saved=True)
+        path = self._corrections.save(position, who or self._who)
+        self._send_scene(position)
         return path
 
     def to_image(self) -> PilImage.Image:
@@ -212,50 +225,8 @@ class LabelViewer(ViewerTraits):
         style = {name: getattr(self, name) for name in _STYLE}
         return self._load(self.position).draw(self._indices(), **style)
 
-    def _message(self, index: int) -> dict[str, Any]:
-        """Return what the browser gets of an image: the image, or why it cannot be shown."""
-        try:
-            if self._corrections:
-                strokes = {"strokes": self._corrections.records(index)}
-                return {"index": index, **strokes, **self._corrections.base(index).to_message()}
-            return {"index": index, **self._load(index).to_message()}
-        except (ValueError, OSError) as error:
-            return {"index": index, "name": self._source.names[index], "error": str(error)}
-
-    def _answer(self, _: Any, content: dict, __: Any) -> None:
-        """Take over strokes; send the images asked for: the one opened, and its neighbours."""
-        if strokes := content.get("strokes"):
-            self._take(strokes)
-        for index in content.get("need", []):
-            if isinstance(index, int) and 0 <= index < len(self._source.names):
-                self._send_scene(index)
-        if "save" in content:
-            try:
-                self.save(content["save"])
-            except (ValueError, OSError) as error:
-                self.send({"trouble": str(error)})
-
-    def _send_scene(self, index: int, saved: bool = False) -> None:
-        message = self._message(index)
-        parts = [key for key, value in message.items() if isinstance(value, bytes)]
-        buffers = [message.pop(key) for key in parts]
-        self.send({"scene": message, "parts": parts, "saved": saved}, buffers)
-
-    def _take(self, strokes: list) -> None:
-        """Keep the strokes that the browser made, and tell it which are kept."""
-        for position, record in strokes:
-            answer: dict[str, Any] = {"id": record.get("id")}
-            try:
-                if self._corrections is None:
-                    raise ValueError("this viewer is not editable")
-                self._check_position(position)
-                self._corrections.add(position, record)
-            except (ValueError, OSError) as error:
-                answer["error"] = str(error)
-            self.send({"kept": answer})
-
     def _repr_mimebundle_(self, **options: Any) -> tuple[dict, dict] | None:
-        if self._first["index"] != self.position or self._corrections:
+        if self._first["index"] != self.position:
             self._first = self._message(self.position)
         data, metadata = super()._repr_mimebundle_(**options) or ({}, {})
         names = self._source.names

@@ -1,5 +1,7 @@
 """Strokes that something comes between: a late timer, another image, a second finger."""
 
+from unittest.mock import Mock
+
 import numpy as np
 import pytest
 from helpers.viewer_page import (
@@ -17,6 +19,7 @@ from helpers.wire import Wire
 from paxray_lib.data.dataset import PaxrayDataset
 from paxray_lib.labels.table import LABELS
 from paxray_lib.masks.packed import PackedMasks
+from paxray_lib.review.journal import Journal
 from paxray_lib.viewer.widget import LabelViewer
 
 pytestmark = pytest.mark.browser
@@ -145,3 +148,65 @@ def test_a_storage_that_is_full_loses_no_stroke(wire):
     wire.pass_on()
     assert len(wire.viewer.strokes(0)) == 1
     assert element(wire.page, "kept").inner_text() == "kept"
+
+
+def test_strokes_that_a_full_disk_refused_are_sent_again_in_order(wire, monkeypatch):
+    page, viewer = wire.page, wire.viewer
+    with monkeypatch.context() as patch:
+        patch.setattr(Journal, "append", Mock(side_effect=OSError("no space left on device")))
+        drag(page, (10, 5), (10, 20))
+        wire.pass_on()
+    assert "no space left" in element(page, "message").inner_text()
+    drag(page, (20, 5), (20, 20))
+    element(page, "tool-eraser").click()
+    drag(page, (20, 5), (20, 20))
+    wire.pass_on()
+    assert [one["mode"] for one in viewer.strokes(0)] == ["add", "add", "erase"]
+    assert element(page, "kept").inner_text() == "kept"
+    np.testing.assert_array_equal(exported(page), np.asarray(viewer.to_image()))
+
+
+def test_what_someone_else_did_is_loaded_and_followed(wire, tmp_path, tiny):
+    page, viewer = wire.page, wire.viewer
+    settings = {"editable": True, "corrections": tmp_path / "corrected"}
+    drag(page, (10, 5), (10, 20))
+    wire.pass_on()
+    other = LabelViewer.browse(PaxrayDataset(tiny), **settings)
+    other._corrections.add(0, {**viewer.strokes(0)[0], "id": "other", "mode": "erase"})
+    drag(page, (20, 5), (20, 20))
+    wire.pass_on()
+    assert "someone else changed" in element(page, "message").inner_text()
+    element(page, "again").click()
+    wire.pass_on()
+    page.wait_for_function("document.querySelector('[data-testid=kept]').innerText === 'kept'")
+    assert [one["mode"] for one in viewer.strokes(0)] == ["add", "erase", "add"]
+    page.wait_for_timeout(300)
+    np.testing.assert_array_equal(exported(page), np.asarray(viewer.to_image()))
+
+
+def test_a_page_that_is_loaded_again_shows_what_was_saved_and_sends_what_was_not_heard_of(wire):
+    page, viewer = wire.page, wire.viewer
+    drag(page, (10, 5), (10, 20))
+    page.keyboard.press("s")
+    wire.pass_on()
+    drag(page, (20, 5), (20, 20))
+    wire.pass_on()
+    drag(page, (30, 5), (30, 20))  # the page goes before the kernel hears of it
+    wire.open()
+    wire.pass_on()
+    page.wait_for_timeout(300)
+    assert [one["points"][0][1] // 16 for one in viewer.strokes(0)] == [20, 30]
+    np.testing.assert_array_equal(exported(page), np.asarray(viewer.to_image()))
+
+
+def test_a_stroke_that_is_none_goes_from_the_page_too(wire):
+    page, viewer = wire.page, wire.viewer
+    page.evaluate("void (Painter.prototype.place = () => [8.5, 100])")
+    drag(page, (10, 5), (10, 20))
+    wire.pass_on()
+    assert "whole numbers" in element(page, "message").inner_text()
+    element(page, "undo").click()
+    wire.pass_on()
+    page.wait_for_timeout(300)
+    assert [one["mode"] for one in viewer.strokes(0)] == ["undo"]
+    np.testing.assert_array_equal(exported(page), np.asarray(viewer.to_image()))

@@ -71,6 +71,17 @@ def test_reviews_that_give_no_data_set(tmp_path):
         listed_films(tmp_path / "data")
 
 
+def test_films_are_found_from_another_working_folder(tmp_path, monkeypatch):
+    write_tiny(tmp_path / "data")
+    monkeypatch.chdir(tmp_path)
+    predict(Threshold(), "data/images", "masks")
+    monkeypatch.chdir(tmp_path / "data")
+    for out in ("../masks", tmp_path / "masks"):
+        films = predicted_films(out)
+        assert all(film.image.is_file() for film in films)
+        assert films[0].image.samefile(tmp_path / f"data/images/{films[0].name}.png")
+
+
 @pytest.mark.parametrize(
     ("name", "content", "words"),
     [

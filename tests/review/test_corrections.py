@@ -15,7 +15,14 @@ from paxray_lib.data.dataset import PaxrayDataset
 from paxray_lib.labels.table import LabelSet
 from paxray_lib.masks.packed import PackedMasks
 from paxray_lib.quality.check import check_dataset
-from paxray_lib.review.corrections import digest, load_corrections, save_corrections
+from paxray_lib.review.corrections import (
+    Saved,
+    digest,
+    film_digest,
+    load_corrections,
+    read_corrections,
+    save_corrections,
+)
 from paxray_lib.training.config import TrainConfig
 from paxray_lib.training.loop import fit
 
@@ -97,6 +104,36 @@ def test_whatever_a_kill_leaves_can_be_read_and_saved_again(tmp_path, film, poin
     save_corrections(folder, "p", second, digest(base), "Ada", image=film)
     assert load_corrections(folder, "p", LABELS) == second
     assert len(read_datafile(folder).split("train")) == 1
+
+
+def test_corrections_of_one_film_do_not_appear_on_another(tmp_path, film):
+    folder, original = tmp_path / "c", random_masks(0)
+    one, two = (film_digest(np.full((8, 9), gray, np.uint8)) for gray in (1, 2))
+    save_corrections(folder, "x", random_masks(1), digest(original), "Ada", film=one)
+    saved = read_corrections(folder, "x", LABELS, one)
+    assert saved.masks == load_corrections(folder, "x", LABELS) == random_masks(1)
+    for act in (
+        lambda: read_corrections(folder, "x", LABELS, two),
+        lambda: save_corrections(folder, "x", original, digest(saved.masks), "Bo", film=two),
+    ):
+        with pytest.raises(ValueError, match="of another film that was called 'x'; give a file"):
+            act()
+    with pytest.raises(ValueError, match=r"x\.correction\.json: is of the same film as 'deep/x'"):
+        read_corrections(folder, "deep/x", LABELS, one)
+    assert read_corrections(folder, "deep/x", LABELS, two) is None
+    assert len({film_digest(np.zeros(shape, np.uint8)) for shape in ((2, 3), (3, 2))}) == 2
+
+
+def test_the_last_stroke_is_that_of_the_masks_which_are_there(tmp_path):
+    folder, original = tmp_path / "c", random_masks(0)
+    first, second = random_masks(1), random_masks(2)
+    save_corrections(folder, "x", first, digest(original), "Ada", stroke="a-1")
+    kill = mock.patch("paxray_lib.review.corrections.PackedMasks.write", side_effect=OSError)
+    with kill, pytest.raises(OSError, match=r"^$"):
+        save_corrections(folder, "x", second, digest(first), "Ada", stroke="a-2")
+    assert read_corrections(folder, "x", LABELS) == Saved(first, "a-1")
+    save_corrections(folder, "x", second, digest(first), "Ada", stroke="a-2")
+    assert read_corrections(folder, "x", LABELS) == Saved(second, "a-2")
 
 
 def test_masks_that_another_program_changed_are_refused(tmp_path):

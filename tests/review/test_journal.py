@@ -121,6 +121,21 @@ def test_two_people_on_one_image_are_told(tmp_path):
         bo.saved("a")
 
 
+def test_a_stroke_that_someone_else_sent_again_is_not_taken_over_unseen(tmp_path):
+    ada, bo = Journal(tmp_path), Journal(tmp_path)
+    ada.append(stroke("1"))
+    ada.append(stroke("2"))
+    with pytest.raises(ValueError, match="someone else changed 'a'"):
+        bo.append(stroke("2"))
+    bo.saved("a")
+    assert ids(Journal(tmp_path)) == ["1", "2"]  # in no masks of his
+    assert ids(bo) == ["1", "2"]
+    assert bo.append(stroke("2"))
+    bo.saved("a", "1")
+    assert ids(Journal(tmp_path)) == ids(bo) == ["2"]
+    assert not bo.append(stroke("1"))
+
+
 def test_a_disk_that_is_full_acknowledges_nothing(tmp_path):
     journal = Journal(tmp_path)
     journal.append(stroke("1"))

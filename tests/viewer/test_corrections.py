@@ -1,3 +1,8 @@
+import json
+import shutil
+from dataclasses import replace
+from unittest import mock
+
 import numpy as np
 import pytest
 
@@ -24,7 +29,7 @@ def answers(viewer, monkeypatch, strokes):
     monkeypatch.setattr(viewer, "send", lambda content, buffers=None: sent.append(content))
     viewer._answer(viewer, {"strokes": strokes}, [])
     monkeypatch.undo()
-    return [content["kept"] for content in sent]
+    return [content["kept"] for content in sent if "kept" in content]
 
 
 def test_strokes_change_the_masks_and_what_is_drawn(sample, monkeypatch):
@@ -37,7 +42,9 @@ def test_strokes_change_the_masks_and_what_is_drawn(sample, monkeypatch):
     assert masks[20, 5:31].all()
     assert (masks[40] == sample.masks.unpack()[HEART][40]).all()  # the same id is the same stroke
     assert (np.asarray(viewer.to_image()) != before).any()
-    assert viewer._message(0)["strokes"] == viewer.strokes() == [stroke("a", image="image")]
+    (record,) = viewer.strokes()
+    assert record == {**stroke("a", image="image"), "film": record["film"]}
+    assert viewer._message(0)["strokes"] == [record]
     answers(viewer, monkeypatch, [[0, {"id": "b", "mode": "undo"}]])
     assert viewer.corrected() == sample.masks
 
@@ -79,7 +86,7 @@ def test_a_full_disk_is_told_and_the_stroke_is_not_applied(sample, monkeypatch, 
 
     monkeypatch.setattr(Journal, "append", full)
     (answer,) = answers(viewer, monkeypatch, [[0, stroke("a")]])
-    assert answer == {"id": "a", "error": "no space left on device"}
+    assert answer == {"id": "a", "error": "no space left on device", "final": False}
     assert viewer.corrected() == sample.masks
 
 
@@ -127,3 +134,105 @@ def test_without_masks_the_prediction_is_corrected_or_nothing(sample, tiny, monk
     answers(many, monkeypatch, [[3, stroke("a")]])
     assert many.corrected("case001lateral") != dataset[3].masks
     assert many.corrected(0) == dataset[0].masks
+
+
+def test_after_a_refused_stroke_the_later_ones_wait_for_it(sample, monkeypatch, tmp_path):
+    viewer = LabelViewer(sample.image, sample.masks, editable=True, corrections=tmp_path)
+    a, b, c = ([0, stroke(name, row)] for name, row in (("a", 20), ("b", 30), ("c", 40)))
+    with monkeypatch.context() as patch:
+        patch.setattr(Journal, "append", mock.Mock(side_effect=OSError("no space left on device")))
+        (answer,) = answers(viewer, patch, [a])
+        assert "no space" in answer["error"]
+    (answer,) = answers(viewer, monkeypatch, [b])  # there is space again
+    assert "before it" in answer["error"]
+    assert viewer.strokes() == []
+    kept = answers(viewer, monkeypatch, [a, b, c])
+    assert not [one for one in kept if "error" in one]
+    assert [record["id"] for record in viewer.strokes()] == ["a", "b", "c"]
+
+
+def test_strokes_and_masks_of_one_film_do_not_come_up_on_another(sample, monkeypatch, tmp_path):
+    def viewer(pixels):
+        return LabelViewer(pixels, sample.masks, editable=True, corrections=tmp_path)
+
+    first, turned = viewer(sample.image), sample.image[::-1].copy()  # both called "image"
+    answers(first, monkeypatch, [[0, stroke("a")]])
+    second = viewer(turned)
+    with pytest.raises(ValueError, match=r"journal\.jsonl: has strokes on another film called 'im"):
+        second.corrected()
+    assert "another film" in second._message(0)["error"]
+    first.save()
+    with pytest.raises(ValueError, match="of another film that was called 'image'; give a file"):
+        viewer(turned).corrected()
+    (answer,) = answers(viewer(sample.image), monkeypatch, [[0, stroke("b", film="other")]])
+    assert answer["final"]
+
+
+def test_corrected_films_stay_in_their_split(tiny, monkeypatch, tmp_path):
+    dataset = PaxrayDataset(tiny, split="test")
+    entry = replace(dataset.entries[1], case="somebody", view="frontal")
+    monkeypatch.setattr(dataset, "entries", [dataset.entries[0], entry])
+    viewer = LabelViewer.browse(dataset, editable=True, corrections=tmp_path)
+    answers(viewer, monkeypatch, [[1, stroke("a")]])
+    viewer.save(1)
+    assert len(PaxrayDataset(tmp_path, split="train")) == 0
+    (saved,) = PaxrayDataset(tmp_path, split="test").entries
+    assert (saved.case, saved.view) == ("somebody", "frontal")
+
+
+def test_one_film_has_one_name(tiny, monkeypatch, tmp_path):
+    film = PaxrayDataset(tiny).image_path(0)
+    (tmp_path / "films/deep").mkdir(parents=True)
+    (tmp_path / "masks/deep").mkdir(parents=True)
+    path = shutil.copy(film, tmp_path / "films/deep")
+    masks = PaxrayDataset(tiny).masks(0)
+    masks.write(tmp_path / "masks/deep" / f"{film.stem}.pxm")
+    settings = {"editable": True, "corrections": tmp_path / "corrected"}
+    many = LabelViewer.browse(tmp_path / "films", tmp_path / "masks", **settings)
+    answers(many, monkeypatch, [[0, stroke("a")]])
+    many.save()
+    with pytest.raises(ValueError, match=f"same film as '{film.stem}', under another name"):
+        LabelViewer(path, masks, **settings).corrected()
+
+
+def test_a_kill_between_masks_and_journal_applies_no_stroke_twice(sample, monkeypatch, tmp_path):
+    def viewer():
+        return LabelViewer(sample.image, sample.masks, editable=True, corrections=tmp_path)
+
+    first = viewer()
+    answers(first, monkeypatch, [[0, stroke("a")], [0, stroke("b", row=40)]])
+    answers(first, monkeypatch, [[0, {"id": "c", "mode": "undo"}]])
+    masks = first.corrected()
+    with monkeypatch.context() as patch:
+        patch.setattr(Journal, "saved", mock.Mock(side_effect=KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            first.save()
+    again = viewer()
+    assert again.strokes() == []
+    assert again.corrected() == masks
+    answers(again, monkeypatch, [[0, stroke("d", row=50)]])
+    third = viewer()
+    assert [record["id"] for record in third.strokes()] == ["d"]
+    assert third.corrected() == again.corrected()
+
+
+def test_a_page_that_is_loaded_again_has_what_was_made_and_saved(sample, monkeypatch, tmp_path):
+    viewer = LabelViewer(sample.image, sample.masks, editable=True, corrections=tmp_path)
+    state = viewer.get_state()["_first"]
+    answers(viewer, monkeypatch, [[0, stroke("a")]])
+    assert state["strokes"] == []  # no list that changes later
+    assert [record["id"] for record in viewer.get_state()["_first"]["strokes"]] == ["a"]
+    viewer.save()
+    saved = viewer.get_state()["_first"]
+    assert saved["strokes"] == []
+    assert saved["target"] != state["target"]
+
+
+def test_who_corrects_where_the_account_has_no_name(sample, monkeypatch, tmp_path):
+    monkeypatch.setattr("getpass.getuser", mock.Mock(side_effect=KeyError("uid not found: 1234")))
+    for name, who in (("unknown", None), ("Ada", "Ada")):
+        folder = tmp_path / name
+        viewer = LabelViewer(sample.image, sample.masks, editable=True, corrections=folder, who=who)
+        viewer.save()
+        about = json.loads((folder / "labels/image.correction.json").read_text())
+        assert about["who"] == name

@@ -3,7 +3,10 @@ import pytest
 
 from paxray_lib.data.dataset import PaxrayDataset
 from paxray_lib.labels.table import LABELS
+from paxray_lib.masks.measures import moments
 from paxray_lib.masks.packed import PackedMasks
+from paxray_lib.masks.strokes import all_of
+from paxray_lib.quality.anatomy_rules import count_broken
 from paxray_lib.viewer.ranking import iou_present, rank, rules_kept
 from paxray_lib.viewer.scene import Scene
 from paxray_lib.viewer.widget import LabelViewer
@@ -33,12 +36,16 @@ def test_the_mean_iou_is_that_of_labels_in_either_stack(masks):
 def test_a_film_upside_down_breaks_the_rules_of_above_and_below():
     stack = np.zeros((166, 40, 20), bool)
     for number in range(1, 5):
-        stack[LABELS.index(f"t{number}")[0], 8 * number : 8 * number + 4] = True
+        label = LABELS.index(f"t{number}")[0]
+        for part in (label, *all_of(LABELS.parents, label)):
+            stack[part, 8 * number : 8 * number + 4] = True
     masks = PackedMasks.pack(stack, LABELS)
     turned = PackedMasks(np.ascontiguousarray(masks.data[::-1]), LABELS)
-    assert rules_kept(scene(masks)) == 1
-    assert rules_kept(scene(turned)) == 0
-    assert np.isnan(rules_kept(scene(PackedMasks(np.zeros_like(masks.data), LABELS))))
+    assert rules_kept(masks, "frontal") == 1
+    broken, rules = count_broken(moments(turned), LABELS, "frontal")
+    assert broken == 3
+    assert rules_kept(turned, "frontal") == 1 - 3 / rules
+    assert np.isnan(rules_kept(PackedMasks(np.zeros_like(masks.data), LABELS), "frontal"))
 
 
 def test_sides_count_in_frontal_films_and_pixels_outside_of_the_whole_in_all():
@@ -47,10 +54,11 @@ def test_sides_count_in_frontal_films_and_pixels_outside_of_the_whole_in_all():
     stack[left, :, 10:] = stack[right, :, :10] = True
     stack[lungs] = True
     masks = PackedMasks.pack(stack, LABELS)
-    assert rules_kept(scene(masks)) == 1
-    assert rules_kept(scene(PackedMasks.pack(stack[:, :, ::-1], LABELS))) == pytest.approx(2 / 3)
+    assert rules_kept(masks, "frontal") == 1
+    mirrored = PackedMasks.pack(stack[:, :, ::-1], LABELS)
+    assert rules_kept(mirrored, "frontal") == pytest.approx(2 / 3)
     stack[lungs, :20] = False
-    assert rules_kept(scene(PackedMasks.pack(stack, LABELS), view="lateral")) == 0.5
+    assert rules_kept(PackedMasks.pack(stack, LABELS), "lateral") == 0
 
 
 def test_an_image_that_cannot_be_read_has_no_score(masks):
@@ -59,7 +67,7 @@ def test_an_image_that_cannot_be_read_has_no_score(masks):
             raise ValueError("broken")
         return scene(masks, masks)
 
-    assert rank("iou_present", load, 2) == [1.0, None]
+    assert rank("iou_present", load, range(2)) == {0: 1.0, 1: None}
 
 
 def test_every_viewer_of_many_images_can_sort(tiny):
@@ -77,3 +85,22 @@ def test_every_viewer_of_many_images_can_sort(tiny):
         alone.sort_by = "iou_present"
     alone.sort_by = "rules_kept"
     assert all(0 < score <= 1 for score in alone._items["scores"]["rules_kept"])
+
+
+def test_what_is_corrected_is_scored_anew_when_it_is_sorted_again(tiny, tmp_path):
+    lungs = LABELS.index("lung_overall")[0]
+    dataset = PaxrayDataset(tiny)
+    viewer = LabelViewer.browse(
+        dataset, lambda sample: sample.masks, editable=True, corrections=tmp_path
+    )
+    viewer.send = lambda content, buffers=None: None
+    for column in ("rules_kept", "iou_present"):
+        viewer.sort_by = column
+    before = viewer._items["scores"]
+    record = {"id": "a", "mode": "erase", "label": lungs, "points": [[160, 160]], "tree": False}
+    viewer._answer(viewer, {"strokes": [[1, {**record, "size": 1600}]]}, [])
+    for column in ("rules_kept", "iou_present"):
+        viewer.sort_by = column
+        scores, values = before[column], viewer._items["scores"][column]
+        assert values[1] < scores[1]
+        assert values[0] == scores[0]

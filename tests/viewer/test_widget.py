@@ -220,6 +220,7 @@ class NoisyImages(PaxrayDataset):
     """Twelve noisy images in memory."""
 
     labels, datafile = LABELS, SimpleNamespace(view=lambda entry: entry.view)
+    split = "train"
 
     def __init__(self):
         self.entries = [SimpleNamespace(image=f"i{k}.png", view=None) for k in range(12)]

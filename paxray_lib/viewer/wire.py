@@ -1,0 +1,77 @@
+"""What passes between a viewer's kernel and its page: images one way, strokes the other way."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from paxray_lib.viewer.corrections import Corrections, WrongStroke
+from paxray_lib.viewer.traits import ViewerTraits
+
+
+class Wire(ViewerTraits):
+    """A viewer's answers to its page."""
+
+    _corrections: Corrections | None
+    _touched = False  # whether strokes came since the viewer was made
+    save: Callable[..., Path]
+
+    def get_state(self, *args: Any, **options: Any) -> dict[str, Any]:
+        """Return the values of traits; all of them when a page is loaded (again)."""
+        state = super().get_state(*args, **options)
+        if self._touched and len(state) > 1 and "_first" in state:
+            # as it is now, with the strokes since it was shown
+            state["_first"] = self._renewed(self.position)
+        return state
+
+    def _renewed(self, index: int) -> dict[str, Any]:
+        """Return the message of an image as it is on disk."""
+        if self._corrections:
+            self._corrections.forget(index)
+        return self._message(index)
+
+    def _message(self, index: int) -> dict[str, Any]:
+        """Return what the browser gets of an image: the image, or why it cannot be shown."""
+        try:
+            if self._corrections:
+                made, scene = self._corrections, self._corrections.base(index)
+                own = {"strokes": made.records(index), "film": made.film(index)}
+                return {"index": index, **own, **scene.to_message()}
+            return {"index": index, **self._load(index).to_message()}
+        except (ValueError, OSError) as error:
+            return {"index": index, "name": self._source.names[index], "error": str(error)}
+
+    def _answer(self, _: Any, content: dict, __: Any) -> None:
+        """Take over strokes; send the images asked for: the one opened, and its neighbours."""
+        if strokes := content.get("strokes"):
+            self._take(strokes)
+        for index in content.get("need", []):
+            if isinstance(index, int) and 0 <= index < len(self._source.names):
+                self._send_scene(index)
+        if "save" in content:
+            try:
+                self.save(content["save"])
+            except (ValueError, OSError) as error:
+                self.send({"trouble": f"Not saved: {error}"})
+
+    def _send_scene(self, index: int) -> None:
+        message = self._renewed(index)
+        parts = [key for key, value in message.items() if isinstance(value, bytes)]
+        buffers = [message.pop(key) for key in parts]
+        self.send({"scene": message, "parts": parts}, buffers)
+
+    def _take(self, strokes: list) -> None:
+        """Keep the strokes that the browser made, and tell it which are kept."""
+        for position, record in strokes:
+            answer: dict[str, Any] = {"id": record.get("id")}
+            was_saved, self._touched = False, True
+            try:
+                if self._corrections is None:
+                    raise ValueError("this viewer is not editable")
+                self._check_position(position)
+                was_saved = not self._corrections.add(position, record)
+                self._corrected.add(position)
+            except (ValueError, OSError) as error:
+                answer |= {"error": str(error), "final": isinstance(error, WrongStroke)}
+            self.send({"kept": answer})
+            if was_saved:
+                self._send_scene(position)
