@@ -2,9 +2,9 @@
 
 The house in rooms. Each imports only from rooms before it; its docstring says what it is for:
 
-    utils < labels < compute < images < masks < metrics < models < data < importing < projection
-          < quality < ct < prediction < measurement < evaluation < phantoms < training < viz
-          < review < viewer < runs < results < cli
+    utils < labels < compute < images < masks < metrics < models < graphs < data < importing
+          < projection < quality < ct < prediction < measurement < evaluation < phantoms
+          < training < viz < review < viewer < runs < results < cli
 
 Data flow from ``phantoms`` or ``ct`` (or a download, ``data.fetch``) as images and packed masks
 (``images``, ``masks``) through ``data`` to ``training``, whose models (``models``) are scored by

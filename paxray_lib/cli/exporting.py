@@ -1,4 +1,4 @@
-"""The command export: a data set in another layout."""
+"""The command export: a data set in another layout, a model for other programs."""
 
 from functools import partial
 from pathlib import Path
@@ -11,14 +11,9 @@ from paxray_lib.cli.command import DONE, SOME_FAILED, app, command, option
 from paxray_lib.utils import log, say
 
 exporting = typer.Typer(
-    name="export", no_args_is_help=True, help="Export a data set to another layout, bit for bit."
+    name="export", no_args_is_help=True, help="Export a data set, or a model, to other programs."
 )
 app.add_typer(exporting)
-
-
-@exporting.callback()
-def _several() -> None:
-    """Keep the name of a command that is the only one."""
 
 
 @partial(command, to=exporting)
@@ -50,3 +45,19 @@ def coco(
     )
     say(f"file names are relative to {done.images}, the --images of paxray import coco")
     return SOME_FAILED if done.failed else DONE
+
+
+@partial(command, to=exporting)
+def onnx(
+    out: Annotated[Path, option("File to write, such as model.onnx.")],
+    weights: shared.Weights = Path("open"),
+) -> None:
+    """Export a model as one ONNX file: gray pixels of any size in, logits and probabilities out.
+
+    Its logits are compared with torch's before it is written.
+    """
+    from paxray_lib.graphs.export import export_onnx
+
+    model = export_onnx(weights, out)
+    size = " x ".join(map(str, model.preprocessing.size))
+    say(f"{out}: {out.stat().st_size / 1e6:.1f} MB, {len(model.labels)} labels at {size}")

@@ -5,6 +5,7 @@ import torch
 from helpers.hostile import Case, cases, run_case
 from helpers.portable_files import changed_portable, portable_bytes, with_header
 
+EXPORT = "export onnx --weights {here}/x.safetensors --out {here}/"
 PREDICT = "predict --images {here} --out {here}/out --weights {here}/x.safetensors"
 
 
@@ -183,6 +184,35 @@ GIANT = {"architecture": "fpn", "encoder": "tu-convnext_xxlarge"}
     ),
 )
 def test_portable_files(case, hostile):
+    hostile(case)
+
+
+@cases(
+    ("no weights", lambda _: None, f"{EXPORT}m.onnx", 2, r"x\.safetensors"),
+    (
+        "weights that were changed",
+        weights(flipped),
+        *(f"{EXPORT}m.onnx", 2, r"x\.safetensors: its digest says that it was changed"),
+    ),
+    (
+        "a place that is a folder",
+        lambda here: (here / "m.onnx").mkdir(),
+        *("export onnx --weights {weights} --out {here}/m.onnx", 2, r"m\.onnx"),
+    ),
+    (
+        "a name of another format",
+        weights(portable_bytes),
+        *(f"{EXPORT}m.pt", 2, r"m\.pt: ONNX files are written under a name that ends in \.onnx"),
+    ),
+    (
+        "a folder that is a file",
+        weights(portable_bytes),
+        f"{EXPORT}x.safetensors/m.onnx",
+        2,
+        "x.safetensors: ",
+    ),
+)
+def test_export_onnx(case, hostile):
     hostile(case)
 
 
