@@ -95,9 +95,9 @@ def straightforward(model, images: Path, out: Path) -> float:
 def ours(model, images: Path, out: Path, precision: str) -> float:
     """Predict with the library; return the seconds in the network, enlarging included."""
     from paxray_lib import predict
-    from paxray_lib.prediction import pipeline
+    from paxray_lib.prediction import films
 
-    optimize, seconds = pipeline.optimize_for_inference, [0.0]
+    optimize, seconds = films.optimize_for_inference, [0.0]
 
     def timed(function):
         def call(*args):
@@ -113,7 +113,7 @@ def ours(model, images: Path, out: Path, precision: str) -> float:
         fast.coarse, fast.upsample = timed(fast.coarse), timed(fast.upsample)
         return fast
 
-    pipeline.optimize_for_inference = optimize_timed
+    films.optimize_for_inference = optimize_timed
     report = predict(model, images, out, precision=precision)
     if not (report["status"] == "ok").all():
         sys.exit(f"failed: {report[report['status'] != 'ok']}")

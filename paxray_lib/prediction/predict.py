@@ -3,11 +3,12 @@
 Each output is written whole or not at all, and one that is there already is not made again, so that
 a run that was stopped goes on where it was (see `utils.manifest`). In the output folder
 
-- `report.csv` has one row per input: file, status, reason, output; view, view_probability and
-  flags, see `recognition`; doubt and its signs, see `doubt`. The status is ok, skipped (done
-  before), failed, or pending while the run is at work or where it was stopped. The reason of a row
-  that is done is what its file says and cannot be, such as a spacing of zero. A file whose name is
-  not UTF-8 is failed, since no table can name it; its other bytes are written as escapes.
+- `report.csv` has one row per input: file, status, reason, output; height and width in pixels;
+  view, view_probability and flags, see `recognition`; doubt and its signs, see `doubt`. The status
+  is ok, skipped (done before), failed, or pending while the run is at work or where it was stopped.
+  The reason of a row that is done is what its file says and cannot be, such as a spacing of zero. A
+  file whose name is not UTF-8 is failed, since no table can name it; its other bytes are written as
+  escapes.
 - `settings.json` says with which model and settings all outputs of the folder were made.
 
 Several processes (see `compute.collectives`) share the inputs; the report is of the first one's
@@ -92,7 +93,7 @@ def predict(
     -------
     DataFrame
         The report, in the order of the inputs: file, status, reason, output (relative to `out`),
-        view, view_probability, flags, doubt and its signs.
+        height, width, view, view_probability, flags, doubt and its signs.
 
     Raises
     ------

@@ -63,6 +63,7 @@ class Found:
     flags : of `FLAGS`
     signs : of doubt, or None
     note : what the file says of itself and cannot be, or an empty text
+    size : (height, width) of the image, (0, 0) if that is not known
     """
 
     told: str | None = None
@@ -70,6 +71,7 @@ class Found:
     flags: tuple[str, ...] = ()
     signs: Signs | None = None
     note: str = ""
+    size: tuple[int, int] = (0, 0)
 
     def recognized(self) -> tuple[str | None, float]:
         """Return the likelier view and its probability, or None and NaN."""
@@ -86,12 +88,15 @@ class Found:
         """Undo `to_dict`; what is none of it is left out."""
         told, frontal, flags, note = map(values.get, ("told", "frontal", "flags", "note"))
         is_probability = isinstance(frontal, float) and 0 <= frontal <= 1
+        size: Any = values.get("size")
+        is_size = isinstance(size, list) and len(size) == 2 and all(type(n) is int for n in size)
         return cls(
             told if told in VIEWS else None,
             frontal if is_probability else None,
             tuple(flag for flag in FLAGS if isinstance(flags, list) and flag in flags),
             Signs.from_dict(values.get("signs")),
             note if isinstance(note, str) else "",
+            (size[0], size[1]) if is_size and size else (0, 0),
         )
 
 

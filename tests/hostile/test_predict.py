@@ -14,7 +14,7 @@ from helpers.hostile import Case, cases, run_case
 from helpers.xrays import write_xray
 from PIL import Image
 
-from paxray_lib.prediction import pipeline
+from paxray_lib.prediction import films
 from paxray_lib.utils import read_table
 
 
@@ -332,7 +332,7 @@ def test_what_no_film_can_have_gives_no_millimetres(run, tmp_path, spacing):
 
 @pytest.mark.parametrize("name", ["SIGTERM", "SIGHUP", "SIGINT"])
 def test_a_signal_leaves_a_report_that_is_true_to_the_last_item(run, tmp_path, name):
-    images(*(f"{number}.png" for number in range(6)))(tmp_path)
+    images(*(f"{number}.png" for number in range(20)))(tmp_path)
     with writing_is_met_by(3, lambda: os.kill(os.getpid(), getattr(signal, name))):
         words = "interrupted" if name == "SIGINT" else f"stopped by {name}"
         said = run(PREDICT, 3, words)
@@ -342,12 +342,12 @@ def test_a_signal_leaves_a_report_that_is_true_to_the_last_item(run, tmp_path, n
     made = {path.name for path in (tmp_path / "out").glob("*.pxm")}
     assert set(report["output"].dropna()) == made
     assert not list((tmp_path / "out").glob(".*part*"))
-    run(PREDICT, 0, f"{6 - len(made)} ok, {len(made)} skipped, 0 failed")
+    run(PREDICT, 0, f"{20 - len(made)} ok, {len(made)} skipped, 0 failed")
 
 
 def test_ctrl_c_ends_the_work_while_a_reader_hangs(run, tmp_path, monkeypatch):
     images("a.png", "b.png", "c.png")(tmp_path)
-    read, hangs, go_on = pipeline.read_source, threading.Event(), threading.Event()
+    read, hangs, go_on = films.read_source, threading.Event(), threading.Event()
     times = []
 
     def hang(path, limit):
@@ -362,7 +362,7 @@ def test_ctrl_c_ends_the_work_while_a_reader_hangs(run, tmp_path, monkeypatch):
         times.append(time.monotonic())
         os.kill(os.getpid(), signal.SIGINT)
 
-    monkeypatch.setattr(pipeline, "read_source", hang)
+    monkeypatch.setattr(films, "read_source", hang)
     thread = threading.Thread(target=interrupt)
     thread.start()
     try:
@@ -384,7 +384,7 @@ def test_an_image_that_is_replaced_meanwhile_never_counts_as_done(
         write_xray(tmp_path / f"in/{name}.dcm", (40, 50), PatientID=name.ljust(8))
     shutil.move(tmp_path / "in/other.dcm", tmp_path / "other.dcm")
     shutil.copystat(tmp_path / "in/a.dcm", tmp_path / "other.dcm")
-    read = pipeline.read_source
+    read = films.read_source
 
     def replaced(path, limit):
         found = read(path, limit)
@@ -392,7 +392,7 @@ def test_an_image_that_is_replaced_meanwhile_never_counts_as_done(
             os.replace(tmp_path / "other.dcm", path)  # as large and as old
         return found
 
-    monkeypatch.setattr(pipeline, "read_source", replaced)
+    monkeypatch.setattr(films, "read_source", replaced)
     command = f"{PREDICT} --format {format}"
     run(command, 1, r"a\.dcm: changed while it was predicted.*1 ok, 0 skipped, 1 failed")
     assert len(list((tmp_path / "out").glob("a.*"))) == 0

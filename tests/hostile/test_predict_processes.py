@@ -16,14 +16,14 @@ pytestmark = pytest.mark.slow
 HANGING = """
 import time
 from paxray_lib.cli import main
-from paxray_lib.prediction import pipeline
-read = pipeline.read_source
+from paxray_lib.prediction import films
+read = films.read_source
 def hang(path, limit):
     if path.name.endswith("01.png"):
         print("reading", flush=True)
         time.sleep(3600)
     return read(path, limit)
-pipeline.read_source = hang
+films.read_source = hang
 main()
 """
 LIMITED = """

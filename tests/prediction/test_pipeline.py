@@ -65,7 +65,9 @@ def test_a_name_that_is_not_utf8_is_one_failed_row(folder, tmp_path):
         written = pd.read_csv(
             tmp_path / "out/report.csv",
             keep_default_na=False,
-            na_values={name: [""] for name in ("view_probability", *DOUBT_COLUMNS)},
+            na_values={
+                name: [""] for name in ("height", "width", "view_probability", *DOUBT_COLUMNS)
+            },
         )
         pd.testing.assert_frame_equal(written.set_index("file"), report, check_dtype=False)
     assert measure_predictions(tmp_path / "out", report.reset_index())["output"].notna().sum() == 4

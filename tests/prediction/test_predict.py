@@ -44,7 +44,7 @@ def test_each_output_has_its_images_size_and_the_models_decisions(folder, tmp_pa
     written = pd.read_csv(
         out / "report.csv",
         keep_default_na=False,
-        na_values={name: [""] for name in ("view_probability", *DOUBT_COLUMNS)},
+        na_values={name: [""] for name in ("height", "width", "view_probability", *DOUBT_COLUMNS)},
     )
     pd.testing.assert_frame_equal(written, report, check_dtype=False)
 
