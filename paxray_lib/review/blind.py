@@ -19,14 +19,14 @@ from paxray_lib.utils import naming_errors, parse_json, read_bytes, write_text
 _MAX_BYTES = 64 << 20
 
 
-def blinded(
-    sources: Mapping[str, Sequence[Film]], key: str | os.PathLike, seed: int = 0
-) -> dict[str, Film]:
-    """Return all films of several sources by number, in random order; the key is written.
+def numbered(
+    names: Mapping[str, Sequence[str]], key: str | os.PathLike, seed: int = 0
+) -> dict[str, tuple[str, str]]:
+    """Return source and name of all films by number, in random order; the key is written.
 
     Parameters
     ----------
-    sources : {"truth": ..., "model A": ...}, from `predicted_films` or `listed_films`
+    names : of the films of each source: {"truth": ..., "model A": ...}
     key : JSON file to write; the reviewer does not look at it. If it is there, it must be that of
         these films and this seed, so that a review goes on as it began
     seed : the same films and seed give the same order
@@ -36,18 +36,14 @@ def blinded(
     ValueError
         If `key` is of other films or another seed, or there is no film.
     """
-    pairs = [(source, film) for source, films in sources.items() for film in films]
+    # by a generator that is the same everywhere, from an order that no folder has a part in
+    pairs = sorted((source, name) for source, listed in names.items() for name in listed)
     if not pairs:
         raise ValueError("no film to review; the sources are empty")
-    # by a generator that is the same everywhere, from an order that no folder has a part in
-    pairs.sort(key=lambda pair: (pair[0], pair[1].name))
     random.Random(seed).shuffle(pairs)
     digits = len(str(len(pairs)))
-    films = {f"{n:0{digits}}": film for n, (_, film) in enumerate(pairs, 1)}
-    rows = {
-        number: {"source": source, "image": film.name}
-        for number, (source, film) in zip(films, pairs, strict=True)
-    }
+    films = {f"{n:0{digits}}": pair for n, pair in enumerate(pairs, 1)}
+    rows = {number: {"source": source, "image": name} for number, (source, name) in films.items()}
     path, content = Path(key), {"seed": seed, "films": rows}
     if os.path.lexists(path):
         if parse_json(read_bytes(path, _MAX_BYTES), path) != content:
@@ -57,6 +53,18 @@ def blinded(
     else:
         write_text(path, json.dumps(content, indent=1))
     return films
+
+
+def blinded(
+    sources: Mapping[str, Sequence[Film]], key: str | os.PathLike, seed: int = 0
+) -> dict[str, Film]:
+    """Return all films of several sources by number, in random order, as `numbered` does.
+
+    `sources` is {"truth": ..., "model A": ...}, from `predicted_films` or `listed_films`.
+    """
+    names = {source: [film.name for film in films] for source, films in sources.items()}
+    own = {(source, film.name): film for source, films in sources.items() for film in films}
+    return {number: own[pair] for number, pair in numbered(names, key, seed).items()}
 
 
 def unblind(folder: str | os.PathLike, key: str | os.PathLike) -> pd.DataFrame:

@@ -9,6 +9,7 @@ const kindOf = model => model.get("_editable") ? Desk : Viewer;
 
 function render({ model, el }) {
   const viewer = new (kindOf(model))(model, stores.get(model.get("_labels")), el, false);
+  if (model.get("_review").decisions) new Reviewing(viewer);
   return () => viewer.close();
 }
 

@@ -19,6 +19,7 @@
 //     iou-NAME, dice-NAME, area-NAME, mean    scores, areas, mean scores of the selection
 //     correct, keys                controls of a viewer that is editable, and what its keys do
 //     edit-label, tool-TOOL, brush-size, follow, unknown, rename-to, copy-prediction, undo, redo, kept, save, again, download
+//     review, review-VERDICT, note, next-open, progress, review-trouble      of a review
 //     browse, previous, next, jump, view, sort, place     present only with several images
 //
 // On the viewer, `data-drawn` counts the drawings, `data-draw-ms` is the duration of the last one,

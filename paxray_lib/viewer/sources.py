@@ -22,6 +22,9 @@ from paxray_lib.viz.overlay import ImageLike, MasksLike, as_masks, as_pixels
 #: A folder of mask files, a function of a sample, or none.
 Predictions = str | os.PathLike | Callable[[Sample], MasksLike | None] | None
 
+#: Where masks are from.
+ROLES = ("truth", "prediction")
+
 
 @dataclass(frozen=True)
 class Source:
@@ -40,6 +43,8 @@ class Source:
         Returns the file of the image, or None.
     split : of a data set, else "train"
     entries : of a data set, for each image, else none
+    roles : for each image, which it has of `ROLES`
+    blind : whether the names are numbers, and nothing tells the role of the masks
     """
 
     labels: LabelSet
@@ -51,6 +56,8 @@ class Source:
     path_of: Callable[[int], Path | None] = lambda _: None
     split: str = "train"
     entries: Sequence[Entry] = ()
+    roles: Sequence[tuple[str, ...]] = ()
+    blind: bool = False
 
     def choose(self, selected: str | Iterable[str] | None, masks: PackedMasks | None) -> list[str]:
         """Return the selected names, or lungs and heart as far as they are there, or one label."""
@@ -110,6 +117,11 @@ def from_dataset(dataset: PaxrayDataset, predictions: Predictions = None) -> Sou
         path_of=dataset.image_path,
         split=dataset.split,
         entries=dataset.entries,
+        roles=[
+            ("truth",) * (entry.target is not None)
+            + ("prediction",) * (callable(predictions) or file is not None)
+            for entry, file in zip(dataset.entries, files, strict=True)
+        ],
     )
 
 
@@ -132,8 +144,15 @@ def from_folder(
         pixels, spacing = as_pixels(image), image.spacing_mm
         return Scene(names[index], pixels, None, prediction, views[index], spacing)
 
-    ranks = ("rules_kept",)
-    return Source(known, names, views, load, {}, ranks, lambda index: root / pairs[index][0])
+    return Source(
+        known,
+        names,
+        views,
+        load,
+        ranks=("rules_kept",),
+        path_of=lambda index: root / pairs[index][0],
+        roles=[("prediction",)] * len(pairs),
+    )
 
 
 def find_masks(folder: str | os.PathLike, images: Sequence[Path], source: str) -> list[Path | None]:

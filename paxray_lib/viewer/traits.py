@@ -8,6 +8,7 @@ from typing import Any
 import anywidget
 import traitlets
 
+from paxray_lib.labels import LabelSet
 from paxray_lib.utils.errors import check_choice
 from paxray_lib.viewer.ranking import rank
 from paxray_lib.viewer.scene import Scene
@@ -15,11 +16,26 @@ from paxray_lib.viewer.sources import Source
 from paxray_lib.viz import overlay
 
 # joined into one module
-_SCRIPTS = "masks blending strokes page store tree camera drawing viewer painter desk offline"
+_SCRIPTS = (
+    "masks blending strokes page store tree camera drawing viewer painter desk reviewing offline"
+)
 
 
 def _read(name: str) -> str:
     return Path(__file__).with_name(name).read_text(encoding="utf-8")
+
+
+def label_table(labels: LabelSet) -> dict[str, Any]:
+    """Return what the page gets of labels: a list for each column, by index."""
+    return {
+        "names": list(labels.names),
+        "texts": list(labels.display_names),
+        "groups": list(labels.group),
+        "checked": list(labels.checked),
+        "colors": labels.colors.tolist(),
+        "tree": [list(entry) for entry in labels.tree()],
+        "parents": [list(wholes) for wholes in labels.parents],
+    }
 
 
 class ViewerTraits(anywidget.AnyWidget):
@@ -45,6 +61,7 @@ class ViewerTraits(anywidget.AnyWidget):
     sort_by = traitlets.Unicode("").tag(sync=True)
     _editable = traitlets.Bool(False).tag(sync=True)
     _folder = traitlets.Unicode("").tag(sync=True)
+    _review = traitlets.Dict().tag(sync=True)
     _labels = traitlets.Dict().tag(sync=True)
     _items = traitlets.Dict().tag(sync=True)
     _first = traitlets.Dict().tag(sync=True)

@@ -25,7 +25,8 @@ from paxray_lib.utils.errors import check_choice, did_you_mean
 from paxray_lib.viewer import sources
 from paxray_lib.viewer.corrections import Corrections
 from paxray_lib.viewer.offline_page import offline_page
-from paxray_lib.viewer.traits import ViewerTraits
+from paxray_lib.viewer.reviewing import Reviewing, blind_source
+from paxray_lib.viewer.traits import ViewerTraits, label_table
 from paxray_lib.viewer.wire import Wire
 from paxray_lib.viz import overlay
 from paxray_lib.viz.compose import label_entries, legend_page, side_by_side
@@ -46,6 +47,8 @@ class LabelViewer(Wire):
     selected : names, groups and patterns; lungs and heart, if present, by default
     editable : whether masks may be corrected (docs/viewing.md)
     corrections : folder that keeps strokes and saved masks; by default they live with the kernel
+    review : folder with what was decided on each image, `review.csv` (docs/reviewing.md)
+        The first image shown is the first without a decision.
     who : name of the one who corrects and decides; by default that of the account
     **style : initial values of the traits `mode`, `alpha`, `outline`, `dashed` and `window`
 
@@ -76,6 +79,7 @@ class LabelViewer(Wire):
         selected: Iterable[str] | str | None = None,
         editable: bool = False,
         corrections: str | Path | None = None,
+        review: str | Path | None = None,
         who: str | None = None,
         **style: Any,
     ):
@@ -90,20 +94,14 @@ class LabelViewer(Wire):
             raise ValueError("a folder of corrections needs editable=True, too")
         self._corrections = Corrections(image, corrections) if editable else None
         self._who, self._corrected = who or account(), set[int]()
+        reviewer = Reviewing(image, review, self._who) if review else None
+        self._reviewing, start = reviewer, reviewer.start if reviewer else 0
         if self._corrections:
             self._load = self._corrections.scene
-        first = self._message(0)
-        masks, known = None if "error" in first else self._load(0).masks, image.labels
+        first = self._message(start)
+        masks = None if "error" in first else self._load(start).masks
         super().__init__(
-            _labels={
-                "names": list(known.names),
-                "texts": list(known.display_names),
-                "groups": list(known.group),
-                "checked": list(known.checked),
-                "colors": known.colors.tolist(),
-                "tree": [list(entry) for entry in known.tree()],
-                "parents": [list(wholes) for wholes in known.parents],
-            },
+            _labels=label_table(image.labels),
             _editable=editable,
             _folder=str(Path(corrections).absolute()) if corrections else "",
             _items={
@@ -113,6 +111,8 @@ class LabelViewer(Wire):
                 "ranks": list(image.ranks),
             },
             _first=first,
+            _review=reviewer.state() if reviewer else {},
+            position=start,
             selected=image.choose(selected, masks),
             **{"mode": "both" if "prediction" in first else "target", **style},
         )
@@ -129,6 +129,8 @@ class LabelViewer(Wire):
         selected: Iterable[str] | str | None = None,
         editable: bool = False,
         corrections: str | Path | None = None,
+        review: str | Path | None = None,
+        blind: str | Path | None = None,
         who: str | None = None,
         **style: Any,
     ) -> "LabelViewer":
@@ -141,7 +143,9 @@ class LabelViewer(Wire):
             Mask files bear the names of the images, as `predict` writes them.
         scores : table of a column `image` and numbers, such as `Evaluation.scores_by_image()`
         labels : LabelSet of `.npy` predictions of a folder; the 166 published ones by default
-        selected, editable, corrections, who, **style : as for `LabelViewer`
+        blind : key of a blind review, a file to write: images come one by one with truth or
+            prediction, in random order, and numbers for names; see `review.blind.unblind`
+        selected, editable, corrections, review, who, **style : as for `LabelViewer`
         """
         if isinstance(images, PaxrayDataset):
             source = sources.from_dataset(images, predictions)
@@ -151,11 +155,16 @@ class LabelViewer(Wire):
             source = sources.from_folder(images, predictions, labels)
         if scores is not None:
             source = replace(source, scores=sources.score_columns(scores, source.names))
+        if blind is not None:
+            if editable or review is None or scores is not None:
+                raise ValueError("blind: needs review=FOLDER, and neither editable nor scores")
+            source = blind_source(source, blind)
         return cls(
             source,
             selected=selected,
             editable=editable,
             corrections=corrections,
+            review=review,
             who=who,
             **style,
         )
@@ -236,7 +245,7 @@ class LabelViewer(Wire):
             figure = self.figure()
         except (ValueError, OSError) as error:
             figure, caption = PilImage.new("RGB", (8, 8)), str(error)
-        traits = ViewerTraits.class_own_traits(sync=True).keys() - {"_first", "_folder"}
+        traits = ViewerTraits.class_own_traits(sync=True).keys() - {"_first", "_folder", "_review"}
         order = ((self.position + k) % len(names) for k in range(len(names)))
         page = offline_page(
             module=str(self._esm),

@@ -1,10 +1,11 @@
-"""What passes between a viewer's kernel and its page: images one way, strokes the other way."""
+"""What passes between a viewer's kernel and its page: images; strokes and decisions back."""
 
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from paxray_lib.viewer.corrections import Corrections, WrongStroke
+from paxray_lib.viewer.reviewing import Reviewing
 from paxray_lib.viewer.traits import ViewerTraits
 
 
@@ -12,6 +13,7 @@ class Wire(ViewerTraits):
     """A viewer's answers to its page."""
 
     _corrections: Corrections | None
+    _reviewing: Reviewing | None
     _touched = False  # whether strokes came since the viewer was made
     save: Callable[..., Path]
 
@@ -21,6 +23,8 @@ class Wire(ViewerTraits):
         if self._touched and len(state) > 1 and "_first" in state:
             # as it is now, with the strokes since it was shown
             state["_first"] = self._renewed(self.position)
+        if self._reviewing and "_review" in state:
+            state["_review"] = self._reviewing.state()
         return state
 
     def _renewed(self, index: int) -> dict[str, Any]:
@@ -47,6 +51,10 @@ class Wire(ViewerTraits):
         for index in content.get("need", []):
             if isinstance(index, int) and 0 <= index < len(self._source.names):
                 self._send_scene(index)
+        if self._reviewing and "decide" in content:
+            position, verdict, note = content["decide"]
+            self._check_position(position)
+            self.send({"decided": self._reviewing.decide(position, verdict, note)})
         if "save" in content:
             try:
                 self.save(content["save"])

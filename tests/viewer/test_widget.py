@@ -223,7 +223,9 @@ class NoisyImages(PaxrayDataset):
     split = "train"
 
     def __init__(self):
-        self.entries = [SimpleNamespace(image=f"i{k}.png", view=None) for k in range(12)]
+        self.entries = [
+            SimpleNamespace(image=f"i{k}.png", target=None, view=None) for k in range(12)
+        ]
         self.image = np.random.default_rng(0).random((160, 160)).astype(np.float32)
 
     def __len__(self):
