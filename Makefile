@@ -14,7 +14,7 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 UV ?= uv
 INSTALL_LOG := $(VENV)/install.log
 
-.PHONY: help demo sweep test check lab bench open-model card lock clean
+.PHONY: help demo sweep test check lab bench open-model card wheel lock clean
 
 help: ## what there is to make
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' Makefile
@@ -46,8 +46,13 @@ open-model: $(STAMP) ## the open model from its sources: WINGSPAN=DIR V7=DIR, or
 card: $(STAMP) ## the model card from measured files (SCORES=runs/score/scores.json: from new ones)
 	@$(BIN)/python benchmarks/open_model/card.py $(if $(SCORES),--scores $(SCORES))
 
+wheel: $(STAMP) ## the package as dist/*.whl, checked; nothing is uploaded
+	@rm -rf build dist
+	@$(BIN)/python -m pip --quiet --disable-pip-version-check wheel --no-deps --no-build-isolation --wheel-dir dist .
+	@$(BIN)/twine check --strict dist/*.whl && $(BIN)/check-wheel-contents dist/*.whl && ls -l dist
+
 lock: ## requirements.lock from pyproject.toml, keeping its versions where they fit (needs uv)
-	@$(UV) pip compile pyproject.toml --extra test --universal --python-version 3.11 --generate-hashes \
+	@$(UV) pip compile pyproject.toml --extra all --extra test --universal --python-version 3.11 --generate-hashes \
 		--no-annotate --custom-compile-command "make lock" --quiet --output-file requirements.lock >/dev/null
 
 clean: ## remove the environment; data/ and runs/ stay

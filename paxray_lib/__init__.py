@@ -15,6 +15,8 @@ the notebooks.
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from paxray_lib.utils.extras import missing_extra
+
 if TYPE_CHECKING:
     from paxray_lib.data.dataset import PaxrayDataset
     from paxray_lib.evaluation.evaluate import evaluate
@@ -66,7 +68,12 @@ def __getattr__(name: str) -> Any:
     """Import a public name when it is first used: `paxray --help` must not wait for torch."""
     if name not in _HOMES:
         raise AttributeError(f"module 'paxray_lib' has no attribute {name!r}")
-    value = getattr(import_module(f"paxray_lib.{_HOMES[name]}"), name)
+    try:
+        value = getattr(import_module(f"paxray_lib.{_HOMES[name]}"), name)
+    except ModuleNotFoundError as error:
+        if (line := missing_extra(error)) is None:
+            raise
+        raise ModuleNotFoundError(f"{name}: {line}", name=error.name) from error
     globals()[name] = value
     return value
 

@@ -166,7 +166,7 @@ def test_what_cannot_start_is_one_line_and_exit_code_2(tmp_path, monkeypatch, ar
     monkeypatch.chdir(tmp_path)
     (tmp_path / "empty").mkdir()
     (tmp_path / "notebooks").mkdir()
-    (tmp_path / "pyproject.toml").touch()
+    (tmp_path / "notebooks/profiles").mkdir()
     (tmp_path / "notebooks/01_a.ipynb").write_text(
         '{"cells": [], "metadata": {}, "nbformat": 4, "nbformat_minor": 5}'
     )

@@ -127,7 +127,6 @@ def copy_notebooks(project):
     """Copy what of a clone the notebooks need: themselves, and the example films."""
     for name in ("notebooks", "data/examples"):
         shutil.copytree(ROOT / name, project / name)
-    shutil.copy(ROOT / "pyproject.toml", project)
 
 
 @pytest.fixture(scope="module")

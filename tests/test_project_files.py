@@ -51,7 +51,8 @@ def pins(python: str, platform: str, machine: str) -> dict[str, str]:
 def wanted() -> list[Requirement]:
     extras = PROJECT["optional-dependencies"].values()
     lists = [PROJECT["dependencies"], *extras, PYPROJECT["build-system"]["requires"]]
-    return [Requirement(text) for requirements in lists for text in requirements]
+    every = [Requirement(text) for requirements in lists for text in requirements]
+    return [requirement for requirement in every if requirement.name != PROJECT["name"]]
 
 
 def tracked_files() -> list[str]:
@@ -149,7 +150,7 @@ def test_console_script_and_package_data_exist():
 
 
 def test_example_films_are_small_named_with_their_source_and_carried_by_a_wheel():
-    (pattern,) = PYPROJECT["tool"]["setuptools"]["data-files"]["share/paxray-lib/examples"]
+    (pattern,) = PYPROJECT["tool"]["setuptools"]["data-files"]["share/paxray-lib/data/examples"]
     sources = (ROOT / "data/examples/SOURCES.md").read_text(encoding="utf-8")
     films = [path for path in sorted(ROOT.glob(pattern)) if path.suffix != ".md"]
     assert len(films) == 5
@@ -170,7 +171,7 @@ def test_installed_version_is_that_of_pyproject():
 
 @needs_make
 @pytest.mark.parametrize(
-    "target", ["demo", "test", "check", "lab", "bench", "card", "lock", "clean", "help"]
+    "target", ["demo", "test", "check", "lab", "bench", "card", "wheel", "lock", "clean", "help"]
 )
 def test_make_has_the_target(target):
     result = make("--dry-run", target)

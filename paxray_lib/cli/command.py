@@ -22,6 +22,7 @@ from typer.core import TyperCommand
 
 from paxray_lib.compute.launch import find_launch
 from paxray_lib.utils import Stopped, first_line, is_disk_full, log, say
+from paxray_lib.utils.extras import missing_extra
 
 # the last is EX_SOFTWARE of sysexits.h
 DONE, SOME_FAILED, NOT_STARTED, STOPPED, FAULT = 0, 1, 2, 3, 70
@@ -127,6 +128,8 @@ def _ending(error: BaseException) -> tuple[str, int]:
         return str(error) or "interrupted", STOPPED
     if isinstance(error, ValueError | OSError):
         return _say_expected(error)
+    if line := missing_extra(error):
+        return line, NOT_STARTED
     if isinstance(error, BrokenExecutor):
         return "a worker process was killed, perhaps for want of memory; fewer need less", STOPPED
     # torch has two of its own, neither a MemoryError

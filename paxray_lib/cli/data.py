@@ -1,4 +1,4 @@
-"""Commands on data: sample, labels, check, pack, fetch, project."""
+"""Commands on data: sample, notebooks, labels, check, pack, fetch, project."""
 
 import os
 from collections import Counter
@@ -26,6 +26,17 @@ def sample(
 
     path = generate_sample(out, cases=cases, size=size, seed=seed, format=format, varied=varied)
     say(f"{path}: {2 * cases} images")
+
+
+@command
+def notebooks(
+    folder: Annotated[Path, argument("Folder to copy them to; files of your own are kept.")],
+) -> None:
+    """Copy the notebooks, their profiles and the example films to a folder, ready to run."""
+    from paxray_lib.utils.shipped import copy_notebooks
+
+    copied = copy_notebooks(folder)
+    say(f"{folder}: {len(copied)} notebooks; go there and start: jupyter lab notebooks")
 
 
 @command

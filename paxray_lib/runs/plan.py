@@ -103,13 +103,14 @@ def make_plan(
 
 
 def project_root() -> Path:
-    """Return the folder with `notebooks` and pyproject.toml, here or above."""
+    """Return the folder with `notebooks` and their profiles, here or above."""
     here = Path.cwd()
     for folder in (here, *here.parents):
-        if (folder / "notebooks").is_dir() and (folder / "pyproject.toml").is_file():
+        if (folder / "notebooks" / "profiles").is_dir():
             return folder
     raise FileNotFoundError(
-        f"{here}: neither here nor above is a folder with pyproject.toml and notebooks/"
+        f"{here}: neither here nor above is a folder with notebooks/profiles/; `paxray notebooks "
+        "DIR` makes one"
     )
 
 

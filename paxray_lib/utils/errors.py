@@ -56,11 +56,11 @@ def naming_errors(
 ) -> Iterator[None]:
     """Turn what decoders raise for broken data into a ValueError that names the file.
 
-    Too little memory is no fault of the file, and passes.
+    Too little memory and a package that is not installed are no fault of the file, and pass.
     """
     try:
         yield
-    except MemoryError:
+    except (MemoryError, ModuleNotFoundError):
         raise
     except Exception as error:
         reason = " ".join(str(error).split())[:300]  # some show the data

@@ -228,7 +228,7 @@ def project_with(write):
 
     def make(here):
         os.chdir(here)
-        _touch(here / "pyproject.toml")
+        (here / "notebooks/profiles").mkdir(parents=True)
         (here / "p.yaml").touch()
         (here / "q.yaml").touch()
         for name in ("01_a", "02_b"):

@@ -57,7 +57,7 @@ def test_external_data_are_a_mapping_or_a_file_and_checked_before_anything_runs(
 
 
 def test_notebooks_find_the_project(project, monkeypatch):
-    (project / "pyproject.toml").touch()
+    (project / "notebooks/profiles").mkdir(parents=True)
     write_notebook(project / "notebooks", "01_a")
     monkeypatch.chdir(project / "notebooks")
     enter_project_root()
