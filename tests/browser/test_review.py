@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from helpers.viewer_page import element, ready, shows
 from helpers.wire import Wire
+from playwright.sync_api import expect
 
 from paxray_lib.data.dataset import PaxrayDataset
 from paxray_lib.masks.packed import PackedMasks
@@ -128,3 +129,41 @@ def test_a_blind_review_says_nothing_of_names_and_sources(open_page, tiny, tmp_p
         press(wire, "1")
     assert element(page, "progress").inner_text() == "3 of 16"
     assert list(decisions(tmp_path / "review")) == ["01", "02", "03"]
+
+
+CELLS = [
+    """
+from paxray_lib import LabelViewer, PaxrayDataset
+viewer = LabelViewer.browse(PaxrayDataset({root!r}), review='review', who='Ada')
+viewer
+""",
+    "print('written', viewer.position, open('review/review.csv').read().split())",
+]
+
+
+@pytest.mark.slow
+def test_a_review_in_jupyterlab(lab, tiny, open_page):
+    lab.write("review", [cell.replace("{root!r}", repr(str(tiny))) for cell in CELLS])
+    page = open_page(viewport={"width": 1366, "height": 768})
+    lab.open(page, "review")
+    lab.run(page, 0)
+    ready(page)
+    element(page, "viewer").evaluate("node => node.scrollIntoView()")
+    element(page, "stage").focus()
+    page.keyboard.press("1")
+    expect(element(page, "progress")).to_have_text("1 of 8")
+    shows(page, "case000lateral")
+    page.keyboard.press("w")
+    page.keyboard.type("no")
+    page.keyboard.press("Escape")
+    page.keyboard.press("3")
+    expect(element(page, "progress")).to_have_text("2 of 8")
+    lab.run(page, 1)
+    page.get_by_text("written 2").wait_for()
+    text = page.get_by_text("written 2").inner_text()
+    assert "case000frontal,accept,,Ada" in text
+    assert "case000lateral,reject,,Ada" in text
+    lab.run(page, 0)  # again: a new viewer goes on
+    expect(element(page, "progress")).to_have_text("2 of 8")
+    ready(page)
+    shows(page, "case001frontal")
