@@ -85,6 +85,9 @@ def predict(
     format: Annotated[str, option("packed, npy, coco, or dicom-seg for DICOM images.")] = "packed",
     threshold: shared.Threshold = 0.5,
     labels: shared.Labels = "",
+    probabilities: Annotated[
+        str, option("Labels whose probabilities are written, too: as in --labels.")
+    ] = "",
     mirror: shared.Mirror = False,
     close_tree: shared.CloseTree = False,
     measure: Annotated[
@@ -134,6 +137,7 @@ def predict(
         raise ValueError("--spacing is for measurements; add --measure, --report or --sheet")
     check_spacing(spacing)
     known = read_views(views, images, out) if views else {}
+    seen: dict[str, Any] = {"view": view, "views": known}
     names = split_names(labels) or None
     model = load_model(weights, local_device(device))
     with joined():
@@ -144,21 +148,20 @@ def predict(
             format=format,
             threshold=threshold,
             labels=names,
+            probabilities=split_names(probabilities),
             batch_size=batch_size,
             mirror=mirror,
             overwrite=overwrite,
             precision=precision,
             close_tree=close_tree,
-            view=view,
-            views=known,
+            **seen,
         )
         if not is_first():
             return SOME_FAILED if (report["status"] == "failed").any() else DONE
         problems = _tell(out, report)
         measured = None
         if measure:
-            options = {"view": view, "views": known, "spacing_mm": spacing}
-            measured = _measure(out, report, **options, doubtful=measure_doubtful)
+            measured = _measure(out, report, **seen, spacing_mm=spacing, doubtful=measure_doubtful)
             problems += failures(measured)
         if overlays or page or sheet:
             problems += _draw(out, report, measured, names, overlays, page, sheet)
@@ -167,6 +170,8 @@ def predict(
 
 def _tell(out: Path, report: Any) -> list[str]:
     """Say how a prediction went; return why files failed."""
+    from paxray_lib.prediction.predict import size_of_probabilities
+
     counts = Counter(report["status"])
     problems = report.loc[report["status"] == "failed", "reason"].tolist()
     _list_failed(problems)
@@ -174,6 +179,8 @@ def _tell(out: Path, report: Any) -> list[str]:
     flagged = Counter(flag for text in flags for flag in text.split())
     numbers = ", ".join(f"{counts[status]} {status}" for status in ("ok", "skipped", "failed"))
     say(f"{numbers}; {out}/report.csv")
+    if size := size_of_probabilities(out, report):
+        say(f"probabilities: {size}")
     if flagged:
         numbers = ", ".join(f"{count} {flag}" for flag, count in flagged.most_common())
         say(f"flags of films to look at: {numbers}")

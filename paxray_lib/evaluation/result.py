@@ -25,11 +25,11 @@ import numpy as np
 import pandas as pd
 
 from paxray_lib.data.dataset import PaxrayDataset
-from paxray_lib.evaluation.arrays import read_arrays
 from paxray_lib.evaluation.tables import per_label_table, score_columns, summarize
 from paxray_lib.labels.table import LabelSet
 from paxray_lib.metrics import Counts, Reliability, Surface, calibration_error, known_mean
 from paxray_lib.utils import atomic_write, naming_errors, read_json, write_table, write_text
+from paxray_lib.utils.arrays import read_arrays
 from paxray_lib.utils.settings import cast
 
 _IMAGES = ("image", "case", "view")
@@ -118,7 +118,7 @@ class Evaluation:
         Raises FileNotFoundError or ValueError if counts.npz is missing or damaged.
         """
         path = Path(folder) / "counts.npz"
-        data = read_arrays(path, _FORMS)
+        data = read_arrays(path, _FORMS, "evaluate again")
         with naming_errors(path, "not readable"):
             found = Counts(data["tp"], data["fp"], data["fn"], data["known"])
             images = pd.DataFrame({name: data[f"{name}s"] for name in _IMAGES})

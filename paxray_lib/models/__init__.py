@@ -19,7 +19,7 @@ from paxray_lib.models.build import build_model
 from paxray_lib.models.checkpoints import load_model, read_extra, save_model
 from paxray_lib.models.decisions import pack_decisions
 from paxray_lib.models.folding import optimize_for_inference
-from paxray_lib.models.inference import decide, each_logits, predict_image
+from paxray_lib.models.inference import decide, each_logits, predict_image, predict_probabilities
 from paxray_lib.models.segmenter import AnatomySegmenter
 
 __all__ = [
@@ -31,6 +31,7 @@ __all__ = [
     "optimize_for_inference",
     "pack_decisions",
     "predict_image",
+    "predict_probabilities",
     "read_extra",
     "save_model",
 ]

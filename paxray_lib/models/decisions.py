@@ -1,4 +1,4 @@
-"""From logits to packed bits, at one threshold."""
+"""From logits to packed bits, at one threshold, and to probabilities of 8 bits."""
 
 import math
 from concurrent.futures import ThreadPoolExecutor
@@ -44,6 +44,11 @@ def pack_decisions(logits: Tensor, threshold: float = 0.5) -> Tensor:
     channels_last = logits.device.type == "cpu" and logits.stride(1) == 1
     pack = _pack_channels_last if channels_last and known_to_numpy else _pack_planes
     return pack(logits.detach(), cut)
+
+
+def quantize(logits: Tensor) -> Tensor:
+    """Return probabilities as uint8 of the same shape: 255 times the sigmoid, rounded."""
+    return logits.sigmoid().mul(255).round().byte()
 
 
 def cut_of(threshold: float, dtype: torch.dtype) -> float:

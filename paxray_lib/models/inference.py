@@ -1,7 +1,7 @@
 """Applying a model to images: logits, packed decisions, masks."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,8 +9,9 @@ import torch
 from torch import Tensor
 
 from paxray_lib.images.read import Image
-from paxray_lib.masks import PackedMasks, hierarchy
-from paxray_lib.models.decisions import cut_of, pack_decisions
+from paxray_lib.labels.table import LabelSet
+from paxray_lib.masks import PackedMasks, Probabilities, hierarchy
+from paxray_lib.models.decisions import cut_of, pack_decisions, quantize
 from paxray_lib.models.outlines import pack_enlarged
 from paxray_lib.models.segmenter import AnatomySegmenter
 from paxray_lib.models.strays import find_strays
@@ -54,6 +55,23 @@ def predict_image(
         raise ValueError(NOT_FINITE)
     masks = PackedMasks(bits, model.labels).resize(*pixels.shape)
     return hierarchy.close_tree(masks) if close_tree else masks
+
+
+def predict_probabilities(
+    model: AnatomySegmenter,
+    image: Image | np.ndarray,
+    labels: str | Iterable[str],
+    mirror: bool = False,
+) -> Probabilities:
+    """Return how probable chosen labels are in one image, at the network's size.
+
+    `labels` are names, groups and patterns; the other arguments and errors are those of
+    `predict_image`. Stray pieces, which masks leave out, are in them.
+    """
+    view = image.view if isinstance(image, Image) and mirror else None
+    inputs = torch.as_tensor(model.preprocess(image))[None]  # (1, 3, h, w)
+    (passed,) = pass_through(model, inputs, [view])
+    return passed.probabilities(model.labels.select(labels))
 
 
 def segment(
@@ -155,6 +173,14 @@ class Passed:
         every = range(len(self.model.labels))
         wanted = list(every if indices is None else indices)
         return _logits(self.model, self.coarse, self.mirrored, self.view, self.size, wanted)
+
+    def probabilities(self, indices: Sequence[int]) -> Probabilities:
+        """Return those of some labels, stray pieces and all; ValueError if not finite."""
+        logits = self.logits(indices)
+        if logits is None:
+            raise ValueError(NOT_FINITE)
+        names = LabelSet(self.model.labels.names[i] for i in indices)
+        return Probabilities(quantize(logits)[0].cpu().numpy(), names)
 
     def decide(
         self, size: tuple[int, ...], threshold: float, indices: Sequence[int] | None = None

@@ -18,7 +18,7 @@ from paxray_lib.compute.devices import PRECISIONS
 from paxray_lib.images.image import MAX_BYTES
 from paxray_lib.images.read import decode_image
 from paxray_lib.labels.table import LabelSet
-from paxray_lib.masks import PackedMasks, close_tree
+from paxray_lib.masks import PackedMasks, Probabilities, close_tree
 from paxray_lib.models import AnatomySegmenter, optimize_for_inference
 from paxray_lib.models.inference import NOT_FINITE, Passed, pass_through
 from paxray_lib.prediction.doubt import Estimate, Inspector
@@ -40,6 +40,7 @@ class Film:
     spacing_mm : (row, column) distance of pixel centres, or None
     found : what it says of itself, and what was recognized
     masks : (L, H, W) of the labels asked for, or None
+    probabilities : of the labels of which they are asked for, if any
     problem : why there are no masks, naming the file, or an empty text
     """
 
@@ -48,6 +49,7 @@ class Film:
     spacing_mm: tuple[float, float] | None = None
     found: Found = field(default_factory=Found)
     masks: PackedMasks | None = None
+    probabilities: Probabilities | None = None
     problem: str = ""
 
 
@@ -132,6 +134,8 @@ class Films:
         every = range(len(model.labels)) if self._settings["close_tree"] else ()
         self._needed = sorted({*self._indices, *self._recognizer.needed, *every})
         self._decided = LabelSet(model.labels.names[i] for i in self._needed)
+        chosen = self._settings["probabilities"] or ()
+        self._probable = [i for i, name in enumerate(model.labels.names) if name in chosen]
 
     def _read(self, path: Path) -> _Prepared:
         """Return an image as the network takes it."""
@@ -195,7 +199,8 @@ class Films:
         if self._indices != self._needed:
             masks = masks.select([self._needed.index(i) for i in self._indices])
         found = replace(found, signs=signs, note=said.note, size=said.size)
-        return replace(film, found=found, masks=masks)
+        probabilities = passed.probabilities(self._probable) if self._probable else None
+        return replace(film, found=found, masks=masks, probabilities=probabilities)
 
 
 def readable(path: Path) -> str:

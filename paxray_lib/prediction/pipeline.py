@@ -13,6 +13,7 @@ import torch
 
 from paxray_lib.compute.collectives import from_first, gather, is_first, rank_and_world
 from paxray_lib.masks.dicom_seg import write_dicom_seg
+from paxray_lib.masks.probabilities import probabilities_name
 from paxray_lib.models import AnatomySegmenter
 from paxray_lib.prediction.doubt import SIGNS, Signs
 from paxray_lib.prediction.films import Film, Films, readable
@@ -113,13 +114,17 @@ class Pipeline:
         """Yield this process's images that are not done; the others are skipped."""
         rank, world = rank_and_world()
         share = list(self.outputs)[rank::world]
-        done = {path for path in share if self.manifest.is_done(self.outputs[path], path)}
+        done = {path for path in share if self._is_done(path)}
         for path in done:
             found = Found.from_dict(self.manifest.about(self.outputs[path]))
             self._found[path] = found
             self.rows[path] = ("skipped", "; ".join(filter(None, ("done before", found.note))))
         todo = [path for path in share if path not in done]
         yield from todo if rank else progress(todo, "predicting")
+
+    def _is_done(self, path: Path) -> bool:
+        files = files_of(self.outputs[path], self.settings)
+        return all(self.manifest.is_done(file, path) for file in files)
 
     def _table(self) -> pd.DataFrame:
         rows = [
@@ -161,6 +166,7 @@ class Pipeline:
             return
         try:
             self._found[path] = film.found
+            self._write_probabilities(film)
             self.manifest.start(output, path, film.state, film.found.to_dict())
             if self.settings["format"] == "dicom-seg":
                 masks, model = film.masks, self.settings["model"]
@@ -168,7 +174,8 @@ class Pipeline:
             else:
                 film.masks.write(self.out / output, film.found.size)
             if not is_unchanged(path, film.state):
-                (self.out / output).unlink(missing_ok=True)
+                for file in files_of(output, self.settings):
+                    (self.out / file).unlink(missing_ok=True)
                 raise ValueError(f"{path}: changed while it was predicted; run the same again")
             self.rows[path] = ("ok", film.found.note)
         except ValueError as error:
@@ -179,3 +186,17 @@ class Pipeline:
                 raise
             remedy = "rename the image, or choose another folder"
             self.rows[path] = ("failed", f"{path}: no output can be written ({error}); {remedy}")
+
+    def _write_probabilities(self, film: Film) -> None:
+        """Write those that are asked for, or remove those that an earlier prediction left."""
+        name = probabilities_name(self.outputs[film.path]).as_posix()
+        if film.probabilities:
+            self.manifest.start(name, film.path, film.state)
+            film.probabilities.write(self.out / name)
+        elif self.manifest.may_write(name, film.path):
+            (self.out / name).unlink(missing_ok=True)
+
+
+def files_of(output: str, settings: Mapping[str, Any]) -> list[str]:
+    """Return the files that are written with an output: itself, and its probabilities."""
+    return [output, *([probabilities_name(output).as_posix()] * bool(settings["probabilities"]))]

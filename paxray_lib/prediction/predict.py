@@ -31,6 +31,7 @@ from paxray_lib.compute.collectives import from_first, rank_and_world
 from paxray_lib.compute.devices import PRECISIONS
 from paxray_lib.images.files import IMAGE_SUFFIXES, find_images
 from paxray_lib.images.views import VIEWS
+from paxray_lib.masks.probabilities import SUFFIX, probabilities_name
 from paxray_lib.models import AnatomySegmenter
 from paxray_lib.models.decisions import check_threshold
 from paxray_lib.models.inference import AS_PUBLISHED, outline_kind
@@ -42,6 +43,7 @@ from paxray_lib.prediction.pipeline import (
     REPORT,
     SHEET,
     Pipeline,
+    files_of,
 )
 from paxray_lib.utils import check_choice, parse_json, read_bytes, write_text
 from paxray_lib.utils.manifest import NAME, Manifest, read_manifest
@@ -59,6 +61,7 @@ def predict(
     format: str = "packed",
     threshold: float = 0.5,
     labels: str | Iterable[str] | None = None,
+    probabilities: str | Iterable[str] | None = None,
     batch_size: int | None = None,
     mirror: bool = False,
     overwrite: bool = False,
@@ -78,6 +81,8 @@ def predict(
         "dicom-seg" (for DICOM images)
     threshold : a pixel has a label where its sigmoid is greater
     labels : names, groups and patterns of the labels to write; all by default
+    probabilities : the same of those whose probabilities are written beside the masks, too, see
+        `masks.probabilities`; none by default
     batch_size : images that pass through the network together; by default 1, on a GPU 8 (a CPU
         gains nothing from more)
     mirror : average each image of known view with its mirror image, sides swapped back
@@ -111,6 +116,7 @@ def predict(
     for name in [name for name in {*(views or {}).values(), view} if name is not None]:
         check_choice(name, VIEWS, "view")
     indices = model.labels.select(labels) if labels else list(range(len(model.labels)))
+    chosen = model.labels.select(probabilities) if probabilities else []
     out = Path(out)
     outputs = from_first(lambda: _plan(images, out, FORMATS[format]))
     known = {path: seen for path in outputs if (seen := (views or {}).get(str(path)))}
@@ -122,6 +128,7 @@ def predict(
         "format": format,
         "threshold": threshold,
         "labels": [model.labels.names[i] for i in indices],
+        "probabilities": [model.labels.names[i] for i in chosen] or None,
         "mirror": mirror,
         "precision": precision,
         "close_tree": close_tree,
@@ -138,6 +145,16 @@ def predict(
     with opened[0] if opened else Manifest(out, rank=rank_and_world()[0]) as manifest:
         pipeline = Pipeline(model, manifest, settings, indices, outputs, known, view)
         return pipeline.run(batch_size or (8 if next(model.parameters()).is_cuda else 1))
+
+
+def size_of_probabilities(out: Path, report: pd.DataFrame) -> str:
+    """Return how many files of probabilities a prediction has and what they take; "" if none."""
+    if not read_settings(out)["probabilities"]:
+        return ""
+    outputs = report.loc[report["status"].isin(["ok", "skipped"]), "output"]
+    sizes = [(out / probabilities_name(output)).stat().st_size for output in outputs]
+    size, mean = sum(sizes), sum(sizes) / max(len(sizes), 1)
+    return f"{len(sizes)} files {out}/*{SUFFIX}, {size / 1e6:.1f} MB, {mean / 1e3:.1f} kB a film"
 
 
 def _plan(
@@ -235,13 +252,14 @@ def _open_manifest(
             manifest.forget()
         elif os.path.lexists(out / SETTINGS):
             _check_settings(out, settings)
-        for path, output in outputs.items():
-            if not (overwrite or manifest.may_write(output, path)):
+        files = {file: path for path in outputs for file in files_of(outputs[path], settings)}
+        for file, path in files.items():
+            if not (overwrite or manifest.may_write(file, path)):
                 raise ValueError(
-                    f"{out / output}: is there already and was not predicted from {path}; "
+                    f"{out / file}: is there already and was not predicted from {path}; "
                     "use another folder, or overwrite"
                 )
-        manifest.clean([*outputs.values(), *_OURS])
+        manifest.clean([*files, *_OURS])
         write_text(out / SETTINGS, json.dumps(settings, indent=1))
         stack.pop_all()  # it stays open
         return manifest

@@ -116,12 +116,24 @@ def _rule_columns(labels: LabelSet) -> tuple[np.ndarray, np.ndarray, np.ndarray]
     return kind, first, second
 
 
-@np.errstate(invalid="ignore", divide="ignore")
 def count_broken(found: Moments, labels: LabelSet, view: str | None) -> tuple[int, int]:
     """Return how many rules the masks of one image break, and how many both labels are there for.
 
     An unknown view counts as frontal.
     """
+    held, limits = _held(found, labels, view)
+    return int((held < limits).sum()), int((~np.isnan(held)).sum())
+
+
+def broken_rules(found: Moments, labels: LabelSet, view: str | None) -> list[Rule]:
+    """Return the rules that `count_broken` counts as broken."""
+    held, limits = _held(found, labels, view)
+    return [rules(labels)[i] for i in np.flatnonzero(held < limits)]
+
+
+@np.errstate(invalid="ignore", divide="ignore")
+def _held(found: Moments, labels: LabelSet, view: str | None) -> tuple[np.ndarray, np.ndarray]:
+    """Return of each rule how far it holds, (R,), NaN where it does not apply, and its limit."""
     kind, first, second = _rule_columns(labels)
     kinds, limits = list(BROKEN), np.array(list(BROKEN.values()))
     # the kinds that are a matter of places, of which the first is greater
@@ -136,7 +148,7 @@ def count_broken(found: Moments, labels: LabelSet, view: str | None) -> tuple[in
         difference = position[first] - position[second]
         known = (kind == kinds.index(name)) & ~np.isnan(difference)
         held = np.where(known, difference > 0, held)
-    return int((held < limits[kind]).sum()), int((~np.isnan(held)).sum())
+    return held, limits[kind]
 
 
 # -- evidence: for every pair of labels, how often each kind of rule would hold

@@ -100,7 +100,7 @@ class Scene {
   /** The modes that its masks allow. */
   get modes() {
     return [this.target && "target", this.prediction && "prediction", this.target && this.prediction && "both",
-      this.target && this.prediction && "difference"].filter(Boolean);
+      this.target && this.prediction && "difference", this.heat && "probability"].filter(Boolean);
   }
 
   /** `mode`, or the one there is where masks are missing. */
@@ -141,6 +141,7 @@ class Scene {
 
   drawBox(chosen, style, box, toggled, changed = false) {
     const mode = this.mode(style.mode);
+    if (mode === "probability") return void this.heat.draw(style);
     if (mode === "difference") {
       const unknown = this.wordsOf(this.unknown), known = chosen.map((word, w) => word & ~unknown[w]);
       this.fill(this.pair.ids, differenceColors(this.pair, known), style, box);

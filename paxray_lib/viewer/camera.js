@@ -18,6 +18,16 @@ class Camera {
     this.apply();
   }
 
+  /** Show a box of pixels: left, top, right, bottom. */
+  frame([left, top, right, bottom]) {
+    const { clientWidth: width, clientHeight: height } = this.stage;
+    this.scale = Math.min(MAX_SCALE, 0.7 * Math.min(width / (right - left), height / (bottom - top)));
+    this.fitted = this.scale <= this.fit;
+    this.x = width / 2 - this.scale * (left + right) / 2;
+    this.y = height / 2 - this.scale * (top + bottom) / 2;
+    this.apply();
+  }
+
   pan(dx, dy) { this.x += dx; this.y += dy; this.apply(); }
 
   apply() {

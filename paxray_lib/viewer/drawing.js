@@ -228,13 +228,18 @@ class Drawing {
     }, 150);
   }
 
+  /** [text, color] of what is drawn, for a legend. */
+  entries() {
+    const { texts, colors } = this.labels;
+    if (this.scene.mode(this.model.get("mode")) === "difference") return Object.entries(VERDICTS);
+    return [...this.indices()].sort((a, b) => a - b).map(i => [texts[i], colors[i]]);
+  }
+
   export() {
     if (!this.scene) return;
     const seen = this.camera.visible();
     const part = seen.length ? seen : [0, 0, this.canvas.height, this.canvas.width];
-    const { texts, colors } = this.labels, isDifference = this.scene.mode(this.model.get("mode")) === "difference";
-    const entries = isDifference ? Object.entries(VERDICTS) : [...this.indices()].sort((a, b) => a - b).map(i => [texts[i], colors[i]]);
-    withLegend(this.scene.data, part, this.scene.meta.name, entries).toBlob(blob => {
+    withLegend(this.scene.data, part, this.scene.meta.name, this.entries()).toBlob(blob => {
       const link = element("a", "", "", { download: `${this.scene.meta.name.replaceAll("/", "_")}.png` });
       link.href = URL.createObjectURL(blob);
       link.click();

@@ -5,7 +5,7 @@ const stores = new WeakMap();
 
 function initialize({ model }) { stores.set(model.get("_labels"), new Store(model)); }
 
-const kindOf = model => model.get("_editable") ? Desk : Viewer;
+const kindOf = model => model.get("_editable") ? Desk : DoubtViewer;
 
 function render({ model, el }) {
   const viewer = new (kindOf(model))(model, stores.get(model.get("_labels")), el, false);

@@ -5,6 +5,7 @@
 //     viewer, stage, canvas        the whole, the area of the image, the drawn image
 //     message, readout             notices, the labels under the cursor
 //     mode-target, mode-prediction, mode-both, mode-difference
+//     mode-probability, heat, heat-label, threshold, threshold-reset, heat-scores     with probabilities only
 //     opacity, outline, dashed     style of the labels
 //     level, window, auto, gray-reset         gray values of the image
 //     help, hint                   the button "?", and what it shows
@@ -26,7 +27,7 @@
 // `data-first-ms` that of the first one of an image from its arrival on, and `data-visible` is the
 // trait `visible` at this moment.
 
-const MODES = { target: "Ground truth", prediction: "Prediction", both: "Both", difference: "Difference" };
+const MODES = { target: "Ground truth", prediction: "Prediction", both: "Both", difference: "Difference", probability: "Probability" };
 const HINT = "Point at the image to read its labels; ? tells what mouse and keys do.";
 const HELP = {
   "Point": "read the labels of a pixel, the smallest first", "Click": "select the smallest label there (Shift: only it)",

@@ -1,6 +1,6 @@
 // Strokes on the image: from the pointer to a record that is applied and handed over.
 
-class Painter extends Viewer {
+class Painter extends DoubtViewer {
   // -- strokes
 
   /** A record of the label that is corrected; see masks/strokes.py. */

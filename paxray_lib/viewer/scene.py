@@ -6,7 +6,7 @@ neighbours. Both are compressed by zlib, which browsers undo.
 """
 
 import zlib
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -14,8 +14,15 @@ import numpy as np
 import pandas as pd
 from PIL import Image as PilImage
 
-from paxray_lib.masks import PackedMasks, as_words
+from paxray_lib.masks import PackedMasks, Probabilities, as_words, moments
+from paxray_lib.masks.bits import unpack_bits
+from paxray_lib.quality.anatomy_rules import Rule, broken_rules
+from paxray_lib.viewer.heat import draw_heat
 from paxray_lib.viz.overlay import check_fit, compare, render, windowed
+
+_MOST = 256  # pixels, to which larger masks are thinned out for the rules of anatomy
+#: The name of a label, and thresholds of labels that have another than 0.5.
+HeatStyle = tuple[str, Mapping[str, float]]
 
 
 @dataclass(frozen=True)
@@ -29,6 +36,7 @@ class Scene:
     target, prediction : PackedMasks of the image's height and width, or None
     view : "frontal", "lateral" or None
     spacing_mm : (row, column) spacing, or None
+    probabilities : those of some labels of the masks, or None
     """
 
     name: str
@@ -37,22 +45,57 @@ class Scene:
     prediction: PackedMasks | None
     view: str | None = None
     spacing_mm: tuple[float, float] | None = None
+    probabilities: Probabilities | None = None
 
     def __post_init__(self) -> None:
         check_fit(self.pixels, self.target, self.prediction)
+        if self.probabilities is not None:
+            for name in self.probabilities.labels:
+                if self.masks is None or name not in self.masks.labels.names:
+                    raise ValueError(f"{self.name}: probabilities of {name!r}, which no mask has")
 
     @property
     def masks(self) -> PackedMasks | None:
         """The target, or else the prediction."""
         return self.prediction if self.target is None else self.target
 
-    def draw(self, indices: Iterable[int], *, mode: str, **style: Any) -> np.ndarray:
-        """Return (H, W, 3) uint8 pixels; the settings are those of `overlay.compare`."""
+    def draw(
+        self, indices: Iterable[int], *, mode: str, heat: HeatStyle, **style: Any
+    ) -> np.ndarray:
+        """Return (H, W, 3) uint8 pixels; the settings are those of `overlay.compare`.
+
+        Mode "probability" is the heat map of a label, or else of the first one that has one.
+        """
+        if mode == "probability" and self.probabilities is not None:
+            return self._draw_heat(self.probabilities, heat, **style)
+        mode = "target" if mode == "probability" else mode
         if self.masks is None:  # a sample without a target
             return windowed(self.pixels, style["window"])
         if self.target is None or self.prediction is None:
             return render(self.pixels, self.masks, indices, **style)
         return compare(self.pixels, self.target, self.prediction, indices, mode=mode, **style)
+
+    def _draw_heat(self, probabilities: Probabilities, heat: HeatStyle, **style: Any) -> np.ndarray:
+        canvas, (name, thresholds) = windowed(self.pixels, style.pop("window")), heat
+        names = probabilities.labels.names
+        plane = names.index(name) if name in names else 0
+        target = None
+        if self.target is not None:
+            label = self.target.labels.find(names[plane])[0]
+            if self.target.known[label]:
+                target = unpack_bits(self.target.data, [label])[0]
+        threshold = thresholds.get(names[plane], 0.5)
+        draw_heat(canvas, probabilities.values[plane], threshold, target, **style)
+        return canvas
+
+    def broken_rules(self) -> list[Rule]:
+        """Return the rules of anatomy that the prediction, or else the target, breaks."""
+        masks = self.target if self.prediction is None else self.prediction
+        if masks is None:
+            return []
+        step = max(1, max(masks.shape[1:]) // _MOST)
+        found = moments(PackedMasks(masks.data[::step, ::step], masks.labels))
+        return broken_rules(found, masks.labels, self.view)
 
     def reduced(self, part: float) -> "Scene":
         """Return it with height and width times `part`, masks by nearest neighbour."""
@@ -64,10 +107,14 @@ class Scene:
             target=self.target and self.target.resize(height, width),
             prediction=self.prediction and self.prediction.resize(height, width),
             spacing_mm=self.spacing_mm and (self.spacing_mm[0] / part, self.spacing_mm[1] / part),
+            probabilities=self.probabilities and self.probabilities.reduced(part),
         )
 
-    def to_message(self) -> dict[str, Any]:
-        """Return what the browser gets: plain values, and bytes of image, target, prediction."""
+    def to_message(self, heat_of: Collection[str] | None = None) -> dict[str, Any]:
+        """Return what the browser gets: plain values, and bytes of image, masks, probabilities.
+
+        `heat_of` are the labels whose probabilities it gets; by default all that there are.
+        """
         height, width = self.pixels.shape[:2]
         message: dict[str, Any] = {
             "name": self.name,
@@ -77,22 +124,28 @@ class Scene:
             "height": height,
             "channels": 3 if self.pixels.ndim == 3 else 1,
             "unknown": [] if self.target is None else np.flatnonzero(~self.target.known).tolist(),
+            "broken": [[*rule] for rule in self.broken_rules()],
             "sets": {},
-            "image": pack_image(self.pixels),
+            "image": pack_planes(np.atleast_3d(self.pixels).transpose(2, 0, 1)),
         }
         for role, masks in (("target", self.target), ("prediction", self.prediction)):
             if masks is not None:
                 message["sets"][role], message[role] = pack_masks(masks)
+        if self.probabilities is not None:
+            values, names = self.probabilities.values, self.probabilities.labels.names
+            sent = [i for i, name in enumerate(names) if heat_of is None or name in heat_of] or [0]
+            message["heat"] = {"names": [names[i] for i in sent], "size": list(values.shape[1:])}
+            message["probabilities"] = pack_planes(values[sent])
         return message
 
 
-def pack_image(pixels: np.ndarray) -> bytes:
-    """Return zlib data of (H, W) or (H, W, 3) uint8 pixels, plane by plane, less their prediction.
+def pack_planes(planes: np.ndarray) -> bytes:
+    """Return zlib data of (C, H, W) uint8 planes, each less its prediction from itself.
 
     The prediction is the median of left, up, and left + up - upper left, where outside the image
     is 0. The difference is taken modulo 256.
     """
-    planes = np.atleast_3d(pixels).transpose(2, 0, 1).astype(np.int16)  # (C, H, W)
+    planes = planes.astype(np.int16)
     around = np.pad(planes, ((0, 0), (1, 0), (1, 0)))
     left, up, corner = around[:, 1:, :-1], around[:, :-1, 1:], around[:, :-1, :-1]
     guess = np.clip(left + up - corner, np.minimum(left, up), np.maximum(left, up))

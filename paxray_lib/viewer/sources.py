@@ -14,13 +14,20 @@ from paxray_lib.images import Image, read_image, view_of
 from paxray_lib.images.files import find_images
 from paxray_lib.importing.names import item_name
 from paxray_lib.labels import LabelSet
-from paxray_lib.masks import MASK_SUFFIXES, PackedMasks
+from paxray_lib.masks import MASK_SUFFIXES, PackedMasks, Probabilities
+from paxray_lib.masks.probabilities import probabilities_name
+from paxray_lib.prediction.pipeline import REPORT
 from paxray_lib.prediction.predict import output_names
+from paxray_lib.utils import read_table
 from paxray_lib.viewer.scene import Scene
 from paxray_lib.viz.overlay import ImageLike, MasksLike, as_masks, as_pixels
 
 #: A folder of mask files, a function of a sample, or none.
 Predictions = str | os.PathLike | Callable[[Sample], MasksLike | None] | None
+#: Columns of scores of which the highest is the worst.
+HIGHEST = ("doubt", "broken_rules")
+#: Or a file of them.
+ProbabilitiesLike = str | os.PathLike | Probabilities
 
 #: Where masks are from.
 ROLES = ("truth", "prediction")
@@ -73,6 +80,7 @@ def from_image(
     masks: MasksLike | None,
     prediction: MasksLike | None,
     labels: LabelSet | None = None,
+    probabilities: ProbabilitiesLike | None = None,
 ) -> Source:
     """Return the source of a single image, of which at least one kind of masks is given."""
     name, path = "image", None
@@ -82,10 +90,22 @@ def from_image(
     view, spacing = (image.view, image.spacing_mm) if isinstance(image, Image) else (None, None)
     target = None if masks is None else as_masks(masks, labels)
     predicted = None if prediction is None else as_masks(prediction, labels)
-    scene = Scene(name, as_pixels(image), target, predicted, view, spacing)
+    if probabilities is None:
+        probabilities = _beside(prediction)
+    elif isinstance(probabilities, (str, os.PathLike)):
+        probabilities = Probabilities.read(probabilities)
+    scene = Scene(name, as_pixels(image), target, predicted, view, spacing, probabilities)
     if scene.masks is None:
         raise ValueError("nothing to show over the image: give masks, a prediction, or both")
     return Source(scene.masks.labels, [name], [view], lambda _: scene, path_of=lambda _: path)
+
+
+def _beside(masks: object) -> Probabilities | None:
+    """Return the probabilities in the file beside a mask file, if it is one and they are there."""
+    if not isinstance(masks, (str, os.PathLike)):
+        return None
+    path = Path(probabilities_name(masks))
+    return Probabilities.read(path) if os.path.lexists(path) else None
 
 
 def from_dataset(dataset: PaxrayDataset, predictions: Predictions = None) -> Source:
@@ -95,16 +115,18 @@ def from_dataset(dataset: PaxrayDataset, predictions: Predictions = None) -> Sou
     images = [Path(entry.image) for entry in dataset.entries]
     views = [dataset.datafile.view(entry) for entry in dataset.entries]
     files: Sequence[Path | None] = [None] * len(images)
+    scores: dict[str, list[float | None]] = {}
     if predictions is not None and not callable(predictions):
         files = find_masks(predictions, images, repr(dataset))
+        scores = _report_scores(predictions, files)
 
     def load(index: int) -> Scene:
         sample = dataset[index]
         masks = predictions(sample) if callable(predictions) else files[index]
         prediction = None if masks is None else as_masks(masks, dataset.labels)
-        pixels = as_pixels(sample.image)
-        name, view, spacing = names[index], sample.view, sample.spacing_mm
-        return Scene(name, pixels, sample.masks, prediction, view, spacing)
+        name, pixels = names[index], as_pixels(sample.image)
+        view, spacing, found = sample.view, sample.spacing_mm, _beside(masks)
+        return Scene(name, pixels, sample.masks, prediction, view, spacing, found)
 
     ranks = ("rules_kept",) if predictions is None else ("iou_present", "rules_kept")
     names = [item_name(entry.image.removeprefix("images/")) for entry in dataset.entries]
@@ -113,7 +135,8 @@ def from_dataset(dataset: PaxrayDataset, predictions: Predictions = None) -> Sou
         names,
         views,
         load,
-        ranks=ranks,
+        scores,
+        ranks,
         path_of=dataset.image_path,
         split=dataset.split,
         entries=dataset.entries,
@@ -142,13 +165,15 @@ def from_folder(
         path, masks = pairs[index]
         image, prediction = read_image(root / path), PackedMasks.read(masks, known)
         pixels, spacing = as_pixels(image), image.spacing_mm
-        return Scene(names[index], pixels, None, prediction, views[index], spacing)
+        found = _beside(masks)
+        return Scene(names[index], pixels, None, prediction, views[index], spacing, found)
 
     return Source(
         known,
         names,
         views,
         load,
+        scores=_report_scores(predictions, [masks for _, masks in pairs]),
         ranks=("rules_kept",),
         path_of=lambda index: root / pairs[index][0],
         roles=[("prediction",)] * len(pairs),
@@ -175,6 +200,23 @@ def find_masks(folder: str | os.PathLike, images: Sequence[Path], source: str) -
     if not any(files):
         raise ValueError(f"{folder}: no mask file there bears the name of an image of {source}")
     return files
+
+
+def _report_scores(
+    folder: str | os.PathLike, files: Sequence[Path | None]
+) -> dict[str, list[float | None]]:
+    """Return what the report of a prediction says of mask files by which they can be sorted."""
+    path = Path(folder, REPORT)
+    report = read_table(path) if os.path.lexists(path) else pd.DataFrame()
+    columns = [name for name in HIGHEST if name in report and "output" in report]
+    numbers = {name: pd.to_numeric(report[name], errors="coerce") for name in columns}
+    places = {Path(folder, str(output)): k for k, output in enumerate(report.get("output", ()))}
+    rows = [places.get(file) if file else None for file in files]
+    found = {
+        name: [None if k is None or np.isnan(values[k]) else float(values[k]) for k in rows]
+        for name, values in numbers.items()
+    }
+    return {name: values for name, values in found.items() if set(values) != {None}}
 
 
 def score_columns(table: pd.DataFrame, names: Sequence[str]) -> dict[str, list[float | None]]:

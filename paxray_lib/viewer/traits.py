@@ -9,6 +9,7 @@ import anywidget
 import traitlets
 
 from paxray_lib.labels import LabelSet
+from paxray_lib.models.decisions import check_threshold
 from paxray_lib.utils.errors import check_choice
 from paxray_lib.viewer.ranking import rank
 from paxray_lib.viewer.scene import Scene
@@ -16,9 +17,8 @@ from paxray_lib.viewer.sources import Source
 from paxray_lib.viz import overlay
 
 # joined into one module
-_SCRIPTS = (
-    "masks blending strokes page store tree camera drawing viewer painter desk reviewing offline"
-)
+_SCRIPTS = "masks blending heat strokes page store tree camera drawing"
+_SCRIPTS += " viewer doubt_view painter desk reviewing offline"
 
 
 def _read(name: str) -> str:
@@ -50,7 +50,9 @@ class ViewerTraits(anywidget.AnyWidget):
     _css = _read("viewer.css")
 
     selected = traitlets.List(traitlets.Unicode()).tag(sync=True)
-    mode = traitlets.Enum(overlay.MODES, "target").tag(sync=True)
+    mode = traitlets.Enum((*overlay.MODES, "probability"), "target").tag(sync=True)
+    heat_label = traitlets.Unicode("").tag(sync=True)
+    thresholds = traitlets.Dict(traitlets.Float()).tag(sync=True)
     alpha = traitlets.Int(overlay.ALPHA, min=0, max=255).tag(sync=True)
     outline = traitlets.Int(1, min=0, max=8).tag(sync=True)
     dashed = traitlets.Bool(False).tag(sync=True)
@@ -74,10 +76,19 @@ class ViewerTraits(anywidget.AnyWidget):
             names += [item] if exact else [labels.names[i] for i in labels.select(item)]
         return list(dict.fromkeys(names))
 
-    @traitlets.validate("window", "visible", "position", "sort_by")
+    @traitlets.validate("thresholds")
+    def _check_thresholds(self, proposal: dict) -> dict[str, float]:
+        for name, value in proposal["value"].items():
+            check_choice(name, self._source.labels.names, "label")
+            check_threshold(value)
+        return {name: round(value, 2) for name, value in proposal["value"].items()}
+
+    @traitlets.validate("window", "visible", "position", "sort_by", "heat_label")
     def _check(self, proposal: dict) -> Any:
         name, value = proposal["trait"].name, proposal["value"]
-        if name == "window":
+        if name == "heat_label":
+            check_choice(value, ["", *self._source.labels.names], "heat_label")
+        elif name == "window":
             overlay.window_table(value)
         elif name == "sort_by":
             check_choice(value, ["", *self._items["scores"], *self._items["ranks"]], "sort_by")

@@ -3,13 +3,14 @@
 class Viewer extends Drawing {
   // -- browsing
 
-  /** The images to browse, in order: filtered by view, worst score first. */
+  /** The images to browse, in order: filtered by view, the worst score first. */
   order() {
     const { names, views, scores } = this.items, view = this.model.get("view_filter");
     const column = scores[this.model.get("sort_by")];
     const kept = names.map((_, i) => i).filter(i => !view || views[i] === view)
       .filter(i => !this.offline || this.store.scenes.has(i));
-    return column ? kept.sort((a, b) => (column[a] ?? Infinity) - (column[b] ?? Infinity) || a - b) : kept;
+    const sign = this.items.highest.includes(this.model.get("sort_by")) ? -1 : 1, rank = i => sign * (column[i] ?? sign * Infinity);
+    return column ? kept.sort((a, b) => (rank(a) === rank(b) ? 0 : rank(a) - rank(b)) || a - b) : kept;
   }
 
   step(by) {
@@ -207,9 +208,9 @@ class Viewer extends Drawing {
         else if (order.length && !order.includes(model.get("position"))) this.set("position", order[0]);
       });
     this.root.addEventListener("keydown", event => this.key(event), { signal });
-    // JupyterLab reads this attribute: plain keys are ours while the focus is here, Ctrl+S and the like stay its own
-    window.addEventListener("keydown", ({ ctrlKey, metaKey, altKey }) =>
-      this.root.toggleAttribute("data-lm-suppress-shortcuts", !ctrlKey && !metaKey && !altKey), { signal, capture: true });
+    // JupyterLab reads this attribute, from the target up: plain keys are ours while the focus is here, Ctrl+S and the like stay its own
+    window.addEventListener("keydown", ({ target, ctrlKey, metaKey, altKey }) => this.root.contains(target) &&
+      target.toggleAttribute("data-lm-suppress-shortcuts", !ctrlKey && !metaKey && !altKey), { signal, capture: true });
     this.connectStage(listen);
   }
 

@@ -22,7 +22,7 @@ from paxray_lib.labels import LabelSet
 from paxray_lib.masks import PackedMasks
 from paxray_lib.review.decisions import account
 from paxray_lib.utils.errors import check_choice, did_you_mean
-from paxray_lib.viewer import sources
+from paxray_lib.viewer import heat, sources
 from paxray_lib.viewer.corrections import Corrections
 from paxray_lib.viewer.offline_page import offline_page
 from paxray_lib.viewer.reviewing import Reviewing, blind_source
@@ -44,6 +44,7 @@ class LabelViewer(Wire):
         With a known pixel spacing areas are in square centimeters. For several see `browse`.
     masks, prediction : PackedMasks, path, or (L, H, W) array; at least one of them
     labels : LabelSet of masks that do not carry it; the 166 published ones by default
+    probabilities : Probabilities, or a file of them; by default those beside the prediction's file
     selected : names, groups and patterns; lungs and heart, if present, by default
     editable : whether masks may be corrected (docs/viewing.md)
     corrections : folder that keeps strokes and saved masks; by default they live with the kernel
@@ -57,9 +58,13 @@ class LabelViewer(Wire):
     selected : the chosen names; may be set to names, groups, patterns
         An exact name stands for itself.
     mode, alpha, outline, dashed, window : as for `overlay.compare`
+        A mode of its own is "probability", the heat map of one label (see `heat`).
+    heat_label : its name; "" for the first that has probabilities
+    thresholds : {name: threshold}, where another than 0.5 is looked at
     position : the image shown, where there are several
     view_filter : {"", "frontal", "lateral"}
-    sort_by : column of scores that orders the images, lowest first; "" for their own order
+    sort_by : column of scores that orders the images, the worst first; "" for their own order
+        The worst is the lowest, but of `sources.HIGHEST`.
         `iou_present` and `rules_kept` (see `ranking`) are computed when they are asked for
     visible : [top, left, height, width] that is seen, in pixels; empty for the whole image
 
@@ -76,6 +81,7 @@ class LabelViewer(Wire):
         prediction: overlay.MasksLike | None = None,
         *,
         labels: LabelSet | None = None,
+        probabilities: sources.ProbabilitiesLike | None = None,
         selected: Iterable[str] | str | None = None,
         editable: bool = False,
         corrections: str | Path | None = None,
@@ -86,7 +92,7 @@ class LabelViewer(Wire):
         for name in style:
             check_choice(name, _STYLE, "setting")
         if not isinstance(image, sources.Source):
-            image = sources.from_image(image, masks, prediction, labels)
+            image = sources.from_image(image, masks, prediction, labels, probabilities)
         self._source = image
         # the image shown and its neighbours
         self._load: Callable[[int], sources.Scene] = lru_cache(3)(image.load)
@@ -109,6 +115,7 @@ class LabelViewer(Wire):
                 "views": image.views,
                 "scores": image.scores,
                 "ranks": list(image.ranks),
+                "highest": list(sources.HIGHEST),
             },
             _first=first,
             _review=reviewer.state() if reviewer else {},
@@ -154,7 +161,8 @@ class LabelViewer(Wire):
         else:
             source = sources.from_folder(images, predictions, labels)
         if scores is not None:
-            source = replace(source, scores=sources.score_columns(scores, source.names))
+            known = sources.score_columns(scores, source.names)
+            source = replace(source, scores=source.scores | known)
         if blind is not None:
             if editable or review is None or scores is not None:
                 raise ValueError("blind: needs review=FOLDER, and neither editable nor scores")
@@ -222,6 +230,8 @@ class LabelViewer(Wire):
         """Return the whole image as it is drawn, with a legend: a static figure of the viewer."""
         pixels, scene = self._draw(), self._load(self.position)
         entries = label_entries(self._source.labels, self._indices())
+        if self.mode == "probability" and scene.probabilities:
+            entries = heat.scale()
         if self.mode == "difference" and scene.target and scene.prediction:
             entries = overlay.DIFFERENCE_COLORS
         return side_by_side([pixels, legend_page(entries, len(pixels))])
@@ -232,7 +242,8 @@ class LabelViewer(Wire):
     def _draw(self) -> np.ndarray:
         """Return the (H, W, 3) uint8 pixels of the image at the current position."""
         style = {name: getattr(self, name) for name in _STYLE}
-        return self._load(self.position).draw(self._indices(), **style)
+        shown = (self.heat_label, self.thresholds)
+        return self._load(self.position).draw(self._indices(), heat=shown, **style)
 
     def _repr_mimebundle_(self, **options: Any) -> tuple[dict, dict] | None:
         if self._first["index"] != self.position:
@@ -251,7 +262,7 @@ class LabelViewer(Wire):
             module=str(self._esm),
             css=str(self._css),
             traits={name: getattr(self, name) for name in sorted(traits)},
-            messages=map(self._message, order),
+            messages=(self._message(index, self._page_heat()) for index in order),
             smaller=self._smaller,
             figure=figure,
             caption=caption,
@@ -259,10 +270,14 @@ class LabelViewer(Wire):
         )
         return {**data, "text/html": page}, metadata
 
+    def _page_heat(self) -> list[str]:
+        """Return the labels whose probabilities a page without a kernel has."""
+        return [self.heat_label, *self.selected]
+
     def _smaller(self, part: float) -> dict[str, Any]:
         """Return the message of the image shown, with height and width times `part`."""
         scene = self._load(self.position)
-        message = scene.reduced(part).to_message()
+        message = scene.reduced(part).to_message(self._page_heat())
         height, width = scene.pixels.shape[:2]
         size = "{height} x {width}".format_map(message)
         note = f"This page stores the image reduced to {size} pixels; it has {height} x {width}. "

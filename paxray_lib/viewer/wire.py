@@ -1,6 +1,6 @@
 """What passes between a viewer's kernel and its page: images; strokes and decisions back."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 
@@ -33,14 +33,14 @@ class Wire(ViewerTraits):
             self._corrections.forget(index)
         return self._message(index)
 
-    def _message(self, index: int) -> dict[str, Any]:
+    def _message(self, index: int, heat_of: Collection[str] | None = None) -> dict[str, Any]:
         """Return what the browser gets of an image: the image, or why it cannot be shown."""
         try:
             if self._corrections:
                 made, scene = self._corrections, self._corrections.base(index)
                 own = {"strokes": made.records(index), "film": made.film(index)}
-                return {"index": index, **own, **scene.to_message()}
-            return {"index": index, **self._load(index).to_message()}
+                return {"index": index, **own, **scene.to_message(heat_of)}
+            return {"index": index, **self._load(index).to_message(heat_of)}
         except (ValueError, OSError) as error:
             return {"index": index, "name": self._source.names[index], "error": str(error)}
 

@@ -76,12 +76,12 @@ def select_planes(masks: PackedMasks, indices: Iterable[int] | None) -> Planes:
     for plane, column in zip(data, columns, strict=True):
         np.bitwise_and(masks.data[..., column], kept[column], out=plane)
     words = np.zeros(8 * len(kept), np.uint64)
-    words[indices] = _word(masks.labels.colors[indices])
+    words[indices] = word_of(masks.labels.colors[indices])
     return Planes(data, words.reshape(-1, 8)[columns] @ _BITS)
 
 
-def _word(colors: np.ndarray) -> np.ndarray:
-    # (..., 3) -> (...) uint64, each the word of a single label
+def word_of(colors: np.ndarray) -> np.ndarray:
+    """Return the words of one label each, (...) uint64, of colours (..., 3)."""
     return np.uint64(1) + (colors.astype(np.uint64) << _SHIFTS).sum(axis=-1, dtype=np.uint64)
 
 
@@ -96,7 +96,7 @@ def sum_words(planes: Planes) -> np.ndarray:
 
 def one_color(data: np.ndarray, color: tuple[int, int, int]) -> np.ndarray:
     """Return the (H, W) uint64 words where every label in (B, H, W) planes has one colour."""
-    return np.bitwise_count(data).sum(axis=0, dtype=np.uint64) * _word(np.array(color))
+    return np.bitwise_count(data).sum(axis=0, dtype=np.uint64) * word_of(np.array(color))
 
 
 def paint(canvas: np.ndarray, words: np.ndarray, alpha: int) -> None:

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from paxray_lib.data.dataset import PaxrayDataset
 from paxray_lib.labels.table import LABELS, LabelSet
 from paxray_lib.masks.packed import PackedMasks
-from paxray_lib.viewer.scene import Scene, pack_image, pack_masks
+from paxray_lib.viewer.scene import Scene, pack_masks, pack_planes
 
 
 def unpack_image(data, height, width, channels):
@@ -24,7 +24,7 @@ def unpack_image(data, height, width, channels):
 @given(st.integers(1, 6), st.integers(1, 6), st.sampled_from([1, 3]), st.integers(0, 2**32 - 1))
 def test_images_travel_exactly(height, width, channels, seed):
     pixels = np.random.default_rng(seed).integers(0, 256, (height, width, channels), np.uint8)
-    sent = pack_image(pixels if channels == 3 else pixels[..., 0])
+    sent = pack_planes(pixels.transpose(2, 0, 1))
     np.testing.assert_array_equal(unpack_image(sent, height, width, channels), pixels)
 
 

@@ -5,11 +5,14 @@ import pandas as pd
 import pytest
 from helpers.threshold_model import Threshold
 from helpers.xrays import write_xray
+from PIL import Image as PilImage
 
 from paxray_lib.data.dataset import PaxrayDataset
 from paxray_lib.labels.table import LABELS
 from paxray_lib.masks.packed import PackedMasks
+from paxray_lib.masks.probabilities import Probabilities
 from paxray_lib.prediction.predict import predict
+from paxray_lib.utils import write_table
 from paxray_lib.viewer.sources import (
     find_masks,
     from_dataset,
@@ -97,3 +100,27 @@ def test_a_single_image_needs_masks(tiny):
     assert from_image(sample.image, None, sample.masks).load(0).prediction == sample.masks
     with pytest.raises(ValueError, match="nothing to show"):
         from_image(sample.image, None, None)
+
+
+def test_a_prediction_brings_its_probabilities_and_its_report(tmp_path):
+    pixels = np.random.default_rng(0).integers(0, 256, (3, 40, 50), np.uint8)
+    for name, image in zip("abc", pixels, strict=True):
+        PilImage.fromarray(image).save(tmp_path / f"{name}frontal.png")
+    out = tmp_path / "out"
+    report = predict(Threshold(), tmp_path, out, probabilities="heart")
+    report["doubt"] = [0.25, 0.5, np.nan]
+    write_table(out / "report.csv", report.iloc[::-1])
+    source = from_folder(tmp_path, out)
+    assert source.scores["doubt"] == [0.25, 0.5, None]
+    assert source.scores["broken_rules"] == report["broken_rules"].tolist()
+    scene = source.load(1)
+    np.testing.assert_array_equal(
+        scene.probabilities.values,
+        Probabilities.read(out / "bfrontal.probabilities.npz").values,
+    )
+    path = tmp_path / "bfrontal.png"
+    assert from_image(path, None, out / "bfrontal.pxm").load(0).probabilities is not None
+    assert from_image(path, out / "bfrontal.pxm", None).load(0).probabilities is None
+    (out / "bfrontal.probabilities.npz").write_text("damaged")
+    with pytest.raises(ValueError, match=r"bfrontal\.probabilities\.npz"):
+        source.load(1)

@@ -8,22 +8,25 @@ from typing import IO
 
 import numpy as np
 
-from paxray_lib.utils import naming_errors, open_file
+from paxray_lib.utils.errors import naming_errors
+from paxray_lib.utils.files import open_file
 
 # 10,000 images of 166 labels take 150 MB, and no sum of so many pixels reaches 2 ** 48
 _MAX_BYTES, _MAX_NUMBER = 1 << 30, 1 << 48
 
 
-def read_arrays(path: Path, forms: Mapping[str, tuple[str, str]]) -> dict[str, np.ndarray]:
+def read_arrays(
+    path: Path, forms: Mapping[str, tuple[str, str]], remedy: str
+) -> dict[str, np.ndarray]:
     """Return the arrays of a .npz file, of text and of numbers from 0 on, by their names.
 
     `forms` has for each known name the kinds of numpy's dtypes that it may have, and a letter for
-    each dimension: those of one letter are of one size.
+    each dimension: those of one letter are of one size. `remedy` ends the message of an error.
 
     FileNotFoundError or ValueError, naming the file, if it is damaged, claims more than 1 GiB, has
     a name twice, or one that is not known, or an array of another form or beyond 2 ** 48.
     """
-    with open_file(path) as file, naming_errors(path, "not readable", "evaluate again"):
+    with open_file(path) as file, naming_errors(path, "not readable", remedy):
         with zipfile.ZipFile(file) as archive:
             members = {member.filename: member for member in archive.infolist()}
             unknown = members.keys() - {f"{name}.npy" for name in forms}
