@@ -207,3 +207,36 @@ def reviewed(
             "what was reviewed: name it by --predictions or by --data-root, one of both"
         )
     return _import(accepted_source(films, review), out, splits, split, known)
+
+
+@_command
+def strokes(
+    file: Annotated[Path, argument("What a page without a kernel handed out: strokes.json.")],
+    out: Annotated[Path, option("Folder of corrections, which is a data set.")],
+    images: Annotated[Path | None, option("Folder of the films that were corrected.")] = None,
+    predictions: Annotated[Path | None, option("Folder of their predicted masks.")] = None,
+    data_root: Annotated[Path | None, option("Or the data set that was corrected.")] = None,
+    datafile: shared.DataFile = Path("paxray.json"),
+    split: Annotated[str, option("Of the data set.")] = "train",
+    who: Annotated[str | None, option("Who corrected; by default the account.")] = None,
+) -> int:
+    """Save what was corrected in a page without a kernel, as the viewer does.
+
+    The same command again saves what failed. Exit code 1 if an image failed.
+    """
+    from paxray_lib.data.dataset import PaxrayDataset
+    from paxray_lib.review.decisions import account
+    from paxray_lib.viewer.replay import read_strokes, save_strokes
+    from paxray_lib.viewer.sources import from_dataset, from_folder
+
+    if data_root and not images:
+        source = from_dataset(PaxrayDataset(data_root, datafile, split), predictions)
+    elif images and predictions and not data_root:
+        source = from_folder(images, predictions)
+    else:
+        raise ValueError("what was corrected: name --images and --predictions, or --data-root")
+    done, failed = save_strokes(read_strokes(file), source, out, who or account())
+    for line in failed:
+        log(f"failed: {line}")
+    say(f"{len(done)} corrected, {len(failed)} failed; {out}")
+    return SOME_FAILED if failed else DONE

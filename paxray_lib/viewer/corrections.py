@@ -113,6 +113,11 @@ class Corrections:
             Stroke.read(record, len(self._source.labels))
         except ValueError as error:
             raise WrongStroke(str(error)) from error
+        label, labels = record.get("label", 0), self._source.labels.names
+        if record.get("name", labels[label]) != labels[label]:
+            raise WrongStroke(
+                f"stroke: on {record['name']!s:.80}, but label {label} is {labels[label]}"
+            )
         if not isinstance(record.get("id"), str):
             raise WrongStroke(f"stroke: the id {record.get('id')!s:.80} is no text")
 

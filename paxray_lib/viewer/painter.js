@@ -5,7 +5,7 @@ class Painter extends DoubtViewer {
 
   /** A record of the label that is corrected; see masks/strokes.py. */
   record(fields) {
-    return { id: `${MODULE}-${Desk.count = (Desk.count ?? 0) + 1}`, image: this.scene.meta.name, film: this.scene.meta.film, label: this.label,
+    return { id: `${MODULE}-${Desk.count = (Desk.count ?? 0) + 1}`, image: this.scene.meta.name, film: this.scene.meta.film, label: this.label, name: this.labels.names[this.label],
       tree: this.find("follow").checked, seconds: Date.now() / 1000, ...fields };
   }
 

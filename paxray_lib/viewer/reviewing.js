@@ -25,7 +25,7 @@ class Reviewing {
     const bar = element("div", "paxray-bar paxray-review", undefined, { "data-testid": "review", role: "group", "aria-label": "Review" });
     const buttons = element("span", "paxray-modes"), note = element("input", "", undefined, { type: "text", "data-testid": "note", placeholder: "note (w)", "aria-label": "Note", maxlength: 10000 });
     for (const [verdict, key] of Object.entries(VERDICT_KEYS)) {
-      const button = element("button", "", verdict[0].toUpperCase() + verdict.slice(1), { "data-testid": `review-${verdict}`, title: `${verdict} (${key})` });
+      const button = element("button", "", `${verdict[0].toUpperCase()}${verdict.slice(1)} (${key})`, { "data-testid": `review-${verdict}`, title: `${verdict} the masks of this image (${key})` });
       button.addEventListener("click", () => this.decide(verdict));
       buttons.append(button);
     }

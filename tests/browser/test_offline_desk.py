@@ -6,9 +6,12 @@ import numpy as np
 import pytest
 from helpers.viewer_page import at, drag, element, exported, ready, strokes, write_page
 
+from paxray_lib.data.dataset import PaxrayDataset
 from paxray_lib.labels.table import LABELS
 from paxray_lib.masks.packed import PackedMasks
 from paxray_lib.masks.strokes import MaskEditor
+from paxray_lib.viewer.replay import read_strokes, save_strokes
+from paxray_lib.viewer.sources import from_dataset
 from paxray_lib.viewer.widget import LabelViewer
 
 pytestmark = pytest.mark.browser
@@ -193,3 +196,22 @@ def test_touch_paints(scene, open_page, tmp_path):
     element(page, "tool-brush").tap()
     page.touchscreen.tap(*at(page, 50, 30))
     assert corrected(page, scene).unpack()[HEART, 50, 30]
+
+
+def test_what_a_page_hands_out_is_saved_as_it_was_seen(tiny, open_page, tmp_path):
+    dataset = PaxrayDataset(tiny)
+    page = open_page()
+    viewer = LabelViewer.browse(dataset, editable=True, selected="heart")
+    page.goto(write_page(viewer, tmp_path))
+    ready(page)
+    element(page, "edit-label").select_option(str(HEART))
+    element(page, "tool-brush").click()
+    drag(page, (10, 5), (10, 20))
+    seen = exported(page)
+    (tmp_path / "strokes.json").write_text(json.dumps(strokes(page)))
+    source, folder = from_dataset(dataset), tmp_path / "corrected"
+    done, failed = save_strokes(read_strokes(tmp_path / "strokes.json"), source, folder, "Ada")
+    assert (done, failed) == ([source.names[0]], [])
+    saved = PaxrayDataset(folder)[0]
+    shown = LabelViewer(saved.image, saved.masks, selected="heart").to_image()
+    np.testing.assert_array_equal(seen, np.asarray(shown))

@@ -588,3 +588,42 @@ def review(text):
 )
 def test_reviewed(case, hostile):
     hostile(case)
+
+
+STROKES = "import strokes {here}/s.json --data-root {data} --out {here}/o"
+SOUND = {"id": "a", "image": "case000frontal", "label": 1, "mode": "add", "points": [[8, 8]]}
+
+
+def written(*records):
+    return lambda here: (here / "s.json").write_text(json.dumps(records))
+
+
+@cases(
+    ("a sound stroke", written(SOUND), STROKES, 0, "1 corrected, 0 failed"),
+    ("no file", lambda _: None, STROKES, 2, r"s\.json"),
+    ("a pipe", lambda here: os.mkfifo(here / "s.json"), STROKES, 2, r"s\.json: a named pipe"),
+    ("no JSON", lambda here: (here / "s.json").write_bytes(b"\xff["), STROKES, 2, r"s\.json"),
+    ("no list", lambda here: (here / "s.json").write_text("3"), STROKES, 2, "no list of strokes"),
+    (
+        "an image that leads away",
+        written({**SOUND, "image": "../../x"}, SOUND),
+        *(STROKES, 1, r"\.\./\.\./x: no image is called that.*1 corrected, 1 failed"),
+    ),
+    (
+        "fields of other kinds",
+        written({**SOUND, "label": 10**9}, {**SOUND, "id": [], "image": "case001frontal"}),
+        *(STROKES, 1, "0 corrected, 2 failed"),
+    ),
+    (
+        "another film",
+        written({**SOUND, "film": ["\x1b[2J"]}),
+        *(STROKES, 1, "another film called 'case000frontal'"),
+    ),
+    (
+        "another label",
+        written({**SOUND, "name": "\x1b[2J"}),
+        *(STROKES, 1, "but label 1 is lung_right"),
+    ),
+)
+def test_strokes(case, hostile):
+    hostile(case)
