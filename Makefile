@@ -40,7 +40,7 @@ bench: $(STAMP) ## the benchmarks behind the README's figures (ARGS="masks predi
 	@$(BIN)/python benchmarks/run.py $(ARGS)
 
 open-model: $(STAMP) ## the open model from its sources: WINGSPAN=DIR V7=DIR, or WITHOUT="wingspan v7"
-	@$(BIN)/python benchmarks/open_model/build.py $(addprefix --without ,$(WITHOUT)) \
+	@$(BIN)/python benchmarks/open_model/recipe.py $(addprefix --without ,$(WITHOUT)) \
 		$(if $(WINGSPAN),--wingspan "$(WINGSPAN)") $(if $(V7),--v7 "$(V7)") $(if $(CT),--ct "$(CT)")
 
 card: $(STAMP) ## the model card from measured files (SCORES=runs/score/scores.json: from new ones)

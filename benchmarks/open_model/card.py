@@ -111,7 +111,8 @@ def recipe_table(recipe: Sequence[Mapping[str, Any]]) -> str:
         names = [f"{Path(str(part['root'])).name} x {part.get('weight', 1):g}" for part in data]
         minutes = f"{stage.get('seconds', 0) / 60:.0f}"
         values = [str(settings.get(key, "")) for key in SETTINGS]
-        rows.append([str(number), ", ".join(names), *values, minutes])
+        mean = f", then the mean with {stage['averaged_with']}" if "averaged_with" in stage else ""
+        rows.append([str(number) + mean, ", ".join(names), *values, minutes])
     names = [key.replace("_", " ") for key in SETTINGS]
     return table(["stage", "data x weight", *names, "minutes"], rows)
 

@@ -58,7 +58,10 @@ def read_recipe(checkpoint: Path) -> list[dict[str, Any]]:
     start = config.get("init_from")
     is_named = start in ("open", "cxas")
     earlier = read_recipe(Path(start)) if start and not is_named else []
-    return [*earlier, {"settings": _without_folders(config), "seconds": _seconds(extra)}]
+    stage = {"settings": _without_folders(config), "seconds": _seconds(extra)}
+    if "averaged_with" in extra:
+        stage["averaged_with"] = extra["averaged_with"]
+    return [*earlier, stage]
 
 
 def _without_folders(settings: Any) -> Any:

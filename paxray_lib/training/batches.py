@@ -119,7 +119,7 @@ class StepPlan:
     All processes have equally many batches, since they wait for each other: one that would have
     none takes the step's first images again, two where there are two, with weight 0. (They count in
     BatchNorm's statistics, as any images of a batch do.) With batch_size 1 every batch has one
-    image. `parts` are as for `EpochSampler`.
+    image. `parts` are as for `EpochSampler`, with batches for its blocks.
     """
 
     length: int
@@ -153,8 +153,8 @@ class StepPlan:
     def keys(self, epoch: int, start: int, stop: int) -> list[Key]:
         """Return the samples of an epoch's steps from `start` to `stop`, over all processes."""
         first, end = self.images_of(start), self.images_of(stop)
-        order = EpochSampler(self.length, self.seed, epoch, first, self.parts)
-        return list(islice(order, end - first))
+        draw = (self.length, self.seed, epoch, first, self.parts, self.batch_size)
+        return list(islice(EpochSampler(*draw), end - first))
 
     def _batches(self, images: int) -> int:
         """Return the number of batches of so many images."""

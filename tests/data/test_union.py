@@ -58,6 +58,23 @@ def test_an_epoch_draws_each_set_by_its_weight(parts, seed, epoch, data):
         first += size
 
 
+@given(PARTS, st.integers(0, 99), st.integers(1, 9))
+def test_batches_are_of_one_set_but_for_what_is_left_over(parts, seed, size):
+    length = sum(count for count, _ in parts)
+    drawn = [index for *_, index in EpochSampler(length, seed, 1, 0, parts, size)]
+    ends = np.cumsum([count for count, _ in parts])
+    sets = np.searchsorted(ends, drawn, side="right")
+    batches = sum(np.bincount(sets, minlength=len(parts)) // size)  # whole ones of one set
+    for batch in sets[: batches * size].reshape(-1, size):
+        assert len(set(batch)) == 1
+    without = [index for *_, index in EpochSampler(length, seed, 1, 0, parts)]
+    assert len(drawn) == length
+    assert (
+        np.bincount(np.searchsorted(ends, without, side="right"), minlength=len(parts))
+        == np.bincount(sets, minlength=len(parts))
+    ).all()
+
+
 def test_the_share_of_the_draws_is_exact_on_average():
     parts = ((7, 0.3), (5, 2.0), (11, 0.7))
     drawn = [

