@@ -158,10 +158,20 @@ class Drawing {
     const legend = this.root.querySelector(".paxray-legend");
     legend.hidden = mode !== "difference" && mode !== "both";
     legend.replaceChildren(...(mode === "both" ? [element("span", "", this.modeNames())]
-      : Object.entries(VERDICTS).map(([text, color]) => { const part = element("span"); part.append(square(color), text); return part; })));
+      : Object.entries(VERDICTS).map(([text, color]) => { const part = element("span"); part.append(square(color), this.term(text)); return part; })));
   }
 
-  modeNames() { return "fill: ground truth, outline: prediction"; }
+  modeNames() {
+    const [first, second] = this.model.get("names");
+    return first ? `fill: ${first}, outline: ${second}` : "fill: ground truth, outline: prediction";
+  }
+
+  /** A verdict as it is called between two predictions that have names. */
+  term(verdict) {
+    const [first, second] = this.model.get("names");
+    const terms = { "true positive": "both", "false positive": `only ${second}`, "false negative": `only ${first}` };
+    return first && Object.hasOwn(terms, verdict) ? terms[verdict] : verdict;
+  }
 
   // -- reading
 
@@ -203,7 +213,7 @@ class Drawing {
     const sections = [...Object.keys(VERDICTS), "not annotated", ""].flatMap(verdict => {
       const chips = found.filter(one => one.verdict === verdict).map(chip);
       if (!chips.length || !verdict) return chips;
-      const title = element("p", "paxray-verdict", verdict);
+      const title = element("p", "paxray-verdict", this.term(verdict));
       if (verdict in VERDICTS) title.prepend(square(VERDICTS[verdict]));
       return [title, ...chips];
     });
@@ -231,7 +241,7 @@ class Drawing {
   /** [text, color] of what is drawn, for a legend. */
   entries() {
     const { texts, colors } = this.labels;
-    if (this.scene.mode(this.model.get("mode")) === "difference") return Object.entries(VERDICTS);
+    if (this.scene.mode(this.model.get("mode")) === "difference") return Object.entries(VERDICTS).map(([text, color]) => [this.term(text), color]);
     return [...this.indices()].sort((a, b) => a - b).map(i => [texts[i], colors[i]]);
   }
 

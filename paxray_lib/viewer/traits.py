@@ -53,6 +53,7 @@ class ViewerTraits(anywidget.AnyWidget):
     mode = traitlets.Enum((*overlay.MODES, "probability"), "target").tag(sync=True)
     heat_label = traitlets.Unicode("").tag(sync=True)
     thresholds = traitlets.Dict(traitlets.Float()).tag(sync=True)
+    names = traitlets.List(traitlets.Unicode(), []).tag(sync=True)
     alpha = traitlets.Int(overlay.ALPHA, min=0, max=255).tag(sync=True)
     outline = traitlets.Int(1, min=0, max=8).tag(sync=True)
     dashed = traitlets.Bool(False).tag(sync=True)

@@ -81,7 +81,8 @@ class Viewer extends Drawing {
   // -- controls
 
   buildControls() {
-    for (const [mode, text] of Object.entries(MODES)) {
+    const [target = MODES.target, prediction = MODES.prediction] = this.model.get("names");
+    for (const [mode, text] of Object.entries({ ...MODES, target, prediction })) {
       const button = element("button", "", text, { role: "radio", "data-testid": `mode-${mode}` });
       button.addEventListener("click", () => this.set("mode", mode));
       this.root.querySelector("[role=radiogroup]").append(button);

@@ -45,6 +45,7 @@ class LabelViewer(Wire):
     masks, prediction : PackedMasks, path, or (L, H, W) array; at least one of them
     labels : LabelSet of masks that do not carry it; the 166 published ones by default
     probabilities : Probabilities, or a file of them; by default those beside the prediction's file
+    names : what to call masks and prediction, where these are of two models
     selected : names, groups and patterns; lungs and heart, if present, by default
     editable : whether masks may be corrected (docs/viewing.md)
     corrections : folder that keeps strokes and saved masks; by default they live with the kernel
@@ -82,6 +83,7 @@ class LabelViewer(Wire):
         *,
         labels: LabelSet | None = None,
         probabilities: sources.ProbabilitiesLike | None = None,
+        names: tuple[str, str] | None = None,
         selected: Iterable[str] | str | None = None,
         editable: bool = False,
         corrections: str | Path | None = None,
@@ -98,6 +100,8 @@ class LabelViewer(Wire):
         self._load: Callable[[int], sources.Scene] = lru_cache(3)(image.load)
         if corrections is not None and not editable:
             raise ValueError("a folder of corrections needs editable=True, too")
+        if names is not None and (editable or not all(names) or len({*names}) != 2):
+            raise ValueError(f"names {names}: two, of masks and prediction, and not editable")
         self._corrections = Corrections(image, corrections) if editable else None
         self._who, self._corrected = who or account(), set[int]()
         reviewer = Reviewing(image, review, self._who) if review else None
@@ -120,6 +124,7 @@ class LabelViewer(Wire):
             _first=first,
             _review=reviewer.state() if reviewer else {},
             position=start,
+            names=list(names or ()),
             selected=image.choose(selected, masks),
             **{"mode": "both" if "prediction" in first else "target", **style},
         )
@@ -234,6 +239,10 @@ class LabelViewer(Wire):
             entries = heat.scale()
         if self.mode == "difference" and scene.target and scene.prediction:
             entries = overlay.DIFFERENCE_COLORS
+            if self.names:
+                first, second = self.names
+                terms = ("both", f"only {second}", f"only {first}")
+                entries = dict(zip(terms, entries.values(), strict=True))
         return side_by_side([pixels, legend_page(entries, len(pixels))])
 
     def _indices(self) -> list[int]:

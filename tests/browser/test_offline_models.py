@@ -1,0 +1,84 @@
+"""Two models over one film, in Chromium as a page from disk."""
+
+import numpy as np
+import pytest
+from helpers.viewer_page import check_pixels, element, ready, write_page
+from playwright.sync_api import expect
+
+from paxray_lib.masks import PackedMasks
+from paxray_lib.metrics import counts, dice, iou
+from paxray_lib.phantoms.phantom import render
+from paxray_lib.viewer.widget import LabelViewer
+
+pytestmark = pytest.mark.browser
+
+
+@pytest.fixture(scope="module")
+def models():
+    image, first = render(0, 0, 96)["frontal"]
+    second = PackedMasks(np.roll(first.data, 3, 1), first.labels)
+    return LabelViewer(image, first, second, names=("open", "mine"), mode="difference")
+
+
+@pytest.fixture
+def models_page(models, open_page, tmp_path):
+    page = open_page(viewport={"width": 700, "height": 768})
+    page.goto(write_page(models, tmp_path))
+    ready(page)
+    return page
+
+
+def test_both_are_called_by_their_names(models, models_page):
+    for mode, text in {"target": "open", "prediction": "mine"}.items():
+        expect(element(models_page, f"mode-{mode}")).to_have_text(text)
+    legend = models_page.locator(".paxray-legend")
+    expect(legend).to_have_text("bothonly mineonly open")
+    check_pixels(models, models_page)
+    element(models_page, "mode-both").click()
+    expect(legend).to_have_text("fill: open, outline: mine")
+    element(models_page, "mode-difference").click()
+    scene = models._load(0)
+    only = scene.target.unpack("heart")[0] & ~scene.prediction.unpack("heart")[0]
+    row, column = np.argwhere(only)[0]
+    box = element(models_page, "canvas").bounding_box()
+    step = box["width"] / 96
+    models_page.mouse.move(box["x"] + (column + 0.5) * step, box["y"] + (row + 0.5) * step)
+    readout = element(models_page, "readout")
+    expect(readout).to_contain_text("only open")
+    expect(readout).not_to_contain_text("false negative")
+
+
+def test_the_agreement_of_each_label_is_in_the_tree(models, models_page):
+    scene = models._load(0)
+    found = counts(scene.prediction, scene.target)
+    label = scene.target.labels.index("lung_left")[0]
+    expect(element(models_page, "iou-lung_left")).to_have_text(f"{iou(found)[0, label]:.2f}")
+    expect(element(models_page, "dice-lung_left")).to_have_text(f"{dice(found)[0, label]:.2f}")
+
+
+def test_the_same_place_is_seen_of_both(models_page):
+    element(models_page, "mode-target").click()
+    element(models_page, "zoom-in").click()
+    element(models_page, "zoom-in").click()
+    visible = element(models_page, "viewer").get_attribute("data-visible")
+    assert visible
+    element(models_page, "mode-prediction").click()
+    assert element(models_page, "viewer").get_attribute("data-visible") == visible
+
+
+@pytest.mark.parametrize("names", [("a", "a"), ("", "b")])
+def test_names_must_tell_them_apart(models, names):
+    scene = models._load(0)
+    with pytest.raises(ValueError, match="names"):
+        LabelViewer(scene.pixels, scene.target, scene.prediction, names=names)
+
+
+def test_the_figure_names_them_too(models):
+    other = LabelViewer(
+        models._load(0).pixels,
+        models._load(0).target,
+        models._load(0).prediction,
+        mode="difference",
+    )
+    assert np.asarray(other.to_image()).tolist() == np.asarray(models.to_image()).tolist()
+    assert models.figure().tobytes() != other.figure().tobytes()
