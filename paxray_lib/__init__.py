@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from paxray_lib.evaluation.evaluate import evaluate
     from paxray_lib.labels.table import LABELS, LabelSet
     from paxray_lib.masks.packed import PackedMasks
+    from paxray_lib.measurement.each import predict_each
     from paxray_lib.models.build import build_model
     from paxray_lib.models.checkpoints import load_model
     from paxray_lib.prediction.predict import predict
@@ -42,6 +43,7 @@ __all__ = [
     "fit",
     "load_model",
     "predict",
+    "predict_each",
     "visualize_certain_labels",
     "visualize_label",
 ]
@@ -59,6 +61,7 @@ _HOMES = {
     "fit": "training.loop",
     "load_model": "models.checkpoints",
     "predict": "prediction.predict",
+    "predict_each": "measurement.each",
     "visualize_certain_labels": "viz.overlay",
     "visualize_label": "viz.overlay",
 }

@@ -27,6 +27,7 @@ PUBLIC = [
     "fit",
     "load_model",
     "predict",
+    "predict_each",
     "visualize_certain_labels",
     "visualize_label",
 ]

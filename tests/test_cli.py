@@ -231,6 +231,27 @@ def test_train_evaluate_predict(tmp_path):
     assert PackedMasks.read(tmp_path / "o/x.pxm").shape == (1, 50, 70)
 
 
+def test_predict_gives_lines_to_programs_and_nothing_else(tmp_path, monkeypatch):
+    (tmp_path / "open.safetensors").write_bytes(portable_bytes())
+    monkeypatch.setitem(MODELS, "open", (tmp_path / "open.safetensors", ""))
+    (tmp_path / "in").mkdir()
+    for name in "abcdefg":
+        picture = np.random.default_rng(0).integers(0, 255, (50, 70), np.uint8)
+        Image.fromarray(picture).save(tmp_path / f"in/{name}.png")
+    (tmp_path / "in/h.png").write_text("no")
+    arguments = ("--images", tmp_path / "in", "--out", tmp_path / "o", "--report", "--overlays")
+    done = paxray("predict", *arguments, "--json", code=1)
+    films = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [film["status"] for film in films] == ["ok"] * 7 + ["failed"]
+    assert films[0]["output"] == str(tmp_path / "o/a.pxm")
+    assert (films[0]["height"], films[0]["width"]) == (50, 70)
+    assert "7 ok, 0 skipped, 1 failed" in done.stderr
+    again = paxray("predict", *arguments, "--json", code=1)
+    keep = [film | {"status": "ok", "reason": ""} for film in films[:7]]
+    lines = [json.loads(line) for line in again.stdout.splitlines()][:7]
+    assert [film | {"status": "ok", "reason": ""} for film in lines] == keep
+
+
 def test_predict_takes_the_open_model_unless_told_otherwise(tmp_path, monkeypatch):
     file, remedy = MODELS["open"]
     monkeypatch.setitem(MODELS, "open", (tmp_path / file.name, remedy))

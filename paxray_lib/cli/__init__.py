@@ -11,7 +11,7 @@ import os
 import sys
 
 # the order of these is that of the commands in the help text
-from paxray_lib.cli import data, exporting, importing, models  # noqa: F401
+from paxray_lib.cli import data, exporting, importing, models, running  # noqa: F401
 from paxray_lib.cli.command import app, report
 
 

@@ -1,17 +1,21 @@
-"""Commands on models: train, evaluate, predict, overlay, run, sweep."""
+"""Commands on models: train, evaluate, predict, overlay."""
 
+import sys
 from collections import Counter
 from collections.abc import Iterable
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Annotated, Any
 
 from paxray_lib.cli import command as shared
-from paxray_lib.cli.command import DONE, SOME_FAILED, argument, command, option, split_names
+from paxray_lib.cli.command import DONE, SOME_FAILED, command, option, split_names
 from paxray_lib.compute.launch import find_launch
 from paxray_lib.utils import atomic_write, log, say
 
 #: Of so many films all can be looked at, and none is named.
 MANY = 5
+#: Options that measure.
+MEASURING = "--measure, --report, --sheet or --json"
 
 
 @command
@@ -105,6 +109,9 @@ def predict(
     sheet: Annotated[
         bool, option("A contact sheet of them to print or send, sheet.pdf.", "--sheet")
     ] = False,
+    as_json: Annotated[
+        bool, option("Say all of each film as a line of JSON; measures, too.", "--json")
+    ] = False,
     view: Annotated[
         str | None, option("frontal or lateral: of images that do not say theirs.")
     ] = None,
@@ -126,22 +133,21 @@ def predict(
     The same command again goes on where a stopped one was, and tries again what failed. Exit code 1
     if some could not be done.
     """
-    from paxray_lib import load_model
-    from paxray_lib import predict as run_prediction
+    import paxray_lib
     from paxray_lib.compute.collectives import is_first, joined, local_device
-    from paxray_lib.measurement.tables import check_spacing, failures
+    from paxray_lib.measurement.tables import check_spacing
     from paxray_lib.prediction.views import read_views
 
-    measure = measure or measure_doubtful or page or sheet
+    measure = measure or measure_doubtful or page or sheet or as_json
     if spacing is not None and not measure:
-        raise ValueError("--spacing is for measurements; add --measure, --report or --sheet")
+        raise ValueError(f"--spacing is for measurements; add {MEASURING}")
     check_spacing(spacing)
     known = read_views(views, images, out) if views else {}
-    seen: dict[str, Any] = {"view": view, "views": known}
+    seen: Any = {"view": view, "views": known}
     names = split_names(labels) or None
-    model = load_model(weights, local_device(device))
-    with joined():
-        report = run_prediction(
+    model = paxray_lib.load_model(weights, local_device(device))
+    with redirect_stdout(sys.stderr if as_json else sys.stdout), joined():
+        report = paxray_lib.predict(
             model,
             images,
             out,
@@ -158,13 +164,13 @@ def predict(
         )
         if not is_first():
             return SOME_FAILED if (report["status"] == "failed").any() else DONE
-        problems = _tell(out, report)
-        measured = None
+        problems, measured = _tell(out, report), None
         if measure:
-            measured = _measure(out, report, **seen, spacing_mm=spacing, doubtful=measure_doubtful)
-            problems += failures(measured)
-        if overlays or page or sheet:
-            problems += _draw(out, report, measured, names, overlays, page, sheet)
+            measured, missed = _measure(out, report, seen, spacing, measure_doubtful)
+            problems += missed
+        problems += _draw(out, report, measured, names, overlays, page, sheet)
+    if as_json:
+        _say_json(out, report, measured)
     return SOME_FAILED if problems else DONE
 
 
@@ -204,21 +210,34 @@ def _tell_doubtful(report: Any) -> None:
         say("most doubtful: " + ", ".join(said).replace("\n", "\\n"))
 
 
-def _measure(out: Path, report: Any, **options: Any) -> Any:
+def _measure(
+    out: Path, report: Any, seen: dict[str, Any], spacing: float | None, doubtful: bool
+) -> tuple[Any, list[str]]:
+    """Measure predictions; return the table, and why films failed."""
     from paxray_lib.measurement.tables import failures, measure_predictions, without_view
 
-    measured = measure_predictions(out, report, **options)
-    _list_failed(failures(measured))
+    measured = measure_predictions(out, report, **seen, spacing_mm=spacing, doubtful=doubtful)
+    problems = failures(measured)
+    _list_failed(problems)
     if unknown := without_view(measured):
         remedy = "no widths measured; say --view frontal or --view lateral, or --views"
         say(f"{unknown} images of unknown view: {remedy}")
-    return measured
+    return measured, problems
+
+
+def _say_json(out: Path, report: Any, measured: Any) -> None:
+    from paxray_lib.measurement.lines import json_lines
+
+    for line in json_lines(out, report, measured):
+        say(line)
 
 
 def _draw(
     out: Path, report: Any, measured: Any, names: Any, overlays: bool, page: bool, sheet: bool
 ) -> list[str]:
     """Draw predictions, and write the page and the sheet that are asked for; return problems."""
+    if not (overlays or page or sheet):
+        return []
     from paxray_lib.results.overlays import draw_predictions
     from paxray_lib.results.page import write_page
     from paxray_lib.results.sheet import write_sheet
@@ -261,35 +280,3 @@ def overlay(
     with atomic_write(out) as temporary:
         drawn.save(temporary, format="PNG")
     say(f"{out}: {drawn.width} x {drawn.height}")
-
-
-@command
-def run(
-    profile: shared.Profile,
-    settings: shared.Settings = [],  # noqa: B006
-    out: Annotated[
-        Path | None, option("By default the profile's run_dir, or runs/ and its name.")
-    ] = None,
-    resume: Annotated[bool, option("Start at the first notebook not done.", "--resume")] = False,
-) -> int:
-    """Execute all notebooks in order without a browser, and leave a report in the run's folder."""
-    from paxray_lib.runs.run import run as run_notebooks
-
-    return run_notebooks(profile, settings, out, resume)
-
-
-@command
-def sweep(
-    profiles: Annotated[list[Path], argument("YAML files; members are named after them.")],
-    settings: shared.Settings = [],  # noqa: B006
-    out: Annotated[Path, option("With a folder for each member.")] = Path("runs/sweep"),
-    resume: Annotated[bool, option("Go on with members that are not done.", "--resume")] = False,
-) -> int:
-    """Run several profiles one after another and compare them on one page, index.html.
-
-    Exit code 1 if a member failed (the others still run), 3 if the sweep was stopped; --resume goes
-    on either way.
-    """
-    from paxray_lib.runs.sweep import sweep as run_sweep
-
-    return run_sweep(profiles, settings, out, resume)

@@ -52,7 +52,7 @@ DEFINITIONS = {
     "about six in front, nine or ten behind).",
     "ribs_posterior": "The same for the back parts.",
 }
-_COLUMNS = {
+ABOUT_COLUMNS = {
     "file": "The image.",
     "output": "Its masks, in this folder.",
     "view": "frontal or lateral, as its user, its header, its name or its masks say; empty if "
@@ -66,5 +66,5 @@ _COLUMNS = {
 
 def describe_columns() -> str:
     """Return the text of `measurements.md`: a heading for each measurement, and what it is."""
-    about = [f"- `{name}`: {text}" for name, text in {**_COLUMNS, **DEFINITIONS}.items()]
+    about = [f"- `{name}`: {text}" for name, text in {**ABOUT_COLUMNS, **DEFINITIONS}.items()]
     return "\n\n".join(["# What measurements.csv holds", *GENERAL, "\n".join(about)]) + "\n"

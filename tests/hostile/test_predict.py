@@ -181,7 +181,7 @@ SPACING = f"{PREDICT} --measure-doubtful --view frontal --spacing"
         for number in ("0", "-0.14", "nan", "inf", "1e300", "-1e-300", "11")
     ),
     ("a word", TWO, f"{SPACING} wide", 2, "--spacing"),
-    ("for nothing", TWO, f"{PREDICT} --spacing 0.2", 2, "add --measure, --report or --sheet"),
+    ("for nothing", TWO, f"{PREDICT} --spacing 0.2", 2, "--report, --sheet or --json"),
     ("of a film that may have it", TWO, f"{SPACING} 10", *ALL_OK),
     (
         "of a film that would be too long",
@@ -242,6 +242,26 @@ SEND = f"{PREDICT} --view frontal --overlays --report"
     ),
 )
 def test_what_is_to_be_sent(case, hostile):
+    hostile(case)
+
+
+LINES = f"{PREDICT} --json --view frontal"
+LINE = r'\{"file": [^\n]*\}\n'
+
+
+@cases(
+    ("names", images('a",b.png', "\u202egnp.\u2028<b>.png"), LINES, 0, rf"2 ok.*{LINE}{LINE}"),
+    ("a line end", images("\x1b[2Ja\r\nb.png", "\x7f.png"), LINES, 0, rf"{LINE}{LINE}"),
+    ("a failure", both(TWO, lambda here: (here / "in/c.png").touch()), LINES, 1, rf"{LINE}" * 3),
+    ("no film", lambda here: (here / "in").mkdir(), LINES, 2, "in: "),
+    ("a bad name of a label", TWO, f"{LINES} --labels hart", 2, "did you mean 'heart'"),
+    (
+        "a spacing that cannot be",
+        lambda here: (TWO(here), write_xray(here / "in/c.dcm", (9, 9), PixelSpacing=[0, 0])),
+        *(LINES, 1, r'"spacing_mm": null, [^\n]*"problem": "[^"]*PixelSpacing'),
+    ),
+)
+def test_lines_for_programs(case, hostile):
     hostile(case)
 
 
