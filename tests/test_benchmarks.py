@@ -151,3 +151,9 @@ def test_gpu_recipe(tmp_path):
         "a finished training is used again"
     )
     assert json.loads((tmp_path / "result.json").read_text())["total"] == found["total"]
+
+
+@pytest.mark.slow
+def test_onnx_export():
+    """Both ways decide alike on the example films."""
+    assert "0 of them not within 0.001 of 0" in run("onnx_export")

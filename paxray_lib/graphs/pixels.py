@@ -44,9 +44,11 @@ class FromPixels(nn.Module):
             )
             gray = rows @ (gray @ columns.T)  # (N, h, w)
         if kind == "per_image":
-            gray = gray - gray.mean((1, 2), keepdim=True)
-            std = gray.square().mean((1, 2), keepdim=True).sqrt()
-            gray = gray / (std + LEAST_STD)
+            # the network takes a film of little contrast tenfold: a mean of 32 bits would show
+            exact = gray.double()
+            exact = exact - exact.mean((1, 2), keepdim=True)
+            std = exact.square().mean((1, 2), keepdim=True).sqrt()
+            gray = (exact / (std + LEAST_STD)).float()
         inputs = gray[:, None] * self.scale + self.offset  # (N, 3, h, w)
         logits = self.model.upsample(self.model.coarse(inputs), size)
         return logits, (logits.sigmoid() * 255).round().to(torch.uint8)

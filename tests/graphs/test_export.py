@@ -76,9 +76,9 @@ def test_logits_of_real_films_are_torchs(open_graph, request):
     assert len(films) >= 5
     for path in films:
         film = np.round(255 * read_image(path).pixels).astype(np.uint8)
-        np.testing.assert_allclose(
-            logits_of(session, film), expected(model, film), rtol=0, atol=TOLERANCE, err_msg=path
-        )
+        for same in (film, film // 16 + 100):  # and as a film of very little contrast
+            difference = np.abs(logits_of(session, same) - expected(model, same)).max()
+            assert difference < TOLERANCE, path
 
 
 def _more_films(request):
