@@ -73,8 +73,8 @@ def score(model: AnatomySegmenter, films: PaxrayDataset) -> np.ndarray:
 
 def continued(folder: Path, data: Path, films: list[Entry], checked: list[Entry]) -> Path:
     """Continue the open model on corrected films and phantoms; return its checkpoint."""
-    phantoms = read_datafile(data / "phantoms1/paxray.json")
-    wingspan = read_datafile(data / "wingspan/paxray.json")
+    phantoms = read_datafile(data / "phantoms1")
+    wingspan = read_datafile(data / "wingspan")
     some = {"train": list(phantoms.splits["train"])[: PHANTOMS * len(films)], "val": [], "test": []}
     write_datafile(data / "phantoms1" / f"{folder.name}.json", phantoms.labels, some)
     own = {"train": films, "val": checked, "test": []}

@@ -53,7 +53,8 @@ def test_there_is_one_for_each_step_in_order():
         "04_predict",
         "05_visualize_labels",
         "06_project_ct",
-        "07_diagnose",
+        "07_review_and_correct",
+        "08_diagnose",
     ]
 
 
@@ -176,6 +177,8 @@ def test_all_run_by_one_command_and_leave_the_run_folder(small_run):
         "evaluation/counts.npz",
         "evaluation/external/per_label.csv",
         "predictions/report.csv",
+        "review/corrected/paxray.json",
+        "review/continued/checkpoints/best.ckpt",
     }
     expected |= {f"notebooks/{name}.{suffix}" for name in NAMES for suffix in ("ipynb", "html")}
     assert expected <= names
@@ -215,7 +218,7 @@ def outputs(path):
 @pytest.mark.parametrize("datafile", ["paxray.json", "test_only.json"])
 def test_data_of_other_labels_and_splits_go_through_all_but_the_training(foreign, datafile):
     profile, out = foreign / "profile.yaml", foreign / datafile.removesuffix(".json")
-    names = ", ".join(NAMES[i] for i in (0, 2, 3, 4, 6))
+    names = ", ".join(NAMES[i] for i in (0, 2, 3, 4, 7))
     profile.write_text(f"notebooks: [{names}]\ndevice: cpu\nthreshold: 0.05\n")
     overrides = [
         f"data_root={foreign / 'data'}",
@@ -224,7 +227,7 @@ def test_data_of_other_labels_and_splits_go_through_all_but_the_training(foreign
     ]
     assert run(profile, overrides, out, notebooks_dir=ROOT / "notebooks", config_types={}) == 0
     explored, evaluated, diagnosed = (
-        outputs(out / "notebooks" / f"{NAMES[i]}.ipynb") for i in (0, 2, 6)
+        outputs(out / "notebooks" / f"{NAMES[i]}.ipynb") for i in (0, 2, 7)
     )
     assert "tumour (0)" in explored
     alone = datafile == "test_only.json"
@@ -247,7 +250,7 @@ def by_hand(project, name):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", [NAMES[i] for i in (2, 6)])
+@pytest.mark.parametrize("name", [NAMES[i] for i in (2, 6, 7)])
 def test_opened_by_hand_it_takes_the_newest_run_and_says_which(project, small_run, name):
     _, text = by_hand(project, name)
     assert "runs/first" in text
