@@ -217,3 +217,16 @@ def test_benchmark_runner_knows_its_scripts():
     )
     assert result.returncode == 1
     assert "no benchmark named nothing" in result.stderr
+
+
+def test_the_workflow_tries_what_the_project_promises():
+    jobs = yaml.safe_load((ROOT / ".github/workflows/ci.yml").read_text())["jobs"]
+    matrix = jobs["test"]["strategy"]["matrix"]
+    assert tuple(matrix["python"]) == PYTHONS
+    assert {system.partition("-")[0] for system in matrix["os"]} == {"ubuntu", "macos", "windows"}
+    runs = [step.get("run", "") for step in jobs["test"]["steps"]]
+    extras = {extra for run in runs for extra in re.findall(r"\.\[([\w,]+)\]", run)}
+    assert {name for extra in extras for name in extra.split(",")} == {"all", "test"}
+    assert {"all", "test"} <= set(PROJECT["optional-dependencies"])
+    used = {step["if"].split("'")[1] for step in jobs["test"]["steps"] if "if" in step}
+    assert used == set(matrix["install"])
