@@ -12,7 +12,7 @@ from paxray_lib.models.portable import read_portable
 from paxray_lib.phantoms.body import draw_body
 from paxray_lib.phantoms.sample_dataset import generate_sample, split_cases
 
-build = script("build")
+recipe = script("recipe")
 CASES = 1000  # more than any of its sets of phantoms has
 FILMS = {"wingspan", "v7"}
 
@@ -33,17 +33,17 @@ def test_no_phantom_of_the_sample_was_in_the_training_of_the_open_model():
         for part in header["recipe"]
         for source in part["settings"]["data"]
     }
-    assert trained_on <= build.PHANTOMS.keys() | FILMS
-    assert trained_on & build.PHANTOMS.keys()
+    assert trained_on <= recipe.PHANTOMS.keys() | FILMS
+    assert trained_on & recipe.PHANTOMS.keys()
 
     defaults = inspect.signature(generate_sample).parameters
     cases, seed = (defaults[name].default for name in ("cases", "seed"))
     tested = bodies(seed, split_cases(cases, seed)["test"])
     assert len(tested) == 2 * 19
-    seen = [bodies(build.PHANTOMS[name], range(CASES)) for name in trained_on - FILMS]
+    seen = [bodies(recipe.PHANTOMS[name], range(CASES)) for name in trained_on - FILMS]
     assert not tested & set.union(*seen)
 
 
 def test_the_sample_of_the_demonstration_has_the_default_seed():
-    makefile = Path(build.ROOT, "Makefile").read_text(encoding="utf-8")
+    makefile = Path(recipe.ROOT, "Makefile").read_text(encoding="utf-8")
     assert re.findall(r"paxray_lib sample (.*)", makefile) == ["data/sample"]
