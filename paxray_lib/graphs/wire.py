@@ -1,8 +1,8 @@
 """What ONNX files are made of: messages of protocol buffers, written without a library for them.
 
 A message is a row of fields, each a number, a length and as many bytes, or a number and a whole
-number. What is appended to a message is merged into it: lists grow. So a graph gets its weights,
-and a model its metadata, by bytes behind it.
+number. What is appended to a message is merged into it: lists grow. So a model gets its metadata,
+by bytes behind it.
 """
 
 from collections.abc import Mapping

@@ -112,12 +112,11 @@ def predict_each(
         "close_tree": close_tree,
     }
     films = Films(model, settings, indices, {}, view)
-    number = batch_size or (8 if next(model.parameters()).is_cuda else 1)
-    return _predictions(films, paths, number, spacing_mm)
+    return _predictions(films, paths, batch_size, spacing_mm)
 
 
 def _predictions(
-    films: Films, paths: Iterable[Path], batch_size: int, spacing_mm: float | None
+    films: Films, paths: Iterable[Path], batch_size: int | None, spacing_mm: float | None
 ) -> Generator[Prediction, None, None]:
     def conclude(film: Film) -> Prediction:
         return _conclude(films, film, spacing_mm)

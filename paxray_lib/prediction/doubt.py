@@ -14,9 +14,9 @@ broken_rules      rules of `quality.anatomy_rules` that two masks break, of abou
 missing           of `EXPECTED`, those that every film of a chest shows, the masks that are empty
 in_pieces         of them, those with less than nine tenths of their pixels in one piece
 doubt             an estimate of 1 - Dice of lungs and heart, 0 to 1, from margin and, a little,
-                  mirror_agreement alone: the exponents of the others came out as 0, see `Estimate`;
-                  1 for what is no film of a chest; empty for lateral films, of which there are no
-                  masks by people to fit it to
+                  broken_rules and mirror_agreement: the exponents of the others came out as 0, see
+                  `Estimate`; 1 for what is no film of a chest; empty for lateral films, of which
+                  there are no masks by people to fit it to
 
 Models without lungs or heart have no signs, and other models than the open one have no `doubt`:
 only for that one it is known what the signs say.

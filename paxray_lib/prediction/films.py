@@ -101,13 +101,15 @@ class Films:
         return 1.0 if "not_a_chest_film" in found.flags else self._estimate(found.signs)
 
     def each(
-        self, function: Callable[[Film], _T], paths: Iterable[Path], batch_size: int
+        self, function: Callable[[Film], _T], paths: Iterable[Path], batch_size: int | None
     ) -> Generator[_T, None, None]:
         """Yield `function` of each film, in order; two threads decide and call it.
 
-        So many films are in memory as two batches and a few more have. If the work ends early,
-        calls that have begun are waited for.
+        A batch has 8 images on a GPU and one elsewhere, unless `batch_size` says otherwise. So many
+        films are in memory as two batches and a few more have. If the work ends early, calls that
+        have begun are waited for.
         """
+        batch_size = batch_size or (8 if next(self._model.parameters()).is_cuda else 1)
         seen = self._seen(paths, batch_size)
         ahead = min(2 * batch_size, 4)
         results = map_ahead(lambda one: function(self._decide(one)), seen, 2, ahead, None)

@@ -3,6 +3,7 @@
 import contextlib
 import errno
 import math
+import os
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -62,7 +63,7 @@ class Pipeline:
         self._found: dict[Path, Found] = {}
         self._reported = 0.0
 
-    def run(self, batch_size: int) -> pd.DataFrame:
+    def run(self, batch_size: int | None) -> pd.DataFrame:
         """Do this process's share, then join reports and manifests; return the report.
 
         If one process had to stop before the end, all raise Stopped.
@@ -91,7 +92,7 @@ class Pipeline:
             return stopped or str(error)
         return stopped
 
-    def _run_share(self, batch_size: int) -> str:
+    def _run_share(self, batch_size: int | None) -> str:
         """Do what is not done; return why it had to stop before the end, or an empty text."""
         try:
             written = self.films.each(self._write, self._todo(), batch_size)
@@ -193,8 +194,8 @@ class Pipeline:
         if film.probabilities:
             self.manifest.start(name, film.path, film.state)
             film.probabilities.write(self.out / name)
-        elif self.manifest.may_write(name, film.path):
-            (self.out / name).unlink(missing_ok=True)
+        elif os.path.lexists(self.out / name) and self.manifest.may_write(name, film.path):
+            (self.out / name).unlink()
 
 
 def files_of(output: str, settings: Mapping[str, Any]) -> list[str]:

@@ -144,7 +144,7 @@ def predict(
     from_first(lambda: opened.append(_open_manifest(out, outputs, settings, overwrite)))
     with opened[0] if opened else Manifest(out, rank=rank_and_world()[0]) as manifest:
         pipeline = Pipeline(model, manifest, settings, indices, outputs, known, view)
-        return pipeline.run(batch_size or (8 if next(model.parameters()).is_cuda else 1))
+        return pipeline.run(batch_size)
 
 
 def size_of_probabilities(out: Path, report: pd.DataFrame) -> str:

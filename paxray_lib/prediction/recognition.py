@@ -12,7 +12,7 @@ flags             words between spaces, none for most films:
                       mediastinum
     upside_down       they are so more clearly once it is turned by 180 degrees
     rotated           the same for 90 degrees to either side; or the spine and the line between the
-                      lungs are turned by more than 12 degrees (of 25 degrees the masks show 18)
+                      lungs are turned by more than 13 degrees (of 25 degrees the masks show 19)
     inverted          lungs lighter than the mediastinum
     mirrored          the heart lies to the right of the patient
 
@@ -46,8 +46,7 @@ VIEW_COEFFICIENTS = (2.74, -6.56, 2.52)
 _SURE, _CLEAR, _LEAST = 0.93, 0.86, 0.75
 _GAIN = 0.05  # what a turn must add to that
 _LEAST_EDGE = 0.03  # standard deviations of the image, from lungs to what is around them
-_TILT = 12.0  # degrees
-_USUAL_SLOPE = 3.0  # degrees by which the centre of the left lung is usually the lower one
+_TILT = 13.0  # degrees
 _ASIDE = -0.03  # of the width: the heart left of the middle of the lungs, in the image
 _BESIDE = 0.12  # of the width: from the spine to the heart, seen from the side
 
@@ -146,7 +145,7 @@ def traits(planes: Mapping[str, np.ndarray], gray: np.ndarray) -> Traits | None:
     (right_y, right_x), (left_y, left_x), (heart_y, heart_x) = map(_centre, (right, left, heart))
     outer = np.flatnonzero(lungs.any(axis=0))
     # counterclockwise: the spine's foot goes to the right, the left lung up
-    of_lungs = math.degrees(math.atan2(right_y - left_y, left_x - right_x)) + _USUAL_SLOPE
+    of_lungs = math.degrees(math.atan2(right_y - left_y, left_x - right_x))
     return Traits(
         overlap=float((right & left).sum() / min(right.sum(), left.sum())),
         apart=(left_x - right_x) / width,

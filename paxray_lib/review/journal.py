@@ -36,6 +36,7 @@ class Journal:
     >>> import tempfile
     >>> journal = Journal(tempfile.mkdtemp())
     >>> journal.append({"id": "a-1", "image": "case1", "points": [[8, 8]]})
+    True
     >>> [record["id"] for record in journal.records("case1")]
     ['a-1']
     """

@@ -14,7 +14,7 @@ from paxray_lib.phantoms.sample_dataset import generate_sample, split_cases
 
 recipe = script("recipe")
 CASES = 1000  # more than any of its sets of phantoms has
-FILMS = {"wingspan", "v7"}
+FILMS = {"wingspan", "v7", "teacher"}  # the last are the films of the others
 
 
 def bodies(seed, cases):
