@@ -3,7 +3,8 @@
 A phantom of 512 x 512 with 166 labels, and the same enlarged to 2048 x 2048. Work is the time that
 a click spends in the viewer's drawing; repaint is the time from a click to the frame that shows it;
 the first display counts from the arrival of the data. A stroke's sample is one movement of a brush
-of 40 pixels, with all labels shown: its work is changing and drawing the masks.
+of 40 pixels, with all labels shown: its work is changing and drawing the masks. The heat map is of
+probabilities of 256 x 256; a threshold is moved by a hundredth each time.
 
 Needs Chromium: PAXRAY_CHROMIUM or `chromium` on the PATH."""
 
@@ -20,10 +21,13 @@ from pathlib import Path
 
 import cv2
 import nbformat
+import numpy as np
 from _report import conditions, table, update
 from PIL import Image
 from playwright.sync_api import Browser, Page, sync_playwright
 
+from paxray_lib.labels import LabelSet
+from paxray_lib.masks import Probabilities
 from paxray_lib.phantoms.phantom import render
 from paxray_lib.viewer.sources import Scene
 
@@ -86,10 +90,37 @@ STROKES = """async ({ repeats, tool }) => {
     return { works, repaints };
 }"""
 
+HEAT = """async ({ repeats, labels }) => {
+    const find = id => document.querySelector(`[data-testid="${id}"]`);
+    const root = find("viewer"), works = [], repaints = [];
+    find("mode-probability").click();
+    for (let k = 0; k < repeats + 4; k++) {
+        await new Promise(resolve => setTimeout(resolve, 40 + 13 * (k % 5)));
+        const start = performance.now(), control = find(labels ? "heat-label" : "threshold");
+        control.value = labels ? labels[k % 2] : 30 + k;
+        control.dispatchEvent(new Event(labels ? "change" : "input"));
+        await new Promise(resolve => requestAnimationFrame(() => {
+            const channel = new MessageChannel();
+            channel.port1.onmessage = resolve;
+            channel.port2.postMessage(0);
+        }));
+        if (k < 4) continue;  // to warm up
+        repaints.push(performance.now() - start);
+        works.push(Number(root.dataset.drawMs));
+    }
+    return { works, repaints };
+}"""
+
 
 def write_inputs(folder: Path) -> dict[int, int]:
     """Write image, masks and notebook of each size; return the bytes that travel for each."""
     image, masks = render(0, 0, SIZES[0])["frontal"]
+    names = LabelSet(["heart", "lung_left"])
+    planes = [
+        cv2.GaussianBlur(masks.resize(256, 256).unpack(name)[0] * 255.0, (0, 0), 6)
+        for name in names
+    ]
+    heat = Probabilities(np.rint(planes).astype(np.uint8), names)
     payload = {}
     for size in SIZES:
         pixels = cv2.resize(image, (size, size), interpolation=cv2.INTER_LINEAR)
@@ -104,7 +135,10 @@ def write_inputs(folder: Path) -> dict[int, int]:
             "display_name": "Python 3",
             "language": "python",
         }
-        for name, settings in ((f"{size}", ""), (f"desk{size}", ", editable=True")):
+        heat.write(folder / f"{size}.probabilities.npz")
+        compared = f", '{size}.pxm', probabilities='{size}.probabilities.npz'"
+        kinds = {f"{size}": "", f"desk{size}": ", editable=True", f"heat{size}": compared}
+        for name, settings in kinds.items():
             show = f"LabelViewer('{size}.png', '{size}.pxm'{settings})"
             cells = [
                 f"from paxray_lib import LabelViewer\n{show}",
@@ -183,6 +217,20 @@ def strokes(page: Page, size: int) -> list[tuple]:
     return rows
 
 
+def heat(page: Page, size: int) -> list[tuple]:
+    """Return rows of the heat map: another label, and the threshold moved."""
+    rows = []
+    kinds = {"another label": ["heart", "lung_left"], "threshold moved": None}
+    for what, labels in kinds.items():
+        times = page.evaluate(HEAT, {"repeats": REPEATS, "labels": labels})
+        row = [f"{size} x {size}, {what}"]
+        for kind in ("works", "repaints"):
+            row += [f"{statistics.median(times[kind]):.1f}"]
+            row += [f"{statistics.quantiles(times[kind], n=10)[-1]:.1f}"]
+        rows.append(tuple(row))
+    return rows
+
+
 def measure(page: Page, size: int) -> list[tuple]:
     """Return the rows of one size."""
     label = f"{size} x {size}"
@@ -201,12 +249,28 @@ def measure(page: Page, size: int) -> list[tuple]:
     return rows
 
 
-def tables(rows: list[tuple], drawn: list[tuple]) -> str:
-    """Return the tables of toggles and of strokes."""
+def measure_all(browser: Browser, address: str, size: int) -> tuple[float, list, list, list]:
+    """Return the first display of one size in ms, and its rows of all three tables."""
+    page = open_viewer(browser, address, f"{size}")
+    first = float(page.locator(VIEWER).get_attribute("data-first-ms"))
+    rows = measure(page, size)
+    page.close()
+    page = open_viewer(browser, address, f"desk{size}")
+    drawn = strokes(page, size)
+    page.close()
+    page = open_viewer(browser, address, f"heat{size}")
+    heated = heat(page, size)
+    page.close()
+    return first, rows, drawn, heated
+
+
+def tables(rows: list[tuple], drawn: list[tuple], heated: list[tuple]) -> str:
+    """Return the tables of toggles, of strokes and of the heat map."""
     times = ["to repaint, median ms", "90th percentile ms"]
     toggled = table(["toggle", "work, median ms", *times], rows)
     painted = table(["sample of a stroke", "work, median ms", "90th percentile ms", *times], drawn)
-    return f"## LabelViewer in JupyterLab, headless Chromium\n\n{toggled}\n\n{painted}"
+    shown = table(["heat map", "work, median ms", "90th percentile ms", *times], heated)
+    return f"## LabelViewer in JupyterLab, headless Chromium\n\n{toggled}\n\n{painted}\n\n{shown}"
 
 
 def main() -> None:
@@ -214,25 +278,21 @@ def main() -> None:
     chromium = os.environ.get("PAXRAY_CHROMIUM") or shutil.which("chromium")
     if not chromium:
         sys.exit("no Chromium: install Debian's package chromium, or set PAXRAY_CHROMIUM")
-    rows, drawn, firsts = [], [], {}
+    rows, drawn, heated, firsts = [], [], [], {}
     with tempfile.TemporaryDirectory() as name, sync_playwright() as playwright:
         payload = write_inputs(Path(name))
         server, address = start_lab(Path(name))
         try:
             browser = playwright.chromium.launch(executable_path=chromium, args=ARGUMENTS)
             for size in SIZES:
-                page = open_viewer(browser, address, f"{size}")
-                firsts[size] = float(page.locator(VIEWER).get_attribute("data-first-ms"))
-                rows += measure(page, size)
-                page.close()
-                page = open_viewer(browser, address, f"desk{size}")
-                drawn += strokes(page, size)
-                page.close()
+                firsts[size], *found = measure_all(browser, address, size)
+                for table_rows, new in zip((rows, drawn, heated), found, strict=True):
+                    table_rows += new
             browser.close()
         finally:
             server.terminate()
             server.wait(20)
-    text = tables(rows, drawn)
+    text = tables(rows, drawn, heated)
     for size in SIZES:
         text += f"\n\n{size} x {size}: {payload[size] / 1000:.0f} kB travel for image and masks; "
         text += f"first display {firsts[size]:.0f} ms after they arrive."
