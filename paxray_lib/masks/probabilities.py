@@ -9,8 +9,8 @@ A file `x.probabilities.npz` beside the masks `x.pxm` is what `numpy.savez_compr
     ...     heart = file["probabilities"][file["labels"] == "heart"] / 255
 
 They cover the whole image, whatever its size and aspect ratio: pixel (r, c) is of the part of the
-image from r / h to (r + 1) / h of its height. At an image's own size they would take five to ten
-times as much and say no more, since they are enlarged from these.
+image from r / h to (r + 1) / h of its height. At an image's own size they would take three to
+eight times as much and say no more, since they are enlarged from these.
 """
 
 import os
