@@ -264,3 +264,13 @@ def test_what_fits_stays_on_the_device(monkeypatch):
     for name, value in {"STEP_NUM_TASKS": 2, "PROCID": 0, "LOCALID": 0}.items():
         monkeypatch.setenv(f"SLURM_{name}", str(value))
     assert [fits(needed, 0, cpu) for needed in (500, 501)] == [True, False]
+
+
+@pytest.mark.parametrize(("world", "accumulate"), [(1, 1), (2, 1), (1, 3), (2, 2)])
+def test_batches_are_of_one_data_set_each_in_every_process(world, accumulate):
+    parts = ((24, 1.0), (16, 1.0))  # 20 draws of each: five whole batches
+    plans = [StepPlan(40, 3, 4, accumulate, rank, world, parts) for rank in range(world)]
+    for plan in plans:
+        for batches in plan.epoch(1):
+            for keys, weight in batches:
+                assert len({index < 24 for *_, index in keys}) == 1 or not weight
