@@ -11,7 +11,7 @@ import pytest
 import paxray_lib
 
 # A room imports only from rooms before it.
-ROOMS = "utils labels compute images masks metrics models graphs data importing projection quality ct prediction measurement evaluation phantoms training viz review viewer runs results cli".split()  # noqa: E501, SIM905
+ROOMS = "utils labels compute images masks metrics models graphs data importing projection quality ct prediction measurement evaluation phantoms training viz review viewer runs results sharing cli".split()  # noqa: E501, SIM905
 
 PACKAGE = Path(paxray_lib.__file__).parent
 MOST_LINES, MOST_FUNCTION_LINES, MOST_ROOM_LINES = 300, 40, 2000
@@ -199,7 +199,7 @@ def test_unsafe_loading_stays_off(module):
 # They read files of the package itself, or of the system.
 OWN_FILES = {
     *("labels.table", "ct.structures", "masks.dicom_seg", "viewer.traits"),
-    *("viewer.offline_page", "compute.fabric", "compute.memory"),
+    *("viewer.offline_page", "compute.fabric", "compute.memory", "sharing.card"),
 }
 
 

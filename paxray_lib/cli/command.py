@@ -72,7 +72,9 @@ Profile = Annotated[Path, option("YAML file of settings: notebooks/profiles/demo
 Settings = Annotated[
     list[str], option("Replace a setting; can be repeated.", "--set", metavar="KEY=VALUE")
 ]
-Weights = Annotated[Path, option("A checkpoint, published weights, open (ours), or cxas.")]
+Weights = Annotated[
+    Path, option("A checkpoint, a folder of export hub, published weights, open, or cxas.")
+]
 Labels = Annotated[str, option("Names, groups or patterns, as in heart,ribs,t1?")]
 Threshold = Annotated[float, option("A pixel has a label where its probability is greater.")]
 Device = Annotated[str, option("auto, cpu, cuda, cuda:1, mps.")]

@@ -61,3 +61,24 @@ def onnx(
     model = export_onnx(weights, out)
     size = " x ".join(map(str, model.preprocessing.size))
     say(f"{out}: {out.stat().st_size / 1e6:.1f} MB, {len(model.labels)} labels at {size}")
+
+
+@partial(command, to=exporting)
+def hub(
+    out: Annotated[Path, option("Folder to make.")],
+    weights: shared.Weights = Path("open"),
+    licence: Annotated[
+        str | None, option("Of weights that do not say theirs: MIT, CC-BY-4.0, ...")
+    ] = None,
+) -> None:
+    """Export a model as model hubs have them: safetensors, config.json, model card.
+
+    Nothing is uploaded. Every command takes the folder as --weights.
+    """
+    from paxray_lib.sharing.hub import export_hub
+
+    model = export_hub(weights, out, licence)
+    size = sum(path.stat().st_size for path in out.iterdir())
+    say(
+        f"{out}: {size / 1e6:.1f} MB, {len(model.labels)} labels; read README.md before it goes out"
+    )

@@ -86,7 +86,7 @@ def load_model(
 
     The file is one of these:
 
-    - A checkpoint of ours, or a file of `portable`, which need nothing else.
+    - A checkpoint of ours, or a file or folder of `portable`, which need nothing else.
     - A published checkpoint (`.pth` with "opt", "model", "optimizer", "epoch").
     - A plain state dict of the published network, or a file with one as "model", such as CXAS's:
       one with 159 outputs is CXAS, whatever it is called.

@@ -16,11 +16,11 @@ MODELS = {
 def find_weights(path: str | os.PathLike) -> Path:
     """Return the file of a model that is known by a name; any other path as it is.
 
-    A file that has such a name itself is that file. Raises FileNotFoundError, with what brings it,
-    if the model's is not there.
+    A file that has such a name itself is that file, and so is a folder that is a model. Raises
+    FileNotFoundError, with what brings it, if the model's is not there.
     """
     path = Path(path)
-    if str(path) not in MODELS or path.is_file():
+    if str(path) not in MODELS or path.is_file() or (path / "config.json").is_file():
         return path
     file, remedy = MODELS[str(path)]
     if not file.exists():

@@ -16,6 +16,9 @@ The header has one entry of metadata, `paxray_model`, a JSON text with
 Weights are float16, but float32 what is one number per channel (biases, BatchNorm's statistics),
 which is little, and may be too large or too small for it. Nothing is unpickled; a size is believed
 once the network that `config` describes has it, too.
+
+A folder of `paxray export hub` has the same in two files: the header is its config.json, and
+model.safetensors has the weights alone.
 """
 
 import json
@@ -34,6 +37,7 @@ from paxray_lib.utils.errors import naming_errors
 from paxray_lib.utils.files import atomic_write, parse_json, read_bytes
 
 FORMAT, VERSION = "paxray-model", 1
+CONFIG, WEIGHTS = "config.json", "model.safetensors"
 _KEY = "paxray_model"
 _FIELDS = {
     "config": dict,
@@ -77,25 +81,31 @@ def save_portable(
             f"{path}: to this, a model that was not optimized for inference is written, under a "
             "name that ends in .safetensors"
         )
-    about = {
+    about = describe(
+        model, threshold=threshold, licence=licence, sources=sources, recipe=recipe, scores=scores
+    )
+    weights = _halved(model.network.state_dict(), path)
+    about["digest"] = sign(about, weights)
+    data = safetensors.torch.save(weights, {_KEY: json.dumps(about)})
+    _check_header_size(data, path)
+    with atomic_write(path) as temporary:
+        temporary.write_bytes(data)
+
+
+def describe(model: AnatomySegmenter, **about: Any) -> dict[str, Any]:
+    """Return the header of a model, as it will be read, but for its digest.
+
+    `about`: threshold, licence, sources, recipe, scores. Raises ValueError if that cannot be JSON.
+    """
+    header = {
         "format": FORMAT,
         "version": VERSION,
         "config": model.config,
         "labels": list(model.labels.names),
         "preprocessing": model.preprocessing.to_dict(),
-        "threshold": threshold,
-        "licence": licence,
-        "sources": list(sources),
-        "recipe": list(recipe),
-        "scores": dict(scores),
+        **about,
     }
-    about = json.loads(json.dumps(about, allow_nan=False))  # as it will be read
-    weights = _halved(model.network.state_dict(), path)
-    about["digest"] = _digest(about, weights)
-    data = safetensors.torch.save(weights, {_KEY: json.dumps(about)})
-    _check_header_size(data, path)
-    with atomic_write(path) as temporary:
-        temporary.write_bytes(data)
+    return json.loads(json.dumps(header, allow_nan=False))
 
 
 def _halved(state: Mapping[str, Tensor], path: Path) -> dict[str, Tensor]:
@@ -113,36 +123,66 @@ def _halved(state: Mapping[str, Tensor], path: Path) -> dict[str, Tensor]:
     return weights
 
 
-def _digest(about: Mapping[str, Any], weights: Mapping[str, Tensor]) -> int:
+def sign(about: Mapping[str, Any], weights: Mapping[str, Tensor]) -> int:
+    """Return the digest of a header and its weights."""
     header = {key: value for key, value in about.items() if key != "digest"}
     return digest([header, {key: weights[key] for key in sorted(weights)}])
 
 
 def read_portable(path: str | os.PathLike) -> dict[str, Any] | None:
-    """Return the header of a file of `save_portable`, and its weights as "model".
+    """Return the header of a file of `save_portable`, or of a folder, and its weights as "model".
 
     None if the file is none of these: not there, of another format, or safetensors of others.
 
     Raises
     ------
+    FileNotFoundError
+        If it is a folder that lacks one of the two files.
     ValueError
         If it is damaged, or its header lacks something, or says what cannot be.
     """
     path = Path(path)
+    if path.is_dir():
+        return _read_folder(path)
     if path.suffix != ".safetensors" or not path.exists():
         return None
     data = read_bytes(path)
     about = _read_header(data, path)
     if about is None:
         return None
+    weights = _load(data, path)
+    if about["digest"] != sign(about, weights):
+        raise ValueError(f"{path}: its digest says that it was changed; {_REMEDY}")
+    return {**about, "model": weights}
+
+
+def _read_folder(folder: Path) -> dict[str, Any]:
+    for name in (CONFIG, WEIGHTS):
+        if not os.path.lexists(folder / name):
+            raise FileNotFoundError(
+                f"{folder / name}: no such file; a folder that is a model (paxray export hub) has "
+                f"{CONFIG} and {WEIGHTS}"
+            )
+    config, path = folder / CONFIG, folder / WEIGHTS
+    about = _checked(parse_json(read_bytes(config, _MAX_HEADER), config), config, "the file")
+    data = read_bytes(path)
+    _check_header_size(data, path)
+    weights = _load(data, path)
+    if about["digest"] != sign(about, weights):
+        raise ValueError(
+            f"{folder}: {CONFIG} and {WEIGHTS} do not belong together, or one was changed; "
+            "copy both again, or export the model again"
+        )
+    return {**about, "model": weights}
+
+
+def _load(data: bytes, path: Path) -> dict[str, Tensor]:
     with naming_errors(path, "damaged or cut short", _REMEDY):
         weights = safetensors.torch.load(data)
     if wrong := [key for key, value in weights.items() if value.dtype not in _TYPES]:
         kind = weights[wrong[0]].dtype
         raise ValueError(f"{path}: {wrong[0]!r:.80} is {kind}, not float16 or float32; {_REMEDY}")
-    if about["digest"] != _digest(about, weights):
-        raise ValueError(f"{path}: its digest says that it was changed; {_REMEDY}")
-    return {**about, "model": weights}
+    return weights
 
 
 def _read_header(data: bytes, path: Path) -> dict[str, Any] | None:
@@ -155,8 +195,13 @@ def _read_header(data: bytes, path: Path) -> dict[str, Any] | None:
         if text is None:
             return None
         about = parse_json(text, _KEY) if isinstance(text, str) else None
+    return _checked(about, path, _KEY)
+
+
+def _checked(about: Any, path: Path, name: str) -> dict[str, Any]:
+    """Return a header, called `name` in errors, that has all fields."""
     if not isinstance(about, dict) or about.get("format") != FORMAT:
-        raise ValueError(f"{path}: {_KEY} is not the header of a {FORMAT}; {_REMEDY}")
+        raise ValueError(f"{path}: {name} is not the header of a {FORMAT}; {_REMEDY}")
     version = about.get("version")
     if version != VERSION:
         raise ValueError(
