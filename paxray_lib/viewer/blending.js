@@ -84,9 +84,7 @@ class Scene {
     this.planes = undoPrediction(parts.image, width, height);
     for (const role of ["target", "prediction"])
       this[role] = parts[role] ? new MaskStack(parts[role], meta.sets[role], labelCount, width, height) : null;
-    this.data = new ImageData(width, height);
-    this.pixels = new Uint32Array(this.data.data.buffer);
-    this.pairFound = null;
+    Object.assign(this, this.blank(), { pairFound: null, otherMade: null });
   }
 
   get pair() {
@@ -99,12 +97,20 @@ class Scene {
 
   /** The modes that its masks allow. */
   get modes() {
-    return [this.target && "target", this.prediction && "prediction", this.target && this.prediction && "both",
-      this.target && this.prediction && "difference", this.heat && "probability"].filter(Boolean);
+    const compared = this.target && this.prediction ? ["both", "beside", "difference"] : [];
+    return [this.target && "target", this.prediction && "prediction", ...compared, this.heat && "probability"].filter(Boolean);
   }
 
   /** `mode`, or the one there is where masks are missing. */
   mode(mode) { return this.modes.includes(mode) ? mode : this.modes[0] ?? "target"; }
+
+  /** The same scene with pixels of its own, for a second panel. */
+  get other() { return this.otherMade ??= Object.assign(Object.create(this), this.blank()); }
+
+  blank() {
+    const data = new ImageData(this.meta.width, this.meta.height);
+    return { data, pixels: new Uint32Array(data.data.buffer) };
+  }
 
   /** The box in which labels can be drawn, null if they are nowhere. */
   boxOf(labels) {

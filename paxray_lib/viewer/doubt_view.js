@@ -1,6 +1,6 @@
 // What to doubt in a film: the heat map of a label with its scale and threshold, and broken rules.
 
-class DoubtViewer extends Viewer {
+class DoubtViewer extends Beside {
   /** The label of the heat map that is shown, its threshold; null where a film has none. */
   get heat() {
     const heat = this.scene?.heat;

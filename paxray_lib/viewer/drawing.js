@@ -14,7 +14,7 @@ class Drawing {
     this.items = model.get("_items");
     this.canvas = this.find("canvas");
     this.context = this.canvas.getContext("2d", { alpha: false });
-    this.camera = new Camera(this.find("stage"), this.canvas, () => this.moved());
+    this.camera = new Camera(this.find("pane"), this.canvas, () => this.moved());
     this.tree = new Tree(this.find("tree"), this.labels, {
       toggle: (indices, on) => this.toggle(indices, on), only: indices => this.choose(indices), refilter: () => this.refilter(),
     });
@@ -98,11 +98,15 @@ class Drawing {
     const start = performance.now(), chosen = this.indices(), style = this.style(), key = JSON.stringify(style);
     const before = this.drawn?.scene === this.scene && this.drawn.key === key ? this.drawn.chosen : null;
     const toggled = before && [...chosen].filter(i => !before.has(i)).concat([...before].filter(i => !chosen.has(i)));
-    const box = this.scene.draw(chosen, style, toggled);
-    if (box) this.context.putImageData(this.scene.data, 0, 0, box[0], box[1], box[2] - box[0], box[3] - box[1]);
+    this.paint(chosen, style, toggled);
     this.drawn = { scene: this.scene, key, chosen };
     this.root.dataset.drawMs = (performance.now() - start).toFixed(2);
     this.root.dataset.drawn = ++this.draws;
+  }
+
+  paint(chosen, style, toggled) {
+    const box = this.scene.draw(chosen, style, toggled);
+    if (box) put(this.context, this.scene.data, box);
   }
 
   update() {
@@ -175,6 +179,14 @@ class Drawing {
 
   // -- reading
 
+  /** The panel of an event, and its place there. */
+  paneOf() { return this.find("pane"); }
+
+  at(event) {
+    const box = this.paneOf(event).getBoundingClientRect();
+    return [event.clientX - box.left, event.clientY - box.top];
+  }
+
   labelsAt([column, row]) {
     const { target, prediction, meta } = this.scene, i = row * meta.width + column;
     const mode = this.scene.mode(this.model.get("mode"));
@@ -245,11 +257,16 @@ class Drawing {
     return [...this.indices()].sort((a, b) => a - b).map(i => [texts[i], colors[i]]);
   }
 
+  /** What is drawn, panel by panel, and what to call it. */
+  pictures() { return [this.scene.data]; }
+
+  caption() { return this.scene.meta.name; }
+
   export() {
     if (!this.scene) return;
     const seen = this.camera.visible();
     const part = seen.length ? seen : [0, 0, this.canvas.height, this.canvas.width];
-    withLegend(this.scene.data, part, this.scene.meta.name, this.entries()).toBlob(blob => {
+    withLegend(this.pictures(), part, this.caption(), this.entries()).toBlob(blob => {
       const link = element("a", "", "", { download: `${this.scene.meta.name.replaceAll("/", "_")}.png` });
       link.href = URL.createObjectURL(blob);
       link.click();

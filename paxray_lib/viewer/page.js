@@ -4,7 +4,8 @@
 //
 //     viewer, stage, canvas        the whole, the area of the image, the drawn image
 //     message, readout             notices, the labels under the cursor
-//     mode-target, mode-prediction, mode-both, mode-difference
+//     mode-target, mode-prediction, mode-both, mode-beside, mode-difference
+//     pane, pane-2, canvas-2, title-target, title-prediction, mark       side by side: the panels, and the pointer in the other one
 //     mode-probability, heat, heat-label, threshold, threshold-reset, heat-scores     with probabilities only
 //     opacity, outline, dashed     style of the labels
 //     level, window, auto, gray-reset         gray values of the image
@@ -27,12 +28,13 @@
 // `data-first-ms` that of the first one of an image from its arrival on, and `data-visible` is the
 // trait `visible` at this moment.
 
-const MODES = { target: "Ground truth", prediction: "Prediction", both: "Both", difference: "Difference", probability: "Probability" };
+const MODES = { target: "Ground truth", prediction: "Prediction", both: "Both", beside: "Side by side", difference: "Difference", probability: "Probability" };
 const HINT = "Point at the image to read its labels; ? tells what mouse and keys do.";
 const HELP = {
   "Point": "read the labels of a pixel, the smallest first", "Click": "select the smallest label there (Shift: only it)",
   "Wheel, + −": "zoom", "Drag, arrow keys": "pan where the image is zoomed", "Double click, 0": "whole image",
   "← →, p n": "previous and next image", "/": "search; ↓ goes on to the tree", "↑ ↓ space Enter": "in the tree: go, toggle, only this",
+  "d": "both masks side by side, and back over each other",
   "a, r": "level and window by the image's own grays, and back", "?": "this help; Escape closes it",
 };
 const TOOLS = {
@@ -47,7 +49,7 @@ const DESK_HELP = {
   c: "copy the label from the prediction", k: "mark the label as annotated here, or not", s: "save the masks, where there is a folder for them", Escape: "drop the polygon",
 };
 const MODULE = Math.random().toString(36).slice(2); // each viewer of a notebook may load this module anew
-const MAX_SCALE = 64, KEPT_SCENES = 256;
+const MAX_SCALE = 64, KEPT_SCENES = 256, PANEL_GAP = 4; // as in compose.py
 
 function element(tag, className, text, attributes = {}) {
   const made = document.createElement(tag);
@@ -108,12 +110,15 @@ function fitHeight(root, signal) {
   signal.addEventListener("abort", () => observer.disconnect());
 }
 
-/** A picture of what was drawn, its left upper corner, with the film's name and a legend below. */
-function withLegend(data, [top, left, height, width], name, entries) {
+/** Put a box (left, top, right, bottom) of pixels on a canvas. */
+function put(context, data, [left, top, right, bottom]) { context.putImageData(data, 0, 0, left, top, right - left, bottom - top); }
+
+/** A picture of a part of what was drawn, panel by panel, with the film's name and a legend below. */
+function withLegend(panels, [top, left, height, width], name, entries) {
   const size = Math.max(13, Math.round(width / 64)), line = Math.round(1.4 * size), gap = Math.round(size / 2);
   const canvas = element("canvas"), context = canvas.getContext("2d", { alpha: false });
   const font = `${size}px system-ui, "DejaVu Sans", sans-serif`;
-  canvas.width = Math.max(width, 16 * size); // a film of few pixels has a name, too
+  canvas.width = Math.max(panels.length * (width + PANEL_GAP) - PANEL_GAP, 16 * size); // a film of few pixels has a name, too
   context.font = font;
   const places = [];
   let x = gap, row = 1;
@@ -136,6 +141,6 @@ function withLegend(data, [top, left, height, width], name, entries) {
     context.fillRect(places[k][0], height + gap / 2 + (places[k][1] + 0.5) * line - size / 2, size, size);
     write(text, places[k][0] + 1.4 * size, places[k][1]);
   });
-  context.putImageData(data, -left, -top, left, top, width, height);
+  panels.forEach((data, k) => context.putImageData(data, k * (width + PANEL_GAP) - left, -top, left, top, width, height));
   return canvas;
 }

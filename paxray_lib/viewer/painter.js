@@ -28,8 +28,7 @@ class Painter extends DoubtViewer {
 
   drawChange(change) {
     if (!change) return;
-    const [left, top, right, bottom] = this.scene.drawChange(this.indices(), this.style(), change);
-    this.context.putImageData(this.scene.data, 0, 0, left, top, right - left, bottom - top);
+    put(this.context, this.scene.data, this.scene.drawChange(this.indices(), this.style(), change));
     this.root.dataset.drawn = ++this.draws;
   }
 
@@ -74,11 +73,6 @@ class Painter extends DoubtViewer {
   }
 
   // -- pointer
-
-  at(event) {
-    const box = this.find("stage").getBoundingClientRect();
-    return [event.clientX - box.left, event.clientY - box.top];
-  }
 
   /** The place of an event in sixteenths of a pixel. */
   place(event) {

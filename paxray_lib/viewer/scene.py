@@ -64,11 +64,12 @@ class Scene:
     ) -> np.ndarray:
         """Return (H, W, 3) uint8 pixels; the settings are those of `overlay.compare`.
 
-        Mode "probability" is the heat map of a label, or else of the first one that has one.
+        Mode "probability" is the heat map of a label, or else of the first one that has one;
+        "beside" is for two panels, of which this draws the first.
         """
         if mode == "probability" and self.probabilities is not None:
             return self._draw_heat(self.probabilities, heat, **style)
-        mode = "target" if mode == "probability" else mode
+        mode = "target" if mode in ("beside", "probability") else mode
         if self.masks is None:  # a sample without a target
             return windowed(self.pixels, style["window"])
         if self.target is None or self.prediction is None:

@@ -18,7 +18,7 @@ from paxray_lib.viz import overlay
 
 # joined into one module
 _SCRIPTS = "masks blending heat strokes page store tree camera drawing"
-_SCRIPTS += " viewer doubt_view painter desk reviewing offline"
+_SCRIPTS += " viewer beside doubt_view painter desk reviewing offline"
 
 
 def _read(name: str) -> str:
@@ -50,7 +50,7 @@ class ViewerTraits(anywidget.AnyWidget):
     _css = _read("viewer.css")
 
     selected = traitlets.List(traitlets.Unicode()).tag(sync=True)
-    mode = traitlets.Enum((*overlay.MODES, "probability"), "target").tag(sync=True)
+    mode = traitlets.Enum((*overlay.MODES, "beside", "probability"), "target").tag(sync=True)
     heat_label = traitlets.Unicode("").tag(sync=True)
     thresholds = traitlets.Dict(traitlets.Float()).tag(sync=True)
     names = traitlets.List(traitlets.Unicode(), []).tag(sync=True)

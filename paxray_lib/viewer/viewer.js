@@ -216,8 +216,7 @@ class Viewer extends Drawing {
   }
 
   connectStage(listen) {
-    const { camera } = this, stage = this.find("stage");
-    const at = event => { const box = stage.getBoundingClientRect(); return [event.clientX - box.left, event.clientY - box.top]; };
+    const { camera } = this, stage = this.find("stage"), at = event => this.at(event);
     let press = null, before = null;
     listen("stage", "wheel", event => {
       if (event.target.closest(".paxray-help") || (event.deltaY > 0 && camera.fitted)) return; // nothing to zoom out: let the page scroll
@@ -276,7 +275,7 @@ class Viewer extends Drawing {
     const actions = {
       "/": () => search.focus(), "+": () => camera.zoom(1.5), "=": () => camera.zoom(1.5), "-": () => camera.zoom(1 / 1.5),
       0: () => camera.reset(), n: () => this.step(1), p: () => this.step(-1), "?": () => this.help(this.find("hint").hidden),
-      a: () => this.autoWindow(), r: () => this.set("window", [0, 255]),
+      d: () => this.besides(), a: () => this.autoWindow(), r: () => this.set("window", [0, 255]),
       ArrowLeft: () => this.step(-1), ArrowRight: () => this.step(1),
       ...(onStage && { ArrowLeft: () => camera.pan(60, 0), ArrowRight: () => camera.pan(-60, 0) }),
       ...(onStage && { ArrowUp: () => camera.pan(0, 60), ArrowDown: () => camera.pan(0, -60) }),

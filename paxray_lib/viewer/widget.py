@@ -13,7 +13,6 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 from PIL import Image as PilImage
 
@@ -22,20 +21,18 @@ from paxray_lib.labels import LabelSet
 from paxray_lib.masks import PackedMasks
 from paxray_lib.review.decisions import account
 from paxray_lib.utils.errors import check_choice, did_you_mean
-from paxray_lib.viewer import heat, sources
+from paxray_lib.viewer import sources
 from paxray_lib.viewer.corrections import Corrections
 from paxray_lib.viewer.offline_page import offline_page
+from paxray_lib.viewer.pictures import STYLE, Pictures
 from paxray_lib.viewer.reviewing import Reviewing, blind_source
 from paxray_lib.viewer.traits import ViewerTraits, label_table
-from paxray_lib.viewer.wire import Wire
 from paxray_lib.viz import overlay
-from paxray_lib.viz.compose import label_entries, legend_page, side_by_side
 
-_STYLE = ("mode", "alpha", "outline", "dashed", "window")
 _PAGE_BYTES = 380_000  # what a display adds to a page
 
 
-class LabelViewer(Wire):
+class LabelViewer(Pictures):
     """Interactive viewer of labels over an image; see the package for its controls.
 
     Parameters
@@ -59,7 +56,8 @@ class LabelViewer(Wire):
     selected : the chosen names; may be set to names, groups, patterns
         An exact name stands for itself.
     mode, alpha, outline, dashed, window : as for `overlay.compare`
-        A mode of its own is "probability", the heat map of one label (see `heat`).
+        Modes of its own are "beside", masks and prediction side by side, and "probability", the
+        heat map of one label (see `heat`).
     heat_label : its name; "" for the first that has probabilities
     thresholds : {name: threshold}, where another than 0.5 is looked at
     position : the image shown, where there are several
@@ -92,7 +90,7 @@ class LabelViewer(Wire):
         **style: Any,
     ):
         for name in style:
-            check_choice(name, _STYLE, "setting")
+            check_choice(name, STYLE, "setting")
         if not isinstance(image, sources.Source):
             image = sources.from_image(image, masks, prediction, labels, probabilities)
         self._source = image
@@ -222,37 +220,6 @@ class LabelViewer(Wire):
         path = self._corrections.save(position, who or self._who)
         self._send_scene(position)
         return path
-
-    def to_image(self) -> PilImage.Image:
-        """Return what is seen, one pixel per pixel of the image: the same as the PNG button's."""
-        pixels = self._draw()
-        top, left, height, width = self.visible or (0, 0, *pixels.shape[:2])
-        seen = pixels[top : top + height, left : left + width]
-        # empty: a part of the larger image shown before
-        return PilImage.fromarray(seen if seen.size else pixels)
-
-    def figure(self) -> PilImage.Image:
-        """Return the whole image as it is drawn, with a legend: a static figure of the viewer."""
-        pixels, scene = self._draw(), self._load(self.position)
-        entries = label_entries(self._source.labels, self._indices())
-        if self.mode == "probability" and scene.probabilities:
-            entries = heat.scale()
-        if self.mode == "difference" and scene.target and scene.prediction:
-            entries = overlay.DIFFERENCE_COLORS
-            if self.names:
-                first, second = self.names
-                terms = ("both", f"only {second}", f"only {first}")
-                entries = dict(zip(terms, entries.values(), strict=True))
-        return side_by_side([pixels, legend_page(entries, len(pixels))])
-
-    def _indices(self) -> list[int]:
-        return sorted(i for name in self.selected for i in self._source.labels.index(name))
-
-    def _draw(self) -> np.ndarray:
-        """Return the (H, W, 3) uint8 pixels of the image at the current position."""
-        style = {name: getattr(self, name) for name in _STYLE}
-        shown = (self.heat_label, self.thresholds)
-        return self._load(self.position).draw(self._indices(), heat=shown, **style)
 
     def _repr_mimebundle_(self, **options: Any) -> tuple[dict, dict] | None:
         if self._first["index"] != self.position:

@@ -9,7 +9,9 @@ from PIL import Image
 
 DRAWN = "Number(document.querySelector('[data-testid=viewer]')?.dataset.drawn) > 1"
 SHOWS = """name => [...document.querySelectorAll('canvas')].every(
-    canvas => canvas.parentNode.ariaLabel.startsWith(name))"""
+    canvas => canvas.closest("[data-testid=stage]").ariaLabel.startsWith(name))"""
+
+GAP = 4  # pixels between two panels that are saved
 
 # Chromium holds back a tenth download within seconds, so the link that the button makes is read,
 # not followed.
@@ -66,10 +68,11 @@ def exported(page):
 def above_legend(page, picture):
     """Return the pixels of a saved picture without name and legend, which are below."""
     part = element(page, "viewer").get_attribute("data-visible")
-    size = page.locator("canvas").evaluate("canvas => [canvas.height, canvas.width]")
+    size = element(page, "canvas").evaluate("canvas => [canvas.height, canvas.width]")
     height, width = map(int, part.split(",")[2:]) if part else size
     assert picture.height > height
-    return np.asarray(picture.convert("RGB"))[:height, :width]
+    panels = page.locator(".paxray-pane").count()
+    return np.asarray(picture.convert("RGB"))[:height, : panels * (width + GAP) - GAP]
 
 
 def check_pixels(viewer, page, **traits):
@@ -85,7 +88,7 @@ def check_pixels(viewer, page, **traits):
 
 def at(page, row, column):
     """The place of a pixel's centre on the screen."""
-    canvas = page.locator("canvas")
+    canvas = element(page, "canvas")
     box, columns = canvas.bounding_box(), canvas.evaluate("canvas => canvas.width")
     scale = box["width"] / columns
     return box["x"] + (column + 0.5) * scale, box["y"] + (row + 0.5) * scale
