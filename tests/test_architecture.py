@@ -198,8 +198,9 @@ def test_unsafe_loading_stays_off(module):
 
 # They read files of the package itself, or of the system.
 OWN_FILES = {
-    *("labels.table", "ct.structures", "masks.dicom_seg", "viewer.traits"),
+    *("labels.table", "ct.structures", "masks.dicom_seg", "viewer.assets"),
     *("viewer.offline_page", "compute.fabric", "compute.memory", "sharing.card"),
+    "sharing.page",
 }
 
 

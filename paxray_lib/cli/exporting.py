@@ -1,4 +1,4 @@
-"""The command export: a data set in another layout, a model for other programs."""
+"""The command export: a data set in another layout, a model or films for others."""
 
 from functools import partial
 from pathlib import Path
@@ -7,11 +7,13 @@ from typing import Annotated
 import typer
 
 from paxray_lib.cli import command as shared
-from paxray_lib.cli.command import DONE, SOME_FAILED, app, command, option
+from paxray_lib.cli.command import DONE, SOME_FAILED, app, command, option, split_names
 from paxray_lib.utils import log, say
 
 exporting = typer.Typer(
-    name="export", no_args_is_help=True, help="Export a data set, or a model, to other programs."
+    name="export",
+    no_args_is_help=True,
+    help="Export a data set or a model to other programs, films to a colleague.",
 )
 app.add_typer(exporting)
 
@@ -82,3 +84,29 @@ def hub(
     say(
         f"{out}: {size / 1e6:.1f} MB, {len(model.labels)} labels; read README.md before it goes out"
     )
+
+
+@partial(command, to=exporting)
+def page(
+    images: Annotated[Path, option("A film, or a folder with everything below it.")],
+    out: Annotated[Path, option("Page to write, such as page.html.")],
+    masks: Annotated[
+        Path | None, option("Folder that paxray predict wrote; without it, predicted now.")
+    ] = None,
+    labels: shared.Labels = "",
+    size: Annotated[
+        int, option("Longest side of a film in pixels; larger ones are reduced.", min=64)
+    ] = 1024,
+) -> int:
+    """Export films and masks with the viewer, as one page that opens offline, for a colleague.
+
+    With --labels it has these alone. Names of files are in the page.
+    """
+    from paxray_lib.sharing.page import export_page
+
+    made = export_page(images, out, masks=masks, labels=split_names(labels), size=size)
+    for reason in made.problems:
+        log("failed: " + reason.replace("\n", "\\n"))
+    films = "1 film" if made.films == 1 else f"{made.films} films"
+    say(f"{out}: {films}, {made.bytes / 1e6:.1f} MB, {len(made.problems)} failed")
+    return SOME_FAILED if made.problems else DONE

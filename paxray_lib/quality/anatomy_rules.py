@@ -18,7 +18,6 @@ from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
-from scipy.optimize import linear_sum_assignment
 
 from paxray_lib.labels.table import LabelSet, tree_pairs
 from paxray_lib.masks import Moments
@@ -274,6 +273,8 @@ class Naming:
             exchanged[pair] = channel[pair[::-1]]
             yield exchanged
         leaves = suspects[~self.has_parts[suspects]]
+        from scipy.optimize import linear_sum_assignment  # not in the core installation
+
         mask, name = linear_sum_assignment(fit[np.ix_(leaves, leaves)], maximize=True)
         dealt = channel.copy()
         dealt[leaves[name]] = channel[leaves[mask]]

@@ -4,6 +4,7 @@
 ``pictures``: what it shows, drawn in Python. ``scene``: one image with its masks, and how it
 travels. ``sources``: where images come from.
 ``corrections``: what strokes make of the masks. ``reviewing``: decisions on the images.
-``offline_page``: the viewer as HTML without a kernel. ``replay``: the strokes that it handed out.
-``ranking``: the worst first. ``picker``: the same choice with plain ipywidgets.
+``assets``: script and style of its page. ``offline_page``: the viewer as HTML without a kernel.
+``replay``: the strokes that it handed out. ``ranking``: the worst first.
+``picker``: the same choice with plain ipywidgets.
 """

@@ -151,15 +151,18 @@ def from_dataset(dataset: PaxrayDataset, predictions: Predictions = None) -> Sou
 def from_folder(
     images: str | os.PathLike, predictions: str | os.PathLike, labels: LabelSet | None = None
 ) -> Source:
-    """Return the source of the images below a folder that have predicted masks below another."""
-    root = Path(images)
-    paths = [path.relative_to(root) for path in find_images(root)]
+    """Return the source of the images below a folder that have predicted masks below another.
+
+    `images` may be a single file, too.
+    """
+    root = Path(images) if Path(images).is_dir() else Path(images).parent
+    paths = [path.relative_to(root) for path in find_images(images)]
     files = find_masks(predictions, paths, f"{root} ({len(paths)})")
     pairs = [(path, masks) for path, masks in zip(paths, files, strict=True) if masks]
     own = dict(zip(paths, output_names([path.as_posix() for path in paths], ""), strict=True))
     names = [own[path] for path, _ in pairs]
     views = [view_of(path) for path, _ in pairs]
-    known = PackedMasks.read(pairs[0][1], labels).labels
+    known = _labels_of([masks for _, masks in pairs], labels)
 
     def load(index: int) -> Scene:
         path, masks = pairs[index]
@@ -178,6 +181,17 @@ def from_folder(
         path_of=lambda index: root / pairs[index][0],
         roles=[("prediction",)] * len(pairs),
     )
+
+
+def _labels_of(files: Sequence[Path], labels: LabelSet | None) -> LabelSet:
+    """Return the labels of the first of some mask files that can be read."""
+    for path in files:
+        try:
+            return PackedMasks.read(path, labels).labels
+        except (ValueError, OSError):
+            if path == files[-1]:
+                raise
+    raise ValueError("no mask files")
 
 
 def find_masks(folder: str | os.PathLike, images: Sequence[Path], source: str) -> list[Path | None]:

@@ -1,41 +1,18 @@
 """What the viewer in Python and its page in the browser share: traits, and their checks."""
 
-import json
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import anywidget
 import traitlets
 
-from paxray_lib.labels import LabelSet
 from paxray_lib.models.decisions import check_threshold
 from paxray_lib.utils.errors import check_choice
+from paxray_lib.viewer.assets import CSS, MODULE
 from paxray_lib.viewer.ranking import rank
 from paxray_lib.viewer.scene import Scene
 from paxray_lib.viewer.sources import Source
 from paxray_lib.viz import overlay
-
-# joined into one module
-_SCRIPTS = "masks blending heat strokes page store tree camera drawing"
-_SCRIPTS += " viewer beside doubt_view painter desk reviewing offline"
-
-
-def _read(name: str) -> str:
-    return Path(__file__).with_name(name).read_text(encoding="utf-8")
-
-
-def label_table(labels: LabelSet) -> dict[str, Any]:
-    """Return what the page gets of labels: a list for each column, by index."""
-    return {
-        "names": list(labels.names),
-        "texts": list(labels.display_names),
-        "groups": list(labels.group),
-        "checked": list(labels.checked),
-        "colors": labels.colors.tolist(),
-        "tree": [list(entry) for entry in labels.tree()],
-        "parents": [list(wholes) for wholes in labels.parents],
-    }
 
 
 class ViewerTraits(anywidget.AnyWidget):
@@ -45,9 +22,7 @@ class ViewerTraits(anywidget.AnyWidget):
     _load: Callable[[int], Scene]
     _corrected: set[int]  # positions whose computed scores are of masks before
 
-    _esm = f"const TEMPLATE = {json.dumps(_read('viewer.html'))};\n"
-    _esm += "".join(_read(f"{name}.js") for name in _SCRIPTS.split())
-    _css = _read("viewer.css")
+    _esm, _css = MODULE, CSS
 
     selected = traitlets.List(traitlets.Unicode()).tag(sync=True)
     mode = traitlets.Enum((*overlay.MODES, "beside", "probability"), "target").tag(sync=True)

@@ -22,11 +22,12 @@ from paxray_lib.masks import PackedMasks
 from paxray_lib.review.decisions import account
 from paxray_lib.utils.errors import check_choice, did_you_mean
 from paxray_lib.viewer import sources
+from paxray_lib.viewer.assets import label_table
 from paxray_lib.viewer.corrections import Corrections
 from paxray_lib.viewer.offline_page import offline_page
 from paxray_lib.viewer.pictures import STYLE, Pictures
 from paxray_lib.viewer.reviewing import Reviewing, blind_source
-from paxray_lib.viewer.traits import ViewerTraits, label_table
+from paxray_lib.viewer.traits import ViewerTraits
 from paxray_lib.viz import overlay
 
 _PAGE_BYTES = 380_000  # what a display adds to a page
@@ -235,8 +236,6 @@ class LabelViewer(Pictures):
         traits = ViewerTraits.class_own_traits(sync=True).keys() - {"_first", "_folder", "_review"}
         order = ((self.position + k) % len(names) for k in range(len(names)))
         page = offline_page(
-            module=str(self._esm),
-            css=str(self._css),
             traits={name: getattr(self, name) for name in sorted(traits)},
             messages=(self._message(index, self._page_heat()) for index in order),
             smaller=self._smaller,
