@@ -13,6 +13,8 @@ from pathlib import Path
 from paxray_lib.utils import check_choice, did_you_mean, lock, now, read_table, write_table
 
 VERDICTS = ("accept", "doubt", "reject")
+#: Verdicts on two masks side by side.
+PREFERENCES = ("left", "equal", "right")
 REVIEW = "review.csv"
 _COLUMNS = ["image", "verdict", "note", "reviewer", "time"]
 _LONGEST_NOTE = 10_000  # characters
@@ -20,7 +22,10 @@ _LONGEST_NOTE = 10_000  # characters
 
 @dataclass(frozen=True)
 class Decision:
-    """A row of `review.csv`: one of `VERDICTS`, a note, who decided, and when (UTC, ISO 8601)."""
+    """A row of `review.csv`: a verdict, a note, who decided, and when (UTC, ISO 8601).
+
+    The verdict is one of `VERDICTS` or `PREFERENCES`.
+    """
 
     verdict: str
     note: str = ""
@@ -50,7 +55,7 @@ def read_review(folder: str | os.PathLike) -> dict[str, Decision]:
     decisions: dict[str, Decision] = {}
     for number, row in enumerate(table.to_dict("records"), 2):
         name = row.pop("image")
-        check_choice(row["verdict"], VERDICTS, f"{path}: row {number}: verdict")
+        check_choice(row["verdict"], VERDICTS + PREFERENCES, f"{path}: row {number}: verdict")
         if name in decisions:
             raise ValueError(f"{path}: row {number}: {name[:200]!r} stands twice; remove one")
         decisions[name] = Decision(**row)
@@ -65,11 +70,12 @@ class Review:
     folder : holds `review.csv`; made with the first decision
     names : of the images, in the order of the review
     reviewer : who decides
+    verdicts : `VERDICTS` on each image, or `PREFERENCES` among two masks of it
 
     Raises
     ------
     ValueError
-        If a name stands twice, or `review.csv` was damaged.
+        If a name stands twice, or `review.csv` was damaged or has verdicts of the other kind.
 
     Examples
     --------
@@ -80,12 +86,21 @@ class Review:
     ('1 of 2', ['a'])
     """
 
-    def __init__(self, folder: str | os.PathLike, names: Sequence[str], reviewer: str = ""):
+    def __init__(
+        self,
+        folder: str | os.PathLike,
+        names: Sequence[str],
+        reviewer: str = "",
+        verdicts: Sequence[str] = VERDICTS,
+    ):
         self.folder, self.names, self.reviewer = Path(folder), list(names), reviewer
         if len(set(self.names)) < len(self.names):
             twice = next(name for name in self.names if self.names.count(name) > 1)
             raise ValueError(f"{twice[:200]!r} stands twice among the images to review")
-        self.decisions = read_review(folder)
+        self.decisions, self.verdicts = read_review(folder), tuple(verdicts)
+        for name, decision in self.decisions.items():
+            where = f"{self.folder / REVIEW}: verdict on {name[:200]!r} in a review of another kind"
+            check_choice(decision.verdict, self.verdicts, where)
 
     def __repr__(self) -> str:
         return f"Review({self.folder}, {self.progress})"
@@ -111,7 +126,7 @@ class Review:
         OSError
             If it cannot be written; nothing changes.
         """
-        check_choice(verdict, VERDICTS, "verdict")
+        check_choice(verdict, self.verdicts, "verdict")
         if name not in self.names:
             raise ValueError(f"{name[:200]!r} is not in review{did_you_mean(name, self.names)}")
         if len(note) > _LONGEST_NOTE or "\0" in note:

@@ -81,6 +81,7 @@ class Scene {
     this.colors = colors;
     this.labelCount = labelCount;
     this.unknown = new Set(meta.unknown); // labels that the target does not annotate
+    this.lacking = new Set(meta.lacking); // labels that the prediction does not have
     this.planes = undoPrediction(parts.image, width, height);
     for (const role of ["target", "prediction"])
       this[role] = parts[role] ? new MaskStack(parts[role], meta.sets[role], labelCount, width, height) : null;
@@ -92,8 +93,11 @@ class Scene {
     return this.pairFound;
   }
 
-  /** [IoU, Dice] of a label; NaN where it is in neither mask, or not annotated. */
-  scores(label) { return this.unknown.has(label) ? [NaN, NaN] : this.pair.scores(label); }
+  /** Why a label cannot be compared; "" if it can. */
+  lack(label) { return this.unknown.has(label) ? "not annotated" : this.lacking.has(label) ? "not predicted" : ""; }
+
+  /** [IoU, Dice] of a label; NaN where it is in neither mask, or cannot be compared. */
+  scores(label) { return this.lack(label) ? [NaN, NaN] : this.pair.scores(label); }
 
   /** The modes that its masks allow. */
   get modes() {
@@ -149,7 +153,7 @@ class Scene {
     const mode = this.mode(style.mode);
     if (mode === "probability") return void this.heat.draw(style);
     if (mode === "difference") {
-      const unknown = this.wordsOf(this.unknown), known = chosen.map((word, w) => word & ~unknown[w]);
+      const unknown = this.wordsOf([...this.unknown, ...this.lacking]), known = chosen.map((word, w) => word & ~unknown[w]);
       this.fill(this.pair.ids, differenceColors(this.pair, known), style, box);
       return;
     }

@@ -139,7 +139,8 @@ class Drawing {
       return ["", stack ? areaText(stack.area[i], total) : ""];
     });
     this.tree.numbers(texts, pair ? ["iou", "dice"] : ["unused", "area"]);
-    this.tree.markUnknown(scene.unknown);
+    const [first, second] = this.model.get("names"), alone = { "not annotated": `only ${second}`, "not predicted": `only ${first}` };
+    this.tree.note(labels.names.map((_, i) => first ? alone[scene.lack(i)] ?? "" : scene.lack(i)));
     this.update();
   }
 
@@ -173,7 +174,8 @@ class Drawing {
   /** A verdict as it is called between two predictions that have names. */
   term(verdict) {
     const [first, second] = this.model.get("names");
-    const terms = { "true positive": "both", "false positive": `only ${second}`, "false negative": `only ${first}` };
+    const terms = { "true positive": "both", "false positive": `only ${second}`, "false negative": `only ${first}`,
+      "not annotated": `a label of ${second} alone`, "not predicted": `a label of ${first} alone` };
     return first && Object.hasOwn(terms, verdict) ? terms[verdict] : verdict;
   }
 
@@ -196,7 +198,7 @@ class Drawing {
     const area = label => Math.max(...stacks.map(stack => stack.area[label]));
     const verdict = label => {
       if (stacks.length < 2) return "";
-      if (this.scene.unknown.has(label)) return "not annotated";
+      if (this.scene.lack(label)) return this.scene.lack(label);
       const [a, b] = stacks.map(stack => stack.sets.has(stack.ids[i], label));
       return a && b ? "true positive" : a ? "false negative" : "false positive";
     };
@@ -222,7 +224,7 @@ class Drawing {
       made.append(square(this.labels.colors[label]), this.labels.texts[label] + " ", element("span", "", size));
       return made;
     };
-    const sections = [...Object.keys(VERDICTS), "not annotated", ""].flatMap(verdict => {
+    const sections = [...Object.keys(VERDICTS), "not annotated", "not predicted", ""].flatMap(verdict => {
       const chips = found.filter(one => one.verdict === verdict).map(chip);
       if (!chips.length || !verdict) return chips;
       const title = element("p", "paxray-verdict", this.term(verdict));

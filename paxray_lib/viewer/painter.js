@@ -12,6 +12,7 @@ class Painter extends DoubtViewer {
   /** Apply a whole stroke and hand it over. */
   commit(fields) {
     if (!this.scene?.editor || this.stroke) return;
+    if (fields.mode === "copy" && this.scene.lacking.has(this.label)) return this.say("The prediction does not have this label.");
     if (fields.mode !== "undo" && fields.mode !== "redo") this.reveal();
     const record = this.record(fields);
     this.drawChange(this.scene.editor.apply(record));

@@ -12,10 +12,14 @@ from paxray_lib.viewer.scene import Scene
 
 
 def iou_present(scene: Scene) -> float:
-    """Return the mean IoU of the labels that are in either stack; NaN if one is missing."""
-    if scene.target is None or scene.prediction is None:
+    """Return the mean IoU of the labels that are in either stack; NaN if one is missing.
+
+    A label that one of the two does not know takes no part.
+    """
+    target, prediction = scene.target, scene.prediction
+    if target is None or prediction is None:
         return np.nan
-    scores = iou(counts(scene.prediction, scene.target))[0]
+    scores = iou(counts(prediction, target.knowing(target.known & prediction.known)))[0]
     return float(np.nanmean(scores)) if np.isfinite(scores).any() else np.nan
 
 
@@ -31,12 +35,14 @@ def rules_kept(masks: PackedMasks | None, view: str | None) -> float:
 
 
 def score(rule: str, scene: Scene, of_target: bool) -> float:
-    """Return the score of a scene by `iou_present` or `rules_kept`.
+    """Return the score of a scene: `iou_present`, `disagreement` (1 - that) or `rules_kept`.
 
     The anatomy rules are those of the prediction, if there is one and not the target is asked for.
     """
     if rule == "iou_present":
         return iou_present(scene)
+    if rule == "disagreement":
+        return 1 - iou_present(scene)
     is_target = of_target or scene.prediction is None
     return rules_kept(scene.target if is_target else scene.prediction, scene.view)
 

@@ -1,17 +1,18 @@
 // A review by keyboard: a decision on each image, written by the kernel.
 
-const VERDICT_KEYS = { accept: "1", doubt: "2", reject: "3" };
-const REVIEW_HELP = { "1 2 3": "review: accept, doubt, reject, and go on to the next image without a decision", w: "write a note", j: "the next image without a decision" };
+const reviewHelp = verdicts => ({ "1 2 3": `review: ${verdicts.join(", ")}, and go on to the next image without a decision`, w: "write a note", j: "the next image without a decision" });
 
 class Reviewing {
   constructor(viewer) {
-    const { model, root, stop } = viewer, { decisions, blind } = model.get("_review"), { signal } = stop;
+    const { model, root, stop } = viewer, { decisions, blind, verdicts } = model.get("_review"), { signal } = stop;
     Object.assign(this, { viewer, model, drafts: new Map(), waiting: new Map(), decisions: new Map(), troubles: new Map() });
     for (const [position, decision] of Object.entries(decisions)) this.decisions.set(Number(position), decision);
-    if (blind) viewer.find("mode-target").textContent = "Masks";
+    this.keys = Object.fromEntries(verdicts.map((verdict, k) => [verdict, String(k + 1)]));
+    this.isPair = model.get("names").length > 0; // which of two is preferred
+    if (blind && !this.isPair) viewer.find("mode-target").textContent = "Masks";
     this.build();
     const help = viewer.helpTexts.bind(viewer);
-    viewer.helpTexts = () => ({ ...help(), ...REVIEW_HELP });
+    viewer.helpTexts = () => ({ ...help(), ...reviewHelp(verdicts) });
     root.addEventListener("keydown", event => this.key(event), { signal, capture: true });
     const moved = () => this.update(), heard = ({ decided }) => { if (decided) this.written(decided); };
     for (const [name, handler] of [["change:position", moved], ["msg:custom", heard]]) {
@@ -24,15 +25,16 @@ class Reviewing {
   build() {
     const bar = element("div", "paxray-bar paxray-review", undefined, { "data-testid": "review", role: "group", "aria-label": "Review" });
     const buttons = element("span", "paxray-modes"), note = element("input", "", undefined, { type: "text", "data-testid": "note", placeholder: "note (w)", "aria-label": "Note", maxlength: 10000 });
-    for (const [verdict, key] of Object.entries(VERDICT_KEYS)) {
-      const button = element("button", "", `${verdict[0].toUpperCase()}${verdict.slice(1)} (${key})`, { "data-testid": `review-${verdict}`, title: `${verdict} the masks of this image (${key})` });
+    for (const [verdict, key] of Object.entries(this.keys)) {
+      const title = this.isPair ? `the better masks of this image: ${verdict} (${key})` : `${verdict} the masks of this image (${key})`;
+      const button = element("button", "", `${verdict[0].toUpperCase()}${verdict.slice(1)} (${key})`, { "data-testid": `review-${verdict}`, title });
       button.addEventListener("click", () => this.decide(verdict));
       buttons.append(button);
     }
     const next = element("button", "", "Next open", { "data-testid": "next-open", title: "The next image without a decision (j)" });
     next.addEventListener("click", () => this.next());
     note.addEventListener("input", () => this.drafts.set(this.position, note.value));
-    bar.append(element("b", "", "Review"), buttons, note, next, element("span", "", "", { "data-testid": "progress", "aria-live": "polite" }),
+    bar.append(element("b", "", this.isPair ? "Better" : "Review"), buttons, note, next, element("span", "", "", { "data-testid": "progress", "aria-live": "polite" }),
       element("span", "paxray-trouble", "", { "data-testid": "review-trouble", role: "alert" }));
     this.viewer.find("browse").after(bar);
   }
@@ -76,7 +78,7 @@ class Reviewing {
 
   update() {
     const [verdict, text] = this.decisions.get(this.position) ?? [null, ""], { size } = this.waiting;
-    for (const name of Object.keys(VERDICT_KEYS)) this.viewer.find(`review-${name}`).setAttribute("aria-pressed", name === verdict);
+    for (const name of Object.keys(this.keys)) this.viewer.find(`review-${name}`).setAttribute("aria-pressed", name === verdict);
     this.viewer.find("note").value = this.drafts.get(this.position) ?? text;
     this.viewer.find("progress").textContent = `${this.decisions.size} of ${this.viewer.items.names.length}${size ? `, ${size} not yet written` : ""}`;
     this.viewer.find("review-trouble").textContent = [...this.troubles.values()].join("; ");
@@ -96,7 +98,7 @@ class Reviewing {
       return;
     }
     if (event.target.matches("input[type=search], select")) return;
-    const action = Object.entries(VERDICT_KEYS).find(([, key]) => key === event.key)?.[0];
+    const action = Object.entries(this.keys).find(([, key]) => key === event.key)?.[0];
     if (action) this.decide(action);
     else if (event.key === "w") note.focus();
     else if (event.key === "j") this.next();

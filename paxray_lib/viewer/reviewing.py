@@ -5,14 +5,15 @@ from typing import Any
 
 import numpy as np
 
-from paxray_lib.review.blind import numbered
-from paxray_lib.review.decisions import Review, read_review
+from paxray_lib.labels import LabelSet
+from paxray_lib.review.blind import numbered, paired
+from paxray_lib.review.decisions import PREFERENCES, VERDICTS, Review, read_review
 from paxray_lib.viewer.scene import Scene
 from paxray_lib.viewer.sources import ROLES, Source
 
 
 class Reviewing:
-    """The decisions on the images of a viewer, by position.
+    """The decisions on the images of a viewer, by position; of two models, which is preferred.
 
     Parameters
     ----------
@@ -22,7 +23,8 @@ class Reviewing:
     """
 
     def __init__(self, source: Source, folder: str | os.PathLike, who: str):
-        self._review, self._blind = Review(folder, source.names, who), source.blind
+        verdicts = PREFERENCES if source.models else VERDICTS
+        self._review, self._blind = Review(folder, source.names, who, verdicts), source.blind
 
     @property
     def start(self) -> int:
@@ -39,7 +41,8 @@ class Reviewing:
             for name, decision in self._review.decisions.items()
             if name in positions
         }
-        return {"decisions": decisions, "blind": self._blind}
+        verdicts = list(self._review.verdicts)
+        return {"decisions": decisions, "blind": self._blind, "verdicts": verdicts}
 
     def decide(self, position: int, verdict: str, note: str) -> dict[str, Any]:
         """Write a decision down; return what the page is told: what stands there now, and why."""
@@ -54,12 +57,16 @@ class Reviewing:
 
 
 def blind_source(source: Source, key: str | os.PathLike) -> Source:
-    """Return all masks of a source one by one, in random order, under numbers.
+    """Return all masks of a source one by one, those of two models side by side, under numbers.
+
+    The order is random, and so is which model is on the left.
 
     Nothing tells truth and prediction apart: a label that is not annotated in the truth has no
     mask in the prediction either. Which number is which stands in the file `key` alone, see
     `review.blind.numbered`.
     """
+    if source.models:
+        return _blind_pairs(source, key)
     names = {
         role: [
             name for name, roles in zip(source.names, source.roles, strict=True) if role in roles
@@ -82,3 +89,37 @@ def blind_source(source: Source, key: str | os.PathLike) -> Source:
 
     views = np.array(source.views, object)[positions].tolist()
     return Source(source.labels, numbers, views, load, blind=True)
+
+
+def _blind_pairs(source: Source, key: str | os.PathLike) -> Source:
+    """Return the films that both models have masks of, with the labels that both have."""
+    first, second = source.models
+    pairs = zip(source.names, source.roles, strict=True)
+    films = paired([name for name, roles in pairs if len(roles) == 2], (first, second), key)
+    positions = [source.names.index(name) for name, _, _ in films.values()]
+    lefts, numbers, labels = [left for _, left, _ in films.values()], list(films), _shared(source)
+
+    def load(index: int) -> Scene:
+        scene = source.load(positions[index])
+        sides = scene.target, scene.prediction
+        if lefts[index] != first:
+            sides = sides[::-1]
+        left, right = (masks and masks.relabel(labels) for masks in sides)
+        return Scene(numbers[index], scene.pixels, left, right, scene.view, scene.spacing_mm)
+
+    views = np.array(source.views, object)[positions].tolist()
+    return Source(labels, numbers, views, load, models=("left", "right"), blind=True)
+
+
+def _shared(source: Source) -> LabelSet:
+    """Return the labels that both models have, by the first film that can be read."""
+    for position, roles in enumerate(source.roles):
+        try:
+            scene = source.load(position) if len(roles) == 2 else None
+        except (ValueError, OSError):  # said once it is opened
+            continue
+        if scene and scene.target and scene.prediction:
+            known = np.flatnonzero(scene.target.known & scene.prediction.known)
+            if known.size:
+                return LabelSet(source.labels[k] for k in known)
+    raise ValueError(f"{' and '.join(source.models)}: no label that both have, nothing to compare")

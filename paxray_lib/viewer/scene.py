@@ -124,7 +124,8 @@ class Scene:
             "width": width,
             "height": height,
             "channels": 3 if self.pixels.ndim == 3 else 1,
-            "unknown": [] if self.target is None else np.flatnonzero(~self.target.known).tolist(),
+            "unknown": _unknown(self.target),
+            "lacking": _unknown(self.prediction),
             "broken": [[*rule] for rule in self.broken_rules()],
             "sets": {},
             "image": pack_planes(np.atleast_3d(self.pixels).transpose(2, 0, 1)),
@@ -138,6 +139,11 @@ class Scene:
             message["heat"] = {"names": [names[i] for i in sent], "size": list(values.shape[1:])}
             message["probabilities"] = pack_planes(values[sent])
         return message
+
+
+def _unknown(masks: PackedMasks | None) -> list[int]:
+    """Return the labels that masks do not know, by index."""
+    return [] if masks is None else np.flatnonzero(~masks.known).tolist()
 
 
 def pack_planes(planes: np.ndarray) -> bytes:

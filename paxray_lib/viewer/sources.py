@@ -14,18 +14,22 @@ from paxray_lib.images import Image, read_image, view_of
 from paxray_lib.images.files import find_images
 from paxray_lib.importing.names import item_name
 from paxray_lib.labels import LabelSet
+from paxray_lib.labels.matching import unite
 from paxray_lib.masks import MASK_SUFFIXES, PackedMasks, Probabilities
 from paxray_lib.masks.probabilities import probabilities_name
 from paxray_lib.prediction.pipeline import REPORT
 from paxray_lib.prediction.predict import output_names
 from paxray_lib.utils import read_table
 from paxray_lib.viewer.scene import Scene
-from paxray_lib.viz.overlay import ImageLike, MasksLike, as_masks, as_pixels
+from paxray_lib.viewer.uniting import first_labels, onto, own_masks, united
+from paxray_lib.viz.overlay import ImageLike, MasksLike, as_pixels
 
+#: Those of two models.
+TwoFolders = tuple[str | os.PathLike, str | os.PathLike]
 #: A folder of mask files, a function of a sample, or none.
 Predictions = str | os.PathLike | Callable[[Sample], MasksLike | None] | None
 #: Columns of scores of which the highest is the worst.
-HIGHEST = ("doubt", "broken_rules")
+HIGHEST = ("doubt", "broken_rules", "disagreement")
 #: Or a file of them.
 ProbabilitiesLike = str | os.PathLike | Probabilities
 
@@ -50,7 +54,8 @@ class Source:
         Returns the file of the image, or None.
     split : of a data set, else "train"
     entries : of a data set, for each image, else none
-    roles : for each image, which it has of `ROLES`
+    roles : for each image, which it has of `ROLES`, or of `models`
+    models : what two models are called, whose masks stand for target and prediction; else none
     blind : whether the names are numbers, and nothing tells the role of the masks
     """
 
@@ -64,7 +69,14 @@ class Source:
     split: str = "train"
     entries: Sequence[Entry] = ()
     roles: Sequence[tuple[str, ...]] = ()
+    models: tuple[str, ...] = ()
     blind: bool = False
+
+    @property
+    def highest(self) -> list[str]:
+        """The columns, with those that can be computed, of which the highest is the worst."""
+        columns = (*self.scores, *self.ranks)
+        return [column for column in columns if column.partition(" of ")[0] in HIGHEST]
 
     def choose(self, selected: str | Iterable[str] | None, masks: PackedMasks | None) -> list[str]:
         """Return the selected names, or lungs and heart as far as they are there, or one label."""
@@ -88,8 +100,10 @@ def from_image(
         path = Path(image)
         name, image = path.stem, read_image(image)
     view, spacing = (image.view, image.spacing_mm) if isinstance(image, Image) else (None, None)
-    target = None if masks is None else as_masks(masks, labels)
-    predicted = None if prediction is None else as_masks(prediction, labels)
+    target = None if masks is None else own_masks(masks, labels)
+    predicted = None if prediction is None else own_masks(prediction, labels)
+    if target or predicted:
+        target, predicted = united(target, predicted)
     if probabilities is None:
         probabilities = _beside(prediction)
     elif isinstance(probabilities, (str, os.PathLike)):
@@ -118,20 +132,25 @@ def from_dataset(dataset: PaxrayDataset, predictions: Predictions = None) -> Sou
     scores: dict[str, list[float | None]] = {}
     if predictions is not None and not callable(predictions):
         files = find_masks(predictions, images, repr(dataset))
-        scores = _report_scores(predictions, files)
+        scores = report_scores(predictions, files)
+    labels = unite([dataset.labels, first_labels(files, dataset.labels)])
 
     def load(index: int) -> Scene:
         sample = dataset[index]
         masks = predictions(sample) if callable(predictions) else files[index]
-        prediction = None if masks is None else as_masks(masks, dataset.labels)
-        name, pixels = names[index], as_pixels(sample.image)
+        prediction = None if masks is None else own_masks(masks, dataset.labels)
+        where = names[index] if callable(predictions) else masks
+        prediction = prediction and onto(prediction, labels, where)
+        name, pixels, target = names[index], as_pixels(sample.image), sample.masks
         view, spacing, found = sample.view, sample.spacing_mm, _beside(masks)
-        return Scene(name, pixels, sample.masks, prediction, view, spacing, found)
+        return Scene(
+            name, pixels, target and target.relabel(labels), prediction, view, spacing, found
+        )
 
     ranks = ("rules_kept",) if predictions is None else ("iou_present", "rules_kept")
     names = [item_name(entry.image.removeprefix("images/")) for entry in dataset.entries]
     return Source(
-        dataset.labels,
+        labels,
         names,
         views,
         load,
@@ -162,11 +181,11 @@ def from_folder(
     own = dict(zip(paths, output_names([path.as_posix() for path in paths], ""), strict=True))
     names = [own[path] for path, _ in pairs]
     views = [view_of(path) for path, _ in pairs]
-    known = _labels_of([masks for _, masks in pairs], labels)
+    known = first_labels([masks for _, masks in pairs], labels)
 
     def load(index: int) -> Scene:
         path, masks = pairs[index]
-        image, prediction = read_image(root / path), PackedMasks.read(masks, known)
+        image, prediction = read_image(root / path), onto(own_masks(masks, known), known, masks)
         pixels, spacing = as_pixels(image), image.spacing_mm
         found = _beside(masks)
         return Scene(names[index], pixels, None, prediction, views[index], spacing, found)
@@ -176,22 +195,11 @@ def from_folder(
         names,
         views,
         load,
-        scores=_report_scores(predictions, [masks for _, masks in pairs]),
+        scores=report_scores(predictions, [masks for _, masks in pairs]),
         ranks=("rules_kept",),
         path_of=lambda index: root / pairs[index][0],
         roles=[("prediction",)] * len(pairs),
     )
-
-
-def _labels_of(files: Sequence[Path], labels: LabelSet | None) -> LabelSet:
-    """Return the labels of the first of some mask files that can be read."""
-    for path in files:
-        try:
-            return PackedMasks.read(path, labels).labels
-        except (ValueError, OSError):
-            if path == files[-1]:
-                raise
-    raise ValueError("no mask files")
 
 
 def find_masks(folder: str | os.PathLike, images: Sequence[Path], source: str) -> list[Path | None]:
@@ -216,13 +224,13 @@ def find_masks(folder: str | os.PathLike, images: Sequence[Path], source: str) -
     return files
 
 
-def _report_scores(
+def report_scores(
     folder: str | os.PathLike, files: Sequence[Path | None]
 ) -> dict[str, list[float | None]]:
     """Return what the report of a prediction says of mask files by which they can be sorted."""
     path = Path(folder, REPORT)
     report = read_table(path) if os.path.lexists(path) else pd.DataFrame()
-    columns = [name for name in HIGHEST if name in report and "output" in report]
+    columns = [name for name in ("doubt", "broken_rules") if name in report and "output" in report]
     numbers = {name: pd.to_numeric(report[name], errors="coerce") for name in columns}
     places = {Path(folder, str(output)): k for k, output in enumerate(report.get("output", ()))}
     rows = [places.get(file) if file else None for file in files]

@@ -49,7 +49,7 @@ class Tree {
     const only = element("button", "paxray-only", "only", { tabindex: -1, "data-testid": `only-${id}`, title: "Only this (Enter)" });
     const numbers = [element("b"), element("b")];
     node.append(name, ...numbers, only);
-    this.add({ node, group, index, only, numbers, depth });
+    this.add({ node, group, index, only, numbers, depth, title, text: name.lastChild });
   }
 
   add(row) {
@@ -158,10 +158,15 @@ class Tree {
     actions[event.key]();
   }
 
-  /** Say of which labels the ground truth does not tell where they are. */
-  markUnknown(unknown) {
-    for (const row of this.rows)
-      if (row.index !== undefined) row.node.classList.toggle("unknown", unknown.has(row.index));
+  /** Say of labels why they are not compared: a text for each, "" for those that are. */
+  note(texts) {
+    for (const row of this.rows) {
+      const note = texts[row.index] ?? "";
+      if (row.index === undefined || row.text.dataset.note === note) continue;
+      row.text.dataset.note = note;
+      row.node.classList.toggle("unknown", note !== "");
+      row.node.title = [row.title, note].filter(Boolean).join("\n");
+    }
   }
 
   /** Write the two number columns: scores with a prediction, else the area. */

@@ -28,6 +28,7 @@ from paxray_lib.viewer.offline_page import offline_page
 from paxray_lib.viewer.pictures import STYLE, Pictures
 from paxray_lib.viewer.reviewing import Reviewing, blind_source
 from paxray_lib.viewer.traits import ViewerTraits
+from paxray_lib.viewer.two_models import from_two_models
 from paxray_lib.viz import overlay
 
 _PAGE_BYTES = 380_000  # what a display adds to a page
@@ -99,8 +100,11 @@ class LabelViewer(Pictures):
         self._load: Callable[[int], sources.Scene] = lru_cache(3)(image.load)
         if corrections is not None and not editable:
             raise ValueError("a folder of corrections needs editable=True, too")
-        if names is not None and (editable or not all(names) or len({*names}) != 2):
-            raise ValueError(f"names {names}: two, of masks and prediction, and not editable")
+        if names is not None:
+            image = replace(image, models=names)
+        models = image.models
+        if models and (editable or not all(models) or len({*models}) != 2):
+            raise ValueError(f"names {models}: two, of masks and prediction, and not editable")
         self._corrections = Corrections(image, corrections) if editable else None
         self._who, self._corrected = who or account(), set[int]()
         reviewer = Reviewing(image, review, self._who) if review else None
@@ -118,14 +122,21 @@ class LabelViewer(Pictures):
                 "views": image.views,
                 "scores": image.scores,
                 "ranks": list(image.ranks),
-                "highest": list(sources.HIGHEST),
+                "highest": image.highest,
             },
             _first=first,
             _review=reviewer.state() if reviewer else {},
             position=start,
-            names=list(names or ()),
+            names=list(models),
             selected=image.choose(selected, masks),
-            **{"mode": "both" if "prediction" in first else "target", **style},
+            **{
+                "mode": "beside"
+                if review and models
+                else "both"
+                if "prediction" in first
+                else "target",
+                **style,
+            },
         )
         self.on_msg(self._answer)
 
@@ -133,8 +144,9 @@ class LabelViewer(Pictures):
     def browse(
         cls,
         images: PaxrayDataset | str | Path,
-        predictions: sources.Predictions = None,
+        predictions: sources.Predictions | sources.TwoFolders = None,
         *,
+        names: tuple[str, str] | None = None,
         scores: pd.DataFrame | None = None,
         labels: LabelSet | None = None,
         selected: Iterable[str] | str | None = None,
@@ -151,14 +163,23 @@ class LabelViewer(Pictures):
         ----------
         images : PaxrayDataset, or folder of images
         predictions : folder, or function of a Sample that returns masks (data sets only)
-            Mask files bear the names of the images, as `predict` writes them.
+            Mask files bear the names of the images, as `predict` writes them. Or two folders, of
+            two models, whose masks are compared; the truth of a data set is not shown then.
+        names : what to call the two models, by default their folders
         scores : table of a column `image` and numbers, such as `Evaluation.scores_by_image()`
         labels : LabelSet of `.npy` predictions of a folder; the 166 published ones by default
         blind : key of a blind review, a file to write: images come one by one with truth or
             prediction, in random order, and numbers for names; see `review.blind.unblind`
+            Two models are left and right, and not told which; see `review.blind.preferences`.
         selected, editable, corrections, review, who, **style : as for `LabelViewer`
         """
-        if isinstance(images, PaxrayDataset):
+        if isinstance(predictions, tuple | list):
+            if len(predictions) != 2:
+                raise ValueError(f"{len(predictions)} folders of predictions: two can be compared")
+            source = from_two_models(images, (predictions[0], predictions[1]), names, labels)
+        elif names is not None:
+            raise ValueError(f"names {names}: are those of two models; give two folders of masks")
+        elif isinstance(images, PaxrayDataset):
             source = sources.from_dataset(images, predictions)
         elif predictions is None or callable(predictions):
             raise ValueError(f"{images}: to browse a folder, name the folder of its predictions")

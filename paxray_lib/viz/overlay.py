@@ -176,7 +176,7 @@ def compare(
     Parameters
     ----------
     mode : {"difference", "both", "target", "prediction"}
-        "difference" is rule 5, without outlines, of labels that the target knows; "both" fills the
+        "difference" is rule 5, without outlines, of labels that both know; "both" fills the
         target and outlines the prediction, by a pixel or more; the others are `render` of one.
     image, indices, alpha, outline, dashed, window : as for `render`, as are result and errors
     """
@@ -188,7 +188,9 @@ def compare(
         return render(canvas, shown, indices, alpha=alpha, outline=outline, dashed=dashed)
     alpha, outline = _checked("alpha", alpha, 255), _checked("outline", outline, _MAX_OUTLINE)
     indices = None if indices is None else list(indices)
-    prediction = prediction.knowing(target.known) if mode == "difference" else prediction
+    if mode == "difference":
+        known = target.known & prediction.known
+        target, prediction = target.knowing(known), prediction.knowing(known)
     for part, *stacks in bands(canvas, [target, prediction], max(1, outline)):
         true, predicted = (select_planes(stack, indices) for stack in stacks)
         if mode == "both":

@@ -2,9 +2,10 @@
 
 import numpy as np
 import pytest
-from helpers.viewer_page import check_pixels, element, ready, write_page
+from helpers.viewer_page import at, check_pixels, element, ready, write_page
 from playwright.sync_api import expect
 
+from paxray_lib.labels import LabelSet
 from paxray_lib.masks import PackedMasks
 from paxray_lib.metrics import counts, dice, iou
 from paxray_lib.phantoms.phantom import render
@@ -64,6 +65,36 @@ def test_the_same_place_is_seen_of_both(models_page):
     assert visible
     element(models_page, "mode-prediction").click()
     assert element(models_page, "viewer").get_attribute("data-visible") == visible
+
+
+def test_labels_that_one_of_them_has_alone_are_marked(models, open_page, tmp_path):
+    scene, height = models._load(0), 96
+    stack = np.zeros((3, height, height), bool)
+    stack[0] = scene.prediction.union("lung_left")
+    stack[1], stack[2, 10:20, 30:60] = scene.target.union("heart"), True
+    few = PackedMasks.pack(stack, LabelSet(["lung_left", "heart", "tube"]))
+    chosen = ["lung_left", "lung_right", "tube"]
+    viewer = LabelViewer(scene.pixels, scene.target, few, names=("open", "mine"), selected=chosen)
+    page = open_page(viewport={"width": 1366, "height": 647})
+    page.goto(write_page(viewer, tmp_path))
+    ready(page)
+    for mode in ("both", "difference", "beside", "target", "prediction"):
+        element(page, f"mode-{mode}").click()
+        check_pixels(viewer, page, mode=mode)
+    notes = {"lung_right": "only open", "tube": "only mine", "heart": ""}
+    for name, note in notes.items():
+        row = element(page, f"label-{name}")
+        assert (row.locator(".paxray-text").get_attribute("data-note") or "") == note
+        assert note in row.get_attribute("title")
+    found = counts(few.relabel(scene.target.labels), scene.target)
+    label = scene.target.labels.index("lung_left")[0]
+    expect(element(page, "iou-lung_left")).to_have_text(f"{iou(found)[0, label]:.2f}")
+    expect(element(page, "dice-heart")).to_have_text("1.00")
+    expect(element(page, "iou-lung_right")).to_have_text("–")
+    expect(element(page, "mean")).to_contain_text(f"IoU {iou(found)[0, label]:.2f}")
+    element(page, "mode-both").click()
+    page.mouse.move(*at(page, 15, 40))
+    expect(element(page, "readout")).to_contain_text("a label of mine alonetube")
 
 
 @pytest.mark.parametrize("names", [("a", "a"), ("", "b")])

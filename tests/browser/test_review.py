@@ -1,5 +1,6 @@
 """Reviewing by keyboard: accept, doubt, reject, notes, and going on where one stopped."""
 
+import json
 from unittest.mock import Mock
 
 import numpy as np
@@ -10,6 +11,7 @@ from playwright.sync_api import expect
 
 from paxray_lib.data.dataset import PaxrayDataset
 from paxray_lib.masks.packed import PackedMasks
+from paxray_lib.review.blind import preferences
 from paxray_lib.review.decisions import Review, read_review
 from paxray_lib.viewer.widget import LabelViewer
 
@@ -129,6 +131,67 @@ def test_a_blind_review_says_nothing_of_names_and_sources(open_page, tiny, tmp_p
         press(wire, "1")
     assert element(page, "progress").inner_text() == "3 of 16"
     assert list(decisions(tmp_path / "review")) == ["01", "02", "03"]
+
+
+@pytest.fixture
+def two_folders(tiny, tmp_path):
+    """Two models' masks on four films: moved by 2 pixels, or by 7."""
+    dataset = PaxrayDataset(tiny, split="test")
+    folders = tmp_path / "unet", tmp_path / "segformer"
+    for folder, step in zip(folders, (2, 7), strict=True):
+        folder.mkdir()
+        for k in range(len(dataset)):
+            moved = np.roll(dataset.masks(k).data, step, 1)
+            PackedMasks(moved, dataset.labels).write(folder / f"{dataset.image_path(k).stem}.pxm")
+    return tiny / "images", folders
+
+
+def test_the_better_of_two_models_by_keys_without_their_names(open_page, two_folders, tmp_path):
+    review, key = tmp_path / "review", tmp_path / "keys/key.json"
+    viewer = LabelViewer.browse(*two_folders, review=review, blind=key, who="Ada")
+    wire = Wire(open_page(viewport={"width": 700, "height": 700}), viewer, tmp_path)
+    page = wire.page
+    wire.pass_on()
+    for side in ("left", "right"):
+        expect(page.locator(".paxray-title", has_text=side)).to_be_visible()
+    places = [element(page, name).bounding_box()["x"] for name in ("pane", "pane-2")]
+    assert places[0] < places[1]  # left and right in a narrow window, too
+    films = list(json.loads(key.read_text())["films"].values())
+    element(page, "stage").focus()
+    for number, verdict in enumerate(("1", "3", "2")):
+        text = element(page, "viewer").inner_text()
+        assert not any(word in text for word in ("unet", "segformer", films[number]["image"]))
+        press(wire, verdict)
+    assert element(page, "progress").inner_text() == "3 of 4"
+    assert decisions(review) == {"1": ("left", ""), "2": ("right", ""), "3": ("equal", "")}
+    chosen = [films[0]["left"], films[1]["right"], "equal"]
+    expected = {name: chosen.count(name) for name in ("segformer", "unet", "equal")}
+    found = preferences(review, key)
+    assert dict(zip(found["preferred"], found["films"], strict=True)) == expected
+    element(page, "help").click()
+    assert "left, equal, right" in element(page, "hint").inner_text()
+
+
+def test_films_of_two_models_the_most_different_first(open_page, two_folders, tmp_path):
+    images, (first, second) = two_folders
+    name = sorted(path.stem for path in second.iterdir())[2]
+    masks = PackedMasks.read(second / f"{name}.pxm")
+    PackedMasks(np.roll(masks.data, 40, 0), masks.labels).write(second / f"{name}.pxm")
+    wire = Wire(open_page(), LabelViewer.browse(images, (first, second), mode="beside"), tmp_path)
+    wire.pass_on()
+    page = wire.page
+    page.evaluate("model.set('sort_by', 'disagreement')")
+    wire.viewer.sort_by = "disagreement"
+    items = json.dumps(wire.viewer._items)
+    page.evaluate("items => model.set('_items', JSON.parse(items))", items)
+    wire.pass_on()
+    shows(page, name)
+    for role, title in (("target", "unet"), ("prediction", "segformer")):
+        expect(element(page, f"title-{role}")).to_have_text(title)
+    assert element(page, "sort").locator("option").all_inner_texts()[-1] == "worst disagreement"
+    element(page, "stage").focus()
+    press(wire, "n")
+    assert element(page, "place").inner_text() == "2 of 4"
 
 
 CELLS = [

@@ -6,7 +6,7 @@ import pytest
 
 from paxray_lib.data.dataset import PaxrayDataset
 from paxray_lib.masks.packed import PackedMasks
-from paxray_lib.review.blind import unblind
+from paxray_lib.review.blind import preferences, unblind
 from paxray_lib.review.decisions import Review, read_review
 from paxray_lib.review.films import listed_films
 from paxray_lib.viewer.widget import LabelViewer
@@ -110,3 +110,75 @@ def test_what_a_blind_review_does_not_go_with(tiny, tmp_path):
         with pytest.raises(ValueError, match="blind: needs review=FOLDER, and neither"):
             LabelViewer.browse(dataset, blind=key, **settings)
     assert not key.exists()
+
+
+@pytest.fixture
+def two_folders(tiny, tmp_path):
+    """Masks of two models on four films, of labels that are not quite the same."""
+    dataset = PaxrayDataset(tiny, split="test")
+    folders = tmp_path / "unet", tmp_path / "segformer"
+    for step, (folder, chosen) in enumerate(zip(folders, ((0, 40), (20, 60)), strict=True), 2):
+        folder.mkdir()
+        for k in range(len(dataset)):
+            masks = dataset.masks(k)
+            moved = PackedMasks(np.roll(masks.data, step, 1), masks.labels)
+            moved.select(range(*chosen)).write(folder / f"{dataset.image_path(k).stem}.pxm")
+    return tiny / "images", folders
+
+
+def test_two_models_left_and_right_and_nobody_knows_which(two_folders, tmp_path):
+    images, folders = two_folders
+    key, review = tmp_path / "keys/key.json", tmp_path / "review"
+    settings = {"names": ("unet", "segformer"), "review": review, "blind": key, "who": "Ada"}
+    viewer = LabelViewer.browse(images, folders, **settings)
+    assert (viewer.mode, viewer.names) == ("beside", ["left", "right"])
+    source, films = viewer._source, json.loads(key.read_text())["films"]
+    assert source.names == list(films) == ["1", "2", "3", "4"]
+    named = LabelViewer.browse(images, folders)._source
+    assert list(source.labels) == [name for name in named.labels if name in source.labels]
+    assert len(source.labels) == 20  # those that both have
+    seen = set()
+    for index, film in enumerate(films.values()):
+        scene, own = source.load(index), named.load(named.names.index(film["image"]))
+        for side, masks in (("left", scene.target), ("right", scene.prediction)):
+            model = own.target if film[side] == "unet" else own.prediction
+            assert masks == model.relabel(source.labels)
+            assert masks.known.all()
+        message = json.dumps(viewer._message(index), default=lambda data: "")
+        state = {
+            key: value for key, value in viewer.get_state().items() if key not in ("_esm", "_css")
+        }
+        state = json.dumps(state, default=lambda data: "")
+        for word in ("unet", "segformer", film["image"]):
+            assert word not in message
+            assert word not in state
+        seen.add(film["left"])
+    assert seen == {"unet", "segformer"}
+    told = decide(
+        viewer, [0, "left", ""], [1, "right", "ribs"], [2, "equal", ""], [3, "accept", ""]
+    )
+    assert "verdict" in told[3]["error"]
+    first, second = films["1"]["left"], films["2"]["right"]
+    expected = {name: (first, second).count(name) for name in ("unet", "segformer")} | {"equal": 1}
+    found = preferences(review, key)
+    assert dict(zip(found["preferred"], found["films"], strict=True)) == expected
+    assert LabelViewer.browse(images, folders, **settings).position == 3
+
+
+def test_two_models_without_a_common_label_cannot_be_compared_blindly(two_folders, tmp_path):
+    images, (first, second) = two_folders
+    for path in second.iterdir():
+        PackedMasks.read(path).select([39]).write(path)
+        PackedMasks.read(first / path.name).select([0]).write(first / path.name)
+    with pytest.raises(ValueError, match="no label that both have"):
+        LabelViewer.browse(
+            images, (first, second), review=tmp_path / "review", blind=tmp_path / "key.json"
+        )
+
+
+def test_a_review_of_two_models_that_are_named(two_folders, tmp_path):
+    viewer = LabelViewer.browse(*two_folders, review=tmp_path / "review")
+    assert viewer.mode == "beside"
+    assert viewer._review["verdicts"] == ["left", "equal", "right"]
+    decide(viewer, [0, "right", ""])
+    assert [one.verdict for one in read_review(tmp_path / "review").values()] == ["right"]
