@@ -40,7 +40,7 @@ class Desk extends Painter {
     listen("again", "click", () => this.again());
     listen("download", "click", () => this.download());
     listen("tree", "click", () => { if (this.tree.active?.index !== undefined) this.correct(this.tree.active.index); });
-    const edited = index => { this.catchUp(index); this.status(); };
+    const edited = index => { this.catchUp(index); this.status(); this.listBroken(); };
     for (const listeners of [store.listeners, store.editListeners]) {
       listeners.add(edited);
       signal.addEventListener("abort", () => listeners.delete(edited));

@@ -43,16 +43,24 @@ class DoubtViewer extends Beside {
   show(scene) {
     super.show(scene);
     if (!scene) this.updateHeat();
-    const broken = this.model.get("_review")?.blind ? [] : scene?.meta.broken ?? [], name = label => this.labels.texts[label];
+    this.listBroken();
+  }
+
+  /** List the broken rules, unless they are listed already. */
+  listBroken() {
+    const broken = this.model.get("_review")?.blind ? [] : this.scene?.meta.broken ?? [], name = label => this.labels.texts[label];
+    if (broken === this.brokenListed) return;
+    this.brokenListed = broken;
+    const whose = role => this.model.get("names").length ? `${this.find(`mode-${role}`).textContent}: ` : "";
     this.find("broken").replaceChildren(new Option(`Broken rules: ${broken.length}`, "", true, true),
-      ...broken.map(([kind, first, second], k) => new Option(`${name(first)} not ${kind} ${name(second)}`, k)));
+      ...broken.map(([role, kind, first, second], k) => new Option(`${whose(role)}${name(first)} not ${kind} ${name(second)}`, k)));
     this.find("broken").hidden = !broken.length;
   }
 
   /** Choose the two labels of a broken rule, and zoom to where they are. */
-  jump([, first, second]) {
+  jump([role, , first, second]) {
     this.choose([first, second]);
-    const stack = this.scene.prediction ?? this.scene.target, box = joinBoxes(stack.box[first], stack.box[second]);
+    const stack = this.scene[role], box = joinBoxes(stack.box[first], stack.box[second]);
     if (box) this.camera.frame(box);
     this.tree.show(first);
   }

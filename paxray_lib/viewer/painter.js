@@ -41,6 +41,8 @@ class Painter extends DoubtViewer {
       this.updateScene();
       this.readKnown();
     }, 60);
+    clearTimeout(this.rules);
+    if (!this.offline) this.rules = setTimeout(() => this.scene && !this.stop.signal.aborted && this.model.send({ rules: this.scene.message.index }), 1500);
   }
 
   /** Apply what another view of the same viewer, or a journal, has and this one not. */
@@ -156,9 +158,12 @@ class Painter extends DoubtViewer {
   end() {
     const { stroke } = this;
     if (!stroke) return;
-    this.scene.editor.finish();
+    const { editor, message: { index } } = this.scene;
+    editor.finish();
     this.stroke = null;
+    const isLate = (this.store.edits.get(index)?.length ?? 0) >= editor.applied; // another page's stroke came before it
     this.handOver(stroke);
+    if (isLate) this.store.again(index);
   }
 
   showCursor(event) {

@@ -89,9 +89,9 @@ class Scene:
         draw_heat(canvas, probabilities.values[plane], threshold, target, **style)
         return canvas
 
-    def broken_rules(self) -> list[Rule]:
-        """Return the rules of anatomy that the prediction, or else the target, breaks."""
-        masks = self.target if self.prediction is None else self.prediction
+    def broken_rules(self, role: str) -> list[Rule]:
+        """Return the rules of anatomy that the "target" or the "prediction" breaks."""
+        masks: PackedMasks | None = getattr(self, role)
         if masks is None:
             return []
         step = max(1, max(masks.shape[1:]) // _MOST)
@@ -126,7 +126,6 @@ class Scene:
             "channels": 3 if self.pixels.ndim == 3 else 1,
             "unknown": _unknown(self.target),
             "lacking": _unknown(self.prediction),
-            "broken": [[*rule] for rule in self.broken_rules()],
             "sets": {},
             "image": pack_planes(np.atleast_3d(self.pixels).transpose(2, 0, 1)),
         }

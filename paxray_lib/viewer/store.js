@@ -40,6 +40,7 @@ class Store {
     model.on("change:_first", () => this.add(model.get("_first")));
     model.on("msg:custom", (content, buffers) => {
       if (content.kept) this.acknowledge(content.kept);
+      if (content.broken) this.breaks(...content.broken);
       if (content.trouble) this.tell(content.trouble);
       if (!content.scene) return;
       content.parts.forEach((part, k) => { content.scene[part] = buffers[k]; });
@@ -89,15 +90,31 @@ class Store {
 
   send(records) { this.model.send({ strokes: records.map(record => [this.pending.get(record.id).index, record]) }); }
 
-  acknowledge({ id, error, final }) {
+  acknowledge({ id, error, final, index, stroke }) {
     const one = this.pending.get(id);
+    if (!one && stroke) this.adopt(index, stroke);
     if (!error || final) this.drop(id);
     else if (one) one.error = error;
     if (final) {
       if (one) this.again(one.index); // what it changed here goes
       this.trouble = `Not kept: ${error}`;
     }
-    for (const listener of this.editListeners) listener(null);
+    for (const listener of this.editListeners) listener(index ?? null);
+  }
+
+  /** Add a stroke of another page; if some of this page are on their way, the kernel knows the order. */
+  adopt(index, stroke) {
+    const edits = this.edits.get(index);
+    if (!edits || edits.some(({ id }) => id === stroke.id)) return;
+    if (this.waiting(index).length) this.again(index);
+    else this.edits.set(index, [...edits, stroke]);
+  }
+
+  /** Take over which rules of anatomy the masks of an image break by now. */
+  breaks(index, rules) {
+    const scene = this.scenes.get(index);
+    if (scene) scene.broken = rules;
+    for (const listener of this.editListeners) listener(index);
   }
 
   drop(id) {

@@ -277,4 +277,5 @@ class LabelViewer(Pictures):
         height, width = scene.pixels.shape[:2]
         size = "{height} x {width}".format_map(message)
         note = f"This page stores the image reduced to {size} pixels; it has {height} x {width}. "
-        return {"index": self.position, **message, "note": note}
+        broken = self._broken(self.position)
+        return {"index": self.position, "broken": broken, **message, "note": note}

@@ -1,6 +1,7 @@
 """What passes between a viewer's kernel and its page: images; strokes and decisions back."""
 
 from collections.abc import Callable, Collection
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -39,10 +40,22 @@ class Wire(ViewerTraits):
             if self._corrections:
                 made, scene = self._corrections, self._corrections.base(index)
                 own = {"strokes": made.records(index), "film": made.film(index)}
-                return {"index": index, **own, **scene.to_message(heat_of)}
-            return {"index": index, **self._load(index).to_message(heat_of)}
+            else:
+                own, scene = {}, self._load(index)
+            own["broken"] = self._broken(index)
+            return {"index": index, **own, **scene.to_message(heat_of)}
         except (ValueError, OSError) as error:
             return {"index": index, "name": self._source.names[index], "error": str(error)}
+
+    def _broken(self, index: int) -> list[list]:
+        """Return [role, *rule] for each broken rule of what is corrected, or of the prediction.
+
+        Of two models the rules of both, and without a prediction those of the target."""
+        scene = self._load(index)
+        roles = ["target"] if self._corrections or scene.prediction is None else ["prediction"]
+        if self._source.models:
+            roles = ["target", "prediction"]
+        return [[role, *rule] for role in roles for rule in scene.broken_rules(role)]
 
     def _answer(self, _: Any, content: dict, __: Any) -> None:
         """Take over strokes; send the images asked for: the one opened, and its neighbours."""
@@ -55,6 +68,10 @@ class Wire(ViewerTraits):
             position, verdict, note = content["decide"]
             self._check_position(position)
             self.send({"decided": self._reviewing.decide(position, verdict, note)})
+        if "rules" in content:
+            self._check_position(content["rules"])
+            with suppress(ValueError, OSError):  # said where the image is shown
+                self.send({"broken": [content["rules"], self._broken(content["rules"])]})
         if "save" in content:
             try:
                 self.save(content["save"])
@@ -78,6 +95,8 @@ class Wire(ViewerTraits):
                 self._check_position(position)
                 was_saved = not self._corrections.add(position, record)
                 self._corrected.add(position)
+                if not was_saved:  # for other pages of this viewer
+                    answer |= {"index": position, "stroke": record}
             except (ValueError, OSError) as error:
                 answer |= {"error": str(error), "final": isinstance(error, WrongStroke)}
             self.send({"kept": answer})
