@@ -16,7 +16,7 @@ from PIL import Image as PilImage
 
 from paxray_lib.masks import PackedMasks, Probabilities, as_words, moments
 from paxray_lib.masks.bits import unpack_bits
-from paxray_lib.quality.anatomy_rules import Rule, broken_rules
+from paxray_lib.quality.anatomy_rules import broken_rules
 from paxray_lib.viewer.heat import draw_heat
 from paxray_lib.viz.overlay import check_fit, compare, render, windowed
 
@@ -89,14 +89,19 @@ class Scene:
         draw_heat(canvas, probabilities.values[plane], threshold, target, **style)
         return canvas
 
-    def broken_rules(self, role: str) -> list[Rule]:
-        """Return the rules of anatomy that the "target" or the "prediction" breaks."""
-        masks: PackedMasks | None = getattr(self, role)
-        if masks is None:
-            return []
-        step = max(1, max(masks.shape[1:]) // _MOST)
-        found = moments(PackedMasks(masks.data[::step, ::step], masks.labels))
-        return broken_rules(found, masks.labels, self.view)
+    def broken_rules(self, *roles: str) -> list[list]:
+        """Return [role, *rule] for each rule of anatomy that masks of some roles break.
+
+        The roles are "target" and "prediction"; by default the prediction, or else the target.
+        """
+        broken: list[list] = []
+        for role in roles or ["target" if self.prediction is None else "prediction"]:
+            masks: PackedMasks | None = getattr(self, role)
+            if masks is not None:
+                step = max(1, max(masks.shape[1:]) // _MOST)
+                found = moments(PackedMasks(masks.data[::step, ::step], masks.labels))
+                broken += [[role, *rule] for rule in broken_rules(found, masks.labels, self.view)]
+        return broken
 
     def reduced(self, part: float) -> "Scene":
         """Return it with height and width times `part`, masks by nearest neighbour."""
@@ -111,10 +116,13 @@ class Scene:
             probabilities=self.probabilities and self.probabilities.reduced(part),
         )
 
-    def to_message(self, heat_of: Collection[str] | None = None) -> dict[str, Any]:
+    def to_message(
+        self, heat_of: Collection[str] | None = None, broken: list[list] | None = None
+    ) -> dict[str, Any]:
         """Return what the browser gets: plain values, and bytes of image, masks, probabilities.
 
         `heat_of` are the labels whose probabilities it gets; by default all that there are.
+        `broken` are the `broken_rules` that it lists; by default those of `broken_rules()`.
         """
         height, width = self.pixels.shape[:2]
         message: dict[str, Any] = {
@@ -126,6 +134,7 @@ class Scene:
             "channels": 3 if self.pixels.ndim == 3 else 1,
             "unknown": _unknown(self.target),
             "lacking": _unknown(self.prediction),
+            "broken": self.broken_rules() if broken is None else broken,
             "sets": {},
             "image": pack_planes(np.atleast_3d(self.pixels).transpose(2, 0, 1)),
         }

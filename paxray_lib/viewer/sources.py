@@ -4,6 +4,7 @@ import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -72,11 +73,16 @@ class Source:
     models: tuple[str, ...] = ()
     blind: bool = False
 
-    @property
-    def highest(self) -> list[str]:
-        """The columns, with those that can be computed, of which the highest is the worst."""
+    def items(self) -> dict[str, Any]:
+        """Return what the page gets to browse by; `highest`: columns of which that is the worst."""
         columns = (*self.scores, *self.ranks)
-        return [column for column in columns if column.partition(" of ")[0] in HIGHEST]
+        return {
+            "names": self.names,
+            "views": self.views,
+            "scores": self.scores,
+            "ranks": list(self.ranks),
+            "highest": [one for one in columns if one.partition(" of ")[0] in HIGHEST],
+        }
 
     def choose(self, selected: str | Iterable[str] | None, masks: PackedMasks | None) -> list[str]:
         """Return the selected names, or lungs and heart as far as they are there, or one label."""
@@ -139,8 +145,7 @@ def from_dataset(dataset: PaxrayDataset, predictions: Predictions = None) -> Sou
         sample = dataset[index]
         masks = predictions(sample) if callable(predictions) else files[index]
         prediction = None if masks is None else own_masks(masks, dataset.labels)
-        where = names[index] if callable(predictions) else masks
-        prediction = prediction and onto(prediction, labels, where)
+        prediction = prediction and onto(prediction, labels, files[index] or names[index])
         name, pixels, target = names[index], as_pixels(sample.image), sample.masks
         view, spacing, found = sample.view, sample.spacing_mm, _beside(masks)
         return Scene(

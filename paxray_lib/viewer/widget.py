@@ -95,14 +95,13 @@ class LabelViewer(Pictures):
             check_choice(name, STYLE, "setting")
         if not isinstance(image, sources.Source):
             image = sources.from_image(image, masks, prediction, labels, probabilities)
-        self._source = image
+        if names is not None:
+            image = replace(image, models=names)
+        self._source, models = image, image.models
         # the image shown and its neighbours
         self._load: Callable[[int], sources.Scene] = lru_cache(3)(image.load)
         if corrections is not None and not editable:
             raise ValueError("a folder of corrections needs editable=True, too")
-        if names is not None:
-            image = replace(image, models=names)
-        models = image.models
         if models and (editable or not all(models) or len({*models}) != 2):
             raise ValueError(f"names {models}: two, of masks and prediction, and not editable")
         self._corrections = Corrections(image, corrections) if editable else None
@@ -113,30 +112,18 @@ class LabelViewer(Pictures):
             self._load = self._corrections.scene
         first = self._message(start)
         masks = None if "error" in first else self._load(start).masks
+        mode = "beside" if review and models else "both" if "prediction" in first else "target"
         super().__init__(
             _labels=label_table(image.labels),
             _editable=editable,
             _folder=str(Path(corrections).absolute()) if corrections else "",
-            _items={
-                "names": image.names,
-                "views": image.views,
-                "scores": image.scores,
-                "ranks": list(image.ranks),
-                "highest": image.highest,
-            },
+            _items=image.items(),
             _first=first,
             _review=reviewer.state() if reviewer else {},
             position=start,
             names=list(models),
             selected=image.choose(selected, masks),
-            **{
-                "mode": "beside"
-                if review and models
-                else "both"
-                if "prediction" in first
-                else "target",
-                **style,
-            },
+            **{"mode": mode, **style},
         )
         self.on_msg(self._answer)
 
@@ -273,9 +260,8 @@ class LabelViewer(Pictures):
     def _smaller(self, part: float) -> dict[str, Any]:
         """Return the message of the image shown, with height and width times `part`."""
         scene = self._load(self.position)
-        message = scene.reduced(part).to_message(self._page_heat())
+        message = scene.reduced(part).to_message(self._page_heat(), self._broken(self.position))
         height, width = scene.pixels.shape[:2]
         size = "{height} x {width}".format_map(message)
         note = f"This page stores the image reduced to {size} pixels; it has {height} x {width}. "
-        broken = self._broken(self.position)
-        return {"index": self.position, "broken": broken, **message, "note": note}
+        return {"index": self.position, **message, "note": note}

@@ -42,20 +42,14 @@ class Wire(ViewerTraits):
                 own = {"strokes": made.records(index), "film": made.film(index)}
             else:
                 own, scene = {}, self._load(index)
-            own["broken"] = self._broken(index)
-            return {"index": index, **own, **scene.to_message(heat_of)}
+            return {"index": index, **own, **scene.to_message(heat_of, self._broken(index))}
         except (ValueError, OSError) as error:
             return {"index": index, "name": self._source.names[index], "error": str(error)}
 
     def _broken(self, index: int) -> list[list]:
-        """Return [role, *rule] for each broken rule of what is corrected, or of the prediction.
-
-        Of two models the rules of both, and without a prediction those of the target."""
-        scene = self._load(index)
-        roles = ["target"] if self._corrections or scene.prediction is None else ["prediction"]
-        if self._source.models:
-            roles = ["target", "prediction"]
-        return [[role, *rule] for role in roles for rule in scene.broken_rules(role)]
+        """Return the broken rules to list: of what is corrected, of both models, or as usual."""
+        roles = ("target", "prediction") if self._source.models else ()
+        return self._load(index).broken_rules(*(("target",) if self._corrections else roles))
 
     def _answer(self, _: Any, content: dict, __: Any) -> None:
         """Take over strokes; send the images asked for: the one opened, and its neighbours."""

@@ -141,11 +141,16 @@ def test_prediction_stands_beside_the_ground_truth(scene):
     np.testing.assert_array_equal(shown(picker), np.asarray(picker.picture()))
 
 
-def test_sizes_and_labels_that_do_not_fit_are_refused(scene):
+def test_sizes_that_do_not_fit_are_refused(scene):
     image, masks, _ = scene
     with pytest.raises(ValueError, match="24 rows and 32 columns, but the masks 12 and 16"):
         pick_labels(image, masks.resize(12, 16))
     with pytest.raises(ValueError, match="predicted masks 12 and 16"):
         pick_labels(image, masks, masks.resize(12, 16))
-    with pytest.raises(ValueError, match="different labels"):
-        pick_labels(image, masks, np.zeros((1, 24, 32), bool), labels=LabelSet(["heart"]))
+
+
+def test_labels_of_both_can_be_picked(scene):
+    image, masks, _ = scene
+    few = np.ones((1, 24, 32), bool)
+    picker = pick_labels(image, masks, few, labels=LabelSet(["tube"]), selected=["tube", "heart"])
+    assert repr(picker) == "LabelPicker(24 x 32, 167 labels, 2 selected)"
