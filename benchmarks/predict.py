@@ -93,11 +93,11 @@ def straightforward(model, images: Path, out: Path) -> float:
 
 
 def ours(model, images: Path, out: Path, precision: str) -> float:
-    """Predict with the library; return the seconds in the network, enlarging included."""
+    """Predict with the library; return the seconds in the network."""
     from paxray_lib import predict
-    from paxray_lib.prediction import films
+    from paxray_lib.models import folding
 
-    optimize, seconds = films.optimize_for_inference, [0.0]
+    optimize, seconds = folding.optimize_for_inference, [0.0]
 
     def timed(function):
         def call(*args):
@@ -110,10 +110,10 @@ def ours(model, images: Path, out: Path, precision: str) -> float:
 
     def optimize_timed(*args):
         fast = optimize(*args)
-        fast.coarse, fast.upsample = timed(fast.coarse), timed(fast.upsample)
+        fast.coarse_logits = timed(fast.coarse_logits)
         return fast
 
-    films.optimize_for_inference = optimize_timed
+    folding.optimize_for_inference = optimize_timed
     report = predict(model, images, out, precision=precision)
     if not (report["status"] == "ok").all():
         sys.exit(f"failed: {report[report['status'] != 'ok']}")

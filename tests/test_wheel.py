@@ -99,10 +99,17 @@ masks.write("m.pxm")
     run(core / "paxray", "overlay", *arguments, cwd=tmp_path)
     assert (tmp_path / "o.png").is_file()
     assert "heart" in run(core / "paxray", "labels").stdout
-    refused = run(
-        core / "paxray", "predict", "--images", film, "--out", tmp_path / "p", check=False
-    )
-    assert (refused.returncode, refused.stderr.count("\n")) == (2, 1)
+    pages = ("--overlays", "--report", "--measure")
+    run(core / "paxray", "predict", "--images", film, "--out", tmp_path / "p", *pages)
+    assert (tmp_path / "p/report.html").is_file()
+    code = """
+import sys
+from paxray_lib import predict
+print(predict("open", sys.argv[1], "p")["status"].tolist())
+from paxray_lib import load_model
+"""
+    refused = run(core / "python", "-c", code, film, cwd=tmp_path, check=False)
+    assert refused.stdout == "['skipped']\n"
     assert 'pip install "paxray-lib[train]"' in refused.stderr
 
 

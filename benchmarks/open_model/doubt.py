@@ -21,7 +21,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from damage import Film, copies
 from doubt_figures import Copy, figures, fit, section, unseen
 from measures import dice, fingerprint, number
@@ -36,7 +35,6 @@ from paxray_lib.masks import PackedMasks
 from paxray_lib.models import AnatomySegmenter, load_model, optimize_for_inference
 from paxray_lib.models.inference import pass_through
 from paxray_lib.prediction.doubt import CALIBRATION, Inspector, Signs
-from paxray_lib.prediction.predict import weights_digest
 from paxray_lib.utils import now, progress, read_bytes, read_json, write_text
 
 FIGURES, SECTION = (Path(__file__).with_name(f"doubt.{suffix}") for suffix in ("json", "md"))
@@ -91,9 +89,10 @@ class Watcher:
         self, pixels: np.ndarray, needed: list[int], label_map: LabelMap
     ) -> tuple[Signs, np.ndarray]:
         """Return signs, and the bool masks (K, H, W) of a map's structures."""
-        inputs = torch.as_tensor(self._model.preprocess(np.ascontiguousarray(pixels)))[None]
+        inputs = self._model.preprocess(np.ascontiguousarray(pixels))[None]
         (passed,) = pass_through(self._fast, inputs, [None])
-        signs = self._inspector(passed.coarse, self._inspector.mirrored(inputs), "frontal")
+        (mirrored,) = self._inspector.mirrored(inputs)
+        signs = self._inspector(passed.coarse, mirrored, "frontal")
         bits = passed.decide(pixels.shape, 0.5, needed)
         assert signs is not None  # the open model has lungs and heart
         assert bits is not None
@@ -130,7 +129,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("runs/doubt"))
     options = parser.parse_args()
     model = load_model("open", "cpu")
-    watcher, digest = Watcher(model), weights_digest(model)
+    watcher, digest = Watcher(model), model.weights_digest()
     options.out.mkdir(parents=True, exist_ok=True)
     looked = {
         name: look_at(watcher, name, folder, options.out / f"{name}-{digest[:12]}.json")

@@ -141,7 +141,7 @@ def screenshots(rng: np.random.Generator) -> Iterator[tuple[str, np.ndarray]]:
 
 def recognize(recognizer: Recognizer, model: torch.nn.Module, pixels: np.ndarray) -> Found:
     """Return what an image is, as `predict` would."""
-    inputs = torch.as_tensor(model.preprocess(np.ascontiguousarray(pixels, np.float32)))
+    inputs = model.preprocess(np.ascontiguousarray(pixels, np.float32))
     size = tuple(inputs.shape[1:])
     (bits,) = segment(model, inputs[None], [None], [size])
     return recognizer(inputs, PackedMasks(bits, model.labels))
@@ -192,7 +192,7 @@ def fit(weights: str, roots: list[Path], cases: int = 40) -> list[float]:
         for i, entry in enumerate(dataset.entries[: 2 * cases]):
             pixels = read_image(dataset.image_path(i)).pixels
             for changed in (pixels, pixels[:, ::-1]):
-                inputs = torch.as_tensor(model.preprocess(np.ascontiguousarray(changed)))
+                inputs = model.preprocess(np.ascontiguousarray(changed))
                 (bits,) = segment(model, inputs[None], [None], [tuple(inputs.shape[1:])])
                 found = recognition._measure(PackedMasks(bits, model.labels), inputs)
                 if found:

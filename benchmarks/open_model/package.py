@@ -1,6 +1,9 @@
 """The open model as one file: ``python benchmarks/open_model/package.py CHECKPOINT --scores
 runs/score/scores.json [--without wingspan] [--out paxray_lib/models/open/open.safetensors]``.
 
+Its graph for onnxruntime is written beside it, open.onnx, without the weights: to another network
+of the same architecture it is the same, byte for byte.
+
 Of the checkpoint's labels those of the published table remain, in its order. The recipe are the
 settings of its training and of those that it started from (`init_from`), oldest first; the scores
 those of score.py, without its lists of films. Data sets that it was made ``--without`` are no
@@ -14,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from paxray_lib import LABELS, load_model
+from paxray_lib.graphs.export import graph_of
 from paxray_lib.models import read_extra
 from paxray_lib.models.portable import save_portable
 from paxray_lib.models.transfer import only_labels
@@ -112,7 +116,7 @@ def used_sources(recipe: list[dict[str, Any]], without: Collection[str]) -> list
 
 
 def package(checkpoint: Path, scores: Path, out: Path, without: Collection[str] = ()) -> Path:
-    """Write the file of the open model, if it can be loaded and is small, and return its path."""
+    """Write the open model and its graph, if it can be loaded and is small; return its path."""
     recipe = read_recipe(checkpoint)
     sources = used_sources(recipe, without)
     model = only_labels(load_model(checkpoint), LABELS)
@@ -121,7 +125,9 @@ def package(checkpoint: Path, scores: Path, out: Path, without: Collection[str] 
         save_portable(temporary, model, scores=read_scores(scores), **header)
         if (size := temporary.stat().st_size) > MOST_BYTES:
             raise ValueError(f"{out}: {size / 1e6:.1f} MB, more than {MOST_BYTES / 1e6:g}")
-        load_model(temporary)
+        graph = graph_of(load_model(temporary))
+    with atomic_write(out.with_suffix(".onnx")) as temporary:
+        temporary.write_bytes(graph)
     return out
 
 

@@ -18,7 +18,6 @@ from pathlib import Path
 import numpy as np
 import torch
 from ribs import obeys
-from torch import Tensor
 from torch.nn import functional
 
 from paxray_lib import LABELS, load_model
@@ -27,7 +26,8 @@ from paxray_lib.data.dataset import PaxrayDataset
 from paxray_lib.images.preprocessing import Preprocessing
 from paxray_lib.images.read import Image, read_image
 from paxray_lib.masks import PackedMasks
-from paxray_lib.models import AnatomySegmenter, decide, each_logits
+from paxray_lib.models import AnatomySegmenter
+from paxray_lib.models.inference import decide, pass_through
 from paxray_lib.utils import progress
 
 SIZES = (256, 320)
@@ -35,16 +35,18 @@ DRAWN = re.compile(r"lung_(overall|left|right)|heart|mediastinum_overall|(hemi)?
 THRESHOLD = 0.5
 
 
-def looked_at_four_times(model: AnatomySegmenter, image: Image) -> Tensor:
-    """Return the logit of the mean probability, (1, L, h, w), at the model's own size."""
+def looked_at_four_times(model: AnatomySegmenter, image: Image) -> np.ndarray:
+    """Return the logit of the mean probability, (L, h, w), at the model's own size."""
     looks = []
     for size in SIZES:
         pixels = Preprocessing(model.preprocessing.kind, (size, size))(image)
-        (logits,) = each_logits(model, torch.as_tensor(pixels)[None], ["frontal"])
+        (passed,) = pass_through(model, pixels[None], ["frontal"])
+        logits = passed.logits()
         assert logits is not None
-        enlarged = functional.interpolate(logits, model.preprocessing.size, mode="bilinear")
+        whole = torch.from_numpy(logits)[None]
+        enlarged = functional.interpolate(whole, model.preprocessing.size, mode="bilinear")
         looks.append(enlarged.sigmoid())
-    return torch.stack(looks).mean(0).logit(eps=1e-6)
+    return torch.stack(looks).mean(0).logit(eps=1e-6)[0].numpy()
 
 
 def sift(masks: PackedMasks) -> PackedMasks:
@@ -71,7 +73,7 @@ def teach(model: AnatomySegmenter, roots: list[Path], out: Path) -> None:
             image = read_image(source)
             height, width = image.pixels.shape
             logits = looked_at_four_times(model, image)
-            bits = decide(model, logits, THRESHOLD, (height, width)).numpy()
+            bits = decide(model, logits, THRESHOLD, (height, width))
             masks = sift(PackedMasks(bits, model.labels).resize(height, width))
             with_ribs += bool(masks.known[rib])
             picture, target = f"images/{source.name}", f"labels/{source.stem}.pxm"

@@ -134,8 +134,9 @@ def predict(
     if some could not be done.
     """
     import paxray_lib
-    from paxray_lib.compute.collectives import is_first, joined, local_device
+    from paxray_lib.compute.collectives import is_first, joined
     from paxray_lib.measurement.tables import check_spacing
+    from paxray_lib.prediction.engines import find_model
     from paxray_lib.prediction.views import read_views
 
     measure = measure or measure_doubtful or page or sheet or as_json
@@ -145,7 +146,7 @@ def predict(
     known = read_views(views, images, out) if views else {}
     seen: Any = {"view": view, "views": known}
     names = split_names(labels) or None
-    model = paxray_lib.load_model(weights, local_device(device))
+    model = find_model(weights, device, precision)
     with redirect_stdout(sys.stderr if as_json else sys.stdout), joined():
         report = paxray_lib.predict(
             model,
@@ -164,7 +165,7 @@ def predict(
         )
         if not is_first():
             return SOME_FAILED if (report["status"] == "failed").any() else DONE
-        problems, measured = _tell(out, report), None
+        problems, measured = _tell(out, report, model), None
         if measure:
             measured, missed = _measure(out, report, seen, spacing, measure_doubtful)
             problems += missed
@@ -174,8 +175,9 @@ def predict(
     return SOME_FAILED if problems else DONE
 
 
-def _tell(out: Path, report: Any) -> list[str]:
+def _tell(out: Path, report: Any, model: Any) -> list[str]:
     """Say how a prediction went; return why files failed."""
+    from paxray_lib.prediction.engines import engine_of
     from paxray_lib.prediction.predict import size_of_probabilities
 
     counts = Counter(report["status"])
@@ -184,7 +186,7 @@ def _tell(out: Path, report: Any) -> list[str]:
     flags = report["flags"].where(report["status"].isin(["ok", "skipped"]), "")
     flagged = Counter(flag for text in flags for flag in text.split())
     numbers = ", ".join(f"{counts[status]} {status}" for status in ("ok", "skipped", "failed"))
-    say(f"{numbers}; {out}/report.csv")
+    say(f"{numbers}; {out}/report.csv; {model.name} by {engine_of(model)}")
     if size := size_of_probabilities(out, report):
         say(f"probabilities: {size}")
     if flagged:

@@ -2,16 +2,14 @@
 
 Of N things the process of rank r takes r, r + world, r + 2 world, ...: without duplicates or gaps,
 whether or not N divides. Every function here also works in a process that is alone, where it
-changes nothing."""
+changes nothing, and needs no torch."""
 
 import contextlib
+import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, TypeVar
-
-import torch
-from torch import distributed
 
 from paxray_lib.compute.launch import find_launch
 from paxray_lib.utils import Stopped, first_line
@@ -30,9 +28,11 @@ def joined() -> Iterator[None]:
     Alone, or joined already, it does nothing. The group is a gloo one: what is exchanged is small
     and lies in the memory of the host, whatever the device."""
     launch = find_launch()
-    if launch.world == 1 or distributed.is_initialized():
+    if launch.world == 1 or _group() is not None:
         yield
         return
+    from torch import distributed
+
     slurm = slurm_environment() if launch.launcher == "slurm" else None
     # torchrun says where in the environment
     meeting = f"tcp://{slurm.main_address}:{slurm.main_port}" if slurm else "env://"
@@ -79,9 +79,15 @@ def slurm_environment() -> "SLURMEnvironment":
 
 def rank_and_world() -> tuple[int, int]:
     """Return this process's number and how many there are; (0, 1) for one that is alone."""
-    if distributed.is_available() and distributed.is_initialized():
-        return distributed.get_rank(), distributed.get_world_size()
-    return 0, 1
+    group = _group()
+    return (group.get_rank(), group.get_world_size()) if group is not None else (0, 1)
+
+
+def _group() -> Any:
+    """Return torch's module of joined processes, or None in one that has joined no others."""
+    distributed = sys.modules.get("torch.distributed")
+    joined = distributed and distributed.is_available() and distributed.is_initialized()
+    return distributed if joined else None
 
 
 def is_first() -> bool:
@@ -92,9 +98,12 @@ def is_first() -> bool:
 def local_device(device: str) -> str:
     """Return the GPU of this process where several share "cuda" or "auto", else the name itself."""
     launch = find_launch()
-    if device in ("auto", "cuda") and launch.world > 1 and torch.cuda.is_available():
-        return f"cuda:{launch.local_rank % torch.cuda.device_count()}"
-    return device
+    if device not in ("auto", "cuda") or launch.world == 1:
+        return device
+    import torch
+
+    gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    return f"cuda:{launch.local_rank % gpus}" if gpus else device
 
 
 def gather(value: _T) -> list[_T]:
@@ -105,7 +114,7 @@ def gather(value: _T) -> list[_T]:
     values = [value] * rank_and_world()[1]
     if len(values) > 1:
         with _others_may_end():
-            distributed.all_gather_object(values, value)
+            _group().all_gather_object(values, value)
     return values
 
 

@@ -8,7 +8,6 @@ import os
 
 import numpy as np
 import pandas as pd
-import torch
 
 from paxray_lib.compute.collectives import gather_items
 from paxray_lib.data.dataset import PaxrayDataset
@@ -19,7 +18,8 @@ from paxray_lib.evaluation.tables import list_parts, score_columns
 from paxray_lib.labels.matching import match
 from paxray_lib.masks import PackedMasks, close_bits
 from paxray_lib.metrics import Counts, draw_weights, interval, mean_score, resample_mean
-from paxray_lib.models import AnatomySegmenter, decide, optimize_for_inference
+from paxray_lib.models import AnatomySegmenter, optimize_for_inference
+from paxray_lib.models.inference import decide
 from paxray_lib.utils.errors import check_choice
 
 
@@ -143,7 +143,7 @@ def gains_table(
     dataset = dataset.with_labels(model.labels)
     model, images = optimize_for_inference(model), image_table(dataset)
 
-    def count_both(logits: torch.Tensor, target: PackedMasks) -> list[Counts]:
+    def count_both(logits: np.ndarray, target: PackedMasks) -> list[Counts]:
         bits = decide(model, logits, threshold, target.shape[1:])
         closed = close_bits(bits, target.labels)
         return [count_decisions(decided, target) for decided in (bits, closed)]

@@ -10,19 +10,15 @@ from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
 import numpy as np
-import torch
 
 from paxray_lib.compute.collectives import gather_items, is_first, rank_and_world
 from paxray_lib.data.dataset import PaxrayDataset, check_targets
 from paxray_lib.masks import PackedMasks, close_bits
 from paxray_lib.metrics import Counts, Reliability, Surface, bin_pixels, counts
 from paxray_lib.metrics.surface import surface
-from paxray_lib.models import (
-    AnatomySegmenter,
-    decide,
-    each_logits,
-    optimize_for_inference,
-)
+from paxray_lib.models import AnatomySegmenter, optimize_for_inference
+from paxray_lib.models.decisions import sigmoid
+from paxray_lib.models.inference import Passed, decide, pass_through
 from paxray_lib.utils.console import map_ahead, progress
 
 _T = TypeVar("_T")
@@ -55,7 +51,7 @@ def count_dataset(
 
     label_map = dataset.label_map
 
-    def count(logits: torch.Tensor, target: PackedMasks) -> Counts:
+    def count(logits: np.ndarray, target: PackedMasks) -> Counts:
         bits = decide(model, logits, threshold, target.shape[1:])
         return count_decisions(label_map.map_prediction(bits) if label_map else bits, target)
 
@@ -84,10 +80,10 @@ def measure_dataset(
     label_map = dataset.label_map
 
     def measure(
-        logits: torch.Tensor, target: PackedMasks
+        logits: np.ndarray, target: PackedMasks
     ) -> tuple[Counts, PackedMasks, PackedMasks, Reliability]:
         # before the strays' logits are lowered
-        bins = _bins(logits[0], target, label_map.singles if label_map else None)
+        bins = _bins(logits, target, label_map.singles if label_map else None)
         bits = decide(model, logits, threshold, target.shape[1:])
         bits = close_bits(bits, model.labels) if close_tree else bits
         bits = label_map.map_prediction(bits) if label_map else bits
@@ -105,12 +101,12 @@ def measure_dataset(
 def use_logits(
     model: AnatomySegmenter,
     dataset: PaxrayDataset,
-    use: Callable[[torch.Tensor, PackedMasks], _T],
+    use: Callable[[np.ndarray, PackedMasks], _T],
     batch_size: int = 8,
     quiet: bool = False,
     mirror: bool = False,
 ) -> Iterator[_T]:
-    """Yield what `use` makes of each image's logits (1, L, h, w) and target, in order.
+    """Yield what `use` makes of each image's logits (L, h, w) and target, in order, in threads.
 
     Of several processes each one goes through its own share of the images.
     """
@@ -119,13 +115,24 @@ def use_logits(
     rank, world = rank_and_world()
     indices = range(rank, len(dataset), world)
 
-    def prepare(index: int) -> tuple[torch.Tensor, str | None, PackedMasks, str]:
+    def prepare(index: int) -> tuple[np.ndarray, str | None, PackedMasks, str]:
         sample = dataset[index]
-        inputs, view = torch.as_tensor(model.preprocess(sample.image)), sample.view
         masks: Any = sample.masks  # of each image, as `check_targets` says
-        return inputs, view if mirror else None, masks, sample.name
+        inputs = model.preprocess(sample.image)
+        return inputs, sample.view if mirror else None, masks, sample.name
 
-    def use_finite(logits: torch.Tensor | None, target: PackedMasks, name: str) -> _T:
+    def passes() -> Iterator[tuple[Passed, PackedMasks, str]]:
+        ahead = map_ahead(prepare, indices, ahead=2 * batch_size)
+        shown = f"evaluating {dataset.split}"
+        prepared = ahead if quiet else progress(ahead, shown, len(indices))
+        while batch := list(itertools.islice(prepared, batch_size)):
+            images, views, targets, names = zip(*batch, strict=True)
+            passed = pass_through(model, np.stack(images), views)
+            yield from zip(passed, targets, names, strict=True)
+
+    def use_finite(item: tuple[Passed, PackedMasks, str]) -> _T:
+        passed, target, name = item
+        logits = passed.logits()
         if logits is None:
             raise ValueError(
                 f"{name}: the network's output is not finite; are its weights from a finished "
@@ -133,39 +140,29 @@ def use_logits(
             )
         return use(logits, target)
 
-    ahead = map_ahead(prepare, indices, ahead=2 * batch_size)
-    shown = f"evaluating {dataset.split}"
-    prepared = ahead if quiet else progress(ahead, shown, len(indices))
-    while batch := list(itertools.islice(prepared, batch_size)):
-        images, views, targets, names = zip(*batch, strict=True)
-        # not a loop: no variable may keep the logits of one image while those of the next are made
-        yield from map(use_finite, each_logits(model, torch.stack(images), views), targets, names)
+    # each thread has the logits of one image at a time: 166 x 512 x 512 of them take 174 MB
+    yield from map_ahead(use_finite, passes(), 2, ahead=2, patience_s=None)
 
 
-def count_decisions(bits: torch.Tensor, target: PackedMasks) -> Counts:
+def count_decisions(bits: np.ndarray, target: PackedMasks) -> Counts:
     """Count the pixels of packed decisions (h, w, B) against a target of any size."""
-    if bits.shape[:2] != target.data.shape[:2]:
-        return counts(_resized(bits, target), target)
-    # counted where they are: from a GPU just the numbers travel
-    data = torch.from_numpy(target.data).to(bits.device)
-    found = counts(bits[None], data[None], labels=len(target.labels))
-    return Counts(found.tp, found.fp, found.fn, target.known[None])
+    return counts(_resized(bits, target), target)
 
 
-def _resized(bits: torch.Tensor, target: PackedMasks) -> PackedMasks:
-    return PackedMasks(bits.cpu().numpy(), target.labels).resize(*target.shape[1:])
+def _resized(bits: np.ndarray, target: PackedMasks) -> PackedMasks:
+    return PackedMasks(bits, target.labels).resize(*target.shape[1:])
 
 
-def _bins(logits: torch.Tensor, target: PackedMasks, singles: np.ndarray | None) -> Reliability:
+def _bins(logits: np.ndarray, target: PackedMasks, singles: np.ndarray | None) -> Reliability:
     """Sort the probabilities of a grid of pixels, at the network's size, into bins.
 
     `singles` are those of a `LabelMap`."""
     size, (height, width) = logits.shape[-2:], target.shape[1:]
     steps = [max(1, n // 64) for n in size]  # to a grid of about 64 x 64
     rows, columns = (np.arange(step // 2, n, step) for n, step in zip(size, steps, strict=True))
-    probabilities = logits[:, rows[0] :: steps[0], columns[0] :: steps[1]].sigmoid()
+    probabilities = sigmoid(logits[:, rows[0] :: steps[0], columns[0] :: steps[1]])
     known = target.known
     if singles is not None:
         probabilities, known = probabilities[singles], known & (singles >= 0)
     true = target.gather(rows * height // size[0], columns * width // size[1]).unpack()
-    return bin_pixels(probabilities.cpu().numpy(), true, known)
+    return bin_pixels(probabilities, true, known)

@@ -76,7 +76,7 @@ def evaluate(
     if label_map := _label_map(map, model.labels, dataset):
         dataset = dataset.mapped(label_map)
     if precision != "float32":
-        model = optimize_for_inference(model, PRECISIONS[precision])
+        model = optimize_for_inference(model, precision)
     pixels, outlines, bins = measure_dataset(
         model,
         dataset,

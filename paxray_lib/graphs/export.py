@@ -7,8 +7,15 @@ Its metadata are texts, JSON but for the licence:
     threshold        of the probability, by which the scores were measured; null if unknown
     licence          of the weights; empty if unknown
     sources          what they were made from; empty if unknown
+    config           architecture, encoder, head_stride
+    state            the names of its weights in their order, for a fingerprint of them
+    any_size         whether the network takes inputs of other sizes than its own
+
+Weights keep their names, and BatchNorm its layers, so that they can be told apart from the graph:
+the graph of the open model lies in the package without them, since they are there already.
 """
 
+import copy
 import io
 import json
 import os
@@ -19,9 +26,19 @@ import numpy as np
 import onnxruntime
 import torch
 
+from paxray_lib.graphs.network import (
+    COARSE,
+    INPUTS,
+    complete,
+    described,
+    read_network,
+    template_of,
+)
 from paxray_lib.graphs.pixels import FromPixels
+from paxray_lib.graphs.session import OnnxSegmenter
 from paxray_lib.graphs.wire import metadata
 from paxray_lib.models.checkpoints import load_model
+from paxray_lib.models.inference import WRONG_SIZE
 from paxray_lib.models.named import find_weights
 from paxray_lib.models.portable import read_portable
 from paxray_lib.models.segmenter import AnatomySegmenter
@@ -51,26 +68,45 @@ def export_onnx(weights: str | os.PathLike, out: str | os.PathLike) -> AnatomySe
         raise ValueError(f"{out}: ONNX files are written under a name that ends in .onnx")
     model = load_model(weights)
     about = read_portable(find_weights(weights)) or {}
-    texts = {
-        "labels": list(model.labels.names),
-        "preprocessing": model.preprocessing.to_dict(),
-        "threshold": about.get("threshold"),
-        "sources": about.get("sources", []),
-    }
-    described = {key: json.dumps(value) for key, value in texts.items()}
-    data = _graph(model) + metadata({**described, "licence": about.get("licence", "")})
+    data = _with_weights(graph_of(model), model, about)
+    _compare(model, data)
     with atomic_write(out) as temporary:
         temporary.write_bytes(data)
     return model
 
 
-def _graph(model: AnatomySegmenter) -> bytes:
-    """Return a model as the bytes of an ONNX file, once its logits are as they should be."""
+def graph_of(model: AnatomySegmenter) -> bytes:
+    """Return the graph of a model, as the bytes of an ONNX file, without its weights.
+
+    Its metadata are those that do not depend on them.
+    """
+    template = template_of(_trace(model), set(model.weights()))
+    texts = {
+        "preprocessing": model.preprocessing.to_dict(),
+        "config": model.config,
+        "state": list(model.weights()),
+    }
+    template += metadata({key: json.dumps(value) for key, value in texts.items()})
+    found = {text: template + metadata({"any_size": text}) for text in ("true", "false")}
+    return found["true" if _takes_any_size(model, found["true"]) else "false"]
+
+
+def _with_weights(template: bytes, model: AnatomySegmenter, about: dict) -> bytes:
+    weights = {k: v.cpu().numpy() for k, v in model.weights().items() if v is not None}
+    return complete(template, weights, described({**about, "labels": model.labels.names}))
+
+
+def _trace(model: AnatomySegmenter) -> bytes:
+    """Return a model's graph as torch writes it, with weights of no meaning."""
     film = torch.arange(2 * 70 * 50).reshape(2, 70, 50) % 251
+    model = copy.deepcopy(model).cpu()
+    for i, value in enumerate(v for v in model.weights().values() if v is not None):
+        # equal ones would become one
+        value.uniform_(generator=torch.Generator().manual_seed(i))
     stream = io.BytesIO()
-    outputs = {name: {0: "images"} for name in ("logits", "probabilities")}
+    outputs = {name: {0: "images"} for name in ("logits", "probabilities", INPUTS, COARSE)}
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of what a trace takes for constant; it is compared below
+        warnings.simplefilter("ignore")  # of what a trace takes for constant; it is compared later
         try:
             torch.onnx.export(
                 FromPixels(model).eval(),
@@ -78,6 +114,8 @@ def _graph(model: AnatomySegmenter) -> bytes:
                 stream,  # type: ignore[arg-type] # the older exporter writes to it
                 dynamo=False,  # that one needs a package more
                 opset_version=OPSET,
+                do_constant_folding=False,
+                training=torch.onnx.TrainingMode.PRESERVE,  # or BatchNorm would go
                 input_names=["pixels"],
                 output_names=list(outputs),
                 dynamic_axes={"pixels": {0: "images", 1: "height", 2: "width"}, **outputs},
@@ -85,8 +123,19 @@ def _graph(model: AnatomySegmenter) -> bytes:
         except RuntimeError as error:  # torch's own for operators, and for what they are given
             reason = " ".join(str(error).split())[:200]
             raise ValueError(f"{model.name} cannot be written as ONNX: {reason}") from error
-    _compare(model, stream.getvalue())
     return stream.getvalue()
+
+
+def _takes_any_size(model: AnatomySegmenter, template: bytes) -> bool:
+    """Tell whether the network within a graph is torch's also for inputs of another size."""
+    data = _with_weights(template, model, {})
+    whole, rng = model.padded(*model.preprocessing.size), np.random.default_rng(0)
+    inputs = rng.standard_normal((2, 3, *(n + 32 for n in whole)), np.float32)
+    try:
+        segmenter = OnnxSegmenter(read_network(data, Path(model.name)), Path(model.name))
+        return _differ(segmenter.coarse_logits(inputs), model.coarse_logits(inputs)) <= TOLERANCE
+    except (ValueError, *WRONG_SIZE):
+        return False
 
 
 def _compare(model: AnatomySegmenter, data: bytes) -> None:
@@ -96,13 +145,16 @@ def _compare(model: AnatomySegmenter, data: bytes) -> None:
     for shape in ((1, 611, 700), (2, 90, 1200)):
         pixels = rng.integers(0, 256, shape, np.uint8)
         (logits,) = session.run(["logits"], {"pixels": pixels})
-        expected = _expected(model, pixels)
-        difference = np.abs(logits - expected).max() / max(1, np.abs(expected).max())
+        difference = _differ(logits, _expected(model, pixels))
         if not difference <= TOLERANCE:  # written so that NaN fails too
             raise ValueError(
                 f"{model.name}: logits as ONNX differ by {difference:g}, more than "
                 f"{TOLERANCE:g}, in images {shape}; this network cannot be exported"
             )
+
+
+def _differ(logits: np.ndarray, expected: np.ndarray) -> float:
+    return np.abs(logits - expected).max() / max(1, np.abs(expected).max())
 
 
 @torch.inference_mode()

@@ -15,7 +15,10 @@ _LEAST_PART = 1000
 
 
 class FromPixels(nn.Module):
-    """A model from pixels to logits and probabilities, both at the network's own size (h, w)."""
+    """A model from pixels to logits and probabilities, both at the network's own size (h, w).
+
+    It also gives what the network proper takes and makes, see `network`.
+    """
 
     scale: Tensor
     offset: Tensor
@@ -26,8 +29,8 @@ class FromPixels(nn.Module):
         for name, values in zip(("scale", "offset"), model.preprocessing.affine(), strict=True):
             self.register_buffer(name, torch.from_numpy(values)[:, None, None])
 
-    def forward(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
-        """Return (N, L, h, w) float32 logits, and their sigmoid times 255 as uint8.
+    def forward(self, pixels: Tensor) -> tuple[Tensor, ...]:
+        """Return (N, L, h, w) float32 logits, and their sigmoid times 255 as uint8; two more.
 
         `pixels` are (N, H, W) uint8, high values bright.
         """
@@ -50,8 +53,10 @@ class FromPixels(nn.Module):
             std = exact.square().mean((1, 2), keepdim=True).sqrt()
             gray = (exact / (std + LEAST_STD)).float()
         inputs = gray[:, None] * self.scale + self.offset  # (N, 3, h, w)
-        logits = self.model.upsample(self.model.coarse(inputs), size)
-        return logits, (logits.sigmoid() * 255).round().to(torch.uint8)
+        padded = self.model.pad(inputs)
+        coarse = self.model.network(padded)
+        logits = self.model.upsample(coarse, size)
+        return logits, (logits.sigmoid() * 255).round().to(torch.uint8), padded, coarse
 
 
 def _nearest(source: int, target: int) -> Tensor:

@@ -15,11 +15,11 @@ from paxray_lib.images.views import VIEWS
 from paxray_lib.masks.packed import PackedMasks
 from paxray_lib.measurement.geometry import measure
 from paxray_lib.measurement.tables import check_spacing
-from paxray_lib.models import AnatomySegmenter
 from paxray_lib.models.decisions import check_threshold
+from paxray_lib.models.inference import Segmenter
 from paxray_lib.prediction.doubt import Signs
+from paxray_lib.prediction.engines import find_model
 from paxray_lib.prediction.films import Film, Films, readable
-from paxray_lib.prediction.predict import weights_digest
 from paxray_lib.utils import check_choice
 
 
@@ -65,7 +65,7 @@ class Prediction:
 
 
 def predict_each(
-    model: AnatomySegmenter,
+    model: Segmenter | str | os.PathLike,
     images: str | os.PathLike | Iterable[str | os.PathLike],
     *,
     threshold: float = 0.5,
@@ -84,7 +84,7 @@ def predict_each(
 
     Parameters
     ----------
-    model : module from `build_model` or `load_model`
+    model : "open", a file of weights, or a module, as for `predict`
     images : a file, a folder with everything below it, or paths, which may come from a generator
     spacing_mm : distance of pixel centres for the images that do not say theirs
     threshold, labels, batch_size, mirror, precision, close_tree, view : as for `predict`
@@ -101,10 +101,12 @@ def predict_each(
         raise ValueError(f"batch_size {batch_size}: must be 1 or more")
     if view is not None:
         check_choice(view, VIEWS, "view")
+    if isinstance(model, (str, os.PathLike)):
+        model = find_model(model, precision=precision)
     indices = model.labels.select(labels) if labels else list(range(len(model.labels)))
     paths = find_images(images) if isinstance(images, (str, os.PathLike)) else map(Path, images)
     settings = {
-        "weights": weights_digest(model),
+        "weights": model.weights_digest(),
         "threshold": threshold,
         "probabilities": None,
         "mirror": mirror,

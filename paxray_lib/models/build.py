@@ -16,7 +16,8 @@ from torch import Tensor, nn
 
 from paxray_lib.images.preprocessing import Preprocessing
 from paxray_lib.labels.table import LabelSet
-from paxray_lib.models.published import PUBLISHED, PublishedUNet
+from paxray_lib.models.config import PUBLISHED
+from paxray_lib.models.published import PublishedUNet
 from paxray_lib.models.segmenter import AnatomySegmenter
 from paxray_lib.models.weights import fill, read_weights, state_of
 from paxray_lib.utils.errors import check_choice, did_you_mean

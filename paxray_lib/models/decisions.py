@@ -1,11 +1,10 @@
 """From logits to packed bits, at one threshold, and to probabilities of 8 bits."""
 
 import math
-from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
-import torch
-from torch import Tensor
+
+from paxray_lib.masks.bits import pack_planes
 
 
 def check_threshold(threshold: float) -> None:
@@ -14,7 +13,7 @@ def check_threshold(threshold: float) -> None:
         raise ValueError(f"threshold {threshold}: must lie between 0 and 1")
 
 
-def pack_decisions(logits: Tensor, threshold: float = 0.5) -> Tensor:
+def pack_decisions(logits: np.ndarray, threshold: float = 0.5) -> np.ndarray:
     """Return the packed bits of ``sigmoid(logits) > threshold`` (strictly, as published).
 
     The logits are compared with logit(threshold), so that no probabilities are computed.
@@ -22,65 +21,41 @@ def pack_decisions(logits: Tensor, threshold: float = 0.5) -> Tensor:
 
     Parameters
     ----------
-    logits : (N, L, H, W) floating tensor, contiguous or channels-last
+    logits : (L, H, W) float32 or float64
     threshold : float in (0, 1)
 
     Returns
     -------
-    (N, H, W, ceil(L / 8)) uint8 tensor on the same device
+    (H, W, ceil(L / 8)) uint8
 
     Raises
     ------
     ValueError
-        If the threshold is not between 0 and 1 or the logits are not 4-dimensional.
+        If the threshold is not between 0 and 1 or the logits are not those of one image.
     """
-    check_threshold(threshold)
-    if logits.ndim != 4:
+    if logits.ndim != 3:
         shape = tuple(logits.shape)
-        raise ValueError(f"logits must have shape (images, labels, height, width), got {shape}")
+        raise ValueError(f"logits must have shape (labels, height, width), got {shape}")
     cut = cut_of(threshold, logits.dtype)
-    # numpy compares small blocks in a fifth of torch's time, but does not know all of its types
-    known_to_numpy = logits.dtype in (torch.float32, torch.float64)
-    channels_last = logits.device.type == "cpu" and logits.stride(1) == 1
-    pack = _pack_channels_last if channels_last and known_to_numpy else _pack_planes
-    return pack(logits.detach(), cut)
+    planes = (plane > cut for plane in logits)
+    return pack_planes(planes, logits.shape[1:], [""] * len(logits))
 
 
-def quantize(logits: Tensor) -> Tensor:
+def quantize(logits: np.ndarray) -> np.ndarray:
     """Return probabilities as uint8 of the same shape: 255 times the sigmoid, rounded."""
-    return logits.sigmoid().mul(255).round().byte()
+    return np.rint(255 * sigmoid(logits)).astype(np.uint8)
 
 
-def cut_of(threshold: float, dtype: torch.dtype) -> float:
+def sigmoid(logits: np.ndarray) -> np.ndarray:
+    """Return 1 / (1 + exp(-logits)), of the same shape and type."""
+    with np.errstate(over="ignore"):  # to infinity, and the sigmoid to 0
+        return 1 / (1 + np.exp(-logits))
+
+
+def cut_of(threshold: float, dtype: np.dtype) -> np.floating:
     """Return the logit of a threshold, as a number of that type."""
+    check_threshold(threshold)
     exact = math.log(threshold / (1 - threshold))
-    cut = torch.tensor(exact, dtype=dtype)
-    if cut.item() > exact:  # rounded up, it could pass over a logit
-        cut = torch.nextafter(cut, torch.tensor(-math.inf, dtype=dtype))
-    return cut.item()
-
-
-def _pack_channels_last(logits: Tensor, cut: float) -> Tensor:
-    """Pack pixel by pixel, in blocks of rows whose booleans stay in the cache."""
-    pixels = logits.permute(0, 2, 3, 1).numpy()  # (N, H, W, L)
-    n, height, width, labels = pixels.shape
-    packed = np.empty((n, height, width, -(-labels // 8)), np.uint8)
-    step = max(1, 2**20 // (width * labels))  # rows of about a megabyte
-
-    def pack(block: tuple[int, slice]) -> None:
-        packed[block] = np.packbits(pixels[block] > cut, axis=-1, bitorder="little")
-
-    blocks = [(i, slice(top, top + step)) for i in range(n) for top in range(0, height, step)]
-    with ThreadPoolExecutor(torch.get_num_threads()) as pool:
-        list(pool.map(pack, blocks))  # a list, so that an error is raised here
-    return torch.from_numpy(packed)
-
-
-def _pack_planes(logits: Tensor, cut: float) -> Tensor:
-    """Pack eight label planes into one byte plane, for all images at once."""
-    n, labels, height, width = logits.shape
-    packed = torch.zeros(-(-labels // 8), n, height, width, dtype=torch.uint8, device=logits.device)
-    for label in range(labels):
-        plane = (logits[:, label] > cut).byte()  # (N, H, W)
-        packed[label // 8] |= plane.bitwise_left_shift_(label % 8)
-    return packed.permute(1, 2, 3, 0).contiguous()
+    cut = dtype.type(exact)
+    # rounded up, it could pass over a logit
+    return np.nextafter(cut, dtype.type(-math.inf)) if cut > exact else cut

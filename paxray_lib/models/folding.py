@@ -8,20 +8,22 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from paxray_lib.models.segmenter import WRONG_SIZE, AnatomySegmenter
+from paxray_lib.models.inference import WRONG_SIZE
+from paxray_lib.models.segmenter import AnatomySegmenter
 
 
 def optimize_for_inference(
-    model: AnatomySegmenter, dtype: torch.dtype | None = None
+    model: AnatomySegmenter, precision: str | None = None
 ) -> AnatomySegmenter:
     """Return a copy for inference on the model's device: BatchNorm folded, channels last.
 
-    Logits differ from the model's by rounding, about 1e-5 in float32. With bfloat16, inputs,
-    weights and logits have 8 bits of mantissa; by default the dtype stays. The copy cannot be
-    trained or saved. A model that is optimized already, or of another class, is returned unchanged.
+    Logits differ from the model's by rounding, about 1e-5 in float32. With the `precision`
+    "bfloat16" inputs, weights and logits have 8 bits of mantissa; by default it stays. The copy
+    cannot be trained or saved. A model that is optimized already, or of another class, is returned
+    unchanged.
     """
     own = next(model.parameters()).dtype
-    dtype = dtype or own
+    dtype = getattr(torch, precision) if precision else own
     if not isinstance(model, AnatomySegmenter) or (model.optimized and own == dtype):
         return model
     network = fold_batch_norm(model.network, model.padded(*model.preprocessing.size))

@@ -1,19 +1,21 @@
-"""Applying a model to images: logits, packed decisions, masks."""
+"""Applying a model to images: logits, packed decisions, masks.
+
+All but the network itself is done here, in NumPy and OpenCV, whatever runs the network.
+"""
 
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
-import torch
-from torch import Tensor
 
-from paxray_lib.images.read import Image
+from paxray_lib.images.image import Image
+from paxray_lib.images.preprocessing import Preprocessing
 from paxray_lib.labels.table import LabelSet
 from paxray_lib.masks import PackedMasks, Probabilities, hierarchy
 from paxray_lib.models.decisions import cut_of, pack_decisions, quantize
-from paxray_lib.models.outlines import pack_enlarged
-from paxray_lib.models.segmenter import AnatomySegmenter
+from paxray_lib.models.outlines import enlarge, pack_enlarged
 from paxray_lib.models.strays import find_strays
 
 # pixels, 4096 x 4096: masks of 166 labels take 352 MB there; of larger images none are held whole
@@ -23,10 +25,43 @@ NOT_FINITE = (
     "the network's output is not finite for this image; "
     "are the weights those of a finished training?"
 )
+#: What networks raise at a wrong size that take one size only, as many transformers of timm do.
+WRONG_SIZE = (AssertionError, RuntimeError)
+
+
+class Segmenter(Protocol):
+    """A network with its labels and preprocessing, as it is applied; `AnatomySegmenter` is one."""
+
+    @property
+    def labels(self) -> LabelSet:
+        """One label per channel of the logits, L in all."""
+
+    @property
+    def preprocessing(self) -> Preprocessing:
+        """How an image becomes the network's input."""
+
+    @property
+    def name(self) -> str:
+        """For people."""
+
+    def preprocess(self, image: Image | np.ndarray) -> np.ndarray:
+        """Return the network's input (3, h, w) float32."""
+
+    def coarse_logits(self, inputs: np.ndarray) -> np.ndarray:
+        """Return (N, L, h / s, w / s) float32, not yet enlarged, of inputs (N, 3, h, w) float32.
+
+        Raises one of `WRONG_SIZE` if the network does not take that size.
+        """
+
+    def padded(self, height: int, width: int) -> tuple[int, int]:
+        """Return the height and width that coarse logits cover: what exceeds the input is cut."""
+
+    def weights_digest(self) -> str:
+        """Return a fingerprint of the weights."""
 
 
 def predict_image(
-    model: AnatomySegmenter,
+    model: Segmenter,
     image: Image | np.ndarray,
     threshold: float = 0.5,
     mirror: bool = False,
@@ -49,7 +84,7 @@ def predict_image(
         If the network's output is not finite, or the threshold is out of range.
     """
     pixels, view = (image.pixels, image.view) if isinstance(image, Image) else (image, None)
-    inputs = torch.as_tensor(model.preprocess(image))[None]  # (1, 3, h, w)
+    inputs = model.preprocess(image)[None]  # (1, 3, h, w)
     (bits,) = segment(model, inputs, [view if mirror else None], [pixels.shape], threshold)
     if bits is None:
         raise ValueError(NOT_FINITE)
@@ -58,7 +93,7 @@ def predict_image(
 
 
 def predict_probabilities(
-    model: AnatomySegmenter,
+    model: Segmenter,
     image: Image | np.ndarray,
     labels: str | Iterable[str],
     mirror: bool = False,
@@ -69,14 +104,14 @@ def predict_probabilities(
     `predict_image`. Stray pieces, which masks leave out, are in them.
     """
     view = image.view if isinstance(image, Image) and mirror else None
-    inputs = torch.as_tensor(model.preprocess(image))[None]  # (1, 3, h, w)
+    inputs = model.preprocess(image)[None]  # (1, 3, h, w)
     (passed,) = pass_through(model, inputs, [view])
     return passed.probabilities(model.labels.select(labels))
 
 
 def segment(
-    model: AnatomySegmenter,
-    inputs: Tensor,
+    model: Segmenter,
+    inputs: np.ndarray,
     mirror_views: Sequence[str | None],
     sizes: Sequence[tuple[int, ...]],
     threshold: float = 0.5,
@@ -86,7 +121,7 @@ def segment(
 
     Parameters
     ----------
-    model : AnatomySegmenter
+    model : Segmenter
     inputs : (N, 3, h, w) float32, preprocessed
     mirror_views : per image, the view by which to average it with its mirror image, or None
     sizes : per image its own (height, width)
@@ -97,15 +132,14 @@ def segment(
     return (one.decide(size, threshold, indices) for one, size in zip(passed, sizes, strict=True))
 
 
-@torch.inference_mode()
 def decide(
-    model: AnatomySegmenter,
-    logits: Tensor,
+    model: Segmenter,
+    logits: np.ndarray,
     threshold: float,
     size: tuple[int, ...],
     indices: Sequence[int] | None = None,
-) -> Tensor:
-    """Return the packed bits of one image, from its logits (1, L, h, w): (H, W, B) uint8.
+) -> np.ndarray:
+    """Return the packed bits of one image, from its logits (L, h, w): (H, W, B) uint8.
 
     They have the image's own `size`, and smooth outlines: the logits are enlarged. For an image of
     more than `MAX_SMOOTH` pixels they have a half, a third, ... of it, for `PackedMasks.resize`.
@@ -117,37 +151,23 @@ def decide(
 
     `indices` are the labels that the logits are of; by default all of the model's.
     """
-    bits = pack_decisions(logits, threshold)[0]
+    bits = pack_decisions(logits, threshold)
     if outline_kind(model) == AS_PUBLISHED:
         return bits
     names = model.labels.names if indices is None else [model.labels.names[i] for i in indices]
-    clean, cut, planes = bits.cpu().numpy(), cut_of(threshold, logits.dtype), list(logits[0])
-    for i, rows, columns in find_strays(clean, names):
-        clean[rows, columns, i // 8] &= 255 - (1 << i % 8)
-        planes[i][rows, columns] = cut - 1
+    cut = cut_of(threshold, logits.dtype)
+    for i, rows, columns in find_strays(bits, names):
+        bits[rows, columns, i // 8] &= 255 - (1 << i % 8)
+        logits[i][rows, columns] = cut - 1
     parts = math.ceil(math.sqrt(math.prod(size) / MAX_SMOOTH))
     held = (-(-size[0] // parts), -(-size[1] // parts))
-    if held == logits.shape[2:]:
-        return torch.from_numpy(clean).to(logits.device)
-    return pack_enlarged(planes, clean, cut, held)
+    return bits if held == logits.shape[1:] else pack_enlarged(logits, bits, float(cut), held)
 
 
-def outline_kind(model: AnatomySegmenter) -> str:
+def outline_kind(model: Segmenter) -> str:
     """Return which masks `decide` makes of a model's logits, to be recorded beside them."""
     is_published = model.preprocessing.kind in ("published", "cxas")
     return AS_PUBLISHED if is_published else "smooth, without strays"
-
-
-def each_logits(
-    model: AnatomySegmenter, inputs: Tensor, mirror_views: Sequence[str | None]
-) -> Iterator[Tensor | None]:
-    """Yield the logits (1, L, h, w) float32 of each input in turn, None if not finite.
-
-    Release the logits of one image before asking for the next: 166 x 512 x 512 of them take 174 MB.
-    For the arguments see `segment`.
-    """
-    for one in pass_through(model, inputs, mirror_views):
-        yield one.logits()  # no variable keeps them
 
 
 @dataclass(frozen=True)
@@ -156,23 +176,43 @@ class Passed:
 
     Attributes
     ----------
-    model : AnatomySegmenter
-    coarse : (1, L, h / s, w / s) float32 logits
+    model : Segmenter
+    coarse : (L, h / s, w / s) float32 logits
     mirrored : those of the mirror image, to be averaged by the `view`, or None
     size : (h, w) of the network's input
     """
 
-    model: AnatomySegmenter
-    coarse: Tensor
-    mirrored: Tensor | None
+    model: Segmenter
+    coarse: np.ndarray
+    mirrored: np.ndarray | None
     view: str | None
-    size: tuple[int, ...]
+    size: tuple[int, int]
 
-    def logits(self, indices: Sequence[int] | None = None) -> Tensor | None:
-        """Return the logits (1, len(indices), h, w), all labels by default; None if not finite."""
-        every = range(len(self.model.labels))
-        wanted = list(every if indices is None else indices)
-        return _logits(self.model, self.coarse, self.mirrored, self.view, self.size, wanted)
+    def logits(self, indices: Sequence[int] | None = None) -> np.ndarray | None:
+        """Return the logits (len(indices), h, w), all labels by default; None if not finite."""
+        mirrored = self.mirrored
+        parts = [self.coarse] if mirrored is None else [self.coarse, mirrored]
+        if not all(np.isfinite(part).all() for part in parts):
+            return None
+        labels = self.model.labels
+        wanted = list(range(len(labels)) if indices is None else indices)
+        logits = self._enlarged(self.coarse, wanted)
+        if mirrored is None:
+            return logits
+        frontal = self.view == "frontal"
+        partners = labels.mirror[wanted].tolist() if frontal else wanted
+        back = self._enlarged(mirrored, partners)[..., ::-1]
+        for k, (i, partner) in enumerate(zip(wanted, partners, strict=True)):
+            # the right middle lobe has no counterpart: the mirrored image says nothing of it
+            if not (frontal and i == partner and labels.side[i]):
+                logits[k] += back[k]
+                logits[k] /= 2
+        return logits
+
+    def _enlarged(self, coarse: np.ndarray, indices: Sequence[int]) -> np.ndarray:
+        padded = self.model.padded(*self.size)
+        logits = enlarge([coarse[i] for i in indices], padded)
+        return logits if padded == self.size else logits[:, : self.size[0], : self.size[1]]
 
     def probabilities(self, indices: Sequence[int]) -> Probabilities:
         """Return those of some labels, stray pieces and all; ValueError if not finite."""
@@ -180,84 +220,24 @@ class Passed:
         if logits is None:
             raise ValueError(NOT_FINITE)
         names = LabelSet(self.model.labels.names[i] for i in indices)
-        return Probabilities(quantize(logits)[0].cpu().numpy(), names)
+        return Probabilities(quantize(logits), names)
 
     def decide(
         self, size: tuple[int, ...], threshold: float, indices: Sequence[int] | None = None
     ) -> np.ndarray | None:
         """Return the decisions on an image of `size`, see `decide`; None if not finite."""
         logits = self.logits(indices)
-        if logits is None:
-            return None
-        return decide(self.model, logits, threshold, size, indices).cpu().numpy()
+        return None if logits is None else decide(self.model, logits, threshold, size, indices)
 
 
 def pass_through(
-    model: AnatomySegmenter, inputs: Tensor, mirror_views: Sequence[str | None]
+    model: Segmenter, inputs: np.ndarray, mirror_views: Sequence[str | None]
 ) -> list[Passed]:
     """Pass inputs through the network, and those with a view mirrored, too; see `segment`."""
-    coarse, size = coarse_logits(model, inputs).split(1), tuple(inputs.shape[-2:])
+    coarse, size = model.coarse_logits(inputs), inputs.shape[-2:]
     chosen = [i for i, view in enumerate(mirror_views) if view is not None]
-    flipped = coarse_logits(model, inputs[chosen].flip(-1)).split(1) if chosen else ()
+    flipped = model.coarse_logits(inputs[chosen, ..., ::-1]) if chosen else ()
     mirrored = dict(zip(chosen, flipped, strict=True))
     return [
         Passed(model, coarse[i], mirrored.get(i), view, size) for i, view in enumerate(mirror_views)
     ]
-
-
-@torch.inference_mode()
-def coarse_logits(model: AnatomySegmenter, inputs: Tensor) -> Tensor:
-    """Return (N, L, h / s, w / s) float32, before they are enlarged, of inputs (N, 3, h, w).
-
-    The model is in eval mode meanwhile, so that no image depends on the others.
-    """
-    was_training = model.training
-    if was_training:  # to set it takes a while, in all parts of it
-        model.eval()
-    try:
-        weight = next(model.parameters())
-        inputs = inputs.to(weight.device, weight.dtype, memory_format=torch.channels_last)
-        return model.coarse(inputs).float()
-    finally:
-        if was_training:
-            model.train()
-
-
-@torch.inference_mode()  # not around a `yield`, where it would hold for the caller too
-def _logits(
-    model: AnatomySegmenter,
-    coarse: Tensor,
-    mirrored: Tensor | None,
-    view: str | None,
-    size: tuple[int, ...],
-    indices: list[int],
-) -> Tensor | None:
-    """Return the logits (1, len(indices), h, w) of one image, averaged with its mirror image's."""
-    if not (coarse.isfinite().all() and (mirrored is None or mirrored.isfinite().all())):
-        return None
-    logits = _enlarge(model, coarse, indices, size)
-    if logits.data_ptr() == coarse.data_ptr():  # nothing to enlarge; they are changed in place
-        logits = logits.clone()
-    if mirrored is not None:
-        frontal = view == "frontal"
-        partners = model.labels.mirror[indices].tolist() if frontal else indices
-        back = _enlarge(model, mirrored, partners, size).flip(-1)
-        for k, (i, partner) in enumerate(zip(indices, partners, strict=True)):
-            # the right middle lobe has no counterpart: the mirrored image says nothing of it
-            if frontal and i == partner and model.labels.side[i]:
-                back[:, k] = logits[:, k]
-        logits = logits.add_(back).div_(2)
-    return logits
-
-
-def _enlarge(
-    model: AnatomySegmenter, coarse: Tensor, indices: list[int], size: tuple[int, ...]
-) -> Tensor:
-    """Return the logits (1, len(indices), h, w) of some labels from coarse (1, L, h / s, w / s)."""
-    if indices != list(range(coarse.shape[1])):
-        coarse = coarse[:, indices]
-    if coarse.device.type == "cpu" and coarse.stride(1) != 1:
-        # enlarging and packing take a fifth of the time; not `contiguous`, whose strides for one
-        # image are ambiguous
-        coarse = coarse.clone(memory_format=torch.channels_last)
-    return model.upsample(coarse, size)

@@ -25,16 +25,18 @@ import json
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import safetensors.torch
-import torch
-from torch import Tensor
+import numpy as np
+import safetensors
+import safetensors.numpy
 
 from paxray_lib.models.digest import digest
-from paxray_lib.models.segmenter import AnatomySegmenter
 from paxray_lib.utils.errors import naming_errors
 from paxray_lib.utils.files import atomic_write, parse_json, read_bytes
+
+if TYPE_CHECKING:  # to read one, torch is not needed
+    from paxray_lib.models.segmenter import AnatomySegmenter
 
 FORMAT, VERSION = "paxray-model", 1
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
@@ -50,14 +52,14 @@ _FIELDS = {
     "scores": dict,
     "digest": int,
 }
-_TYPES = (torch.float16, torch.float32)
+_TYPES = {"F16": np.float16, "F32": np.float32}
 _MAX_HEADER = 1 << 20  # bytes; 166 labels and 500 tensors take a tenth of it
 _REMEDY = "copy it again, or use another"
 
 
 def save_portable(
     path: str | os.PathLike,
-    model: AnatomySegmenter,
+    model: "AnatomySegmenter",
     *,
     licence: str,
     sources: Sequence[Mapping[str, Any]],
@@ -86,13 +88,13 @@ def save_portable(
     )
     weights = _halved(model.network.state_dict(), path)
     about["digest"] = sign(about, weights)
-    data = safetensors.torch.save(weights, {_KEY: json.dumps(about)})
+    data = safetensors.numpy.save(weights, {_KEY: json.dumps(about)})
     _check_header_size(data, path)
     with atomic_write(path) as temporary:
         temporary.write_bytes(data)
 
 
-def describe(model: AnatomySegmenter, **about: Any) -> dict[str, Any]:
+def describe(model: "AnatomySegmenter", **about: Any) -> dict[str, Any]:
     """Return the header of a model, as it will be read, but for its digest.
 
     `about`: threshold, licence, sources, recipe, scores. Raises ValueError if that cannot be JSON.
@@ -108,29 +110,33 @@ def describe(model: AnatomySegmenter, **about: Any) -> dict[str, Any]:
     return json.loads(json.dumps(header, allow_nan=False))
 
 
-def _halved(state: Mapping[str, Tensor], path: Path) -> dict[str, Tensor]:
+def _halved(state: Mapping[str, Any], path: Path) -> dict[str, np.ndarray]:
     """Return what is written of a network's state; BatchNorm's counters of batches are not."""
     weights = {}
     for key, value in sorted(state.items()):
         if value.is_floating_point():
-            dtype = torch.float16 if value.ndim > 1 else torch.float32
-            weights[key] = value.detach().cpu().to(dtype).contiguous()
-            if not weights[key].isfinite().all():
+            dtype = np.float16 if value.ndim > 1 else np.float32
+            exact = value.detach().cpu().float().numpy()
+            with np.errstate(over="ignore"):  # said below
+                weights[key] = np.ascontiguousarray(exact, dtype)
+            if not np.isfinite(weights[key]).all():
                 raise ValueError(
-                    f"{path}: not written: {key} has values that {dtype} cannot hold, up to "
-                    f"{float(value.abs().max()):g}; train with weight decay, or from other weights"
+                    f"{path}: not written: {key} has values that {dtype.__name__} cannot hold, up "
+                    f"to {abs(exact).max():g}; train with weight decay, or from other weights"
                 )
     return weights
 
 
-def sign(about: Mapping[str, Any], weights: Mapping[str, Tensor]) -> int:
-    """Return the digest of a header and its weights."""
+def sign(about: Mapping[str, Any], weights: Mapping[str, Any]) -> int:
+    """Return the digest of a header and its weights, tensors or arrays."""
     header = {key: value for key, value in about.items() if key != "digest"}
     return digest([header, {key: weights[key] for key in sorted(weights)}])
 
 
 def read_portable(path: str | os.PathLike) -> dict[str, Any] | None:
     """Return the header of a file of `save_portable`, or of a folder, and its weights as "model".
+
+    They are arrays.
 
     None if the file is none of these: not there, of another format, or safetensors of others.
 
@@ -176,13 +182,16 @@ def _read_folder(folder: Path) -> dict[str, Any]:
     return {**about, "model": weights}
 
 
-def _load(data: bytes, path: Path) -> dict[str, Tensor]:
+def _load(data: bytes, path: Path) -> dict[str, np.ndarray]:
     with naming_errors(path, "damaged or cut short", _REMEDY):
-        weights = safetensors.torch.load(data)
-    if wrong := [key for key, value in weights.items() if value.dtype not in _TYPES]:
-        kind = weights[wrong[0]].dtype
-        raise ValueError(f"{path}: {wrong[0]!r:.80} is {kind}, not float16 or float32; {_REMEDY}")
-    return weights
+        tensors = dict(safetensors.deserialize(data))
+    if wrong := [key for key, tensor in tensors.items() if tensor["dtype"] not in _TYPES]:
+        kind = tensors[wrong[0]]["dtype"]
+        raise ValueError(f"{path}: {wrong[0]!r:.80} is {kind}, not F16 or F32; {_REMEDY}")
+    return {
+        key: np.frombuffer(tensor["data"], _TYPES[tensor["dtype"]]).reshape(tensor["shape"])
+        for key, tensor in tensors.items()
+    }
 
 
 def _read_header(data: bytes, path: Path) -> dict[str, Any] | None:

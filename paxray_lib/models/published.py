@@ -14,7 +14,6 @@ import torchvision
 from torch import Tensor, nn
 from torch.nn import functional
 
-PUBLISHED = "paxray_unet"
 LAST_LAYER = "head.out.conv.weight"  # (L, 128, 1, 1): a file's number of labels
 
 

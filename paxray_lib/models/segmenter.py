@@ -4,20 +4,16 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from paxray_lib.images.image import Image
 from paxray_lib.images.preprocessing import Preprocessing
-from paxray_lib.images.read import Image
 from paxray_lib.labels.table import LabelSet
-from paxray_lib.models.published import PUBLISHED
-
-# Architecture: the number that heights and widths must be a multiple of, and the least size. smp's
-# decoders fail at other sizes, all but the U-Net; `pan` halves its smallest map three times.
-_SIZES = {PUBLISHED: (1, 1), "pan": (32, 128)}
-
-#: What networks raise at a wrong size that take one size only, as many transformers of timm do.
-WRONG_SIZE = (AssertionError, RuntimeError)
+from paxray_lib.models.config import COUNTER, model_name, padded_size
+from paxray_lib.models.digest import weights_digest
+from paxray_lib.utils import Stopped
 
 
 class AnatomySegmenter(nn.Module):
@@ -47,8 +43,7 @@ class AnatomySegmenter(nn.Module):
     @property
     def name(self) -> str:
         """For people: `paxray_unet`, `unet-resnet18`."""
-        architecture, encoder = self.config["architecture"], self.config["encoder"]
-        return architecture if architecture == PUBLISHED else f"{architecture}-{encoder}"
+        return model_name(self.config)
 
     def preprocess(self, image: Image | np.ndarray) -> np.ndarray:
         """Return the network's input (3, h, w) float32 from an Image, or (H, W) float in 0..1."""
@@ -60,13 +55,17 @@ class AnatomySegmenter(nn.Module):
 
     def coarse(self, images: Tensor) -> Tensor:
         """Return the logits of the last convolution, before `upsample`: the cheap form to keep."""
+        return self.network(self.pad(images))
+
+    def pad(self, images: Tensor) -> Tensor:
+        """Return images of the size at which the network runs, see `padded`."""
         height, width = images.shape[-2:]
         bottom, right = self.padded(height, width)
-        if (bottom, right) != (height, width):
-            # replicate: zeros would be an edge that no X-ray has, and reflection needs an image
-            # larger than the border
-            images = functional.pad(images, (0, right - width, 0, bottom - height), "replicate")
-        return self.network(images)
+        if (bottom, right) == (height, width):
+            return images
+        # replicate: zeros would be an edge that no X-ray has, and reflection needs an image larger
+        # than the border
+        return functional.pad(images, (0, right - width, 0, bottom - height), "replicate")
 
     def upsample(self, coarse: Tensor, size: tuple[int, ...]) -> Tensor:
         """Return logits (N, L, h, w) from `coarse`, for images of `size` = (h, w)."""
@@ -78,6 +77,38 @@ class AnatomySegmenter(nn.Module):
 
     def padded(self, height: int, width: int) -> tuple[int, int]:
         """Return the height and width at which the network runs for images of the given size."""
-        multiple, least = _SIZES.get(self.config["architecture"], (32, 32))
-        down, across = (max(least, -(-n // multiple) * multiple) for n in (height, width))
-        return down, across
+        return padded_size(self.config, height, width)
+
+    @torch.inference_mode()
+    def coarse_logits(self, inputs: np.ndarray) -> np.ndarray:
+        """Return `coarse` of arrays, on the model's device, (N, L, h / s, w / s) float32.
+
+        The model is in eval mode meanwhile, so that no image depends on the others. Raises Stopped
+        if the device has too little memory.
+        """
+        was_training = self.training
+        if was_training:  # to set it takes a while, in all parts of it
+            self.eval()
+        weight = next(self.parameters())
+        given = torch.from_numpy(np.ascontiguousarray(inputs))
+        try:
+            given = given.to(weight.device, weight.dtype, memory_format=torch.channels_last)
+            return self.coarse(given).float().cpu().contiguous().numpy()
+        except torch.OutOfMemoryError as error:
+            raise Stopped("out of memory on the device: use a smaller batch size") from error
+        finally:
+            if was_training:
+                self.train()
+
+    def weights_digest(self) -> str:
+        """Return a fingerprint of the weights."""
+        return weights_digest(self.weights().values())
+
+    def weights(self) -> dict[str, Tensor | None]:
+        """Return the weights by key, in the network's order; None of BatchNorm's counters."""
+        state = self.network.state_dict()
+        return {
+            key: None if key.endswith(COUNTER) else value
+            for key, value in state.items()
+            if key.endswith(COUNTER) or value.is_floating_point()
+        }

@@ -23,23 +23,19 @@ only for that one it is known what the signs say.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import cv2
 import numpy as np
 import pandas as pd
-import torch
-from torch import Tensor
-from torch.nn import functional
 
 from paxray_lib.masks import PackedMasks, moments
-from paxray_lib.models import AnatomySegmenter
-from paxray_lib.models.decisions import pack_decisions
-from paxray_lib.models.inference import coarse_logits
+from paxray_lib.models.decisions import pack_decisions, sigmoid
+from paxray_lib.models.inference import WRONG_SIZE, Segmenter
 from paxray_lib.models.named import MODELS
-from paxray_lib.models.segmenter import WRONG_SIZE
+from paxray_lib.models.outlines import enlarge
 from paxray_lib.quality.anatomy_rules import count_broken
 from paxray_lib.utils import read_json
 
@@ -112,13 +108,13 @@ SIGNS = tuple(Signs(0, 0, 0, 0, 0, 0, 0).shortfalls())
 class Inspector:
     """Takes the signs of one film after another."""
 
-    def __init__(self, model: AnatomySegmenter):
+    def __init__(self, model: Segmenter):
         self._model, self._labels = model, model.labels
         find = model.labels.find
         self._large = [find(name)[0] for name in STRUCTURES if find(name)]
         self._expected = [find(name)[0] for name in EXPECTED if find(name)]
 
-    def mirrored(self, inputs: Tensor) -> Tensor:
+    def mirrored(self, inputs: np.ndarray) -> np.ndarray:
         """Return the coarse logits of inputs (N, 3, h, w), mirrored and smaller, turned back.
 
         Where there is nothing to take signs from, they are (N, 0, h, w), and no pass is made.
@@ -126,35 +122,34 @@ class Inspector:
         if not self._large:
             return inputs[:, :0]
         size = [min(n, max(1, round(n * _SMALLER / _STEP)) * _STEP) for n in inputs.shape[2:]]
-        small = functional.interpolate(inputs.float(), size, mode="area")
+        small = np.stack([_shrunk(image, size) for image in inputs])
         try:
-            return coarse_logits(self._model, small.flip(-1)).flip(-1)
+            return self._model.coarse_logits(small[..., ::-1])[..., ::-1]
         except WRONG_SIZE:  # anything else goes wrong at the network's own size, too
-            return coarse_logits(self._model, inputs.flip(-1)).flip(-1)
+            return self._model.coarse_logits(inputs[..., ::-1])[..., ::-1]
 
-    @torch.inference_mode()
-    def __call__(self, coarse: Tensor, mirrored: Tensor, view: str | None) -> Signs | None:
+    def __call__(self, coarse: np.ndarray, mirrored: np.ndarray, view: str | None) -> Signs | None:
         """Return the signs of one film, or None if the model has none of the large structures.
 
         Parameters
         ----------
-        coarse : (1, L, h, w) float32 logits, finite
-        mirrored : (1, L, h', w'), of `mirrored`
+        coarse : (L, h, w) float32 logits, finite
+        mirrored : (L, h', w'), of `mirrored`
         view : a lateral film has no sides to swap
         """
         if not self._large:
             return None
-        step = math.ceil(max(coarse.shape[2:]) / _MOST)
-        coarse = coarse[..., ::step, ::step]
+        step = math.ceil(max(coarse.shape[1:]) / _MOST)
+        coarse = np.ascontiguousarray(coarse[:, ::step, ::step])
         partners = self._large if view == "lateral" else self._labels.mirror[self._large].tolist()
-        again = functional.interpolate(mirrored[:, partners], coarse.shape[2:], mode="bilinear")
-        bits = pack_decisions(coarse)[0].cpu().numpy()
+        again = enlarge([mirrored[i] for i in partners], coarse.shape[1:])
+        bits = pack_decisions(coarse)
         found = moments(PackedMasks(bits[::2, ::2], self._labels))  # a quarter of the time
         broken, rules = count_broken(found, self._labels, view)
         pieces = [_main_piece(bits[..., i // 8] & np.uint8(1 << i % 8)) for i in self._expected]
         return Signs(
-            margin=_margin(coarse[0, self._large]),
-            mirror_agreement=_agreement(coarse[0, self._large] > 0, again[0] > 0),
+            margin=_margin(coarse[self._large]),
+            mirror_agreement=_agreement(coarse[self._large] > 0, again > 0),
             broken_rules=broken,
             missing=pieces.count(0.0),
             in_pieces=sum(0 < part < _MAIN for part in pieces),
@@ -163,18 +158,25 @@ class Inspector:
         )
 
 
-def _margin(logits: Tensor) -> float:
+def _shrunk(image: np.ndarray, size: Sequence[int]) -> np.ndarray:
+    """Return planes (3, h, w) at a smaller size, each new pixel the mean of what it covers."""
+    return np.stack(
+        [cv2.resize(plane, size[::-1], interpolation=cv2.INTER_AREA) for plane in image]
+    )
+
+
+def _margin(logits: np.ndarray) -> float:
     """Return the mean margin of (K, h, w) logits."""
     found = logits > 0
-    sums = ((2 * logits.sigmoid() - 1) * found).sum((1, 2))
-    return float((sums / found.sum((1, 2)).clamp(min=1)).mean())
+    sums = ((2 * sigmoid(logits) - 1) * found).sum((1, 2))
+    return float((sums / found.sum((1, 2)).clip(min=1)).mean())
 
 
-def _agreement(ours: Tensor, others: Tensor) -> float:
+def _agreement(ours: np.ndarray, others: np.ndarray) -> float:
     """Return the mean Dice coefficient of (K, h, w) bool masks; 0 where both are empty."""
     both = (ours & others).sum((1, 2))
     total = ours.sum((1, 2)) + others.sum((1, 2))
-    return float((2 * both / total.clamp(min=1)).mean())
+    return float((2 * both / total.clip(min=1)).mean())
 
 
 def _main_piece(mask: np.ndarray) -> float:

@@ -12,16 +12,16 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
-import torch
+import numpy as np
 
-from paxray_lib.compute.devices import PRECISIONS
+from paxray_lib.compute.devices import share_cores
 from paxray_lib.images.image import MAX_BYTES
 from paxray_lib.images.read import decode_image
 from paxray_lib.labels.table import LabelSet
 from paxray_lib.masks import PackedMasks, Probabilities, close_tree
-from paxray_lib.models import AnatomySegmenter, optimize_for_inference
-from paxray_lib.models.inference import NOT_FINITE, Passed, pass_through
+from paxray_lib.models.inference import NOT_FINITE, Passed, Segmenter, pass_through
 from paxray_lib.prediction.doubt import Estimate, Inspector
+from paxray_lib.prediction.engines import on_gpu, prepare
 from paxray_lib.prediction.recognition import Found, Recognizer
 from paxray_lib.utils import map_ahead
 from paxray_lib.utils.manifest import State, read_source
@@ -54,9 +54,9 @@ class Film:
 
 
 # a film that was read, and the network's input (3, h, w)
-_Prepared = tuple[Film, torch.Tensor | None]
+_Prepared = tuple[Film, np.ndarray | None]
 # that input, what the network made of it, and of it mirrored and smaller
-_Result = tuple[torch.Tensor, Passed, torch.Tensor]
+_Result = tuple[np.ndarray, Passed, np.ndarray]
 _Seen = tuple[Film, _Result | None]
 
 
@@ -65,7 +65,7 @@ class Films:
 
     Parameters
     ----------
-    model : AnatomySegmenter
+    model : Segmenter
     settings : as `settings.json` of `predict` has them
     indices : the labels to keep
     views : those that are known better than by header or name
@@ -74,7 +74,7 @@ class Films:
 
     def __init__(
         self,
-        model: AnatomySegmenter,
+        model: Segmenter,
         settings: Mapping[str, Any],
         indices: list[int],
         views: Mapping[Path, str],
@@ -103,33 +103,36 @@ class Films:
     def each(
         self, function: Callable[[Film], _T], paths: Iterable[Path], batch_size: int | None
     ) -> Generator[_T, None, None]:
-        """Yield `function` of each film, in order; two threads decide and call it.
+        """Yield `function` of each film, in order; threads decide and call it, two or more.
 
         A batch has 8 images on a GPU and one elsewhere, unless `batch_size` says otherwise. So many
         films are in memory as two batches and a few more have. If the work ends early, calls that
         have begun are waited for.
         """
-        batch_size = batch_size or (8 if next(self._model.parameters()).is_cuda else 1)
-        seen = self._seen(paths, batch_size)
-        ahead = min(2 * batch_size, 4)
-        results = map_ahead(lambda one: function(self._decide(one)), seen, 2, ahead, None)
-        with _cores_for_deciding(), contextlib.closing(seen), contextlib.closing(results):
+        cores, threads = share_cores()
+        batch_size = batch_size or (8 if on_gpu(self._model) else 1)
+        seen = self._seen(paths, batch_size, cores)
+        ahead = max(threads, min(2 * batch_size, 4))
+        results = map_ahead(lambda one: function(self._decide(one)), seen, threads, ahead, None)
+        with contextlib.closing(seen), contextlib.closing(results):
             yield from results
 
-    def _seen(self, paths: Iterable[Path], batch_size: int) -> Generator[_Seen, None, None]:
+    def _seen(
+        self, paths: Iterable[Path], batch_size: int, cores: int
+    ) -> Generator[_Seen, None, None]:
         """Yield each image, in order, with what the network makes of it."""
         waiting = iter(paths)
         first = next(waiting, None)
         if first is None:  # to prepare the network takes seconds
             return
-        self._prepare()
         paths = itertools.chain([first], waiting)
-        prepared = map_ahead(self._read, paths, ahead=2 * batch_size)
-        while batch := list(itertools.islice(prepared, batch_size)):
-            yield from self._pass(batch)
+        with prepare(self._model, self._settings["precision"], cores) as model:
+            self._take(model)
+            prepared = map_ahead(self._read, paths, ahead=2 * batch_size)
+            while batch := list(itertools.islice(prepared, batch_size)):
+                yield from self._pass(batch)
 
-    def _prepare(self) -> None:
-        model = optimize_for_inference(self._model, PRECISIONS[self._settings["precision"]])
+    def _take(self, model: Segmenter) -> None:
         self._model, self._recognizer = model, Recognizer(model)
         self._inspector = Inspector(model)
         # what a whole gains from parts that are not asked for
@@ -148,31 +151,31 @@ class Films:
                 )
             data, state = read_source(path, MAX_BYTES)
             image = decode_image(data, path)
-            tensor = torch.as_tensor(self._model.preprocess(image))
+            inputs = self._model.preprocess(image)
         except (ValueError, OSError) as error:
             return Film(path, problem=str(error)), None
         height, width = image.pixels.shape
         said = Found(image.view, note=image.doubt, size=(height, width))
-        return Film(path, state, image.spacing_mm, said), tensor
+        return Film(path, state, image.spacing_mm, said), inputs
 
     def _pass(self, batch: list[_Prepared]) -> Generator[_Seen, None, None]:
-        good = [(film, tensor) for film, tensor in batch if tensor is not None]
+        good = [(film, inputs) for film, inputs in batch if inputs is not None]
         results: Iterator[_Result] = iter(())
         if good:
-            inputs = torch.stack([tensor for _, tensor in good])  # (N, 3, h, w)
-            passed = pass_through(self._model, inputs, self._mirror_views(good))
-            results = zip(inputs, passed, self._inspector.mirrored(inputs).split(1), strict=True)
-        for film, tensor in batch:
-            yield film, None if tensor is None else next(results)
+            stack = np.stack([inputs for _, inputs in good])  # (N, 3, h, w)
+            passed = pass_through(self._model, stack, self._mirror_views(good))
+            results = zip(stack, passed, self._inspector.mirrored(stack), strict=True)
+        for film, inputs in batch:
+            yield film, None if inputs is None else next(results)
 
-    def _mirror_views(self, batch: list[tuple[Film, torch.Tensor]]) -> list[str | None]:
+    def _mirror_views(self, batch: list[tuple[Film, np.ndarray]]) -> list[str | None]:
         """Return by which view each image is averaged with its mirror image, or None."""
         if not self._settings["mirror"]:
             return [None] * len(batch)
         told = [self.view(film.path, film.found)[0] for film, _ in batch]
         return [
-            view or self._recognizer.view(tensor)
-            for view, (_, tensor) in zip(told, batch, strict=True)
+            view or self._recognizer.view(inputs)
+            for view, (_, inputs) in zip(told, batch, strict=True)
         ]
 
     def _decide(self, seen: _Seen) -> Film:
@@ -185,15 +188,13 @@ class Films:
         except ValueError as error:
             return replace(film, problem=str(error))
 
-    def _masks(
-        self, film: Film, tensor: torch.Tensor, passed: Passed, mirrored: torch.Tensor
-    ) -> Film:
+    def _masks(self, film: Film, inputs: np.ndarray, passed: Passed, mirrored: np.ndarray) -> Film:
         said = film.found
         bits = passed.decide(said.size, self._settings["threshold"], self._needed)
         if bits is None:
             raise ValueError(f"{film.path}: {NOT_FINITE}")
         masks = PackedMasks(bits, self._decided)
-        found = self._recognizer(tensor, masks, said.told)
+        found = self._recognizer(inputs, masks, said.told)
         view, _ = self.view(film.path, found)
         signs = self._inspector(passed.coarse, mirrored, view)
         if self._settings["close_tree"]:
@@ -208,14 +209,3 @@ class Films:
 def readable(path: Path) -> str:
     """Return a path as text for any file: bytes that are not UTF-8 become escapes."""
     return str(path).encode("utf-8", "backslashreplace").decode("utf-8")
-
-
-@contextlib.contextmanager
-def _cores_for_deciding() -> Iterator[None]:
-    """Leave two cores, if the network has more, to the threads that decide beside it."""
-    cores = torch.get_num_threads()
-    torch.set_num_threads(max(1, cores - 2))
-    try:
-        yield
-    finally:
-        torch.set_num_threads(cores)

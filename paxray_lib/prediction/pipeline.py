@@ -10,12 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import torch
 
 from paxray_lib.compute.collectives import from_first, gather, is_first, rank_and_world
-from paxray_lib.masks.dicom_seg import write_dicom_seg
 from paxray_lib.masks.probabilities import probabilities_name
-from paxray_lib.models import AnatomySegmenter
+from paxray_lib.models.inference import Segmenter
 from paxray_lib.prediction.doubt import SIGNS, Signs
 from paxray_lib.prediction.films import Film, Films, readable
 from paxray_lib.prediction.recognition import Found
@@ -37,7 +35,7 @@ class Pipeline:
 
     Parameters
     ----------
-    model : AnatomySegmenter
+    model : Segmenter
     manifest : open, of the folder of the outputs
     settings : as `settings.json` has them
     indices : the labels to write
@@ -48,7 +46,7 @@ class Pipeline:
 
     def __init__(
         self,
-        model: AnatomySegmenter,
+        model: Segmenter,
         manifest: Manifest,
         settings: dict[str, Any],
         indices: list[int],
@@ -101,10 +99,8 @@ class Pipeline:
                 for _ in written:
                     if time.monotonic() - self._reported > REPORT_EVERY_S:
                         self._report()
-        except OSError as error:
+        except (OSError, Stopped) as error:
             return str(error)
-        except torch.OutOfMemoryError:
-            return "out of memory on the device: use a smaller batch size"
         finally:
             # on a full disk there is no room for it; what is done is in the manifest
             with contextlib.suppress(OSError):
@@ -170,6 +166,8 @@ class Pipeline:
             self._write_probabilities(film)
             self.manifest.start(output, path, film.state, film.found.to_dict())
             if self.settings["format"] == "dicom-seg":
+                from paxray_lib.masks.dicom_seg import write_dicom_seg  # pydicom takes a while
+
                 masks, model = film.masks, self.settings["model"]
                 write_dicom_seg(self.out / output, masks, film.found.size, path, model)
             else:

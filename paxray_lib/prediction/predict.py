@@ -15,7 +15,6 @@ Several processes (see `compute.collectives`) share the inputs; the report is of
 share until all are done.
 """
 
-import hashlib
 import json
 import os
 from collections import Counter
@@ -25,16 +24,15 @@ from pathlib import Path, PurePath
 from typing import Any
 
 import pandas as pd
-import torch
 
 from paxray_lib.compute.collectives import from_first, rank_and_world
 from paxray_lib.compute.devices import PRECISIONS
 from paxray_lib.images.files import IMAGE_SUFFIXES, find_images
 from paxray_lib.images.views import VIEWS
 from paxray_lib.masks.probabilities import SUFFIX, probabilities_name
-from paxray_lib.models import AnatomySegmenter
 from paxray_lib.models.decisions import check_threshold
-from paxray_lib.models.inference import AS_PUBLISHED, outline_kind
+from paxray_lib.models.inference import AS_PUBLISHED, Segmenter, outline_kind
+from paxray_lib.prediction.engines import find_model
 from paxray_lib.prediction.pipeline import (
     DEFINITIONS_FILE,
     MEASUREMENTS,
@@ -54,7 +52,7 @@ FORMATS = {"packed": ".pxm", "npy": ".npy", "coco": ".json", "dicom-seg": ".seg.
 
 
 def predict(
-    model: AnatomySegmenter,
+    model: Segmenter | str | os.PathLike,
     images: str | os.PathLike | Iterable[str | os.PathLike],
     out: str | os.PathLike,
     *,
@@ -74,7 +72,8 @@ def predict(
 
     Parameters
     ----------
-    model : module from `build_model` or `load_model`
+    model : "open", a file of weights, or a module from `build_model` or `load_model`
+        By name, the open model and files of `paxray export onnx` run without torch, see `engines`.
     images : a file, a folder with everything below it, or several files
     out : folder for the outputs, which repeat the folders of the inputs, and `report.csv`
     format : "packed" (.pxm), "npy" ((L, H, W) bool, as published), "coco" (RLE JSON), or
@@ -115,6 +114,8 @@ def predict(
         raise ValueError(f"batch_size {batch_size}: must be 1 or more")
     for name in [name for name in {*(views or {}).values(), view} if name is not None]:
         check_choice(name, VIEWS, "view")
+    if isinstance(model, (str, os.PathLike)):
+        model = find_model(model, precision=precision)
     indices = model.labels.select(labels) if labels else list(range(len(model.labels)))
     chosen = model.labels.select(probabilities) if probabilities else []
     out = Path(out)
@@ -122,7 +123,7 @@ def predict(
     known = {path: seen for path in outputs if (seen := (views or {}).get(str(path)))}
     settings = {
         "model": model.name,
-        "weights": weights_digest(model),
+        "weights": model.weights_digest(),
         "preprocessing": model.preprocessing.to_dict(),
         "outlines": outline_kind(model),
         "format": format,
@@ -229,14 +230,6 @@ def output_names(names: Sequence[str], suffix: str, reserved: Collection[str] = 
 
 def _folders(outputs: Iterable[str]) -> set[str]:
     return {str(folder) for output in outputs for folder in PurePath(output).parents}
-
-
-def weights_digest(model: torch.nn.Module) -> str:
-    """Return a fingerprint of the weights."""
-    digest = hashlib.blake2b(digest_size=16)
-    for tensor in model.state_dict().values():
-        digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
-    return digest.hexdigest()
 
 
 def _open_manifest(

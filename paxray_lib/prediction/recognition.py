@@ -28,12 +28,11 @@ from typing import Any
 
 import cv2
 import numpy as np
-import torch
 
 from paxray_lib.images.views import VIEWS
 from paxray_lib.masks import PackedMasks
-from paxray_lib.models import AnatomySegmenter
-from paxray_lib.models.inference import segment
+from paxray_lib.models.inference import Segmenter, segment
+from paxray_lib.models.outlines import enlarge
 from paxray_lib.prediction.doubt import Signs
 
 FLAGS = ("not_a_chest_film", "upside_down", "rotated", "inverted", "mirrored")
@@ -195,7 +194,7 @@ class Recognizer:
     needed : indices of the labels that it wants to see; empty if it cannot tell anything
     """
 
-    def __init__(self, model: AnatomySegmenter):
+    def __init__(self, model: Segmenter):
         self._model = model
         find = model.labels.find
         self.needed: list[int] = []
@@ -203,13 +202,13 @@ class Recognizer:
             self.needed = [find(name)[0] for name in (*_NEEDED, *_HELPFUL) if find(name)]
 
     def __call__(
-        self, inputs: torch.Tensor, masks: PackedMasks | None, told: str | None = None
+        self, inputs: np.ndarray, masks: PackedMasks | None, told: str | None = None
     ) -> Found:
         """Return what an image is.
 
         Parameters
         ----------
-        inputs : (3, h, w) float, what the network was given
+        inputs : (3, h, w) float32, what the network was given
         masks : what it made of them, of any size, with the labels that are `needed`, or None
         told : the view by header or name
         """
@@ -232,7 +231,7 @@ class Recognizer:
             return Found(told, flags=("not_a_chest_film",))
         return Found(told, frontal, _signs(upright) if frontal >= 0.5 else ())
 
-    def view(self, inputs: torch.Tensor) -> str | None:
+    def view(self, inputs: np.ndarray) -> str | None:
         """Return the view of an image of which there are no masks yet."""
         if not self.needed:
             return None
@@ -241,29 +240,27 @@ class Recognizer:
             return None
         return Found(None, probability_frontal(found)).recognized()[0]
 
-    def _turned(
-        self, inputs: torch.Tensor, turns: int, size: tuple[int, ...] | torch.Size
-    ) -> Traits | None:
+    def _turned(self, inputs: np.ndarray, turns: int, size: tuple[int, ...]) -> Traits | None:
         """Return the traits of an image of `size` turned by quarters."""
         height, width = size if turns % 2 == 0 else size[::-1]
-        given = torch.rot90(inputs, turns, (1, 2))[None]
-        if given.shape[2:] != inputs.shape[1:]:
-            given = torch.nn.functional.interpolate(given, inputs.shape[1:], mode="bilinear")
+        given = np.rot90(inputs, turns, (1, 2))
+        if given.shape[1:] != inputs.shape[1:]:
+            given = enlarge([np.ascontiguousarray(plane) for plane in given], inputs.shape[1:])
         scale = _SIDE / max(height, width, _SIDE)
         small = max(1, round(height * scale)), max(1, round(width * scale))
-        (bits,) = segment(self._model, given, [None], [small], indices=self.needed)
+        (bits,) = segment(self._model, given[None], [None], [small], indices=self.needed)
         if bits is None:
             return None
         labels = type(self._model.labels)(self._model.labels.names[i] for i in self.needed)
-        return _measure(PackedMasks(bits, labels), given[0])
+        return _measure(PackedMasks(bits, labels), given)
 
 
-def _measure(masks: PackedMasks, inputs: torch.Tensor) -> Traits | None:
+def _measure(masks: PackedMasks, inputs: np.ndarray) -> Traits | None:
     """Return the traits of masks of any size; the gray is the network's input (3, h, w)."""
     height, width = masks.shape[1:]
     scale = _SIDE / max(height, width, _SIDE)
     small = masks.resize(max(1, round(height * scale)), max(1, round(width * scale)))
-    gray = inputs[0].float().cpu().numpy()
+    gray = np.ascontiguousarray(inputs[0])
     gray = cv2.resize(gray, small.shape[:0:-1], interpolation=cv2.INTER_AREA)
     planes = {}
     for name in (*_NEEDED, *_HELPFUL):

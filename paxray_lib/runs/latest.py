@@ -3,9 +3,19 @@
 import os
 from pathlib import Path
 
-from paxray_lib.runs.plan import project_root
-
 _MAKERS = {"checkpoints": "02_train", "evaluation": "03_evaluate"}
+
+
+def project_root() -> Path:
+    """Return the folder with `notebooks` and their profiles, here or above."""
+    here = Path.cwd()
+    for folder in (here, *here.parents):
+        if (folder / "notebooks" / "profiles").is_dir():
+            return folder
+    raise FileNotFoundError(
+        f"{here}: neither here nor above is a folder with notebooks/profiles/; `paxray notebooks "
+        "DIR` makes one"
+    )
 
 
 def enter_project_root() -> None:

@@ -13,6 +13,7 @@ from pydantic import Field
 
 from paxray_lib.data.union import name_first
 from paxray_lib.evaluation.external import read_external
+from paxray_lib.runs.latest import project_root
 from paxray_lib.runs.profiles import check_key, read_profile
 from paxray_lib.utils import naming_errors, parse_json, read_bytes
 from paxray_lib.utils.errors import shown
@@ -100,18 +101,6 @@ def make_plan(
     settings["run_dir"] = os.path.relpath(run_dir, root) if inside else str(run_dir)
     parameters = {path.stem: parameters[path.stem] for path in chosen}
     return RunPlan(run_dir, root, chosen, parameters, frozenset(config_types), settings)
-
-
-def project_root() -> Path:
-    """Return the folder with `notebooks` and their profiles, here or above."""
-    here = Path.cwd()
-    for folder in (here, *here.parents):
-        if (folder / "notebooks" / "profiles").is_dir():
-            return folder
-    raise FileNotFoundError(
-        f"{here}: neither here nor above is a folder with notebooks/profiles/; `paxray notebooks "
-        "DIR` makes one"
-    )
 
 
 def find_notebooks(notebooks_dir: str | os.PathLike | None = None) -> list[Path]:

@@ -9,7 +9,7 @@ from pydantic import Field
 
 from paxray_lib.data.augmentation import AugmentConfig
 from paxray_lib.data.union import DataSource, DataSources, both_named
-from paxray_lib.models.published import PUBLISHED
+from paxray_lib.models.config import PUBLISHED
 from paxray_lib.training.losses import LOSSES
 from paxray_lib.utils.errors import check_choice
 

@@ -15,7 +15,7 @@ from paxray_lib.data.union import DatasetUnion, open_sources
 from paxray_lib.images.preprocessing import Preprocessing
 from paxray_lib.labels.table import LabelSet
 from paxray_lib.models import AnatomySegmenter, build_model, load_model, read_extra
-from paxray_lib.models.published import PUBLISHED
+from paxray_lib.models.config import PUBLISHED
 from paxray_lib.models.transfer import start_from
 from paxray_lib.training.batches import StepPlan, TrainingBatches, TrainingSet
 from paxray_lib.training.checks import (

@@ -1,8 +1,8 @@
 """Which extra brings a package that is not installed: `pip install "paxray-lib[train]"`."""
 
 _PACKAGES = {
-    "train": "gdown httpx huggingface_hub lightning_fabric onnxruntime safetensors scipy "
-    "segmentation_models_pytorch tensorboard timm torch torchvision",
+    "train": "gdown httpx huggingface_hub lightning_fabric scipy segmentation_models_pytorch "
+    "tensorboard timm torch torchvision",
     "ct": "nibabel",
     "dicom": "gdcm highdicom",
     "notebooks": "anywidget ipykernel IPython ipywidgets jupyter_client matplotlib nbclient "

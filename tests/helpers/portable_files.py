@@ -6,6 +6,7 @@ import tempfile
 from pathlib import Path
 
 import safetensors.torch
+import torch
 from helpers.tiny_models import tiny_model
 
 from paxray_lib.models.digest import digest
@@ -34,7 +35,7 @@ def changed_portable(weights=lambda state: state, signed=True, **changes) -> byt
         path = Path(folder, "a.safetensors")
         path.write_bytes(portable_bytes())
         about = read_portable(path)
-    state = weights(about.pop("model"))
+    state = weights({k: torch.from_numpy(v.copy()) for k, v in about.pop("model").items()})
     about = {key: value for key, value in (about | changes).items() if value is not None}
     if signed and "digest" not in changes:
         header = {key: value for key, value in about.items() if key != "digest"}

@@ -1,9 +1,11 @@
 """A model whose decisions can be told beforehand."""
 
+import numpy as np
 import torch
 
 from paxray_lib.images.preprocessing import Preprocessing
 from paxray_lib.labels.table import LABELS
+from paxray_lib.models.digest import weights_digest
 
 # labels of many pieces: of all others `decide` leaves strays out, of which noise has many
 WITH_STRAYS = [LABELS.index(name)[0] for name in ("bones", "ribs", "spine", "lung_left_vessel")]
@@ -24,11 +26,15 @@ class Threshold(torch.nn.Module):
     def preprocess(self, image):
         return self.preprocessing(image)
 
-    def forward(self, images):
-        return self.upsample(self.coarse(images), images.shape[-2:])
+    def padded(self, height, width):
+        return height, width
 
-    def upsample(self, coarse, size):
-        return coarse
+    def weights_digest(self):
+        return weights_digest(self.state_dict().values())
+
+    @torch.no_grad()
+    def coarse_logits(self, inputs):
+        return self.coarse(torch.from_numpy(np.ascontiguousarray(inputs))).numpy()
 
     def coarse(self, images):
         gray = images[:, :1] * 0.229 + 0.485

@@ -165,7 +165,7 @@ GIANT = {"architecture": "fpn", "encoder": "tu-convnext_xxlarge"}
     (
         "a weight of whole numbers",
         patched(lambda state: state.update({next(iter(state)): torch.zeros(3, dtype=torch.int64)})),
-        *(PREDICT, 2, r"x\.safetensors: '\S+' is torch\.int64, not float16 or float32"),
+        *(PREDICT, 2, r"x\.safetensors: '\S+' is I64, not F16 or F32"),
     ),
     (
         "a weight that is not a number",

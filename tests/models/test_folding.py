@@ -43,7 +43,7 @@ def test_optimized_model_gives_the_same_logits(tmp_path):
 
 def test_optimized_model_in_bfloat16():
     model = _with_statistics(tiny_model())
-    fast = optimize_for_inference(model, dtype=torch.bfloat16)
+    fast = optimize_for_inference(model, precision="bfloat16")
     with torch.inference_mode():
         wanted, found = (
             model(random_images(1, 3, 64, 64)),

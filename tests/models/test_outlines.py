@@ -14,7 +14,7 @@ from paxray_lib.masks import PackedMasks
 from paxray_lib.models import inference, outlines
 from paxray_lib.models.decisions import pack_decisions
 from paxray_lib.models.inference import decide
-from paxray_lib.models.outlines import pack_enlarged
+from paxray_lib.models.outlines import enlarge, pack_enlarged
 
 sizes = st.tuples(st.integers(1, 12), st.integers(1, 12))
 
@@ -31,9 +31,13 @@ def test_blocks_equal_the_whole(source, size, labels, block, data):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(outlines, "_BLOCK", block)
         above = PackedMasks.pack((logits > cut).numpy(), names)
-        bits = pack_enlarged(list(logits), above.data, cut, size).numpy()
+        bits = pack_enlarged(logits.numpy(), above.data, cut, size)
     differs = PackedMasks(bits, names).unpack() != (wanted > cut)
     assert np.abs(wanted[differs] - cut).max(initial=0) < 1e-5
+
+
+def noise():
+    return np.random.default_rng(0).standard_normal((2, 32, 32), np.float32)
 
 
 def model_of(kind):
@@ -41,15 +45,33 @@ def model_of(kind):
     return tiny_model(labels=labels, preprocessing=Preprocessing(kind, (32, 32)))
 
 
+def test_whole_numbers_at_the_threshold_are_not_above_it():
+    # down each column from above the threshold, through it, to below, and up again
+    plane = np.array([[2.0, -2.0], [0.0, 0.0], [-2.0, 2.0], [0.0, 0.0]], np.float32)
+    above = PackedMasks.pack(plane[None] > 0, LabelSet(["a"]))
+    bits = pack_enlarged(plane[None], above.data, 0.0, (12, 2))
+    wanted = interpolate(torch.from_numpy(plane)[None, None], (12, 2), mode="bilinear")[0, 0] > 0
+    assert np.array_equal(bits[..., 0] != 0, wanted.numpy())
+
+
+@settings(max_examples=50, deadline=None)
+@given(source=sizes, size=sizes, seed=st.integers(0, 99))
+def test_planes_are_enlarged_as_torch_does(source, size, seed):
+    planes = np.random.default_rng(seed).standard_normal((3, *source), np.float32)
+    size = tuple(max(pair) for pair in zip(source, size, strict=True))
+    wanted = interpolate(torch.from_numpy(planes)[None], size, mode="bilinear")[0].numpy()
+    np.testing.assert_allclose(enlarge(planes, size), wanted, atol=1e-5)
+
+
 @pytest.mark.parametrize("kind", ["published", "cxas"])
 def test_published_code_enlarges_bits(kind):
-    logits = torch.randn(1, 2, 32, 32)
+    logits = noise()
     bits = decide(model_of(kind), logits, 0.6, (50, 40))
-    assert torch.equal(bits, pack_decisions(logits, 0.6)[0])
+    assert np.array_equal(bits, pack_decisions(logits, 0.6))
 
 
 def test_images_beyond_the_limit_are_not_held_whole(monkeypatch):
-    logits, model = torch.randn(1, 2, 32, 32), model_of("standard")
+    logits, model = noise(), model_of("standard")
     assert decide(model, logits, 0.5, (50, 40)).shape == (50, 40, 1)
     for limit, held in ((2000, (50, 40)), (1999, (25, 20)), (500, (25, 20)), (499, (17, 14))):
         monkeypatch.setattr(inference, "MAX_SMOOTH", limit)
@@ -57,6 +79,6 @@ def test_images_beyond_the_limit_are_not_held_whole(monkeypatch):
 
 
 def test_at_the_networks_size_nothing_is_enlarged():
-    logits = torch.randn(1, 2, 32, 32)
+    logits = noise()
     bits = decide(model_of("standard"), logits, 0.5, (32, 32))
-    assert torch.equal(bits, pack_decisions(logits)[0])
+    assert np.array_equal(bits, pack_decisions(logits))

@@ -18,12 +18,11 @@ from paxray_lib.images.read import read_image
 from paxray_lib.labels.table import LABELS, LabelSet
 from paxray_lib.masks import PackedMasks, swap_sides
 from paxray_lib.models import load_model
-from paxray_lib.models.inference import coarse_logits
 from paxray_lib.models.named import find_weights
 from paxray_lib.prediction import doubt
 from paxray_lib.prediction.doubt import EXPECTED, SIGNS, Estimate, Inspector, Signs, by_doubt
 from paxray_lib.prediction.pipeline import DOUBT_COLUMNS
-from paxray_lib.prediction.predict import predict, weights_digest
+from paxray_lib.prediction.predict import predict
 from paxray_lib.utils import read_json, read_table
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "data/examples"
@@ -49,9 +48,9 @@ class Known(Threshold):
 
 def signs_of(masks, view="frontal", **options):
     model = Known(masks, **options)
-    inspector, inputs = Inspector(model), torch.zeros(1, 3, 64, 64)
-    coarse = coarse_logits(model, inputs)
-    return inspector(coarse, inspector.mirrored(inputs), view)
+    inspector, inputs = Inspector(model), np.zeros((1, 3, 64, 64), np.float32)
+    (coarse,), (mirrored,) = model.coarse_logits(inputs), inspector.mirrored(inputs)
+    return inspector(coarse, mirrored, view)
 
 
 @pytest.fixture
@@ -95,10 +94,9 @@ def test_what_is_missing_in_pieces_or_upside_down_is_counted(masks):
 
 def test_a_network_that_takes_one_size_only_sees_the_mirrored_film_at_that_size(tmp_path):
     model = one_size(tiny_model(labels=LABELS), (96, 64)).eval()
-    inputs = random_images(2, 3, 96, 64)
-    with torch.inference_mode():
-        found = Inspector(model).mirrored(inputs)
-        torch.testing.assert_close(found, coarse_logits(model, inputs.flip(-1)).flip(-1))
+    inputs = random_images(2, 3, 96, 64).numpy()
+    found = Inspector(model).mirrored(inputs)
+    np.testing.assert_allclose(found, model.coarse_logits(inputs[..., ::-1])[..., ::-1])
     write_xray(tmp_path / "a_pa.dcm", (40, 48))
     (row,) = predict(model, tmp_path, tmp_path / "out").itertuples()
     assert (row.status, row.reason) == ("ok", "")
@@ -125,7 +123,7 @@ def test_the_calibration_beside_the_open_model():
     if not (path.is_file() and doubt.CALIBRATION.is_file()):
         pytest.skip("the open model is not there yet")
     calibration = read_json(doubt.CALIBRATION)
-    estimate = Estimate.of(weights_digest(load_model(path, "cpu")))
+    estimate = Estimate.of(load_model(path, "cpu").weights_digest())
     assert estimate is not None, "another model: run benchmarks/open_model/doubt.py"
     assert tuple(estimate.slopes) == SIGNS
     assert min(estimate.slopes.values()) >= 0
@@ -138,7 +136,7 @@ def calibrated(tmp_path, monkeypatch):
     """Make the threshold model one whose doubt is known."""
     path = tmp_path / "doubt.json"
     values = {"intercept": 0.5, "slopes": dict.fromkeys(SIGNS, 0.2)}
-    path.write_text(json.dumps(values | {"weights": weights_digest(Threshold())}))
+    path.write_text(json.dumps(values | {"weights": Threshold().weights_digest()}))
     monkeypatch.setattr(doubt, "CALIBRATION", path)
 
 
@@ -195,7 +193,7 @@ def test_films_with_flags_come_first_and_unknown_ones_last():
 def test_doubt_rises_with_damage_on_the_example_films():
     """By the open model: the mean over the three frontal films."""
     model = load_model(find_weights("open"), "cpu")
-    estimate = Estimate.of(weights_digest(model))
+    estimate = Estimate.of(model.weights_digest())
     assert estimate is not None
     inspector, rng = Inspector(model), np.random.default_rng(0)
     means = []
@@ -206,9 +204,9 @@ def test_doubt_rises_with_damage_on_the_example_films():
             if strength:
                 pixels = cv2.GaussianBlur(pixels, (0, 0), 0.012 * strength * pixels.shape[1])
                 pixels = (pixels + rng.normal(0, 0.1 * strength, pixels.shape)).clip(0, 1)
-            inputs = torch.as_tensor(model.preprocess(pixels.astype(np.float32)))[None]
-            coarse = coarse_logits(model, inputs)
-            doubts.append(estimate(inspector(coarse, inspector.mirrored(inputs), "frontal")))
+            inputs = model.preprocess(pixels.astype(np.float32))[None]
+            (coarse,), (mirrored,) = model.coarse_logits(inputs), inspector.mirrored(inputs)
+            doubts.append(estimate(inspector(coarse, mirrored, "frontal")))
         means.append(np.mean(doubts))
     assert means[0] < means[1] < means[2]
     assert means[0] < 0.15

@@ -36,7 +36,7 @@ def test_each_output_has_its_images_size_and_the_models_decisions(folder, tmp_pa
     for row in report.itertuples():
         image, masks = read_image(row.file), PackedMasks.read(out / row.output)
         with torch.no_grad():
-            logits = model(torch.as_tensor(model.preprocess(image))[None])
+            logits = model.coarse(torch.as_tensor(model.preprocess(image))[None])
         logits = interpolate(logits, image.pixels.shape, mode="bilinear")[0].numpy()
         differs = (masks.unpack() != (logits > 0))[WITH_STRAYS]
         assert np.abs(logits[WITH_STRAYS][differs]).max(initial=0) < 1e-4

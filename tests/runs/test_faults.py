@@ -111,7 +111,7 @@ def test_fault_inference_without_normalisation(weights, tmp_path):
     inputs = torch.as_tensor(Preprocessing("standard", SIZE)(image))[None]
     with torch.no_grad():
         logits = torch.nn.functional.interpolate(model(inputs), (50, 70), mode="bilinear")
-        wanted = PackedMasks(pack_decisions(logits)[0].numpy(), LABELS)
+        wanted = PackedMasks(pack_decisions(logits[0].numpy()), LABELS)
     # rounding depends on the processor
     differs = predict_image(model, image).unpack() != wanted.unpack()
     assert differs[WITH_STRAYS].mean() < 1e-4

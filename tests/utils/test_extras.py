@@ -66,7 +66,8 @@ def test_public_names_say_what_they_lack():
     ("arguments", "extra"),
     [
         ("train --profile notebooks/profiles/demo.yaml", "train"),
-        ("predict --images data/examples --out o", "train"),
+        ("predict --images data/examples --out o --precision bfloat16", "train"),
+        ("evaluate --weights open --data-root o", "train"),
         ("export onnx --out o.onnx", "train"),
         ("project --ct x --segmentation y --out o", "train|ct"),
     ],
