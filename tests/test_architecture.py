@@ -200,7 +200,7 @@ def test_unsafe_loading_stays_off(module):
 OWN_FILES = {
     *("labels.table", "ct.structures", "masks.dicom_seg", "viewer.assets"),
     *("viewer.offline_page", "compute.fabric", "compute.memory", "sharing.card"),
-    "sharing.page",
+    *("sharing.page", "sharing.live"),
 }
 
 

@@ -110,3 +110,16 @@ def page(
     films = "1 film" if made.films == 1 else f"{made.films} films"
     say(f"{out}: {films}, {made.bytes / 1e6:.1f} MB, {len(made.problems)} failed")
     return SOME_FAILED if made.problems else DONE
+
+
+@partial(command, to=exporting)
+def live(
+    runtime: Annotated[Path, option("Archive that npm pack onnxruntime-web fetches.")],
+    out: Annotated[Path, option("Page to write, such as live.html.")],
+    weights: shared.Weights = Path("open"),
+) -> None:
+    """Export a page that segments films dropped on it, in the reader's browser, offline."""
+    from paxray_lib.sharing.live import export_live
+
+    size = export_live(runtime, out, weights)
+    say(f"{out}: {size / 1e6:.1f} MB")

@@ -30,8 +30,8 @@ _TEMPLATE = jinja2.Template(
     Path(__file__).with_suffix(".html").read_text(encoding="utf-8"), autoescape=True
 )
 _STYLE: dict[str, Any] = {"alpha": ALPHA, "outline": 1, "dashed": False, "window": [0, 255]}
-#: Values of the traits of a viewer that nobody has touched.
-_TRAITS: dict[str, Any] = {
+#: Values of the traits of a viewer that nobody has touched; others have no defaults.
+TRAITS: dict[str, Any] = {
     **_STYLE,
     "mode": "both",
     "heat_label": "",
@@ -170,7 +170,7 @@ def _compose(source: Source, texts: Mapping[int, str], title: str, labels: list[
     selected = source.choose(labels or None, first.prediction)
     scores = {name: [values[i] for i in texts] for name, values in source.scores.items()}
     traits = {
-        **_TRAITS,
+        **TRAITS,
         "selected": selected,
         "_labels": label_table(source.labels),
         "_items": {

@@ -90,13 +90,13 @@ function sharedName({ ofName }, name) {
 const sharedNames = labels =>
   [...labels.ofName].filter(([, same]) => same.length > 1).map(([name]) => sharedName(labels, name));
 
-/** Make the viewer as high as the notebook's panel, or else the window, has room for. */
+/** Make the viewer as high as its panel, such as a notebook's, or else the window, has room for. */
 function fitHeight(root, signal) {
   let panel = null;
   const fit = () => {
     const width = root.clientWidth;
     if (!width) return; // not in the page yet
-    panel ??= root.closest(".jp-WindowedPanel-outer, .jp-Notebook");
+    panel ??= root.closest(".jp-WindowedPanel-outer, .jp-Notebook, .paxray-panel");
     if (panel) observer.observe(panel);
     const room = (panel ? panel.clientHeight : window.innerHeight) - 16, narrow = width < 520;
     const height = Math.round(Math.max(420, Math.min(room, 0.8 * width + 140, 1100)));

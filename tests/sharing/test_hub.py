@@ -18,9 +18,9 @@ from paxray_lib.models.portable import read_portable
 from paxray_lib.sharing.hub import export_hub
 
 SETTINGS = {
-    "data_root": "/home/me/secret/set1",
+    "data_root": "/srv/secret/set1",
     "init_from": "runs/before/checkpoints/best.ckpt",
-    "run_dir": "/home/me/secret/run",
+    "run_dir": "/srv/secret/run",
     "threshold": 0.4,
     "epochs": 7,
 }
@@ -42,7 +42,7 @@ def best(tmp_path):
 def write_summary(checkpoint, **changes):
     summary = {
         "model": load_model(checkpoint).name,
-        "datafile": "/home/me/secret/set2/paxray.json",
+        "datafile": "/srv/secret/set2/paxray.json",
         "split": "test",
         "overall": SCORES,
     }
