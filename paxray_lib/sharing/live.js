@@ -96,11 +96,10 @@ class LivePage {
 /** Read a picture: gray pixels, and the same as it is shown, with at most `size` pixels a side. */
 async function readFilm(file, size) {
   const start = new Uint8Array(await file.slice(0, 132).arrayBuffer());
-  if (String.fromCharCode(...start.slice(128, 132)) === "DICM") {
-    throw new Error("DICOM is not read here: export the film as PNG or JPEG, or use paxray predict");
-  }
-  const picture = await createImageBitmap(file, { colorSpaceConversion: "none" }).catch(() => {
-    throw new Error("not a picture that this browser reads; PNG and JPEG are");
+  const isDicom = String.fromCharCode(...start.slice(128, 132)) === "DICM";
+  const source = isDicom ? dicomOf(await file.arrayBuffer()) : file;
+  const picture = await createImageBitmap(source, { colorSpaceConversion: "none" }).catch(() => {
+    throw new Error("not a picture that this browser reads; PNG, JPEG and uncompressed DICOM are");
   });
   const { width, height } = picture, part = Math.min(1, size / Math.max(width, height));
   if (width * height > MOST_PIXELS) throw new Error(`${width} x ${height} pixels, more than ${MOST_PIXELS / 1e6} million`);
@@ -111,6 +110,15 @@ async function readFilm(file, size) {
   const note = (part < 1 ? `Reduced to ${shown.width} x ${shown.height} pixels, from ${width} x ${height}. ` : "")
     + (isDeep ? "Of its 16 bits a browser reads the upper 8. " : "");
   return { pixels, width, height, shown, note };
+}
+
+/** Return a picture of a DICOM file, whose lengths may lead beyond its end. */
+function dicomOf(buffer) {
+  try {
+    return readDicom(buffer);
+  } catch (error) {
+    throw error instanceof RangeError ? new Error("damaged DICOM, or cut short") : error;
+  }
 }
 
 /** Return the gray pixels of a picture at a size, by the weights of `read_image`. */

@@ -66,7 +66,9 @@ def export_live(
         state=Markup(_state(labels, about.get("threshold", 0.5))),
         css=Markup(CSS),
         style=Markup(_text("live.css")),
-        script=Markup(MODULE[: MODULE.rindex("export default")] + _text("live.js")),
+        script=Markup(
+            MODULE[: MODULE.rindex("export default")] + _text("dicom.js") + _text("live.js")
+        ),
         segment=Markup(_text("segment.js")),
         name="the open model of PAXRay" if str(weights) == "open" else Path(weights).name,
         licence=about.get("licence", "not stated"),

@@ -8,13 +8,16 @@ import os
 from pathlib import Path
 
 import numpy as np
+import pydicom
 import pytest
 import torch
 from helpers.ort_web import formula, write_archive
 from helpers.sampledata import ROOT
 from helpers.tiny_models import tiny_model
 from helpers.viewer_page import element, exported
+from helpers.xrays import transcode, write_xray
 from PIL import Image
+from pydicom.uid import ImplicitVRLittleEndian
 from torch.nn import functional
 
 from paxray_lib import load_model
@@ -85,7 +88,9 @@ def test_several_films_make_a_list_and_what_is_no_film_is_said(live, tmp_path):
     film(tmp_path / "large.jpg", 1500, 800, seed=1)
     film(tmp_path / "deep.png", 70, 70, dtype=np.uint16)
     (tmp_path / "b.txt").write_text("no film")
-    (tmp_path / "c.dcm").write_bytes(bytes(128) + b"DICM" + bytes(99))
+    (tmp_path / "c.dcm").write_bytes(
+        write_xray(tmp_path / "whole.dcm", (60, 50)).read_bytes()[:900]
+    )
     files = [tmp_path / name for name in ("a.png", "b.txt", "c.dcm", "large.jpg", "deep.png")]
     drop(live, *files)
     assert names(live) == ["a.png", "large.jpg", "deep.png"]
@@ -93,9 +98,65 @@ def test_several_films_make_a_list_and_what_is_no_film_is_said(live, tmp_path):
     assert "reads the upper 8" in element(live, "readout").inner_text()
     failed = live.locator("#failed li").all_inner_texts()
     assert failed[0].startswith("b.txt: not a picture")
-    assert failed[1].startswith("c.dcm: DICOM is not read here")
+    assert failed[1].startswith("c.dcm: damaged DICOM")
     element(live, "previous").click()
     live.get_by_text("Reduced to 546 x 1024 pixels, from 800 x 1500.").wait_for()
+
+
+SEQUENCE = [pydicom.Dataset()]
+SEQUENCE[0].CodeValue = "R-10242"
+FILMS = {
+    "range": {},
+    "narrow": {"WindowCenter": 1500, "WindowWidth": 40},
+    "window": {"WindowCenter": [1500, 9], "WindowWidth": [2000, 9], "ViewCodeSequence": SEQUENCE},
+    "exact": {"WindowCenter": 1500, "WindowWidth": 2000, "VOILUTFunction": "LINEAR_EXACT"},
+    "sigmoid": {"WindowCenter": 1500, "WindowWidth": 900, "VOILUTFunction": "SIGMOID"},
+    "inverted": {"PhotometricInterpretation": "MONOCHROME1"},
+    "rescaled": {
+        "RescaleSlope": -2,
+        "RescaleIntercept": 100,
+        "PixelRepresentation": 1,
+        "PixelPaddingValue": 0,
+        "PixelPaddingRangeLimit": 900,
+        "BitsStored": 16,
+        "HighBit": 15,
+    },
+}
+
+
+def test_dicom_is_shown_as_in_python(live, tmp_path):
+    paths = [write_xray(tmp_path / f"{name}.dcm", (60, 50), **tags) for name, tags in FILMS.items()]
+    dataset = pydicom.dcmread(tmp_path / "window.dcm")
+    dataset.ViewCodeSequence.is_undefined_length = True
+    dataset.ViewCodeSequence[0].is_undefined_length_sequence_item = True
+    for name, syntax in (("undefined", None), ("implicit", ImplicitVRLittleEndian)):
+        if syntax:
+            dataset.file_meta.TransferSyntaxUID = syntax
+        dataset.save_as(tmp_path / f"{name}.dcm", implicit_vr=bool(syntax), little_endian=True)
+        paths.append(tmp_path / f"{name}.dcm")
+    for path in paths:
+        drop(live, path)
+        live.locator(f'[aria-label^="{path.name}"]').wait_for()
+        element(live, "none").click()
+        expected = np.round(255 * read_image(path).pixels)
+        assert np.abs(exported(live)[..., 0] - expected).max() <= 1, path.name
+        assert expected.std() > 50
+
+
+def test_dicom_that_is_none_of_these_is_refused(live, tmp_path):
+    plain = write_xray(tmp_path / "plain.dcm", (60, 50))
+    paths = {
+        transcode(
+            plain, tmp_path / "packed.dcm", "JPEGLosslessProcess14_1"
+        ): "compressed DICOM (1.2",
+        write_xray(tmp_path / "ct.dcm", (60, 50), Modality="CT"): "DICOM of modality CT",
+        write_xray(tmp_path / "frames.dcm", (60, 50), NumberOfFrames=2): "several frames",
+        write_xray(tmp_path / "short.dcm", (60, 50), Rows=61): "too few",
+    }
+    for path, words in paths.items():
+        drop(live, path)
+        assert words in live.locator("#said").inner_text()
+    assert live.locator("#films canvas").count() == 0
 
 
 def test_it_waits_for_films_in_a_window_without_scrolling(live):
