@@ -260,6 +260,9 @@ def measure_all(browser: Browser, address: str, size: int) -> tuple[float, list,
     page.close()
     page = open_viewer(browser, address, f"heat{size}")
     heated = heat(page, size)
+    page.locator('[data-testid="mode-beside"]').click()
+    twice = f"{size} x {size}, 3 or 4 labels side by side, toggle lung_overall"
+    rows.append(toggles(page, twice, "label-lung_overall"))
     page.close()
     return first, rows, drawn, heated
 

@@ -170,3 +170,28 @@ def test_what_the_page_draws_of_a_large_film_is_what_the_kernel_draws(lab, open_
     seen = np.asarray(Image.open(lab.folder / "large.png"))
     assert seen.shape == (2048, 2048, 3)
     assert np.array_equal(exported(page), seen)
+
+
+def test_two_tabs_of_one_notebook_see_each_others_strokes(lab, tiny, open_page):
+    lab.write("tabs", [cell.replace("{root!r}", repr(str(tiny))) for cell in CELLS])
+    first, second = (open_page(viewport={"width": 1366, "height": 768}) for _ in range(2))
+    lab.open(first, "tabs")
+    lab.run(first, 0)
+    ready(first)
+    first.keyboard.press("Control+s")
+    first.wait_for_timeout(1500)
+    second.set_default_timeout(120_000)
+    second.goto(f"{lab.address}/lab/workspaces/tabs2/tree/tabs.ipynb")
+    ready(second)
+    for page, places in ((first, ((0.1, 0.9), (0.5, 0.8))), (second, ((0.3, 0.2), (0.6, 0.7)))):
+        show(page)
+        element(page, "mode-beside").click()
+        element(page, "tool-brush").click()
+        drag(page, *places)
+        expect(element(page, "kept")).to_have_text("kept")
+    drawn = "document.querySelector('[data-testid=canvas]').toDataURL()"
+    first.wait_for_timeout(500)
+    assert first.evaluate(drawn) == second.evaluate(drawn)
+    lab.run(first, 1)
+    first.get_by_text("changed [").wait_for()
+    assert "changed ['add', 'add'] True" in first.get_by_text("changed [").inner_text()
