@@ -48,7 +48,7 @@ class DoubtViewer extends Beside {
 
   /** List the broken rules, unless they are listed already. */
   listBroken() {
-    const broken = this.model.get("_review")?.blind ? [] : this.scene?.meta.broken ?? [], name = label => this.labels.texts[label];
+    const broken = this.scene?.meta.broken ?? [], name = label => this.labels.texts[label];
     if (broken === this.brokenListed) return;
     this.brokenListed = broken;
     const whose = role => this.model.get("names").length ? `${this.find(`mode-${role}`).textContent}: ` : "";

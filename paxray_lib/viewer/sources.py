@@ -132,8 +132,7 @@ def from_dataset(dataset: PaxrayDataset, predictions: Predictions = None) -> Sou
     """Return the source of the images of a data set, with predictions."""
     if not len(dataset):
         raise ValueError(f"{dataset!r} is empty; choose another split")
-    images = [Path(entry.image) for entry in dataset.entries]
-    views = [dataset.datafile.view(entry) for entry in dataset.entries]
+    _, images, names, views = films_of(dataset)
     files: Sequence[Path | None] = [None] * len(images)
     scores: dict[str, list[float | None]] = {}
     if predictions is not None and not callable(predictions):
@@ -153,7 +152,6 @@ def from_dataset(dataset: PaxrayDataset, predictions: Predictions = None) -> Sou
         )
 
     ranks = ("rules_kept",) if predictions is None else ("iou_present", "rules_kept")
-    names = [item_name(entry.image.removeprefix("images/")) for entry in dataset.entries]
     return Source(
         labels,
         names,
@@ -179,13 +177,11 @@ def from_folder(
 
     `images` may be a single file, too.
     """
-    root = Path(images) if Path(images).is_dir() else Path(images).parent
-    paths = [path.relative_to(root) for path in find_images(images)]
+    root, paths, own, sides = films_of(images)
     files = find_masks(predictions, paths, f"{root} ({len(paths)})")
     pairs = [(path, masks) for path, masks in zip(paths, files, strict=True) if masks]
-    own = dict(zip(paths, output_names([path.as_posix() for path in paths], ""), strict=True))
-    names = [own[path] for path, _ in pairs]
-    views = [view_of(path) for path, _ in pairs]
+    kept = [k for k, masks in enumerate(files) if masks]
+    names, views = [own[k] for k in kept], [sides[k] for k in kept]
     known = first_labels([masks for _, masks in pairs], labels)
 
     def load(index: int) -> Scene:
@@ -205,6 +201,21 @@ def from_folder(
         path_of=lambda index: root / pairs[index][0],
         roles=[("prediction",)] * len(pairs),
     )
+
+
+def films_of(
+    images: PaxrayDataset | str | os.PathLike,
+) -> tuple[Path, list[Path], list[str], list[str | None]]:
+    """Return the folder of images, and their paths below it, names and views."""
+    if isinstance(images, PaxrayDataset):
+        entries, datafile = images.entries, images.datafile
+        paths = [Path(entry.image) for entry in entries]
+        names = [item_name(entry.image.removeprefix("images/")) for entry in entries]
+        return datafile.root, paths, names, [datafile.view(entry) for entry in entries]
+    root = Path(images) if Path(images).is_dir() else Path(images).parent
+    paths = [path.relative_to(root) for path in find_images(images)]
+    names = output_names([path.as_posix() for path in paths], "")
+    return root, paths, list(names), [view_of(path) for path in paths]
 
 
 def find_masks(folder: str | os.PathLike, images: Sequence[Path], source: str) -> list[Path | None]:

@@ -4,15 +4,12 @@ import os
 from pathlib import Path
 
 from paxray_lib.data.dataset import PaxrayDataset
-from paxray_lib.images import read_image, view_of
-from paxray_lib.images.files import find_images
-from paxray_lib.importing.names import item_name
+from paxray_lib.images import read_image
 from paxray_lib.labels import LabelSet
 from paxray_lib.labels.matching import unite
 from paxray_lib.masks import PackedMasks
-from paxray_lib.prediction.predict import output_names
 from paxray_lib.viewer.scene import Scene
-from paxray_lib.viewer.sources import Source, TwoFolders, find_masks, report_scores
+from paxray_lib.viewer.sources import Source, TwoFolders, films_of, find_masks, report_scores
 from paxray_lib.viewer.uniting import first_labels, onto, own_masks
 from paxray_lib.viz.overlay import as_pixels
 
@@ -28,7 +25,7 @@ def from_two_models(
     The labels are united by name. `names` is what to call the models, by default their folders.
     ValueError or FileNotFoundError if a folder has masks of none of the images.
     """
-    root, paths, own, views = _films(images)
+    root, paths, own, views = films_of(images)
     found = [find_masks(folder, paths, f"{root} ({len(paths)})") for folder in folders]
     kept = [k for k, files in enumerate(zip(*found, strict=True)) if any(files)]
     files = [[each[k] for k in kept] for each in found]
@@ -65,21 +62,6 @@ def from_two_models(
         ],
         models=models,
     )
-
-
-def _films(
-    images: PaxrayDataset | str | os.PathLike,
-) -> tuple[Path, list[Path], list[str], list[str | None]]:
-    """Return the folder of images, and their paths below it, names and views."""
-    if isinstance(images, PaxrayDataset):
-        entries, datafile = images.entries, images.datafile
-        paths = [Path(entry.image) for entry in entries]
-        names = [item_name(entry.image.removeprefix("images/")) for entry in entries]
-        return datafile.root, paths, names, [datafile.view(entry) for entry in entries]
-    root = Path(images)
-    paths = [path.relative_to(root) for path in find_images(root)]
-    names = output_names([path.as_posix() for path in paths], "")
-    return root, paths, list(names), [view_of(path) for path in paths]
 
 
 def _names(folders: TwoFolders) -> tuple[str, str]:

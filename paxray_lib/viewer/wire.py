@@ -48,6 +48,8 @@ class Wire(ViewerTraits):
 
     def _broken(self, index: int) -> list[list]:
         """Return the broken rules to list: of what is corrected, of both models, or as usual."""
+        if self._source.blind:
+            return []
         roles = ("target", "prediction") if self._source.models else ()
         return self._load(index).broken_rules(*(("target",) if self._corrections else roles))
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from helpers.viewer_page import at, check_pixels, element, ready, write_page
+from helpers.viewer_page import at, check_pixels, copied, element, ready, write_page
 from playwright.sync_api import expect
 
 from paxray_lib.labels import LabelSet
@@ -95,6 +95,25 @@ def test_labels_that_one_of_them_has_alone_are_marked(models, open_page, tmp_pat
     element(page, "mode-both").click()
     page.mouse.move(*at(page, 15, 40))
     expect(element(page, "readout")).to_contain_text("a label of mine alonetube")
+
+
+def test_broken_rules_are_listed_of_both(models, open_page, tmp_path):
+    scene = models._load(0)
+    labels, places = scene.target.labels, []
+    for name in ("rib_left_5", "rib_left_6"):
+        places += labels.index(name)
+    stack = scene.target.unpack()
+    stack[places] = stack[places[::-1]]
+    wrong = PackedMasks.pack(stack, labels)
+    for first, second, whose in ((wrong, scene.target, "open"), (scene.target, wrong, "mine")):
+        viewer = LabelViewer(scene.pixels, first, second, names=("open", "mine"))
+        page = open_page()
+        page.goto(write_page(viewer, tmp_path))
+        ready(page)
+        choice = element(page, "broken")
+        choice.select_option(f"{whose}: rib_left_6 not below rib_left_5")
+        assert copied(page) == ["rib_left_5", "rib_left_6"]
+        assert element(page, "viewer").get_attribute("data-visible")
 
 
 @pytest.mark.parametrize("names", [("a", "a"), ("", "b")])

@@ -152,6 +152,7 @@ def test_two_models_left_and_right_and_nobody_knows_which(two_folders, tmp_path)
         for word in ("unet", "segformer", film["image"]):
             assert word not in message
             assert word not in state
+        assert own.broken_rules() != viewer._message(index)["broken"] == []
         seen.add(film["left"])
     assert seen == {"unet", "segformer"}
     told = decide(
