@@ -12,12 +12,14 @@ SUITABLE := import sys, venv, ensurepip; sys.exit(not (3, 11) <= sys.version_inf
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 	"$$p" -c '$(SUITABLE)' 2>/dev/null && { echo "$$p"; break; }; done)
 UV ?= uv
+COMPILE = $(UV) pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --no-annotate \
+	--custom-compile-command "make lock" --quiet
 INSTALL_LOG := $(VENV)/install.log
 
 .PHONY: help demo sweep test check lab bench open-model card wheel lock clean
 
 help: ## what there is to make
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-11s %s\n", $$1, $$2}' Makefile
 
 demo: $(STAMP) data/sample/paxray.json ## the whole path on sample data: explore, train, evaluate, predict
 	@$(BIN)/python -m paxray_lib run --profile notebooks/profiles/demo.yaml --out runs/demo --resume
@@ -51,9 +53,10 @@ wheel: $(STAMP) ## the package as dist/*.whl, checked; nothing is uploaded
 	@$(BIN)/python -m pip --quiet --disable-pip-version-check wheel --no-deps --no-build-isolation --wheel-dir dist .
 	@$(BIN)/twine check --strict dist/*.whl && $(BIN)/check-wheel-contents dist/*.whl && ls -l dist
 
-lock: ## requirements.lock from pyproject.toml, keeping its versions where they fit (needs uv)
-	@$(UV) pip compile pyproject.toml --extra all --extra test --universal --python-version 3.11 --generate-hashes \
-		--no-annotate --custom-compile-command "make lock" --quiet --output-file requirements.lock >/dev/null
+lock: ## requirements.lock and those of docker/ from pyproject.toml, keeping versions that fit (needs uv)
+	@$(COMPILE) --extra all --extra test --output-file requirements.lock >/dev/null
+	@$(COMPILE) --constraint requirements.lock --output-file docker/core.lock >/dev/null
+	@$(COMPILE) --extra train --extra dicom --constraint requirements.lock --output-file docker/train.lock >/dev/null
 
 clean: ## remove the environment; data/ and runs/ stay
 	@rm -rf $(VENV) paxray_lib.egg-info

@@ -27,9 +27,9 @@ PYTHONS = ("3.11", "3.12", "3.13")
 PLATFORMS = (("linux", "x86_64"), ("linux", "aarch64"), ("darwin", "arm64"))
 
 
-def locked() -> list[tuple[Requirement, list[str]]]:
-    """Each requirement of the lock with its hashes."""
-    entries = re.sub(r"\\\n\s*", "", re.sub(r"^#.*\n", "", LOCK, flags=re.MULTILINE)).splitlines()
+def locked(lock: str = LOCK) -> list[tuple[Requirement, list[str]]]:
+    """Each requirement of a lock with its hashes."""
+    entries = re.sub(r"\\\n\s*", "", re.sub(r"^#.*\n", "", lock, flags=re.MULTILINE)).splitlines()
     split = [entry.split("--hash=") for entry in entries if entry.strip()]
     return [(Requirement(first.strip()), [h.strip() for h in hashes]) for first, *hashes in split]
 
@@ -110,6 +110,29 @@ def test_lock_satisfies_pyproject(python, platform, machine):
     assert not unmet
 
 
+@pytest.mark.parametrize(("image", "extras"), [("core", []), ("train", ["train", "dicom"])])
+def test_images_install_what_they_need_as_it_is_locked(image, extras):
+    everywhere = {r.name: (r.specifier, hashes) for r, hashes in locked()}
+    own = locked((ROOT / f"docker/{image}.lock").read_text())
+    found = {requirement.name: (requirement.specifier, hashes) for requirement, hashes in own}
+    assert found == {name: everywhere[name] for name in found}
+    optional = PROJECT["optional-dependencies"]
+    needed = [*PROJECT["dependencies"], *(one for extra in extras for one in optional[extra])]
+    assert {canonicalize_name(Requirement(text).name) for text in needed} <= found.keys()
+    assert ("torch" in found) == bool(extras)
+
+
+def test_images_are_built_from_files_that_are_there_and_run_as_nobody_special():
+    patterns = (ROOT / ".dockerignore").read_text().splitlines()
+    assert all(list(ROOT.glob(pattern[1:])) for pattern in patterns if pattern.startswith("!"))
+    files = sorted((ROOT / "docker").glob("*.Dockerfile"))
+    assert len(files) == 2
+    for path in files:
+        lines = path.read_text().splitlines()
+        assert "USER 1000" in lines
+        assert f"/docker/{path.stem}.lock" in path.read_text()
+
+
 @pytest.mark.skipif(
     not (ROOT / ".venv/installed").exists(), reason="the environment is not the one `make` installs"
 )
@@ -171,7 +194,19 @@ def test_installed_version_is_that_of_pyproject():
 
 @needs_make
 @pytest.mark.parametrize(
-    "target", ["demo", "test", "check", "lab", "bench", "card", "wheel", "lock", "clean", "help"]
+    "target",
+    [
+        "demo",
+        "test",
+        "check",
+        "lab",
+        "bench",
+        "card",
+        "wheel",
+        "lock",
+        "clean",
+        "help",
+    ],
 )
 def test_make_has_the_target(target):
     result = make("--dry-run", target)

@@ -83,7 +83,9 @@ def evaluate(
 
 @command
 def predict(
-    images: Annotated[Path, option("An image, or a folder with everything below it.")],
+    images: Annotated[
+        Path, option("An image, a folder with all below it, or a list in a .txt file.")
+    ],
     out: Annotated[Path, option("Folder for the outputs and report.csv.")],
     weights: shared.Weights = Path("open"),
     format: Annotated[str, option("packed, npy, coco, or dicom-seg for DICOM images.")] = "packed",
@@ -241,10 +243,11 @@ def _draw(
     if not (overlays or page or sheet):
         return []
     from paxray_lib.results.overlays import draw_predictions
-    from paxray_lib.results.page import write_page
+    from paxray_lib.results.page import in_order, write_page
     from paxray_lib.results.sheet import write_sheet
 
-    pictures = draw_predictions(out, report, names, overlays=overlays)
+    small = set(in_order(report)["file"]) if page or sheet else ()
+    pictures = draw_predictions(out, report, names, overlays=overlays, thumbnails=small)
     problems = [picture.problem for picture in pictures.values() if picture.problem]
     _list_failed(problems)
     if overlays:

@@ -4,8 +4,10 @@ import os
 from pathlib import Path
 
 from paxray_lib.images.image import FORMATS
-from paxray_lib.utils import open_file
+from paxray_lib.utils import open_file, read_bytes
 
+#: Of text files that name images.
+LIST_SUFFIX = ".txt"
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".dcm", ".dicom")
 #: Images of other formats as a rule: found, so that a report can say why they were not read.
 OTHER_SUFFIXES = (
@@ -17,6 +19,9 @@ OTHER_SUFFIXES = (
 def find_images(path: str | os.PathLike) -> list[Path]:
     """Return the image files at `path`: the file itself, or all in a folder tree, sorted.
 
+    Of a list, a text file whose name ends in .txt, they are what it names, a path in each line, in
+    its order; relative ones count from the current folder.
+
     In a folder a file counts by its suffix, in any case of letters: png, jpg, jpeg, dcm, dicom, and
     those of images that `read_image` refuses, `OTHER_SUFFIXES`, so that none is passed over in
     silence. Any other file counts if its content is DICOM, or cannot be looked at: pipes, devices,
@@ -26,8 +31,12 @@ def find_images(path: str | os.PathLike) -> list[Path]:
     ------
     FileNotFoundError
         If `path` is missing, or is a folder without images.
+    ValueError
+        If a list names no image.
     """
     path = Path(path)
+    if path.suffix.lower() == LIST_SUFFIX and path.is_file():
+        return _read_list(path)
     if not path.is_dir():
         if os.path.lexists(path):
             return [path]
@@ -46,6 +55,14 @@ def find_images(path: str | os.PathLike) -> list[Path]:
             f"{path}: no {FORMATS} image in or below this folder; check the path"
         )
     return sorted(images)
+
+
+def _read_list(path: Path) -> list[Path]:
+    lines = (line.rstrip("\r") for line in os.fsdecode(read_bytes(path)).split("\n"))
+    images = [Path(line) for line in dict.fromkeys(lines) if line]
+    if not images:
+        raise ValueError(f"{path}: no image; a list has one path in each line")
+    return images
 
 
 def _is_image(path: Path) -> bool:

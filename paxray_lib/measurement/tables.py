@@ -20,7 +20,15 @@ from paxray_lib.measurement.definitions import describe_columns
 from paxray_lib.measurement.geometry import COUNTS, HEIGHTS, WIDTHS, measure
 from paxray_lib.prediction.pipeline import DEFINITIONS_FILE, MEASUREMENTS
 from paxray_lib.prediction.predict import read_settings
-from paxray_lib.utils import check_choice, map_ahead, progress, read_table, write_table, write_text
+from paxray_lib.utils import (
+    Pace,
+    check_choice,
+    map_ahead,
+    progress,
+    read_table,
+    write_table,
+    write_text,
+)
 from paxray_lib.utils.manifest import is_unchanged, read_manifest
 
 _ABOUT = ("view", "problem", "spacing_from", "row_mm", "column_mm")
@@ -113,12 +121,11 @@ def measure_predictions(
     none = pd.Series("", report.index)
     told = [report.get(name, none).astype(object).fillna("") for name in ("view", "flags")]
     items = list(zip(report["file"], report["output"], *told, strict=True))
-    rows, written = [], time.monotonic()
+    rows: list[dict[str, Any]] = []
+    pace = Pace(wait_s=5)
     for row in progress(map_ahead(row_of, items), "measuring", len(items)):
         rows.append(row)
-        if time.monotonic() - written > 5:  # seconds
-            _write(out, rows)
-            written = time.monotonic()
+        pace.call(lambda: _write(out, rows))
     write_text(out / DEFINITIONS_FILE, describe_columns())
     return _write(out, rows)
 

@@ -4,7 +4,6 @@ import contextlib
 import errno
 import math
 import os
-import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,7 @@ from paxray_lib.models.inference import Segmenter
 from paxray_lib.prediction.doubt import SIGNS, Signs
 from paxray_lib.prediction.films import Film, Films, readable
 from paxray_lib.prediction.recognition import Found
-from paxray_lib.utils import Manifest, Stopped, progress, write_table
+from paxray_lib.utils import Manifest, Pace, Stopped, progress, write_table
 from paxray_lib.utils.manifest import is_unchanged
 
 REPORT, MEASUREMENTS = "report.csv", "measurements.csv"
@@ -27,7 +26,6 @@ SHEET = "sheet.pdf"
 COLUMNS = ["file", "status", "reason", "output"]
 ABOUT = ["height", "width", "view", "view_probability", "flags"]
 DOUBT_COLUMNS = ["doubt", *SIGNS]
-REPORT_EVERY_S = 5.0
 
 
 class Pipeline:
@@ -59,7 +57,7 @@ class Pipeline:
         self.films = Films(model, settings, indices, views, view)
         self.rows: dict[Path, tuple[str, str]] = {}  # status and reason
         self._found: dict[Path, Found] = {}
-        self._reported = 0.0
+        self._pace = Pace()
 
     def run(self, batch_size: int | None) -> pd.DataFrame:
         """Do this process's share, then join reports and manifests; return the report.
@@ -97,8 +95,7 @@ class Pipeline:
             # what is being written is finished before the last report
             with contextlib.closing(written):
                 for _ in written:
-                    if time.monotonic() - self._reported > REPORT_EVERY_S:
-                        self._report()
+                    self._pace.call(self._report)
         except (OSError, Stopped) as error:
             return str(error)
         finally:
@@ -153,7 +150,6 @@ class Pipeline:
     def _report(self) -> None:
         if is_first():
             write_table(self.out / REPORT, self._table())
-            self._reported = time.monotonic()
 
     def _write(self, film: Film) -> None:
         """Write the masks of a film, beside the network, which has the next ones by then."""

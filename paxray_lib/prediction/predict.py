@@ -74,7 +74,7 @@ def predict(
     ----------
     model : "open", a file of weights, or a module from `build_model` or `load_model`
         By name, the open model and files of `paxray export onnx` run without torch, see `engines`.
-    images : a file, a folder with everything below it, or several files
+    images : a file, a folder with everything below it, a list in a .txt file, or several files
     out : folder for the outputs, which repeat the folders of the inputs, and `report.csv`
     format : "packed" (.pxm), "npy" ((L, H, W) bool, as published), "coco" (RLE JSON), or
         "dicom-seg" (for DICOM images)
@@ -168,27 +168,32 @@ def _plan(
         paths = [Path(name) for name in dict.fromkeys(os.fspath(path) for path in images)]
         if not paths:
             raise ValueError("no images to predict: the list is empty")
-        base = os.path.commonpath([os.path.dirname(os.path.abspath(path)) for path in paths])
+        base = common_folder(paths)
     names = [os.path.relpath(os.path.abspath(path), base) for path in paths]
     outputs = output_names(names, suffix, _OURS)
     return dict(zip(paths, outputs, strict=True))
 
 
 def find_inputs(images: str | os.PathLike, out: str | os.PathLike) -> tuple[str, list[Path]]:
-    """Return the folder of an image or of a tree of them, absolute, and what `predict` reads there.
+    """Return the folder of an image, or of a tree or list of them, absolute, and what is read.
 
     Raises FileNotFoundError or ValueError if that is none.
     """
     if not os.fspath(images):
         raise ValueError("images: an empty path; name a file or a folder, or . for this one")
-    base = os.path.abspath(images if os.path.isdir(images) else Path(images).parent)
     paths = find_images(images)
+    base = os.path.abspath(images) if os.path.isdir(images) else common_folder(paths)
     if Path(os.path.abspath(out)).is_relative_to(base):
         # in the folder of the images, outputs of an earlier run may look like images
         folders = (Path(out), Path(out, OVERLAYS))
         made = {os.path.abspath(f / output) for f in folders for output in read_manifest(f)}
         paths = [path for path in paths if os.path.abspath(path) not in made]
     return base, paths
+
+
+def common_folder(paths: Iterable[str | os.PathLike]) -> str:
+    """Return the folder, absolute, with all these files in or below it."""
+    return os.path.commonpath([os.path.dirname(os.path.abspath(path)) for path in paths])
 
 
 def output_names(names: Sequence[str], suffix: str, reserved: Collection[str] = ()) -> list[str]:

@@ -8,7 +8,7 @@ import contextlib
 import io
 import os
 import threading
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -66,6 +66,7 @@ def draw_predictions(
     names: str | Iterable[str] | None = None,
     *,
     overlays: bool = True,
+    thumbnails: Collection[str] | None = None,
 ) -> dict[str, Picture]:
     """Draw each output of a prediction over its image.
 
@@ -76,11 +77,13 @@ def draw_predictions(
     names : names, groups and patterns of the labels to draw; by default the large structures, see
         `chosen_labels`
     overlays : also write `overlays/x.jpg` in that folder, with a legend
+    thumbnails : the files of which a small picture is wanted, too; by default all
 
     Returns
     -------
     dict of file to Picture
-        For the inputs that have an output. A problem says why one could not be drawn.
+        For the inputs that have an output, without overlays for those of `thumbnails`. A problem
+        says why one could not be drawn.
 
     Raises
     ------
@@ -91,8 +94,11 @@ def draw_predictions(
     labels = predicted_labels(out)
     indices = chosen_labels(labels, names)
     with Manifest(out / OVERLAYS) if overlays else contextlib.nullcontext() as manifest:
-        artist = _Artist(out, labels, indices, manifest)
         done = report[report["output"].fillna("") != ""]
+        small = set(done["file"] if thumbnails is None else thumbnails)
+        if not overlays:
+            done = done[done["file"].isin(small)]
+        artist = _Artist(out, labels, indices, manifest, small)
         items = list(zip(done["file"], done["output"], strict=True))
         if manifest:
             manifest.clean([overlay_name(output) for _, output in items])
@@ -103,8 +109,16 @@ def draw_predictions(
 class _Artist:
     """One call of `draw_predictions`: large pictures are written if they have a manifest."""
 
-    def __init__(self, out: Path, labels: LabelSet, indices: list[int], manifest: Manifest | None):
+    def __init__(
+        self,
+        out: Path,
+        labels: LabelSet,
+        indices: list[int],
+        manifest: Manifest | None,
+        small: Collection[str],
+    ):
         self.out, self.labels, self.indices, self.manifest = out, labels, indices, manifest
+        self.small = small
         self.made_from = read_manifest(out)
 
     def picture_of(self, item: tuple[str, str]) -> Picture:
@@ -118,6 +132,8 @@ class _Artist:
                     raise ValueError(f"{file}: changed since it was predicted; predict it again")
                 masks = masks.resize(*picture_size(image, _LARGEST if self.manifest else _SMALL))
             name = self._write(self.manifest, item, image, masks) if self.manifest else ""
+            if file not in self.small:
+                return Picture(overlay=name)
             small = masks.resize(*picture_size(image, _SMALL))
             thumbnail = draw(image, small, self.indices, outline=1)
             return Picture(_jpeg(thumbnail, _SMALL_QUALITY), name)

@@ -15,11 +15,13 @@ from paxray_lib.labels import CHECK_MARKS, LabelSet
 from paxray_lib.measurement.definitions import DEFINITIONS, GENERAL
 from paxray_lib.prediction.doubt import SIGNS, by_doubt
 from paxray_lib.prediction.pipeline import PAGE
-from paxray_lib.prediction.predict import read_settings
+from paxray_lib.prediction.predict import common_folder, read_settings
 from paxray_lib.results.overlays import Picture, chosen_labels
 from paxray_lib.runs.pages import render
 from paxray_lib.utils import write_text
 
+#: Films on the page and on the sheet: a page of more opens slowly, and is too large to send.
+MOST_FILMS = 1000
 _TEMPLATES = Path(__file__).with_name("templates")
 #: Columns of the page: a title, and the measurements in it, all of one unit.
 COLUMNS = {
@@ -48,7 +50,7 @@ def write_page(
     ----------
     out : folder of the predictions
     report : what `predict` returned; films are in the order of `by_doubt` if any has a doubt, else
-        of their names
+        of their names; of more than `MOST_FILMS` these are the first
     measured : from `measure_predictions`
     pictures : from `draw_predictions`
     names : of the labels that were drawn, as there
@@ -57,8 +59,9 @@ def write_page(
     settings = read_settings(out)
     labels = LabelSet(settings["labels"])
     films = films_of(report, measured, pictures)
-    base = _common_folder(report["file"])
+    base = common_folder(report["file"])
     failed = report[report["status"] == "failed"]
+    with_masks = int((report["output"].fillna("") != "").sum())
     page = render(
         "predictions.html",
         folder=_TEMPLATES,
@@ -66,7 +69,9 @@ def write_page(
         name=out.resolve().name,
         settings=settings,
         films=films,
-        failed=[_short(row.reason, row.file, base) for row in failed.itertuples()],
+        with_masks=with_masks,
+        failed=[_short(row.reason, row.file, base) for row in failed[:MOST_FILMS].itertuples()],
+        failures=len(failed),
         pending=int((report["status"] == "pending").sum()),
         columns=[title for title in COLUMNS if any(film["cells"][title] for film in films)],
         is_ranked=is_ranked(report),
@@ -91,14 +96,24 @@ def films_of(
     The keys are name, picture, view, spacing, is_given, doubt, signs, flags, notes, and cells: the
     text of each of `COLUMNS`.
     """
-    by_file = {row["file"]: row for row in measured.to_dict("records")}
-    base = _common_folder(report["file"])
-    by_name = report.sort_values("file", kind="stable")
+    shown = in_order(report)
+    by_file = {
+        row["file"]: row
+        for row in measured[measured["file"].isin(shown["file"])].to_dict("records")
+    }
+    base = common_folder(report["file"])
     return [
         _film(row, by_file.get(row["file"], {}), pictures[row["file"]], base)
-        for row in (by_doubt(by_name) if is_ranked(report) else by_name).to_dict("records")
+        for row in shown.to_dict("records")
         if row["file"] in pictures
     ]
+
+
+def in_order(report: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows of the films on the page, in their order: at most `MOST_FILMS`."""
+    by_name = report.sort_values("file", kind="stable")
+    by_name = by_name[by_name["output"].fillna("") != ""]
+    return (by_doubt(by_name) if is_ranked(report) else by_name)[:MOST_FILMS]
 
 
 def is_ranked(report: pd.DataFrame) -> bool:
@@ -158,7 +173,3 @@ def _text(value: Any) -> str:
 def _short(text: str, file: str, base: str) -> str:
     """Return a reason with a file's name in place of its whole path."""
     return text.replace(file, os.path.relpath(file, base))
-
-
-def _common_folder(files: pd.Series) -> str:
-    return os.path.commonpath([os.path.dirname(os.path.abspath(file)) for file in files])

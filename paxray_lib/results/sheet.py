@@ -46,7 +46,9 @@ def write_sheet(
     parts = [films[start : start + count] for start in range(0, len(films), count)] or [[]]
     failed = int((report["status"] == "failed").sum())
     name = readable(Path(out.resolve().name))
-    about = f"{name}: {len(films)} films with masks, {failed} failed; for research"
+    done = int((report["output"].fillna("") != "").sum())
+    first = f", the first {len(films)} here" if len(films) < done else ""
+    about = f"{name}: {done} films with masks{first}, {failed} failed; for research"
     with atomic_write(out / SHEET) as temporary:
         for number, part in enumerate(parts, 1):
             page = _page(f"{about}; page {number} of {len(parts)}", part, legend)

@@ -4,7 +4,7 @@
 by name: pydantic is slow to import.
 """
 
-from paxray_lib.utils.console import duration, log, map_ahead, printable, progress, say
+from paxray_lib.utils.console import Pace, duration, log, map_ahead, printable, progress, say
 from paxray_lib.utils.errors import (
     Stopped,
     check_choice,
@@ -30,8 +30,33 @@ from paxray_lib.utils.manifest import Manifest, read_manifest
 from paxray_lib.utils.tables import read_table, write_table
 
 __all__ = [
-    "Manifest", "Stopped", "atomic_write", "check_choice", "check_file", "did_you_mean", "duration",
-    "first_line", "inside", "is_disk_full", "is_locked", "lock", "log", "map_ahead",
-    "naming_errors", "now", "open_file", "parse_json", "printable", "progress", "read_bytes",
-    "read_json", "read_manifest", "read_table", "say", "sha256", "write_table", "write_text",
+    "Manifest",
+    "Pace",
+    "Stopped",
+    "atomic_write",
+    "check_choice",
+    "check_file",
+    "did_you_mean",
+    "duration",
+    "first_line",
+    "inside",
+    "is_disk_full",
+    "is_locked",
+    "lock",
+    "log",
+    "map_ahead",
+    "naming_errors",
+    "now",
+    "open_file",
+    "parse_json",
+    "printable",
+    "progress",
+    "read_bytes",
+    "read_json",
+    "read_manifest",
+    "read_table",
+    "say",
+    "sha256",
+    "write_table",
+    "write_text",
 ]  # fmt: skip

@@ -41,6 +41,25 @@ def progress(
             log(f"{description}: {number} in {duration(seconds)}{left}")
 
 
+class Pace:
+    """When a file that grows with the work is to be written again.
+
+    That is some seconds after the last time, and so seldom that writing takes at most a twentieth
+    of all time, however long the file has become.
+    """
+
+    def __init__(self, wait_s: float = 0.0):
+        self._due = time.monotonic() + wait_s
+
+    def call(self, write: Callable[[], object], every_s: float = 5.0) -> None:
+        """Call `write` if it is due."""
+        start = time.monotonic()
+        if start >= self._due:
+            write()
+            end = time.monotonic()
+            self._due = end + max(every_s, 19 * (end - start))
+
+
 def duration(seconds: float) -> str:
     """Say a time span in words.
 

@@ -1,3 +1,4 @@
+import os
 from pathlib import Path
 
 import pytest
@@ -57,3 +58,13 @@ def test_find_images_without_any(tmp_path):
         find_images(tmp_path)
     with pytest.raises(FileNotFoundError, match="nowhere: no such file or folder"):
         find_images(tmp_path / "nowhere")
+
+
+def test_a_list_names_images_in_its_order(tmp_path):
+    path = tmp_path / "LIST.TXT"
+    path.write_bytes(b"b/x.png\r\na b.dcm\n\nb/x.png\nM\xfcller\n")
+    names = ["b/x.png", "a b.dcm", os.fsdecode(b"M\xfcller")]
+    assert find_images(path) == list(map(Path, names))
+    path.write_text("\n\n")
+    with pytest.raises(ValueError, match=r"LIST\.TXT: no image; a list has one path in each line"):
+        find_images(path)

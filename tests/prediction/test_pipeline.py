@@ -231,3 +231,15 @@ def test_what_a_newcomer_puts_into_a_folder_gets_a_row_with_a_reason(tmp_path):
     assert "not a PNG, JPEG or DICOM" in reasons["film.tif"]
     assert "modality CT" in reasons["slice.ima"]
     assert PackedMasks.read(tmp_path / "out/a.pxm").unpack().any()  # 12 bits in 16 are not black
+
+
+def test_a_list_of_films_from_several_folders(folder, tmp_path):
+    films = sorted(path for path in folder.rglob("*") if path.is_file())
+    path = tmp_path / "some.txt"
+    path.write_text("".join(f"{film}\n" for film in [*films[1:3], tmp_path / "nowhere.png"]))
+    report = predict(Threshold(), path, tmp_path / "out")
+    assert report["file"].tolist() == [*map(str, films[1:3]), str(tmp_path / "nowhere.png")]
+    assert report["status"].tolist() == ["ok", "ok", "failed"]
+    inside = [film.relative_to(tmp_path).with_suffix(".pxm") for film in films[1:3]]
+    assert report["output"].tolist() == [*map(str, inside), ""]
+    assert all((tmp_path / "out" / output).is_file() for output in inside)

@@ -9,6 +9,7 @@ from helpers.threshold_model import Threshold
 
 from paxray_lib.measurement.tables import measure_predictions
 from paxray_lib.prediction.predict import predict
+from paxray_lib.results import page as page_module
 from paxray_lib.results.overlays import Picture, draw_predictions
 from paxray_lib.results.page import write_page
 
@@ -107,3 +108,23 @@ def test_three_hundred_films_are_a_page_that_can_be_sent(results):
     )
     page = write_page(out, report, measured, dict.fromkeys(names, Picture(noise)))
     assert page.stat().st_size < 300 * (4 * len(noise) // 3 + 2000)
+
+
+def test_of_very_many_films_it_has_the_first(results, monkeypatch):
+    out, report, measured, _ = results
+    monkeypatch.setattr(page_module, "MOST_FILMS", 2)
+    first = page_module.in_order(report)["file"].tolist()
+    assert [file.rsplit("/", 1)[1] for file in first] == ["<script>x_lat.png", "a_pa.png"]
+    pictures = draw_predictions(out, report, overlays=False, thumbnails=first)
+    assert set(pictures) == set(first)
+    page = write_page(out, report, measured, pictures).read_text()
+    assert films(page) == ["<script>x_lat.png", "a_pa.png"]
+    assert "6 films with masks, of which the first 2 are here · 1 failed" in page
+    drawn = draw_predictions(out, report, thumbnails=first)
+    assert len(drawn) == 6
+    assert all(picture.overlay for picture in drawn.values())
+    assert {file for file, picture in drawn.items() if picture.thumbnail} == set(first)
+    failed = report.assign(output="", status="failed", reason="no luck")
+    page = write_page(out, failed, measured, {}).read_text()
+    assert page.count("no luck") == 2
+    assert "and 5 more, in report.csv" in page

@@ -1,10 +1,11 @@
 import io
+import itertools
 import threading
 
 import pytest
 
 from paxray_lib.utils import console as module
-from paxray_lib.utils.console import map_ahead, progress, say
+from paxray_lib.utils.console import Pace, map_ahead, progress, say
 
 
 class _Clock:
@@ -88,3 +89,23 @@ def test_what_is_said_steers_no_terminal_and_fits_its_encoding(monkeypatch):
     monkeypatch.setattr("sys.stdout", io.TextIOWrapper(raw, "latin-1", write_through=True))
     say("\x1b[2J\r\tü\n€ \udcff\x9b")
     assert raw.getvalue() == b"\\x1b[2J\\r\t\xfc\n\\u20ac \\udcff\\x9b\n"
+
+
+def test_what_grows_is_written_seldom(monkeypatch):
+    clock, taken = [100.0], []
+    monkeypatch.setattr(module.time, "monotonic", lambda: clock[0])
+
+    def write():
+        taken.append(clock[0])
+        clock[0] += 0.1 * len(taken)  # longer each time
+
+    pace = Pace()
+    while clock[0] < 200:
+        pace.call(write)
+        clock[0] += 0.5
+    gaps = [after - before for before, after in itertools.pairwise(taken)]
+    assert gaps[0] == pytest.approx(5.5, abs=0.5)
+    assert max(gaps) > 10
+    assert 0.1 * sum(range(1, len(taken) + 1)) <= 0.05 * (200 - 100) + 2
+    late = Pace(wait_s=5)
+    late.call(lambda: pytest.fail("too early"))
