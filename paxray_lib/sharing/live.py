@@ -13,9 +13,10 @@ from pathlib import Path
 import jinja2
 from markupsafe import Markup
 
-from paxray_lib.graphs.export import export_onnx
+from paxray_lib.graphs.network import read_network
+from paxray_lib.graphs.session import open_model
 from paxray_lib.labels import LabelSet
-from paxray_lib.models.named import find_weights
+from paxray_lib.models.named import MODELS, find_weights
 from paxray_lib.models.portable import read_portable
 from paxray_lib.sharing.page import SIZE, TRAITS
 from paxray_lib.utils import parse_json, read_bytes, write_text
@@ -57,10 +58,8 @@ def export_live(
         raise ValueError(f"{out}: a page is written under a name that ends in .html")
     parts, version = _read_runtime(Path(runtime))
     about = read_portable(find_weights(weights)) or {}
-    with tempfile.TemporaryDirectory() as folder:
-        graph = Path(folder, "model.onnx")
-        labels = export_onnx(weights, graph).labels
-        parts["graph"] = read_bytes(graph)
+    parts["graph"] = graph = _graph_of(weights)
+    labels = read_network(graph, Path(weights)).labels
     page = jinja2.Template(_text("live.html"), autoescape=True).render(
         {name: Markup(_packed(data)) for name, data in parts.items()},
         state=Markup(_state(labels, about.get("threshold", 0.5))),
@@ -77,6 +76,18 @@ def export_live(
     )
     write_text(out, page)
     return out.stat().st_size
+
+
+def _graph_of(weights: str | os.PathLike) -> bytes:
+    """Return a model as an ONNX file; the open one as it lies in the package, without torch."""
+    if find_weights(weights) == MODELS["open"][0]:
+        return open_model()
+    from paxray_lib.graphs.export import export_onnx
+
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "model.onnx")
+        export_onnx(weights, path)
+        return read_bytes(path)
 
 
 def _state(labels: LabelSet, threshold: float) -> str:

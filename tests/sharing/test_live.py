@@ -3,14 +3,18 @@
 import base64
 import json
 import re
+import subprocess
+import sys
 import zlib
 
+import numpy as np
 import onnxruntime
 import pytest
 from helpers.ort_web import write_archive
 from helpers.portable_files import portable_bytes
 from helpers.tiny_models import NAMES
 
+from paxray_lib.labels.table import LABELS
 from paxray_lib.sharing.live import export_live
 
 pytestmark = pytest.mark.slow
@@ -46,6 +50,25 @@ def test_it_holds_the_runtime_the_graph_and_the_labels(weights, tmp_path):
     assert state["traits"]["_labels"]["names"] == list(NAMES.names)
     assert state["traits"]["selected"] == ["heart"]
     assert state["threshold"] == 0.5
+
+
+def test_the_open_model_comes_without_torch(tmp_path):
+    write_archive(tmp_path / "ort.tgz")
+    code = (
+        "import sys\n"
+        "for name in ('torch', 'matplotlib', 'anywidget', 'traitlets', 'scipy'):\n"
+        "    sys.modules[name] = None\n"
+        "from paxray_lib.sharing.live import export_live\n"
+        "export_live(sys.argv[1], sys.argv[2])\n"
+    )
+    command = [sys.executable, "-c", code, tmp_path / "ort.tgz", tmp_path / "live.html"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    parts = parts_of(tmp_path / "live.html")
+    session = onnxruntime.InferenceSession(unpacked(parts["graph"]))
+    (logits,) = session.run(["logits"], {"pixels": np.zeros((1, 90, 80), np.uint8)})
+    assert logits.shape[1] == len(LABELS)
+    assert json.loads(parts["state"])["traits"]["selected"] == ["lung_right", "lung_left", "heart"]
 
 
 def test_it_names_licences_and_asks_nothing_of_a_network(weights, tmp_path):

@@ -137,7 +137,7 @@ def test_its_state_is_that_of_a_new_widget(films, masks, tmp_path):
 def test_it_needs_no_package_of_notebooks(films, masks, tmp_path):
     code = (
         "import sys\n"
-        "for name in ('matplotlib', 'ipywidgets', 'anywidget', 'traitlets', 'scipy'):\n"
+        "for name in ('torch', 'matplotlib', 'ipywidgets', 'anywidget', 'traitlets', 'scipy'):\n"
         "    sys.modules[name] = None\n"
         "from paxray_lib.sharing.page import export_page\n"
         "export_page(sys.argv[1], sys.argv[2], masks=sys.argv[3])\n"
