@@ -41,8 +41,16 @@ class Painter extends DoubtViewer {
       this.updateScene();
       this.readKnown();
     }, 60);
+    if (!this.offline) this.askRules();
+  }
+
+  /** Ask which rules are broken now, when all strokes have been kept and no other one comes. */
+  askRules() {
     clearTimeout(this.rules);
-    if (!this.offline) this.rules = setTimeout(() => this.scene && !this.stop.signal.aborted && this.model.send({ rules: this.scene.message.index }), 1500);
+    this.rules = setTimeout(() => {
+      if (!this.scene || this.stop.signal.aborted) return;
+      if (this.store.pending.size) this.askRules(); else this.model.send({ rules: this.scene.message.index });
+    }, 1500);
   }
 
   /** Apply what another view of the same viewer, or a journal, has and this one not. */

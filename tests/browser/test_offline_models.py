@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from helpers.viewer_page import at, check_pixels, copied, element, ready, write_page
+from helpers.viewer_page import at, check_pixels, copied, element, ready, strokes, write_page
 from playwright.sync_api import expect
 
 from paxray_lib.labels import LabelSet
@@ -95,6 +95,21 @@ def test_labels_that_one_of_them_has_alone_are_marked(models, open_page, tmp_pat
     element(page, "mode-both").click()
     page.mouse.move(*at(page, 15, 40))
     expect(element(page, "readout")).to_contain_text("a label of mine alonetube")
+
+
+def test_a_label_that_is_not_predicted_is_not_copied(models, open_page, tmp_path):
+    scene = models._load(0)
+    few = scene.prediction.select(scene.prediction.labels.index("heart"))
+    viewer = LabelViewer(scene.pixels, scene.target, few, editable=True, selected=["aorta"])
+    page = open_page()
+    page.goto(write_page(viewer, tmp_path))
+    ready(page)
+    element(page, "copy-prediction").click()
+    expect(element(page, "message")).to_have_text("The prediction does not have this label.")
+    assert strokes(page) == []
+    element(page, "edit-label").select_option(str(viewer._source.labels.index("heart")[0]))
+    element(page, "copy-prediction").click()
+    assert [record["mode"] for record in strokes(page)] == ["copy"]
 
 
 def test_broken_rules_are_listed_of_both(models, open_page, tmp_path):

@@ -131,6 +131,10 @@ def test_broken_rules_are_those_of_the_corrected_masks(open_page, tmp_path):
     drag(page, (44, 10), (44, 40))
     drag(page, (40, 10), (40, 40))
     page.wait_for_timeout(1600)
+    sent = two.wires[0].to_kernel()
+    assert ["strokes" in content for content in sent] == [True, True]  # first these are kept
+    two.pass_on()
+    page.wait_for_timeout(1700)
     two.pass_on()
     assert viewer.corrected().counts()[int(upper)] == 0
     rules = viewer._load(0).broken_rules("target")

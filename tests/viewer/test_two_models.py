@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
+from paxray_lib.data.datafile import Entry, write_datafile
 from paxray_lib.data.dataset import PaxrayDataset
 from paxray_lib.labels.table import LabelSet
 from paxray_lib.masks.packed import PackedMasks
@@ -151,6 +152,28 @@ def test_truth_and_a_model_of_other_labels(tiny, tmp_path):
     plain = viewer.to_image().tobytes()
     viewer.selected = []
     assert viewer.to_image().tobytes() == plain
+
+
+def test_corrections_know_what_the_truth_or_the_one_who_corrects_knows(folders):
+    corrected = folders / "corrected"
+    (folders / "films").rename(folders / "images")
+    entry = Entry("images/afrontal.png", "one/afrontal.pxm", "a", "frontal")
+    write_datafile(folders / "paxray.json", LabelSet(["heart", "aorta"]), {"train": [entry]})
+    viewer = LabelViewer.browse(
+        PaxrayDataset(folders), folders / "two", editable=True, corrections=corrected
+    )
+    labels = viewer._source.labels
+    assert labels.names == ("heart", "aorta", "tube")
+    stroke = {"mode": "add", "shape": "brush", "size": 64, "points": [[320, 320]], "tree": True}
+    viewer.send = lambda content, buffers=None: None
+    strokes = [stroke | {"id": name, "label": k, "seconds": k} for k, name in enumerate(labels)]
+    viewer._answer(viewer, {"strokes": [[0, one] for one in strokes]}, [])
+    viewer.save()
+    saved = PaxrayDataset(corrected)[0].masks
+    assert saved.labels == labels
+    assert saved.known.tolist() == [True, True, False]
+    assert saved.unpack("heart")[0, 20, 20]
+    assert not saved.unpack("tube").any()
 
 
 def test_wrong_folders_are_named(folders):
