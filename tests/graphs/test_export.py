@@ -9,10 +9,10 @@ import onnxruntime
 import pytest
 import torch
 from helpers.sampledata import ROOT
-from helpers.tiny_models import tiny_model
+from helpers.tiny_models import one_size, tiny_model
 from PIL import Image as PillowImage
 
-from paxray_lib.graphs.export import TOLERANCE, export_onnx
+from paxray_lib.graphs.export import TOLERANCE, export_onnx, graph_of
 from paxray_lib.images import read_image
 from paxray_lib.images.preprocessing import Preprocessing
 from paxray_lib.models import load_model, save_model
@@ -115,3 +115,14 @@ def test_what_cannot_be_written_is_refused(tmp_path, monkeypatch):
     with pytest.raises(ValueError, match=r"unet-.*: logits as ONNX differ by .*cannot be exported"):
         export_onnx(tmp_path / "m.ckpt", tmp_path / "m.onnx")
     assert not (tmp_path / "m.onnx").exists()
+
+
+@pytest.mark.parametrize(("size", "said"), [(None, "true"), ((64, 64), "false")])
+def test_it_says_whether_the_network_takes_inputs_of_other_sizes(size, said):
+    model = tiny_model(preprocessing=Preprocessing("standard", (64, 64))).eval()
+    graph = onnx.load_from_string(graph_of(one_size(model, size) if size else model))
+    texts = {entry.key: entry.value for entry in graph.metadata_props}
+    assert texts["any_size"] == said
+    assert {"model.network." + key for key in model.weights()}.isdisjoint(
+        tensor.name for tensor in graph.graph.initializer
+    )

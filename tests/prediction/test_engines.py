@@ -8,7 +8,7 @@ import sys
 import numpy as np
 import pandas as pd
 import pytest
-from helpers.onnx_files import onnx_bytes
+from helpers.onnx_files import onnx_bytes, with_text
 from helpers.sampledata import ROOT
 from helpers.tiny_models import random_images, tiny_model
 
@@ -147,6 +147,15 @@ def test_inputs_that_are_no_multiple_are_padded_as_torch_does(tmp_path):
     inputs = random_images(1, 3, 50, 70).numpy()
     found = load_onnx(tmp_path / "m.onnx").coarse_logits(inputs)
     np.testing.assert_allclose(found, model.coarse_logits(inputs), atol=TOLERANCE)
+
+
+def test_a_network_of_one_size_sees_the_mirrored_film_at_that_size(tmp_path):
+    (tmp_path / "m.onnx").write_bytes(with_text("any_size", "false"))
+    model, inputs = load_onnx(tmp_path / "m.onnx"), random_images(1, 3, 64, 64).numpy()
+    found = Inspector(model).mirrored(inputs)
+    np.testing.assert_array_equal(found, model.coarse_logits(inputs[..., ::-1])[..., ::-1])
+    with pytest.raises(RuntimeError, match=r"m\.onnx: takes \(64, 64\), not \(32, 32\)"):
+        model.coarse_logits(inputs[..., :32, :32])
 
 
 @pytest.mark.parametrize(
