@@ -114,6 +114,7 @@ def test_any_order_ends_in_the_same_masks(two, seed):
     two.check()
 
 
+@pytest.mark.slow
 def test_broken_rules_are_those_of_the_corrected_masks(open_page, tmp_path):
     stack = np.zeros((166, 60, 60), bool)
     names = {"lung_left_lobeupper": (40, 20), "lung_left_lobelower": (10, 20)}
