@@ -33,6 +33,7 @@ CARD, PICTURES, PRIVATE = ROOT / "docs/open_model.md", ROOT / "docs/open_model",
 NO_DOUBT = "How far a single result can be believed has not been measured of these weights."
 PARTS = {
     "visible_lungs": "both lungs",
+    "visible_lungs_elsewhere": "both lungs, where people's end at the heart",
     "left_lung": "left lung",
     "right_lung": "right lung",
     "heart": "heart",
@@ -119,12 +120,13 @@ def recipe_table(recipe: Sequence[Mapping[str, Any]]) -> str:
 
 def films_table(wingspan: Mapping[str, Any], v7: Mapping[str, Any]) -> str:
     """Return Dice coefficients on films."""
-    films = f"wingspan {wingspan['split']}, {wingspan['films']} films"
-    bedside = f"v7, {v7['films']} films of {v7['patients']} patients"
+    films = f"wingspan {wingspan['split']}"
+    bedside = f"v7, {v7['patients']} patients"
     parts = [(films, name, wingspan[part]) for part, name in PARTS.items()]
     rows = [
         [
             data,
+            str(part["films"]),
             name,
             f"{digits(part['mean'])} ({interval(part['interval'])})",
             digits(part["worst"]),
@@ -132,7 +134,7 @@ def films_table(wingspan: Mapping[str, Any], v7: Mapping[str, Any]) -> str:
         ]
         for data, name, part in [*parts, (bedside, "both lungs", v7["lungs"])]
     ]
-    return table(["films", "structure", "Dice, mean", "worst", "failures"], rows)
+    return table(["data", "films", "structure", "Dice, mean", "worst", "failures"], rows)
 
 
 def rules_table(wingspan: Mapping[str, Any], v7: Mapping[str, Any]) -> str:

@@ -36,6 +36,14 @@ def _width(mask: np.ndarray) -> int:
     return int(columns[-1] - columns[0]) + 1
 
 
+def overlap(heart: np.ndarray, lungs: np.ndarray) -> float:
+    """Return the share of a heart's pixels, (H, W) bool, that are in the lungs; 0 if it is empty.
+
+    Visible lungs end at the heart: where people's masks overlap, they were drawn by another rule.
+    """
+    return int((heart & lungs).sum()) / max(int(heart.sum()), 1)
+
+
 def mean_with_interval(values: Sequence[float], cases: Sequence[str]) -> dict:
     """Return the mean of films and its 95 % interval over patients, by `metrics.bootstrap`.
 

@@ -32,6 +32,7 @@ from measures import (
     fingerprint,
     number,
     numbers,
+    overlap,
 )
 from ribs import Spaces, contrasts, obeys
 
@@ -55,9 +56,9 @@ DATA = Path(__file__).resolve().parents[3] / "shared" / "data"
 WINGSPAN = ("left_lung", "right_lung", "heart")
 FLOORS = dict.fromkeys(("visible_lungs", "left_lung", "right_lung", "v7"), 0.88) | {"heart": 0.85}
 """A film below is a failure, which the card shows."""
-CT_LABELS = {"lungs": "lung_overall"} | {
-    name: name for name in ("heart", "diaphragm", "spine", "ribs")
-}
+MOST_OVERLAP = 0.1
+"""Of people's heart with their lungs: if more, lungs were drawn through the heart on this film."""
+CT_LABELS = {"lungs": "lung_overall"} | {n: n for n in ("heart", "diaphragm", "spine", "ribs")}
 
 
 @dataclass(frozen=True)
@@ -91,6 +92,9 @@ def score_wingspan(scorer: Scorer, folder: Path, split: str) -> dict[str, Any]:
         people = [_people(folder / part / f"{name}.png") for part in WINGSPAN]
         films.append({"id": name} | _wingspan_film(ours, people))
     column = {key: [film[key] for film in films] for key in films[0]}
+    alike = [film for film in films if film["people_overlap"] <= MOST_OVERLAP]
+    same = [film["id"] for film in alike]
+    lungs = [film["visible_lungs"] for film in alike]
     return {
         "split": split,
         "films": len(ids),
@@ -98,6 +102,8 @@ def score_wingspan(scorer: Scorer, folder: Path, split: str) -> dict[str, Any]:
             part: dice_summary(column[part], ids, ids, FLOORS[part])
             for part in ("visible_lungs", *WINGSPAN)
         },
+        "drawn_through_heart": [name for name in ids if name not in same],
+        "visible_lungs_elsewhere": dice_summary(lungs, same, same, FLOORS["visible_lungs"]),
         "cardiothoracic_ratio": agreement(column["ctr"], column["ctr_people"], ids),
         "ribs": score_ribs(paths, masks, ids),
         "per_film": [_written(film) for film in films],
@@ -112,6 +118,7 @@ def _wingspan_film(ours: np.ndarray, people: Sequence[np.ndarray]) -> dict[str, 
         **{name: dice(mask, truth) for name, mask, truth in parts},
         "ctr": cardiothoracic_ratio(heart, left, right),
         "ctr_people": cardiothoracic_ratio(true_heart, true_left, true_right),
+        "people_overlap": overlap(true_heart, true_left | true_right),
     }
 
 
@@ -265,7 +272,7 @@ def summary(scores: dict[str, Any]) -> list[str]:
     lines = []
     if wing := scores.get("wingspan"):
         ratio = wing["cardiothoracic_ratio"]
-        for part in ("visible_lungs", "heart"):
+        for part in ("visible_lungs", "visible_lungs_elsewhere", "heart"):
             lines.append(f"wingspan {wing['split']} {_dice_line(part, wing[part])}")
         lines.append(
             f"cardiothoracic ratio: bias {ratio['bias']['mean']}, mean absolute error "

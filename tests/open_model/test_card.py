@@ -41,6 +41,7 @@ def scores():
             "split": "test",
             "films": 3,
             **{part: dice(values, ids) for part in card.PARTS},
+            "drawn_through_heart": ["w2"],
             "cardiothoracic_ratio": agreement,
             "ribs": ribs(),
             "per_film": films,
@@ -81,7 +82,8 @@ def test_the_card_has_its_sections_and_the_figures(about, scores):
     assert titles == ["Data", "Recipe", "Scores", "Doubt", "Failures", "Not for"]
     for figure in (
         "12.3 MB", "256 x 320 pixels", "origin unknown", "phantoms x 1", "films x 2", "| 10 |",
-        "wingspan test, 3 films", "0.911", "1 (under 0.88)", "2 films, and 1 that it could not",
+        "wingspan test | 3 |", "0.911", "1 (under 0.88)", "drawn through the heart",
+        "2 films, and 1 that it could not",
         "bias -0.0050", "worst is w2, 0.812", "- **heart**, mean 0.90: heart 0.90",
         "rib_left_3 0.60, heart 0.90", "Doubt is **measured** elsewhere.",
     ):  # fmt: skip

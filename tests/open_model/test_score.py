@@ -70,6 +70,19 @@ def test_masks_of_people_have_perfect_scores(films):
     json.dumps(found, allow_nan=False)
 
 
+def test_films_whose_lungs_are_drawn_through_the_heart_are_scored_apart(films):
+    through = np.zeros((40, 40), np.uint8)
+    through[5:30, 17:36] = 255  # over 8 of the heart's 10 columns
+    save(films / "left_lung/b.png", through)
+    found = score.score_wingspan(Perfect(), films, "val")
+    overlaps = [film["people_overlap"] for film in found["per_film"]]
+    assert overlaps == [0, 0.8]
+    assert found["drawn_through_heart"] == ["b"]
+    elsewhere = found["visible_lungs_elsewhere"]
+    assert (elsewhere["films"], elsewhere["mean"], found["visible_lungs"]["films"]) == (1, 1, 2)
+    assert found["visible_lungs"]["mean"] < 1
+
+
 def test_pixels_to_ignore_do_not_count(tmp_path, monkeypatch):
     mask = np.zeros((40, 40), np.uint8)
     mask[5:30, 5:20], mask[30:35] = 255, 127
