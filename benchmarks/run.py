@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 FOLDER = Path(__file__).parent
+WANTS_ARGUMENTS = 2  # argparse's code
 
 
 def scripts(names: list[str]) -> list[Path]:
@@ -29,7 +30,10 @@ def main() -> int:
     failed = []
     for script in scripts(sys.argv[1:]):
         print(f"== {script.stem}", flush=True)
-        if subprocess.run([sys.executable, script]).returncode:
+        code = subprocess.run([sys.executable, script]).returncode
+        if code == WANTS_ARGUMENTS:
+            print("left out: run it by itself, with what it says above")
+        elif code:
             failed.append(script.stem)
     if failed:
         print(f"failed: {', '.join(failed)}", file=sys.stderr)
