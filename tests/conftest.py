@@ -16,6 +16,8 @@ from hypothesis import settings
 signal.signal(signal.SIGINT, signal.default_int_handler)
 if hasattr(signal, "SIGHUP"):
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
+# The commands that tests start would compile the library anew each time.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 # Tests never open a window nor wait for a model hub. Set before matplotlib and huggingface_hub are
 # imported.
 os.environ.setdefault("MPLBACKEND", "Agg")

@@ -1,6 +1,7 @@
 """The order of rooms, the public names, and habits that every module keeps."""
 
 import ast
+import importlib
 import subprocess
 import sys
 from graphlib import TopologicalSorter
@@ -146,8 +147,8 @@ def test_public_names():
 
 @pytest.mark.parametrize("path", FIXED_PATHS)
 def test_fixed_paths(path):
-    code = f"from {path.rpartition('.')[0]} import {path.rpartition('.')[2]}"
-    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+    module, _, name = path.rpartition(".")
+    assert callable(getattr(importlib.import_module(module), name))
 
 
 @pytest.mark.parametrize("module", ["paxray_lib", "paxray_lib.cli"])

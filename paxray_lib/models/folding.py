@@ -42,7 +42,7 @@ def fold_batch_norm(network: nn.Module, size: tuple[int, int]) -> nn.Module:
     network = copy.deepcopy(network).eval().float().requires_grad_(False)
     folded = copy.deepcopy(network)
     device = next(network.parameters()).device
-    trial = torch.rand(1, 3, 128, 128, device=device)
+    trial = torch.rand(1, 3, 64, 64, device=device)
     try:
         pairs = _conv_norm_pairs(network, trial)
     except WRONG_SIZE:

@@ -22,7 +22,7 @@ from paxray_lib.masks.packed import PackedMasks
 from paxray_lib.review.journal import Journal
 from paxray_lib.viewer.widget import LabelViewer
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
 HEART = LABELS.index("heart")[0]
 

@@ -127,6 +127,7 @@ def real(real_data):
     return scan, project_scan(scan)
 
 
+@pytest.mark.slow
 class TestRealCT:
     def test_labels(self, real):
         _, projected = real

@@ -34,6 +34,7 @@ def image():
     return read_image(REFERENCE / "formula_300x420.png")
 
 
+@pytest.mark.slow
 def test_input_and_logits_are_those_of_cxas(model, image):
     inputs = model.preprocess(image)
     assert inputs.mean(dtype=float) == pytest.approx(WANTED["input_mean"], abs=1e-5)
@@ -49,6 +50,7 @@ def test_input_and_logits_are_those_of_cxas(model, image):
     assert (np.abs(positive - WANTED["positive_512"]) <= near).all()
 
 
+@pytest.mark.slow
 def test_masks_at_the_images_size_are_those_of_cxas(model, image):
     masks = predict_image(model, image)
     assert masks.shape == (159, 300, 420)

@@ -104,6 +104,7 @@ def test_widgets_show_their_html_offline(project):
     assert "unpkg.com" not in text
 
 
+@pytest.mark.slow
 def test_a_failing_cell_is_named_and_resume_goes_on_from_it(project, capfd):
     folder = project / "notebooks"
     write_notebook(folder, "01_a", "open(run_dir + '/count.txt', 'a').write('x')")
@@ -136,6 +137,7 @@ def test_a_failing_cell_is_named_and_resume_goes_on_from_it(project, capfd):
     assert "\nresumed\n" in (project / "runs/a/environment.txt").read_text()
 
 
+@pytest.mark.slow
 def test_a_notebook_that_changed_since_it_ran_is_named_on_resume(project, capfd):
     folder = project / "notebooks"
     write_notebook(folder, "01_a", "x = 1")

@@ -113,11 +113,13 @@ def test_with_frozen_batch_norm_two_processes_train_as_one(both, odd, alone):
     pd.testing.assert_series_equal(*(table["train_loss"] for table in tables), rtol=1e-9)
 
 
+@pytest.mark.slow
 def test_with_batch_norm_a_step_is_that_of_one_process_over_the_same_batches(both, odd, alone):
     whole = alone(False, **{**LIVE, "accumulate": 4, "epochs": 1})
     assert_moved_alike(both[0] / "live", whole, small_training(odd, whole))
 
 
+@pytest.mark.slow
 def test_two_processes_resume_to_the_bit(both):
     straight, resumed = weights(both[0] / "straight"), weights(both[0] / "resumed")
     assert all(torch.equal(straight[name], value) for name, value in resumed.items())
@@ -128,6 +130,7 @@ def test_two_processes_resume_to_the_bit(both):
     pd.testing.assert_frame_equal(*tables, check_exact=True)
 
 
+@pytest.mark.slow
 def test_validation_is_shared_and_scored_as_by_one(both, odd):
     metrics = pd.read_csv(both[0] / "straight/metrics.csv").iloc[-1]
     overall = evaluate(both[0] / "straight/checkpoints/last.ckpt", odd, split="val").summary[
@@ -138,6 +141,7 @@ def test_validation_is_shared_and_scored_as_by_one(both, odd):
         assert overall[score] == pytest.approx(metrics[f"val_{score}"], abs=1e-3)
 
 
+@pytest.mark.slow
 def test_the_first_process_alone_speaks_and_writes(both):
     out, said = both
     # live, resumed, two_steps, interrupted
@@ -150,6 +154,7 @@ def test_the_first_process_alone_speaks_and_writes(both):
     assert not list(out.rglob("*.part*"))
 
 
+@pytest.mark.slow
 def test_a_loss_that_is_not_finite_in_one_process_stops_all(both):
     messages = {(both[0] / f"stopped{rank}.txt").read_text() for rank in (0, 1)}
     assert len(messages) == 1
@@ -157,6 +162,7 @@ def test_a_loss_that_is_not_finite_in_one_process_stops_all(both):
     assert not (both[0] / "nan" / "checkpoints").exists()
 
 
+@pytest.mark.slow
 def test_a_signal_to_one_process_ends_all_after_the_same_step(both):
     messages = [(both[0] / f"interrupted{rank}.txt").read_text() for rank in (0, 1)]
     assert messages[0].startswith("stopped after 0 epochs and 1 steps: stopped like another proc")
