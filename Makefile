@@ -16,7 +16,7 @@ COMPILE = $(UV) pip compile pyproject.toml --universal --python-version 3.11 --g
 	--custom-compile-command "make lock" --quiet
 INSTALL_LOG := $(VENV)/install.log
 
-.PHONY: help demo sweep test check lab bench open-model card wheel lock clean
+.PHONY: help demo sweep test check lab bench open-model card wheel wheel-check lock clean
 
 help: ## what there is to make
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-11s %s\n", $$1, $$2}' Makefile
@@ -52,6 +52,9 @@ wheel: $(STAMP) ## the package as dist/*.whl, checked; nothing is uploaded
 	@rm -rf build dist
 	@$(BIN)/python -m pip --quiet --disable-pip-version-check wheel --no-deps --no-build-isolation --wheel-dir dist .
 	@$(BIN)/twine check --strict dist/*.whl && $(BIN)/check-wheel-contents dist/*.whl && ls -l dist
+
+wheel-check: wheel ## the wheel installed for real, from the core to [all], and used; takes minutes
+	@$(BIN)/python .ci/wheel_check.py dist/*.whl
 
 lock: ## requirements.lock and those of docker/ from pyproject.toml, keeping versions that fit (needs uv)
 	@$(COMPILE) --extra all --extra test --output-file requirements.lock >/dev/null

@@ -203,6 +203,7 @@ def test_installed_version_is_that_of_pyproject():
         "bench",
         "card",
         "wheel",
+        "wheel-check",
         "lock",
         "clean",
         "help",
@@ -232,7 +233,7 @@ def test_ci_runs_every_test():
     script = ROOT / ".ci/run"
     assert os.access(script, os.X_OK)
     subprocess.run(["bash", "-n", script], check=True)
-    assert "make test SLOW=1" in script.read_text().splitlines()
+    assert script.read_text().splitlines()[-2:] == ["make test SLOW=1", "make wheel-check"]
 
 
 def test_no_file_carries_a_path_of_one_machine_or_generated_data():
