@@ -1,8 +1,9 @@
 """Install the built wheel for real, and use it: ``python .ci/wheel_check.py dist/*.whl``.
 
-In new environments, in a folder without the repository, from the package index: the core with each
-Python that is at hand, then one of them grown to `[train]` and to `[all]`. A line per check, with
-its seconds; exit code 1 if any failed. It takes minutes, and 8 GB of disk that it gives back.
+In new environments, in a folder without the repository, from the package index, in the versions of
+requirements.lock: the core with each Python that is at hand, then one of them grown to `[train]`
+and to `[all]`. A line per check, with its seconds; exit code 1 if any failed. It takes minutes, and
+8 GB of disk that it gives back.
 """
 
 import argparse
@@ -15,6 +16,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+LOCK = Path(__file__).parents[1] / "requirements.lock"
 PYTHONS = ("python3.11", "python3.12", "python3.13")
 MOST_CORE_MIB = 500
 FILM = "data/examples/hannover_bed_*"
@@ -59,6 +61,7 @@ class Environment:
 
     def __init__(self, python: str, folder: Path):
         self.name = Path(python).name
+        self.limits = ("--quiet", "--constraint", folder.parent / "versions.txt")
         self.folder, self.work = folder / "env", folder / "work"
         self.work.mkdir(parents=True)
         run([python, "-m", "venv", self.folder], folder)
@@ -82,7 +85,7 @@ class Environment:
     def install(self, wheel: Path, extra: str = "") -> None:
         """Install the wheel with an extra, from the package index."""
         wanted = f"paxray-lib{extra} @ {wheel.as_uri()}"
-        self("python", "-m", "pip", "install", "--quiet", wanted)
+        self("python", "-m", "pip", "install", *self.limits, wanted)
 
     def check(self, what: str, step: Callable[[], object]) -> float:
         """Do a step, say how it went, and return its seconds."""
@@ -119,7 +122,7 @@ def the(folder: Path, pattern: str) -> Path:
 def check_core(env: Environment, wheel: Path) -> None:
     """Everything that the wheel alone can do."""
     # the first installation downloads, the second one is timed
-    env("python", "-m", "pip", "download", "--quiet", "--dest", env.work / "cached", wheel)
+    env("python", "-m", "pip", "download", *env.limits, "--dest", env.work / "cached", wheel)
     shutil.rmtree(env.work / "cached")
     to_mask = env.check("core: pip install", lambda: env.install(wheel))
     mib, count = env.mib() - env.empty_mib, env.packages()
@@ -194,6 +197,7 @@ def main() -> int:
     pythons = [sys.executable, *(path for path in others if Path(path).name != own)]
     failed = 0
     with tempfile.TemporaryDirectory(prefix="paxray-wheel-") as folder:
+        Path(folder, "versions.txt").write_text(versions(), encoding="utf-8")
         for number, python in enumerate(pythons):
             env = Environment(python, Path(folder, str(number)))
             env.name = run([python, "-c", "import sys; print(sys.version.split()[0])"], env.work)
@@ -206,6 +210,12 @@ def main() -> int:
             shutil.rmtree(env.folder)
     print(f"{failed} checks failed" if failed else "all checks passed")
     return bool(failed)
+
+
+def versions() -> str:
+    """Return the lock's versions without its hashes, which the wheel cannot have."""
+    lines = LOCK.read_text(encoding="utf-8").splitlines()
+    return "\n".join(line.rstrip("\\ ") for line in lines if "==" in line)
 
 
 def works(python: str) -> bool:

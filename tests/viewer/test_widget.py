@@ -1,5 +1,6 @@
 import json
 import re
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -215,7 +216,8 @@ def test_an_image_too_large_for_a_page_is_stored_reduced():
 class NoisyImages(PaxrayDataset):
     """Twelve noisy images in memory."""
 
-    labels, datafile = LABELS, SimpleNamespace(view=lambda entry: entry.view)
+    labels = LABELS
+    datafile = SimpleNamespace(root=Path(), view=lambda entry: entry.view)
     split = "train"
 
     def __init__(self):
