@@ -5,6 +5,7 @@ from collections import Counter
 from typing import Any
 
 import torch
+from timm.layers import BatchNormAct2d
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
@@ -51,7 +52,7 @@ def fold_batch_norm(network: nn.Module, size: tuple[int, int]) -> nn.Module:
     for conv, norm in pairs:
         fused = fuse_conv_bn_eval(folded.get_submodule(conv), folded.get_submodule(norm))  # type: ignore[type-var, arg-type] # chosen by class in _conv_norm_pairs
         folded.set_submodule(conv, fused)
-        folded.set_submodule(norm, nn.Identity())
+        folded.set_submodule(norm, _rest(folded.get_submodule(norm)))
     with torch.inference_mode():
         before, after = network(trial), folded(trial)
     # a convolution whose output is also read elsewhere: no hook sees that, but the logits change
@@ -60,8 +61,13 @@ def fold_batch_norm(network: nn.Module, size: tuple[int, int]) -> nn.Module:
     return folded if same.all() else network
 
 
+def _rest(norm: nn.Module) -> nn.Module:
+    """Return what a BatchNorm does besides normalizing: timm's have an activation in them."""
+    return nn.Sequential(norm.drop, norm.act) if type(norm) is BatchNormAct2d else nn.Identity()
+
+
 def _conv_norm_pairs(network: nn.Module, images: Tensor) -> list[tuple[str, str]]:
-    """Return the names of (Conv2d, BatchNorm2d) where the second reads just what the first wrote.
+    """Return the names of (Conv2d, BatchNorm) where the second reads just what the first wrote.
 
     Each of the two must run once.
     """
@@ -76,8 +82,9 @@ def _conv_norm_pairs(network: nn.Module, images: Tensor) -> list[tuple[str, str]
         else:
             writers[module] = getattr(inputs[0], "writer", network)
 
-    # not the subclasses of BatchNorm2d, which may contain an activation
-    watched = [m for m in names if isinstance(m, nn.Conv2d) or type(m) is nn.BatchNorm2d]
+    # no other subclasses of BatchNorm2d: they may contain anything
+    norms = (nn.BatchNorm2d, BatchNormAct2d)
+    watched = [m for m in names if isinstance(m, nn.Conv2d) or type(m) in norms]
     hooks = [module.register_forward_hook(look) for module in watched]
     try:
         with torch.inference_mode():

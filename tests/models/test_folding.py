@@ -22,8 +22,9 @@ def _with_statistics(model):
     return model.eval()
 
 
-def test_optimized_model_gives_the_same_logits(tmp_path):
-    model = _with_statistics(build_model("unet", NAMES, "mobilenet_v2"))
+@pytest.mark.parametrize("encoder", ["mobilenet_v2", "tu-tf_efficientnet_lite0"])
+def test_optimized_model_gives_the_same_logits(tmp_path, encoder):
+    model = _with_statistics(build_model("unet", NAMES, encoder))
     keys = list(model.state_dict())
     fast = optimize_for_inference(model)
     with torch.inference_mode():
