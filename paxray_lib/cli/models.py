@@ -87,7 +87,7 @@ def predict(
         Path, option("An image, a folder with all below it, or a list in a .txt file.")
     ],
     out: Annotated[Path, option("Folder for the outputs and report.csv.")],
-    weights: shared.Weights = Path("open"),
+    weights: Annotated[Path, option("As for evaluate, or a file of export onnx.")] = Path("open"),
     format: Annotated[str, option("packed, npy, coco, or dicom-seg for DICOM images.")] = "packed",
     threshold: shared.Threshold = 0.5,
     labels: shared.Labels = "",

@@ -59,6 +59,7 @@ def read_network(data: bytes, path: Path) -> Network:
     with naming_errors(path, "no ONNX file, damaged or cut short", _REMEDY):
         texts = dict(_metadata(model))
         graph = memoryview(b"".join(wire.messages(model, wire.GRAPH)))
+    with naming_errors(path, "refused", _REMEDY):
         _check_self_contained(model)
     if missing := [key for key in _ABOUT if key not in texts]:
         raise ValueError(
@@ -137,11 +138,17 @@ def _parsed(text: str, key: str) -> Any:
 
 def _check_self_contained(model: memoryview) -> None:
     """Raise ValueError if a model wants functions or operators of its own, or other files."""
-    domains = {_name(item, 1) for item in wire.messages(model, wire.OPSETS)}
-    if other := domains - {"", "ai.onnx"}:
-        raise ValueError(f"it wants operators that are not ONNX's: {min(other):.80}")
+    for item in wire.messages(model, wire.OPSETS):
+        _check_domains(item, 1)
     if wire.first_of(model, wire.FUNCTIONS) is not None:
         raise ValueError("it has functions")
+
+
+def _check_domains(message: memoryview, key: int) -> None:
+    """Raise ValueError if one names operators that are not ONNX's, which need not be declared."""
+    for domain in map(wire.text, wire.messages(message, key)):
+        if domain not in ("", "ai.onnx"):
+            raise ValueError(f"it wants operators that are not ONNX's: {domain:.80}")
 
 
 def _weights(graph: memoryview) -> Iterator[tuple[str, memoryview]]:
@@ -173,7 +180,7 @@ def _weight(key: str, weights: Mapping[str, memoryview]) -> np.ndarray | None:
 
 def _cut(graph: memoryview) -> bytes:
     """Return the graph from `INPUTS` to `COARSE`."""
-    _check_tensors(graph)
+    _check_nodes(graph)
     nodes = list(wire.messages(graph, wire.NODES))
     needed, chosen = {COARSE}, []
     for node in reversed(nodes):  # each stands behind those that it reads
@@ -214,16 +221,17 @@ def _graphs(attribute: memoryview) -> Iterator[memoryview]:
             yield wire.as_bytes(value)
 
 
-def _check_tensors(graph: memoryview) -> None:
-    """Raise ValueError if a tensor of a graph, or within one of its nodes, lies in another file."""
+def _check_nodes(graph: memoryview) -> None:
+    """Raise ValueError if a node of a graph is not ONNX's, or a tensor lies in another file."""
     tensors = list(wire.messages(graph, wire.INITIALIZERS))
     for node in wire.messages(graph, wire.NODES):
+        _check_domains(node, wire.NODE_DOMAIN)
         for attribute in wire.messages(node, wire.ATTRIBUTES):
             for key, value in wire.fields(attribute):
                 if key in wire.ATTRIBUTE_TENSORS:
                     tensors.append(wire.as_bytes(value))
                 elif key in wire.ATTRIBUTE_GRAPHS:
-                    _check_tensors(wire.as_bytes(value))
+                    _check_nodes(wire.as_bytes(value))
                 elif key in wire.SPARSE:
                     raise ValueError("it has sparse tensors, which are refused")
     for item in tensors:

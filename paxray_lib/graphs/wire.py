@@ -12,7 +12,7 @@ import numpy as np
 # numbers of fields, of onnx.proto
 GRAPH, OPSETS, METADATA, FUNCTIONS = 7, 8, 14, 25  # of a model
 NODES, GRAPH_NAME, INITIALIZERS, INPUTS, OUTPUTS, VALUES = 1, 2, 5, 11, 12, 13  # of a graph
-ATTRIBUTES = 5  # of a node
+ATTRIBUTES, NODE_DOMAIN = 5, 7  # of a node
 ATTRIBUTE_TENSORS, ATTRIBUTE_GRAPHS, SPARSE = (5, 10), (6, 11), (22, 23)  # of an attribute
 KEY, VALUE = 1, 2  # of an entry of the metadata
 DIMS, DATA_TYPE, TENSOR_NAME, RAW_DATA = 1, 2, 8, 9  # of a tensor

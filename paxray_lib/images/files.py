@@ -1,5 +1,6 @@
 """Which files of a folder are images."""
 
+import codecs
 import os
 from pathlib import Path
 
@@ -32,7 +33,7 @@ def find_images(path: str | os.PathLike) -> list[Path]:
     FileNotFoundError
         If `path` is missing, or is a folder without images.
     ValueError
-        If a list names no image.
+        If a list names no image, or is no text.
     """
     path = Path(path)
     if path.suffix.lower() == LIST_SUFFIX and path.is_file():
@@ -58,11 +59,18 @@ def find_images(path: str | os.PathLike) -> list[Path]:
 
 
 def _read_list(path: Path) -> list[Path]:
-    lines = (line.rstrip("\r") for line in os.fsdecode(read_bytes(path)).split("\n"))
-    images = [Path(line) for line in dict.fromkeys(lines) if line]
+    """Return what a list names, each file once, by its first name there."""
+    data = read_bytes(path)
+    if b"\0" in data:
+        raise ValueError(f"{path}: not a list; one has a path in each line, and is UTF-8")
+    images: dict[str, Path] = {}
+    # some editors write such a mark
+    for line in os.fsdecode(data.removeprefix(codecs.BOM_UTF8)).split("\n"):
+        if name := line.rstrip("\r"):
+            images.setdefault(os.path.abspath(name), Path(name))
     if not images:
         raise ValueError(f"{path}: no image; a list has one path in each line")
-    return images
+    return list(images.values())
 
 
 def _is_image(path: Path) -> bool:

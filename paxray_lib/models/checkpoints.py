@@ -110,7 +110,7 @@ def load_model(
         preprocessing, or `device` is not there.
     """
     device, path = find_device(device), find_weights(path)
-    if path.suffix == ".onnx":
+    if path.suffix.lower() == ".onnx":
         raise ValueError(
             f"{path}: an ONNX file, which only predict takes, by its path; here, name the weights "
             "that it was exported from"

@@ -31,7 +31,7 @@ def find_model(
         If it needs torch, which is not there.
     """
     path = find_weights(weights)
-    is_file = path.suffix == ONNX
+    is_file = path.suffix.lower() == ONNX
     is_open = path == MODELS["open"][0] and path.with_suffix(ONNX).is_file()
     if is_file and (device not in ("auto", "cpu") or precision != "float32"):
         raise ValueError(

@@ -95,6 +95,11 @@ def other_operators(model):
     model.opset_import.append(helper.make_opsetid("com.example", 1))
 
 
+def undeclared_operator():
+    """An operator of onnxruntime's own, which runs it whether or not the file declares it."""
+    return helper.make_node("QuickGelu", ["before"], ["coarse"], domain="com.microsoft")
+
+
 def own_function(model):
     node = helper.make_node("Identity", ["a"], ["b"])
     domains = [helper.make_opsetid("", 17)]
@@ -177,6 +182,11 @@ def own_function(model):
         *(PREDICT, 2, r"x\.onnx: onnxruntime cannot run it .*Nonsense"),
     ),
     ("operators of others", changed(other_operators), PREDICT, 2, r"x\.onnx: .*com\.example"),
+    (
+        "an operator of others, undeclared",
+        changed(instead_of_coarse(undeclared_operator())),
+        *(PREDICT, 2, r"x\.onnx: .*operators that are not ONNX's: com\.microsoft"),
+    ),
     ("a function", changed(own_function), PREDICT, 2, r"x\.onnx: .*it has functions"),
     (
         "on a GPU",

@@ -68,3 +68,21 @@ def test_a_list_names_images_in_its_order(tmp_path):
     path.write_text("\n\n")
     with pytest.raises(ValueError, match=r"LIST\.TXT: no image; a list has one path in each line"):
         find_images(path)
+
+
+def test_a_list_names_each_file_once_whatever_wrote_it(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    path = tmp_path / "some.txt"
+    lines = ("./b.png", "", "c d.png", "b.png", str(tmp_path / "b.png"), "x/../a.png", "c d.png")
+    path.write_bytes(b"\xef\xbb\xbf" + "\r\n".join(lines).encode())
+    assert find_images(path) == [Path("b.png"), Path("c d.png"), Path("x/../a.png")]
+    path.write_bytes(b"a\xff.png")
+    assert find_images(path) == [Path(os.fsdecode(b"a\xff.png"))]
+
+
+@pytest.mark.parametrize("content", [b"\n\r\n", "a.png\n".encode("utf-16"), bytes(128) + b"DICM"])
+def test_a_list_without_paths_is_refused(tmp_path, content):
+    path = tmp_path / "some.txt"
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=r"some\.txt: (no image|not a list)"):
+        find_images(path)

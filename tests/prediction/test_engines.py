@@ -173,9 +173,13 @@ def test_which_engine_runs(monkeypatch, gpu, device, precision, engine):
     assert engine_of(model) == engine
 
 
-def test_what_needs_torch_refuses_a_file(tiny_files):
-    with pytest.raises(ValueError, match=r"m\.onnx: an ONNX file, which only predict takes"):
-        load_model(tiny_files / "m.onnx")
+@pytest.mark.parametrize("name", ["m.onnx", "M.ONNX"])
+def test_what_needs_torch_refuses_a_file(tiny_files, tmp_path, name):
+    path = tmp_path / name
+    path.write_bytes((tiny_files / "m.onnx").read_bytes())
+    assert engine_of(find_model(path)) == "onnxruntime on the CPU"
+    with pytest.raises(ValueError, match=f"{name}: an ONNX file, which only predict takes"):
+        load_model(path)
 
 
 def test_bfloat16_is_refused_for_a_file(tiny_files, tmp_path):
