@@ -13,7 +13,6 @@ from paxray_lib.images.preprocessing import Preprocessing
 from paxray_lib.labels.table import LabelSet
 from paxray_lib.models.config import COUNTER, model_name, padded_size
 from paxray_lib.models.digest import weights_digest
-from paxray_lib.utils import Stopped
 
 
 class AnatomySegmenter(nn.Module):
@@ -83,8 +82,8 @@ class AnatomySegmenter(nn.Module):
     def coarse_logits(self, inputs: np.ndarray) -> np.ndarray:
         """Return `coarse` of arrays, on the model's device, (N, L, h / s, w / s) float32.
 
-        The model is in eval mode meanwhile, so that no image depends on the others. Raises Stopped
-        if the device has too little memory.
+        The model is in eval mode meanwhile, so that no image depends on the others. Raises
+        MemoryError if the device has too little memory.
         """
         was_training = self.training
         if was_training:  # to set it takes a while, in all parts of it
@@ -95,7 +94,8 @@ class AnatomySegmenter(nn.Module):
             given = given.to(weight.device, weight.dtype, memory_format=torch.channels_last)
             return self.coarse(given).float().cpu().contiguous().numpy()
         except torch.OutOfMemoryError as error:
-            raise Stopped("out of memory on the device: use a smaller batch size") from error
+            # of no class that a network of another size would raise, see `WRONG_SIZE`
+            raise MemoryError(". ".join(str(error).split(". ")[:2])) from error
         finally:
             if was_training:
                 self.train()

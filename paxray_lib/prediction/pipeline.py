@@ -96,8 +96,11 @@ class Pipeline:
             with contextlib.closing(written):
                 for _ in written:
                     self._pace.call(self._report)
-        except (OSError, Stopped) as error:
+        except OSError as error:
             return str(error)
+        except MemoryError as error:
+            reason = str(error) or "no more can be had"
+            return f"out of memory ({reason}): a smaller batch size needs less"
         finally:
             # on a full disk there is no room for it; what is done is in the manifest
             with contextlib.suppress(OSError):

@@ -105,7 +105,7 @@ def predict(
         If there is no image, a setting is wrong, or `out` holds predictions made with other
         settings or files that were not made by a prediction.
     Stopped
-        If the disk is full or fails; the same call goes on once it does not.
+        If the disk is full or fails, or memory runs out; the same call goes on once it does not.
     """
     check_choice(format, FORMATS, "format")
     check_threshold(threshold)

@@ -60,3 +60,12 @@ def test_what_a_model_carries():
     prepared = model.preprocess(np.full((10, 20), 0.5, np.float32))
     assert (prepared.shape, prepared.dtype) == ((3, 32, 48), np.float32)
     assert model.training
+
+
+def test_a_model_in_training_is_applied_as_in_evaluation_and_stays_as_it_is():
+    model, inputs = tiny_model().train(), random_images(3, 3, 32, 32).numpy()
+    before = {key: value.clone() for key, value in model.state_dict().items()}
+    found = model.coarse_logits(inputs)
+    assert model.training
+    assert all(torch.equal(value, before[key]) for key, value in model.state_dict().items())
+    np.testing.assert_array_equal(found, model.eval().coarse_logits(inputs))

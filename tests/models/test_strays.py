@@ -95,3 +95,12 @@ def test_published_code_keeps_strays(kind):
     model = tiny_model(labels=LabelSet(NAMES), preprocessing=Preprocessing(kind, (32, 32)))
     logits = logits_with_strays()
     assert np.array_equal(decide(model, logits, 0.5, (64, 64)), pack_decisions(logits))
+
+
+def test_a_stray_beside_its_mask_does_not_come_back_with_the_enlarged_outline():
+    model = tiny_model(labels=["heart"])
+    logits = np.full((1, 64, 64), -5, np.float32)
+    logits[0, 8:56, 8:20] = logits[0, 44:56, 8:56] = 5  # an L, and a stray within its rectangle
+    alone = decide(model, logits.copy(), 0.5, (128, 128))
+    logits[0, 12:16, 40:44] = 5
+    np.testing.assert_array_equal(decide(model, logits, 0.5, (128, 128)), alone)

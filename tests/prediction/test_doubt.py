@@ -103,6 +103,18 @@ def test_a_network_that_takes_one_size_only_sees_the_mirrored_film_at_that_size(
     assert 0 <= row.mirror_agreement <= 1
 
 
+def test_a_lack_of_memory_is_not_taken_for_a_size_that_the_network_does_not_take(monkeypatch):
+    def full(*_):
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB. GPU 0 has 80")
+
+    model = tiny_model(labels=LABELS).eval()
+    sizes = []
+    monkeypatch.setattr(model, "pad", lambda images: sizes.append(images.shape[2:]) or full())
+    with pytest.raises(MemoryError, match=r"^CUDA out of memory. Tried to allocate 2 GiB$"):
+        Inspector(model).mirrored(np.zeros((1, 3, 64, 64), np.float32))
+    assert len(sizes) == 1
+
+
 def test_doubt_rises_with_each_shortfall_and_stays_within_its_range():
     estimate = Estimate(3, dict.fromkeys(SIGNS, 0.3))
     best = Signs(1, 1, 0, 0, 0, 400, 34)

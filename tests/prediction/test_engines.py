@@ -8,6 +8,7 @@ import sys
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from helpers.onnx_files import onnx_bytes, with_text
 from helpers.sampledata import ROOT
 from helpers.tiny_models import random_images, tiny_model
@@ -188,3 +189,10 @@ def test_bfloat16_is_refused_for_a_file(tiny_files, tmp_path):
         predict(path, FILMS[0], tmp_path, precision="bfloat16")
     with pytest.raises(ValueError, match="ONNX files run in float32, not in bfloat16"):
         predict(load_onnx(path), FILMS[0], tmp_path, precision="bfloat16")
+
+
+def test_torch_has_its_threads_back(monkeypatch, tmp_path):
+    monkeypatch.setenv("OMP_NUM_THREADS", "8")
+    before = torch.get_num_threads()
+    predict(tiny_model(), FILMS[0], tmp_path)
+    assert torch.get_num_threads() == before

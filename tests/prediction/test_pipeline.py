@@ -21,6 +21,7 @@ from paxray_lib.labels.table import LABELS
 from paxray_lib.masks.packed import PackedMasks
 from paxray_lib.measurement.tables import measure_predictions
 from paxray_lib.models.inference import predict_image
+from paxray_lib.models.segmenter import AnatomySegmenter
 from paxray_lib.prediction.pipeline import DOUBT_COLUMNS
 from paxray_lib.prediction.predict import predict
 from paxray_lib.utils.errors import Stopped
@@ -169,6 +170,25 @@ def test_a_full_disk_ends_the_run_and_what_is_done_is_recorded(folder, tmp_path,
     assert outputs >= set(report["output"]) - {""}
     again = predict(Threshold(), folder, out)
     assert again["status"].value_counts().to_dict() == {"skipped": 2, "ok": 2}
+
+
+def test_too_little_memory_ends_the_run_and_the_same_again_goes_on(folder, tmp_path, monkeypatch):
+    model, passes = tiny_model(), []
+
+    def until_full(self, images):
+        passes.append(images)
+        if len(passes) > 2:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB. GPU 0 has")
+        return self.network(self.pad(images))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(AnatomySegmenter, "coarse", until_full)
+        with pytest.raises(
+            Stopped, match=r"allocate 2 GiB\): a smaller batch .* of 4 done; .*goes"
+        ):
+            predict(model, folder, tmp_path / "out")
+    again = predict(model, folder, tmp_path / "out")
+    assert set(again["status"]) == {"skipped", "ok"}
 
 
 def test_an_output_that_cannot_be_written_is_one_failed_row(folder, tmp_path):

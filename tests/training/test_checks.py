@@ -7,6 +7,7 @@ from helpers.sampledata import small_training, write_tiny
 
 from paxray_lib.data.dataset import PaxrayDataset
 from paxray_lib.labels.table import LabelSet
+from paxray_lib.models import AnatomySegmenter
 from paxray_lib.training import setup
 from paxray_lib.training.checks import check_data
 from paxray_lib.training.config import TrainConfig
@@ -27,6 +28,20 @@ def test_a_lack_of_memory_is_one_line_with_a_remedy(tiny, tmp_path, monkeypatch)
     )
     with pytest.raises(Stopped, match=said):
         fit(TrainConfig(**small_training(tiny, tmp_path), loss="full"))
+
+
+def test_a_lack_of_memory_in_a_validation_names_the_last_checkpoint(tiny, tmp_path, monkeypatch):
+    def full(model, images):
+        if torch.is_inference_mode_enabled():
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 ..")
+        return model.network(model.pad(images))
+
+    monkeypatch.setattr(AnatomySegmenter, "coarse", full)
+    said = (
+        r"^out of memory .*\(CUDA out .* 2.00 GiB\); the last good checkpoint is .* --resume goes"
+    )
+    with pytest.raises(Stopped, match=said):
+        fit(TrainConfig(**small_training(tiny, tmp_path)))
 
 
 @pytest.mark.slow  # for what torch.compile imports
