@@ -65,7 +65,8 @@ def export_hub(
         WEIGHTS: safetensors.torch.save(state, {"format": "pt"}),
         "README.md": write_card(model.name, header).encode(),
     }
-    beside = [weights.with_name(name) for name in _NOTICES]
+    folder = weights if weights.is_dir() else weights.parent
+    beside = [folder / name for name in _NOTICES]
     files |= {path.name: read_bytes(path) for path in beside if path.is_file()}
     _write(out, files)
     return model

@@ -69,7 +69,7 @@ def export_live(
             MODULE[: MODULE.rindex("export default")] + _text("dicom.js") + _text("live.js")
         ),
         segment=Markup(_text("segment.js")),
-        name="the open model of PAXRay" if str(weights) == "open" else Path(weights).name,
+        name="the open model of PAXRay" if str(weights) == "open" else Path(weights).resolve().name,
         licence=about.get("licence", "not stated"),
         sources=about.get("sources", []),
         version=version,
