@@ -6,4 +6,5 @@ blind        a random order in which nothing tells where masks are from
 accepted     a data set of what was accepted
 journal      strokes on disk before they are acknowledged
 corrections  a data set of corrected masks
+film_copy    its films, copied as they are
 """

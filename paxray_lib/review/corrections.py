@@ -7,6 +7,9 @@
 
 The JSON is written before the masks, and says what the masks before were, so that whatever a kill
 leaves can be read. Nothing is written over that was not read.
+
+All masks in a folder are over the same labels. They are read by name, so that it does not matter
+over which others they are shown; masks that know further labels add these to all in the folder.
 """
 
 import contextlib
@@ -20,14 +23,12 @@ from typing import Any
 import numpy as np
 
 from paxray_lib.data.datafile import SPLITS, Entry, exact_names, read_datafile, write_datafile
-from paxray_lib.images.files import IMAGE_SUFFIXES
-from paxray_lib.images.image import MAX_BYTES
-from paxray_lib.images.read import decode_image
 from paxray_lib.images.views import case_of, view_of
+from paxray_lib.labels.matching import match, unite
 from paxray_lib.labels.table import LabelSet
 from paxray_lib.masks.packed import PackedMasks
+from paxray_lib.review.film_copy import FilmCopy
 from paxray_lib.utils import (
-    atomic_write,
     check_choice,
     inside,
     lock,
@@ -75,35 +76,59 @@ def load_corrections(folder: str | os.PathLike, name: str, labels: LabelSet) -> 
 def read_corrections(
     folder: str | os.PathLike, name: str, labels: LabelSet, film: str | None = None
 ) -> Saved | None:
-    """Return what was saved of an image, or None.
+    """Return what was saved of an image, by name over `labels`, or None.
 
     Raises
     ------
     ValueError
-        If the masks are damaged, of other labels, or were changed by another program; or, with the
-        `film_digest`, if they are of another film, or those of the film have another name.
+        If the masks are damaged, know a label that is not among `labels`, or were changed by
+        another program; or, with the `film_digest`, if they are of another film, or those of the
+        film have another name.
     """
     folder = Path(folder)
     path, about_path = _paths(folder, name)
     if not os.path.lexists(path):
         _check_names(folder, name, film)
         return None
-    masks = PackedMasks.read(path, labels)
+    saved = _read(path, about_path, film)
+    places = match(saved.masks.labels, labels)
+    lacking = [saved.masks.labels[k] for k in np.flatnonzero(saved.masks.known & (places < 0))]
+    if lacking:
+        raise ValueError(
+            f"{path}: has masks of {', '.join(lacking[:3])}{' ...' * (len(lacking) > 3)}, which "
+            f"are not among the {len(labels)} labels here; open it anew, with these too"
+        )
+    return replace(saved, masks=saved.masks.relabel(labels))
+
+
+def labels_there(folder: str | os.PathLike) -> LabelSet | None:
+    """Return the labels of the masks in a folder of corrections, or None if it has none."""
+    with contextlib.suppress(FileNotFoundError):
+        return read_datafile(folder).labels
+    sets = []
+    for path in sorted(Path(folder, "labels").rglob("*.pxm")):  # of arrays, which are not listed
+        with contextlib.suppress(ValueError, OSError):  # said once its image is opened
+            sets.append(PackedMasks.read(path).labels)
+    return unite(sets) if sets else None
+
+
+def _read(path: Path, about_path: Path, film: str | None = None) -> Saved:
+    """Return what was saved in a file, over its own labels; errors as of `read_corrections`."""
+    masks = PackedMasks.read(path)
     about = parse_json(read_bytes(about_path, _MAX_ABOUT), about_path)
     with naming_errors(about_path, "not what was written beside corrected masks", "remove both"):
         other = film is not None and about.get("film") not in (None, film)
         for state in filter(None, (about["masks"], about["masks_before"])):
-            known = np.zeros(len(labels), bool)
+            known = np.zeros(len(masks.labels), bool)
             known[state["known"]] = True
-            read = Saved(PackedMasks(masks.data, labels, known), state.get("stroke"))
+            read = Saved(PackedMasks(masks.data, masks.labels, known), state.get("stroke"))
             if digest(read.masks) == state["digest"] and not other:
                 return read
     if other:
-        raise ValueError(f"{path}: is of another film that was called {name!r}; {_OTHER_FILM}")
-    raise ValueError(
-        f"{path}: was changed by another program, or is of other labels; keep one of them, and "
-        f"remove {about_path.name} with the other"
-    )
+        raise ValueError(
+            f"{path}: is of another film that was called {about.get('image')!r:.200}; {_OTHER_FILM}"
+        )
+    raise ValueError(f"{path}: was changed by another program; remove {about_path.name} with it")
 
 
 def save_corrections(
@@ -136,25 +161,22 @@ def save_corrections(
     Raises
     ------
     ValueError
-        If the masks in the folder are not those that were read (someone else saved meanwhile), have
-        other labels, or do not fit the film; or there is another film of that name, or another name
-        of that film.
+        If the masks in the folder are not those that were read (someone else saved meanwhile), or
+        do not fit the film; if masks and folder each know labels that the other lacks; or there is
+        another film of that name, or another name of that film.
     OSError
         If something cannot be written.
     """
     check_choice(split, SPLITS, "split")
     folder = Path(folder)
     path, about_path = _paths(folder, name)
-    copied = None if image is None else _Film(folder, name, Path(image), masks)
+    copied = None if image is None else FilmCopy(folder, name, Path(image), masks)
     with lock(folder, ".corrections.lock"):
-        with contextlib.suppress(FileNotFoundError):
-            listed = read_datafile(folder).labels
-            if listed != masks.labels:
-                raise ValueError(f"{folder}: holds masks of other labels; use another folder")
         before = read_corrections(folder, name, masks.labels, film)
         if before is not None and digest(before.masks) != base_digest:
             by = parse_json(read_bytes(about_path, _MAX_ABOUT), about_path).get("who")
             raise ValueError(f"{path}: was saved meanwhile by {by!s:.80}; {_CHANGED}")
+        masks = _fit(folder, masks)
         if copied:
             copied.write()
         about = {
@@ -164,7 +186,7 @@ def save_corrections(
             "when": now(),
             "made_from": base_digest,
             "masks": _state(Saved(masks, stroke)),
-            "masks_before": None if before is None else _state(before),
+            "masks_before": None if before is None else _state(_read(path, about_path)),
         }
         write_text(about_path, json.dumps(about, indent=1))
         masks.write(path)
@@ -174,6 +196,41 @@ def save_corrections(
             entry = Entry(copied.name, f"labels/{name}.pxm", case, view, known)
             _list(folder, entry, masks.labels, split)
     return path
+
+
+def _fit(folder: Path, masks: PackedMasks) -> PackedMasks:
+    """Return masks over the labels of a folder, which gets those that only these masks know."""
+    try:
+        listed = read_datafile(folder).labels
+    except FileNotFoundError:
+        return masks
+    if (match(masks.labels, listed)[masks.known] >= 0).all():
+        return masks.relabel(listed)
+    if (match(listed, masks.labels) < 0).any():
+        raise ValueError(f"{folder}: holds masks of other labels; use another folder")
+    labels = unite([listed, masks.labels])
+    _widen(folder, labels)
+    return masks.relabel(labels)
+
+
+def _widen(folder: Path, labels: LabelSet) -> None:
+    """Write the masks of a folder, then its `paxray.json`, over more labels, not known in them."""
+    data = read_datafile(folder)
+    places, splits = match(labels, data.labels), dict[str, list[Entry]]()
+    for split, entries in data.splits.items():
+        splits[split] = []
+        for entry in entries:
+            if (path := data.target_path(entry)) is not None:
+                about_path = path.with_suffix(".correction.json")
+                own = _read(path, about_path)
+                wide = replace(own, masks=own.masks.relabel(labels))
+                about = parse_json(read_bytes(about_path, _MAX_ABOUT), about_path)
+                about |= {"masks": _state(wide), "masks_before": _state(own)}
+                write_text(about_path, json.dumps(about, indent=1))
+                wide.masks.write(path)
+            known = (places >= 0) & data.known(entry)[places]
+            splits[split].append(replace(entry, known=exact_names(labels, known.tolist())))
+    write_datafile(folder / "paxray.json", labels, splits, data.extra)
 
 
 def _state(saved: Saved) -> dict[str, Any]:
@@ -202,28 +259,6 @@ def _paths(folder: Path, name: str) -> tuple[Path, Path]:
         raise ValueError(f"{name[:200]!r}: no name of an image, as in 'deep/a'; rename it")
     path, about = (f"labels/{name}{suffix}" for suffix in (".pxm", ".correction.json"))
     return inside(folder, path), inside(folder, about)
-
-
-class _Film:
-    """The film of corrected masks; `name` is its path in the folder."""
-
-    def __init__(self, folder: Path, name: str, source: Path, masks: PackedMasks):
-        suffix = source.suffix.lower() if source.suffix.lower() in IMAGE_SUFFIXES else ""
-        self.name = f"images/{name}{suffix}"
-        self.path = inside(folder, self.name)
-        self._content = read_bytes(source, MAX_BYTES)
-        shape = decode_image(self._content, source).pixels.shape
-        if shape != masks.shape[1:]:
-            raise ValueError(f"{source}: of {shape}, but its masks are of {masks.shape[1:]}")
-
-    def write(self) -> None:
-        """Write it, unless it is there; ValueError if another film is."""
-        if os.path.lexists(self.path):
-            if read_bytes(self.path, MAX_BYTES) != self._content:
-                raise ValueError(f"{self.path}: is another film of that name; use another folder")
-            return
-        with atomic_write(self.path) as temporary:
-            temporary.write_bytes(self._content)
 
 
 def _list(folder: Path, entry: Entry, labels: LabelSet, split: str) -> None:

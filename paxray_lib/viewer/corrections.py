@@ -15,6 +15,7 @@ from paxray_lib.review.corrections import (
     Saved,
     digest,
     film_digest,
+    labels_there,
     read_corrections,
     save_corrections,
 )
@@ -45,17 +46,20 @@ class Corrections:
     Raises
     ------
     ValueError
-        If two images bear one name, or the journal in the folder is damaged.
+        If two images bear one name, or the journal or `paxray.json` in the folder is damaged.
     """
 
     def __init__(self, source: Source, folder: str | os.PathLike | None):
-        self._source, self._folder = source, None if folder is None else Path(folder)
+        self._folder = None if folder is None else Path(folder)
+        # with the labels of what was saved, also if nothing else here has them
+        self.source = source.widened(labels_there(folder) if folder else None)
+        self._own = source.labels
         names = source.names
         if self._folder and len(set(names)) < len(names):
             twice = next(name for name in names if names.count(name) > 1)
             raise ValueError(f"two images are called {twice!r}: corrections need different names")
         self._journal = None if self._folder is None else Journal(self._folder)
-        self._load = lru_cache(3)(source.load)  # the image shown and its neighbours
+        self._load = lru_cache(3)(self.source.load)  # the image shown and its neighbours
         self.base = lru_cache(3)(self._base)
         self._saved = lru_cache(3)(self._read_saved)
         self._records: dict[int, list[dict[str, Any]]] = {}
@@ -70,7 +74,7 @@ class Corrections:
     def _read_saved(self, position: int) -> Saved | None:
         if self._folder is None:
             return None
-        name, labels = self._source.names[position], self._source.labels
+        name, labels = self.source.names[position], self.source.labels
         return read_corrections(self._folder, name, labels, self.film(position))
 
     def film(self, position: int) -> str:
@@ -93,7 +97,7 @@ class Corrections:
         """Return the strokes in the journal that are not in the saved masks."""
         if self._journal is None:
             return []
-        name, saved = self._source.names[position], self._saved(position)
+        name, saved = self.source.names[position], self._saved(position)
         records = self._journal.records(name)
         for record in records:
             self._check(position, record)
@@ -106,18 +110,20 @@ class Corrections:
 
     def _check(self, position: int, record: Mapping[str, Any]) -> None:
         """Raise WrongStroke if a record is none, or is of another film."""
-        name, film = self._source.names[position], self.film(position)
+        name, film = self.source.names[position], self.film(position)
         if record.get("film", film) != film:
             raise WrongStroke(f"{self._where()}has strokes on another film called {name!r}; {_OWN}")
+        label, labels = record.get("label", 0), self.source.labels.names
+        if "name" in record and isinstance(label, int) and record["name"] not in labels[label:][:1]:
+            raise WrongStroke(
+                f"stroke: on {record['name']!s:.80}, but label {label} is "
+                f"{''.join(labels[label:][:1]) or 'none'}; open it with the masks and predictions "
+                "that it was drawn on"
+            )
         try:
-            Stroke.read(record, len(self._source.labels))
+            Stroke.read(record, len(labels))
         except ValueError as error:
             raise WrongStroke(str(error)) from error
-        label, labels = record.get("label", 0), self._source.labels.names
-        if record.get("name", labels[label]) != labels[label]:
-            raise WrongStroke(
-                f"stroke: on {record['name']!s:.80}, but label {label} is {labels[label]}"
-            )
         if not isinstance(record.get("id"), str):
             raise WrongStroke(f"stroke: the id {record.get('id')!s:.80} is no text")
 
@@ -149,7 +155,7 @@ class Corrections:
         if record["id"] in [other["id"] for other in self.records(position)]:
             return True
         editor = self._editor(position)
-        name, film = self._source.names[position], self.film(position)
+        name, film = self.source.names[position], self.film(position)
         record = {**record, "image": name, "film": film}
         if self._journal and not self._journal.append(record):
             return False
@@ -161,7 +167,7 @@ class Corrections:
         """Save an image's corrected masks in the folder; ValueError or OSError if that fails."""
         if self._folder is None or self._journal is None:
             raise ValueError("no folder to save corrections in: give corrections=FOLDER")
-        source, name, records = self._source, self._source.names[position], self.records(position)
+        source, name, records = self.source, self.source.names[position], self.records(position)
         masks, before = self.scene(position).target, self.base(position).target
         if masks is None or before is None:  # no scene of `base` is without
             raise ValueError(f"{name}: no masks to save")
@@ -197,9 +203,8 @@ class Corrections:
     def _original(self, scene: Scene) -> PackedMasks:
         if scene.masks is not None:
             return scene.masks
-        labels = self._source.labels
-        shape = (*scene.pixels.shape[:2], byte_count(len(labels)))
-        return PackedMasks(np.zeros(shape, np.uint8), labels)
+        shape = (*scene.pixels.shape[:2], byte_count(len(self._own)))
+        return PackedMasks(np.zeros(shape, np.uint8), self._own).relabel(self.source.labels)
 
     def _editor(self, position: int) -> MaskEditor:
         if position not in self._editors:

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -83,6 +83,23 @@ class Source:
             "ranks": list(self.ranks),
             "highest": [one for one in columns if one.partition(" of ")[0] in HIGHEST],
         }
+
+    def widened(self, labels: LabelSet | None) -> "Source":
+        """Return it with further labels, by name, which are not known in its masks."""
+        wide = unite([self.labels, labels or self.labels])
+        if wide == self.labels:
+            return self
+
+        def load(index: int) -> Scene:
+            scene = self.load(index)
+            target, found = scene.target, scene.prediction
+            return replace(
+                scene,
+                target=target and target.relabel(wide),
+                prediction=found and found.relabel(wide),
+            )
+
+        return replace(self, labels=wide, load=load)
 
     def choose(self, selected: str | Iterable[str] | None, masks: PackedMasks | None) -> list[str]:
         """Return the selected names, or lungs and heart as far as they are there, or one label."""

@@ -97,7 +97,7 @@ class LabelViewer(Pictures):
             image = sources.from_image(image, masks, prediction, labels, probabilities)
         if names is not None:
             image = replace(image, models=names)
-        self._source, models = image, image.models
+        models = image.models
         # the image shown and its neighbours
         self._load: Callable[[int], sources.Scene] = lru_cache(3)(image.load)
         if corrections is not None and not editable:
@@ -105,6 +105,7 @@ class LabelViewer(Pictures):
         if models and (editable or not all(models) or len({*models}) != 2):
             raise ValueError(f"names {models}: two, of masks and prediction, and not editable")
         self._corrections = Corrections(image, corrections) if editable else None
+        self._source = image = self._corrections.source if self._corrections else image
         self._who, self._corrected = who or account(), set[int]()
         reviewer = Reviewing(image, review, self._who) if review else None
         self._reviewing, start = reviewer, reviewer.start if reviewer else 0

@@ -1,6 +1,7 @@
 """Corrected masks in a folder: kept whole, never written over unseen, and a data set."""
 
 import json
+from dataclasses import replace
 from unittest import mock
 
 import numpy as np
@@ -19,6 +20,7 @@ from paxray_lib.review.corrections import (
     Saved,
     digest,
     film_digest,
+    labels_there,
     load_corrections,
     read_corrections,
     save_corrections,
@@ -180,6 +182,53 @@ def test_films_and_labels_that_do_not_fit(tmp_path, film):
         save_corrections(folder, "y", PackedMasks(random_masks(2).data, names), "", "Ada")
     assert load_corrections(folder, "x", LABELS) == random_masks(1)
     assert load_corrections(folder, "y", LABELS) is None
+
+
+def over(masks, names):
+    return masks.relabel(LabelSet(names))
+
+
+def test_masks_of_fewer_and_of_more_labels_are_read_by_name(tmp_path, film):
+    more = ["aorta", *LABELS, "rib_left_1"]
+    folder, few, many = tmp_path / "c", random_masks(1, [0, 1, 2]), over(random_masks(2), more)
+    assert labels_there(folder) is None
+    save_corrections(folder, "x", few, "", "Ada", image=film)
+    assert load_corrections(folder, "x", many.labels) == over(few, more)
+    # nothing is known of what is further: nothing is added
+    base = digest(over(few, more))
+    save_corrections(folder, "x", many, base, "Ada", image=film)
+    assert labels_there(folder) == LABELS
+    assert load_corrections(folder, "x", LABELS) == random_masks(2)
+    # something is: the others get these labels, too
+    wider = replace(many, known=many.known | (np.arange(6) == 5))
+    path = save_corrections(folder, "y", wider, "", "Bo", image=film)
+    assert labels_there(folder).names == (*LABELS, "aorta", "rib_left_1")
+    assert PackedMasks.read(path).labels == labels_there(folder)
+    assert load_corrections(folder, "x", LABELS) == random_masks(2)
+    with pytest.raises(ValueError, match=r"y\.pxm: has masks of rib_left_1, which are not among"):
+        load_corrections(folder, "y", LABELS)
+    dataset = PaxrayDataset(folder)
+    assert [dataset.masks(k).known.tolist() for k in (0, 1)] == [
+        [True] * 4 + [False] * 2,
+        [True] * 4 + [False, True],
+    ]
+    save_corrections(folder, "x", random_masks(3), digest(random_masks(2)), "Cy", image=film)
+    assert load_corrections(folder, "x", LABELS) == random_masks(3)
+
+
+@pytest.mark.parametrize("point", ["PackedMasks.write", "write_datafile"])
+def test_a_kill_while_labels_are_added_leaves_what_can_be_read(tmp_path, film, point):
+    names = [*LABELS, "aorta"]
+    folder, new = tmp_path / "c", PackedMasks.pack(np.ones((5, 8, 9), bool), LabelSet(names))
+    for name in "xy":
+        save_corrections(folder, name, random_masks(1, [0, 2]), "", "Ada", image=film)
+    place = f"paxray_lib.review.corrections.{point}"
+    with mock.patch(place, side_effect=KeyboardInterrupt), pytest.raises(KeyboardInterrupt):
+        save_corrections(folder, "z", new, "", "Ada", image=film)
+    for labels in (LABELS, new.labels):
+        assert load_corrections(folder, "x", labels) == random_masks(1, [0, 2]).relabel(labels)
+    save_corrections(folder, "z", new, "", "Ada", image=film)
+    assert [PaxrayDataset(folder).masks(k).known.sum() for k in range(3)] == [2, 2, 5]
 
 
 def test_what_the_data_file_says_otherwise_stays(tmp_path, film):

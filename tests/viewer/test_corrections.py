@@ -5,9 +5,12 @@ from unittest import mock
 
 import numpy as np
 import pytest
+from PIL import Image as PilImage
 
+from paxray_lib.data.datafile import Entry, write_datafile
 from paxray_lib.data.dataset import PaxrayDataset
-from paxray_lib.labels.table import LABELS
+from paxray_lib.labels.table import LABELS, LabelSet
+from paxray_lib.masks.packed import PackedMasks
 from paxray_lib.review.journal import Journal
 from paxray_lib.viewer.widget import LabelViewer
 
@@ -110,6 +113,44 @@ def test_saved_masks_are_a_data_set_and_the_start_of_further_strokes(tiny, monke
     again.save(2, "me")
     with pytest.raises(ValueError, match="meanwhile"):
         viewer.save(2, "you")
+
+
+def test_corrections_are_shown_without_the_predictions_that_brought_their_labels(
+    tmp_path, monkeypatch
+):
+    names, films, folder = ["heart", "lung_left"], tmp_path / "films", tmp_path / "c"
+    for place, own in ((films / "labels", names), (tmp_path / "p", ["aorta", "heart"])):
+        place.mkdir(parents=True)
+        PackedMasks.pack(np.zeros((2, 24, 40), bool), LabelSet(own)).write(place / "a.pxm")
+    for name, step in (("a", 1), ("b", 2)):
+        film = step * np.arange(24 * 40, dtype=np.uint8).reshape(24, 40)
+        PilImage.fromarray(film).save(films / f"{name}.png")
+    entries = [Entry("a.png", "labels/a.pxm", "a", "frontal"), Entry("b.png", None, "b", "frontal")]
+    write_datafile(films / "paxray.json", LabelSet(names), {"train": entries})
+    dataset = PaxrayDataset(films)
+
+    def viewer(predictions=None):
+        return LabelViewer.browse(dataset, predictions, editable=True, corrections=folder)
+
+    first = viewer(tmp_path / "p")
+    aorta = {"label": 2, "name": "aorta"}
+    strokes = [stroke("a", **aorta, mode="known"), stroke("b", **aorta)]
+    answers(first, monkeypatch, [[0, one] for one in strokes])
+    with pytest.raises(ValueError, match="aorta, but label 2 is none; open it with the masks"):
+        viewer().corrected()
+    masks = first.corrected()
+    first.save(0)
+    for again in (viewer(), viewer(tmp_path / "p")):
+        assert again._labels["names"] == [*names, "aorta"]
+        assert again.corrected() == masks
+        assert masks.counts()[2] > 0
+    again = viewer()
+    assert again.corrected(1).known.tolist() == [True, True, False]  # nobody said it is not there
+    answers(again, monkeypatch, [[0, stroke("c", **aorta, row=9)], [1, stroke("d", label=0)]])
+    for k in (0, 1):
+        masks = again.corrected(k)
+        again.save(k)
+        assert viewer().corrected(k) == PaxrayDataset(folder).masks(k) == masks
 
 
 def test_saving_asks_for_a_folder_and_for_different_names(sample, tiny, monkeypatch, tmp_path):
