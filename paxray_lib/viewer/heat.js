@@ -1,4 +1,4 @@
-// The integer rules of heat.py, repeated exactly; nothing here touches the page.
+// The integer rules of viz/heat.py, repeated exactly; nothing here touches the page.
 
 const HEAT_STOPS = [[13, 8, 135], [126, 3, 168], [204, 71, 120], [248, 149, 64], [240, 249, 33]];
 const HEAT_THRESHOLD = [255, 255, 255], HEAT_TARGET = [0, 255, 255], HEAT_ONE = 255 * 65536, HEAT_LEAST = 3;

@@ -5,9 +5,8 @@ from typing import Any
 import numpy as np
 from PIL import Image as PilImage
 
-from paxray_lib.viewer import heat
 from paxray_lib.viewer.wire import Wire
-from paxray_lib.viz import overlay
+from paxray_lib.viz import heat, overlay
 from paxray_lib.viz.compose import label_entries, legend_page, side_by_side, titled
 
 #: The traits that say how labels are drawn.

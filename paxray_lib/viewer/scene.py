@@ -17,7 +17,7 @@ from PIL import Image as PilImage
 from paxray_lib.masks import PackedMasks, Probabilities, as_words, moments
 from paxray_lib.masks.bits import unpack_bits
 from paxray_lib.quality.anatomy_rules import broken_rules
-from paxray_lib.viewer.heat import draw_heat
+from paxray_lib.viz.heat import draw_heat
 from paxray_lib.viz.overlay import check_fit, compare, render, windowed
 
 _MOST = 256  # pixels, to which larger masks are thinned out for the rules of anatomy

@@ -59,7 +59,7 @@ class LabelViewer(Pictures):
         An exact name stands for itself.
     mode, alpha, outline, dashed, window : as for `overlay.compare`
         Modes of its own are "beside", masks and prediction side by side, and "probability", the
-        heat map of one label (see `heat`).
+        heat map of one label (see `viz.heat`).
     heat_label : its name; "" for the first that has probabilities
     thresholds : {name: threshold}, where another than 0.5 is looked at
     position : the image shown, where there are several

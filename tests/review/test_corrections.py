@@ -208,10 +208,8 @@ def test_masks_of_fewer_and_of_more_labels_are_read_by_name(tmp_path, film):
     with pytest.raises(ValueError, match=r"y\.pxm: has masks of rib_left_1, which are not among"):
         load_corrections(folder, "y", LABELS)
     dataset = PaxrayDataset(folder)
-    assert [dataset.masks(k).known.tolist() for k in (0, 1)] == [
-        [True] * 4 + [False] * 2,
-        [True] * 4 + [False, True],
-    ]
+    known = [dataset.masks(k).known.tolist() for k in (0, 1)]
+    assert known == [[True] * 4 + [False] * 2, [True] * 4 + [False, True]]
     save_corrections(folder, "x", random_masks(3), digest(random_masks(2)), "Cy", image=film)
     assert load_corrections(folder, "x", LABELS) == random_masks(3)
 

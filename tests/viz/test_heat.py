@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from paxray_lib.labels.table import LabelSet
 from paxray_lib.masks import PackedMasks, Probabilities
-from paxray_lib.viewer.heat import ONE, STOPS, TARGET, THRESHOLD, color_table, draw_heat, enlarge
 from paxray_lib.viewer.widget import LabelViewer
+from paxray_lib.viz.heat import ONE, STOPS, TARGET, THRESHOLD, color_table, draw_heat, enlarge
 
 SIDE = st.integers(1, 9)
 HUNDREDTHS = st.integers(1, 99)

@@ -1,6 +1,6 @@
 """The heat map of one label: how probable it is at each pixel, by integer rules.
 
-The rules go on from those of `viz.overlay`; heat.js repeats them exactly.
+The rules go on from those of `overlay`; the viewer's heat.js repeats them exactly.
 
 1. Enlargement. Probabilities of 0..255, (h, w), become (H, W) numbers of 0..255 * 2 ** 16,
    bilinearly, with half-pixel centres. Along an axis of n values and N pixels, pixel i lies at
