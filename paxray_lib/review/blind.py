@@ -52,6 +52,8 @@ def paired(
     The order is random, and so is which of the two models is on the left: each on half of the
     films. `key`, `seed` and errors are those of `numbered`.
     """
+    if "equal" in models:  # as `unblind` calls those of which none is better
+        raise ValueError("a model called 'equal': give it another name")
     listed, chance = sorted(names), random.Random(seed)
     chance.shuffle(listed)
     sides = [models if k % 2 else models[::-1] for k in range(len(listed))]

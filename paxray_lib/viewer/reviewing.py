@@ -95,7 +95,10 @@ def _blind_pairs(source: Source, key: str | os.PathLike) -> Source:
     """Return the films that both models have masks of, with the labels that both have."""
     first, second = source.models
     pairs = zip(source.names, source.roles, strict=True)
-    films = paired([name for name, roles in pairs if len(roles) == 2], (first, second), key)
+    both = [name for name, roles in pairs if len(roles) == 2]
+    if not both:
+        raise ValueError(f"{first} and {second}: no film that both have masks of")
+    films = paired(both, (first, second), key)
     positions = [source.names.index(name) for name, _, _ in films.values()]
     lefts, numbers, labels = [left for _, left, _ in films.values()], list(films), _shared(source)
 

@@ -30,7 +30,7 @@ def from_two_models(
     kept = [k for k, files in enumerate(zip(*found, strict=True)) if any(files)]
     files = [[each[k] for k in kept] for each in found]
     known = unite(first_labels(each, labels) for each in files)
-    models = names or _names(folders)
+    check_names(models := names or _names(folders))
 
     def masks_of(path: Path | None) -> PackedMasks | None:
         return None if path is None else onto(own_masks(path, labels), known, path)
@@ -62,6 +62,12 @@ def from_two_models(
         ],
         models=models,
     )
+
+
+def check_names(names: tuple[str, ...]) -> None:
+    """Raise ValueError unless these are two names that tell two models apart."""
+    if isinstance(names, str) or len(names) != 2 or not all(names) or names[0] == names[1]:
+        raise ValueError(f"names {names!r}: two different ones are needed, of masks and prediction")
 
 
 def _names(folders: TwoFolders) -> tuple[str, str]:

@@ -28,7 +28,7 @@ from paxray_lib.viewer.offline_page import offline_page
 from paxray_lib.viewer.pictures import STYLE, Pictures
 from paxray_lib.viewer.reviewing import Reviewing, blind_source
 from paxray_lib.viewer.traits import ViewerTraits
-from paxray_lib.viewer.two_models import from_two_models
+from paxray_lib.viewer.two_models import check_names, from_two_models
 from paxray_lib.viz import overlay
 
 _PAGE_BYTES = 380_000  # what a display adds to a page
@@ -102,8 +102,10 @@ class LabelViewer(Pictures):
         self._load: Callable[[int], sources.Scene] = lru_cache(3)(image.load)
         if corrections is not None and not editable:
             raise ValueError("a folder of corrections needs editable=True, too")
-        if models and (editable or not all(models) or len({*models}) != 2):
-            raise ValueError(f"names {models}: two, of masks and prediction, and not editable")
+        if models and editable:
+            raise ValueError("editable: masks of two models are compared, not corrected")
+        if models:
+            check_names(models)
         self._corrections = Corrections(image, corrections) if editable else None
         self._source = image = self._corrections.source if self._corrections else image
         self._who, self._corrected = who or account(), set[int]()

@@ -130,6 +130,8 @@ def test_keys_of_pairs_and_of_single_masks_are_told_apart(sources, tmp_path):
         Review(tmp_path / "b", list(films))
     with pytest.raises(ValueError, match="key of other films"):
         paired(["film0"], ("A", "B"), double)
+    with pytest.raises(ValueError, match="called 'equal'"):
+        paired(["film0"], ("A", "equal"), tmp_path / "equal.json")
     with pytest.raises(ValueError, match="verdict"):
         Review(tmp_path / "b", list(films), verdicts=PREFERENCES).decide("04", "accept")
     for row in ({"image": "a", "left": "A"}, {"left": 1, "right": 2}, {}):

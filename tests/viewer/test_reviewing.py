@@ -166,15 +166,19 @@ def test_two_models_left_and_right_and_nobody_knows_which(two_folders, tmp_path)
     assert LabelViewer.browse(images, folders, **settings).position == 3
 
 
-def test_two_models_without_a_common_label_cannot_be_compared_blindly(two_folders, tmp_path):
+def test_two_models_without_a_common_label_or_film_are_not_compared_blindly(two_folders, tmp_path):
     images, (first, second) = two_folders
     for path in second.iterdir():
         PackedMasks.read(path).select([39]).write(path)
         PackedMasks.read(first / path.name).select([0]).write(first / path.name)
+    settings = {"review": tmp_path / "review", "blind": tmp_path / "key.json"}
     with pytest.raises(ValueError, match="no label that both have"):
-        LabelViewer.browse(
-            images, (first, second), review=tmp_path / "review", blind=tmp_path / "key.json"
-        )
+        LabelViewer.browse(images, (first, second), **settings)
+    for folder, part in ((first, slice(2)), (second, slice(2, None))):
+        for path in sorted(folder.iterdir())[part]:
+            path.unlink()
+    with pytest.raises(ValueError, match="no film that both have masks of"):
+        LabelViewer.browse(images, (first, second), **settings)
 
 
 def test_a_review_of_two_models_that_are_named(two_folders, tmp_path):

@@ -70,6 +70,12 @@ def test_labels_of_both_by_name(first, second, seed):
                 np.testing.assert_array_equal(found[: len(planes)], planes)
 
 
+@pytest.mark.parametrize("names", [("A", "A"), ("A", ""), ("A", "B", "C"), ("A",), "AB"])
+def test_names_that_do_not_tell_two_models_apart(folders, names):
+    with pytest.raises(ValueError, match="two different ones are needed"):
+        LabelViewer.browse(folders / "films", (folders / "one", folders / "two"), names=names)
+
+
 def test_all_films_of_either_with_labels_by_name(folders):
     source = from_two_models(folders / "films", (folders / "one", folders / "two"))
     assert source.names == ["afrontal", "bfrontal", "cfrontal"]
@@ -189,7 +195,7 @@ def test_wrong_folders_are_named(folders):
         LabelViewer.browse(films, (one, folders / "two"), names=("A", "A"))
     with pytest.raises(ValueError, match="those of two models"):
         LabelViewer.browse(films, one, names=("A", "B"))
-    with pytest.raises(ValueError, match="not editable"):
+    with pytest.raises(ValueError, match="compared, not corrected"):
         LabelViewer.browse(films, (one, folders / "two"), editable=True)
 
 
