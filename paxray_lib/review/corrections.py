@@ -39,8 +39,10 @@ from paxray_lib.utils import (
     write_text,
 )
 
+_ABOUT = ".correction.json"
 _MAX_ABOUT = 1 << 20  # bytes
 _CHANGED = "load them again, and correct what is there now"
+_AWAY = "move the masks away, and the .correction.json beside them"
 _OTHER_FILM = "give a file with a name of its own, or use another folder of corrections"
 
 
@@ -91,12 +93,10 @@ def read_corrections(
         _check_names(folder, name, film)
         return None
     saved = _read(path, about_path, film)
-    places = match(saved.masks.labels, labels)
-    lacking = [saved.masks.labels[k] for k in np.flatnonzero(saved.masks.known & (places < 0))]
-    if lacking:
+    if lacking := _lacking(saved.masks, labels):
         raise ValueError(
-            f"{path}: has masks of {', '.join(lacking[:3])}{' ...' * (len(lacking) > 3)}, which "
-            f"are not among the {len(labels)} labels here; open it anew, with these too"
+            f"{path}: has masks of {lacking}, which are not among the {len(labels)} labels here; "
+            "open it anew, with these too"
         )
     return replace(saved, masks=saved.masks.relabel(labels))
 
@@ -116,11 +116,11 @@ def _read(path: Path, about_path: Path, film: str | None = None) -> Saved:
     """Return what was saved in a file, over its own labels; errors as of `read_corrections`."""
     masks = PackedMasks.read(path)
     about = parse_json(read_bytes(about_path, _MAX_ABOUT), about_path)
-    with naming_errors(about_path, "not what was written beside corrected masks", "remove both"):
+    with naming_errors(about_path, "not what was written beside corrected masks", _AWAY):
         other = film is not None and about.get("film") not in (None, film)
         for state in filter(None, (about["masks"], about["masks_before"])):
-            known = np.zeros(len(masks.labels), bool)
-            known[state["known"]] = True
+            # masks that a kill left behind may have fewer labels than what is said of the next ones
+            known = np.isin(np.arange(len(masks.labels)), state["known"])
             read = Saved(PackedMasks(masks.data, masks.labels, known), state.get("stroke"))
             if digest(read.masks) == state["digest"] and not other:
                 return read
@@ -128,7 +128,7 @@ def _read(path: Path, about_path: Path, film: str | None = None) -> Saved:
         raise ValueError(
             f"{path}: is of another film that was called {about.get('image')!r:.200}; {_OTHER_FILM}"
         )
-    raise ValueError(f"{path}: was changed by another program; remove {about_path.name} with it")
+    raise ValueError(f"{path}: was changed by another program; {_AWAY}")
 
 
 def save_corrections(
@@ -198,38 +198,54 @@ def save_corrections(
     return path
 
 
+def _lacking(masks: PackedMasks, labels: LabelSet) -> str:
+    """Return the first names that masks know and that are not among `labels`; "" for none."""
+    places = np.flatnonzero(masks.known & (match(masks.labels, labels) < 0))
+    return ", ".join(masks.labels[k] for k in places[:3]) + " ..." * (len(places) > 3)
+
+
 def _fit(folder: Path, masks: PackedMasks) -> PackedMasks:
     """Return masks over the labels of a folder, which gets those that only these masks know."""
     try:
         listed = read_datafile(folder).labels
     except FileNotFoundError:
         return masks
-    if (match(masks.labels, listed)[masks.known] >= 0).all():
+    if not (lacking := _lacking(masks, listed)):
         return masks.relabel(listed)
     if (match(listed, masks.labels) < 0).any():
-        raise ValueError(f"{folder}: holds masks of other labels; use another folder")
+        raise ValueError(
+            f"{folder}: holds masks of other labels, without {lacking}; open it anew, with both, "
+            "or use another folder"
+        )
     labels = unite([listed, masks.labels])
     _widen(folder, labels)
     return masks.relabel(labels)
 
 
 def _widen(folder: Path, labels: LabelSet) -> None:
-    """Write the masks of a folder, then its `paxray.json`, over more labels, not known in them."""
+    """Write the masks of a folder, then its `paxray.json`, over more labels, not known in them.
+
+    Nothing is written if one cannot be read. What a kill leaves can be read by name, and the next
+    save of masks that know these labels finishes it.
+    """
     data = read_datafile(folder)
     places, splits = match(labels, data.labels), dict[str, list[Entry]]()
     for split, entries in data.splits.items():
-        splits[split] = []
-        for entry in entries:
-            if (path := data.target_path(entry)) is not None:
-                about_path = path.with_suffix(".correction.json")
-                own = _read(path, about_path)
-                wide = replace(own, masks=own.masks.relabel(labels))
-                about = parse_json(read_bytes(about_path, _MAX_ABOUT), about_path)
-                about |= {"masks": _state(wide), "masks_before": _state(own)}
-                write_text(about_path, json.dumps(about, indent=1))
-                wide.masks.write(path)
-            known = (places >= 0) & data.known(entry)[places]
-            splits[split].append(replace(entry, known=exact_names(labels, known.tolist())))
+        known = [(places >= 0) & data.known(entry)[places] for entry in entries]
+        names = [exact_names(labels, each.tolist()) for each in known]
+        splits[split] = [replace(e, known=n) for e, n in zip(entries, names, strict=True)]
+    targets = {entry.target for entries in splits.values() for entry in entries if entry.target}
+    paths = [inside(folder, target) for target in sorted(targets)]
+    both = [(path, path.with_suffix(_ABOUT)) for path in paths]
+    for path, about_path in both:
+        _read(path, about_path)
+    for path, about_path in both:
+        own = _read(path, about_path)
+        wide = replace(own, masks=own.masks.relabel(labels))
+        about = parse_json(read_bytes(about_path, _MAX_ABOUT), about_path)
+        about |= {"masks": _state(wide), "masks_before": _state(own)}
+        write_text(about_path, json.dumps(about, indent=1))
+        wide.masks.write(path)
     write_datafile(folder / "paxray.json", labels, splits, data.extra)
 
 
@@ -244,7 +260,7 @@ def _known_names(masks: PackedMasks) -> tuple[str, ...] | None:
 
 def _check_names(folder: Path, name: str, film: str | None) -> None:
     """Raise ValueError if a film that has no masks under this name has some under another."""
-    for path in sorted((folder / "labels").rglob("*.correction.json")) if film else ():
+    for path in sorted((folder / "labels").rglob(f"*{_ABOUT}")) if film else ():
         about = parse_json(read_bytes(path, _MAX_ABOUT), path)
         if isinstance(about, dict) and about.get("film") == film:
             raise ValueError(
@@ -257,7 +273,7 @@ def _paths(folder: Path, name: str) -> tuple[Path, Path]:
     """Return the paths of the masks of an image and of what is said of them."""
     if not name or name != name.strip("/") or not name.isprintable():
         raise ValueError(f"{name[:200]!r}: no name of an image, as in 'deep/a'; rename it")
-    path, about = (f"labels/{name}{suffix}" for suffix in (".pxm", ".correction.json"))
+    path, about = (f"labels/{name}{suffix}" for suffix in (".pxm", _ABOUT))
     return inside(folder, path), inside(folder, about)
 
 

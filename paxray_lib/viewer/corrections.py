@@ -113,13 +113,14 @@ class Corrections:
         name, film = self.source.names[position], self.film(position)
         if record.get("film", film) != film:
             raise WrongStroke(f"{self._where()}has strokes on another film called {name!r}; {_OWN}")
-        label, labels = record.get("label", 0), self.source.labels.names
-        if "name" in record and isinstance(label, int) and record["name"] not in labels[label:][:1]:
-            raise WrongStroke(
-                f"stroke: on {record['name']!s:.80}, but label {label} is "
-                f"{''.join(labels[label:][:1]) or 'none'}; open it with the masks and predictions "
-                "that it was drawn on"
-            )
+        labels = dict(enumerate(self.source.labels.names))
+        for place, said in (("label", "name"), ("to", "to_name")):
+            label, named = record.get(place, 0), record.get(said)
+            if named is not None and type(label) is int and labels.get(label) != named:
+                raise WrongStroke(
+                    f"stroke: on {named!s:.80}, but label {label} is {labels.get(label, 'none')}; "
+                    "open it with the masks and predictions that it was drawn on"
+                )
         try:
             Stroke.read(record, len(labels))
         except ValueError as error:

@@ -111,7 +111,10 @@ class Painter extends DoubtViewer {
     this.lift(); // what this pointer's end was not heard of
     this.held = event.pointerId;
     if (tool === "fill") this.commit({ mode: "fill", points: [point] });
-    else if (tool === "rename") this.commit({ mode: "rename", points: [point], to: Number(this.find("rename-to").value) });
+    else if (tool === "rename") {
+      const to = Number(this.find("rename-to").value);
+      this.commit({ mode: "rename", points: [point], to, to_name: this.labels.names[to] });
+    }
     else if (tool === "polygon" || tool === "cut") {
       this.corners.push(point);
       this.dragging = true;

@@ -67,7 +67,11 @@ class Store {
   left({ index, name, film }) {
     const waiting = this.waiting(index).map(({ record }) => record);
     const shelved = this.shelf.all().filter(one => one.image === name && one.film === film && !this.pending.has(one.id));
-    return [...shelved.sort((a, b) => a.seconds - b.seconds), ...waiting];
+    const { names } = this.model.get("_labels"), tells = (place, name = names[place]) => names[place] === name;
+    const fitting = shelved.filter(one => tells(one.label, one.name) && tells(one.to, one.to_name));
+    const apart = shelved.find(one => !fitting.includes(one)); // it stays on the shelf: a kernel with these labels refuses it for good
+    if (apart) this.trouble = `A stroke on ${apart.name} waits: open the film with the masks and predictions that it was drawn on.`;
+    return [...fitting.sort((a, b) => a.seconds - b.seconds), ...waiting];
   }
 
   waiting(index) { return [...this.pending.values()].filter(one => one.index === index); }

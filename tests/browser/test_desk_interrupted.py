@@ -17,7 +17,7 @@ from helpers.viewer_page import (
 from helpers.wire import Wire
 
 from paxray_lib.data.dataset import PaxrayDataset
-from paxray_lib.labels.table import LABELS
+from paxray_lib.labels.table import LABELS, LabelSet
 from paxray_lib.masks.packed import PackedMasks
 from paxray_lib.review.journal import Journal
 from paxray_lib.viewer.widget import LabelViewer
@@ -197,6 +197,25 @@ def test_a_page_that_is_loaded_again_shows_what_was_saved_and_sends_what_was_not
     page.wait_for_timeout(300)
     assert [one["points"][0][1] // 16 for one in viewer.strokes(0)] == [20, 30]
     np.testing.assert_array_equal(exported(page), np.asarray(viewer.to_image()))
+
+
+def test_a_stroke_on_a_label_that_is_not_shown_waits_for_it(open_page, tmp_path):
+    def viewer(*names):
+        masks = PackedMasks.pack(np.zeros((len(names), 60, 60), bool), LabelSet(names))
+        settings = {"editable": True, "corrections": tmp_path / "corrected"}
+        return LabelViewer(np.zeros((60, 60), np.uint8), masks, **settings)
+
+    wire = Wire(open_page(), viewer("heart", "aorta"), tmp_path)
+    element(wire.page, "edit-label").select_option("1")
+    element(wire.page, "tool-brush").click()
+    drag(wire.page, (10, 5), (10, 20))  # the kernel dies before it hears of it
+    wire.connect(viewer("heart", "lung_left"))
+    wire.pass_on()
+    assert wire.viewer.strokes() == []
+    assert "A stroke on aorta waits" in element(wire.page, "message").inner_text()
+    wire.connect(viewer("heart", "aorta"))
+    wire.pass_on()
+    assert [one["name"] for one in wire.viewer.strokes()] == ["aorta"]
 
 
 def test_a_stroke_that_is_none_goes_from_the_page_too(wire):

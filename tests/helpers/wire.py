@@ -27,8 +27,13 @@ class Wire:
     """A viewer and its page; `pass_on` lets what both sent arrive."""
 
     def __init__(self, page, viewer, folder):
-        self.page, self.viewer, self.answers = page, viewer, []
+        self.page, self.answers = page, []
         self.file = folder / "wire.html"
+        self.connect(viewer)
+
+    def connect(self, viewer):
+        """Open the page with a viewer, of another kernel, say."""
+        self.viewer = viewer
         viewer.send = lambda content, buffers=None: self.answers.append((content, buffers or []))
         self.open()
 

@@ -178,7 +178,7 @@ def test_films_and_labels_that_do_not_fit(tmp_path, film):
     with pytest.raises(ValueError, match=r"y\.dcm: of \(16, 9\), but its masks are of \(8, 9\)"):
         save_corrections(folder, "y", random_masks(2), "", "Ada", image=large)
     names = LabelSet(["a", "b", "c", "d"])
-    with pytest.raises(ValueError, match="other labels; use another folder"):
+    with pytest.raises(ValueError, match=r"other labels, without a, b, c \.\.\.; open it anew"):
         save_corrections(folder, "y", PackedMasks(random_masks(2).data, names), "", "Ada")
     assert load_corrections(folder, "x", LABELS) == random_masks(1)
     assert load_corrections(folder, "y", LABELS) is None
@@ -225,8 +225,43 @@ def test_a_kill_while_labels_are_added_leaves_what_can_be_read(tmp_path, film, p
         save_corrections(folder, "z", new, "", "Ada", image=film)
     for labels in (LABELS, new.labels):
         assert load_corrections(folder, "x", labels) == random_masks(1, [0, 2]).relabel(labels)
+    base = digest(random_masks(1, [0, 2]))
+    save_corrections(folder, "x", random_masks(3, [0, 2]), base, "Bo", image=film)
     save_corrections(folder, "z", new, "", "Ada", image=film)
-    assert [PaxrayDataset(folder).masks(k).known.sum() for k in range(3)] == [2, 2, 5]
+    dataset = PaxrayDataset(folder)
+    assert [dataset.masks(k).known.sum() for k in range(3)] == [2, 2, 5]
+    assert dataset.masks(0) == random_masks(3, [0, 2]).relabel(new.labels)
+
+
+def test_a_kill_at_more_labels_leaves_masks_that_are_not_listed(tmp_path):
+    few, more = random_masks(1), LabelSet([*LABELS, "aorta"])
+    save_corrections(tmp_path, "x", few, "", "Ada")
+    new, base = PackedMasks.pack(np.ones((5, 8, 9), bool), more), digest(few.relabel(more))
+    kill = mock.patch("paxray_lib.review.corrections.PackedMasks.write", side_effect=OSError)
+    with kill, pytest.raises(OSError, match=r"^$"):
+        save_corrections(tmp_path, "x", new, base, "Ada")
+    assert load_corrections(tmp_path, "x", LABELS) == few
+    save_corrections(tmp_path, "x", new, base, "Ada")
+    assert labels_there(tmp_path) == more
+    assert load_corrections(tmp_path, "x", more) == new
+
+
+def test_labels_are_added_to_all_masks_or_none_and_only_in_the_folder(tmp_path, film):
+    folder, new = tmp_path / "c", PackedMasks.pack(np.ones((1, 8, 9), bool), LabelSet(["aorta"]))
+    new = new.relabel(LabelSet([*LABELS, "aorta"]))
+    for name in "xy":
+        save_corrections(folder, name, random_masks(1), "", "Ada", image=film)
+    content = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    last = folder / "labels/y.pxm"
+    random_masks(5).write(last)
+    with pytest.raises(ValueError, match=r"y\.pxm: was changed by another program; move the masks"):
+        save_corrections(folder, "z", new, "", "Ada", image=film)
+    assert {path: path.read_bytes() for path in content} == content | {last: last.read_bytes()}
+    last.write_bytes(content[last])
+    rewrite(folder, lambda data: data["train"][1].update(target="../y.pxm"))
+    with pytest.raises(ValueError, match=r"y\.pxm: leads outside"):
+        save_corrections(folder, "z", new, "", "Ada", image=film)
+    assert all(path.read_bytes() == content[path] for path in content if path.suffix == ".pxm")
 
 
 def test_what_the_data_file_says_otherwise_stays(tmp_path, film):

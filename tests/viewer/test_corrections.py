@@ -153,6 +153,17 @@ def test_corrections_are_shown_without_the_predictions_that_brought_their_labels
         assert viewer().corrected(k) == PaxrayDataset(folder).masks(k) == masks
 
 
+def test_the_label_that_a_piece_gets_is_told_by_name_too(sample, monkeypatch):
+    viewer = LabelViewer(sample.image, sample.masks, editable=True)
+    rename = stroke("a", name="heart", mode="rename", to=0, to_name="aorta")
+    (answer,) = answers(viewer, monkeypatch, [[0, rename]])
+    assert "on aorta, but label 0 is lung_overall" in answer["error"]
+    assert viewer.strokes() == []
+    right = rename | {"to_name": LABELS.names[0]}
+    (answer,) = answers(viewer, monkeypatch, [[0, right]])
+    assert "error" not in answer
+
+
 def test_saving_asks_for_a_folder_and_for_different_names(sample, tiny, monkeypatch, tmp_path):
     for settings in ({}, {"editable": True}):
         with pytest.raises(ValueError, match="corrections=FOLDER"):
