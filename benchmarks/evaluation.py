@@ -104,6 +104,13 @@ def child(row: str, folder: Path) -> dict:
     return {"seconds": time.perf_counter() - start, "scores": scores, "peak": peak_bytes()}
 
 
+def run_row(row: str, folder: Path) -> dict:
+    """Evaluate in one way in a process of its own."""
+    command = [sys.executable, __file__, "--row", row, "--folder", str(folder)]
+    output = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    return json.loads(output.splitlines()[-1])
+
+
 def metric_seconds(size: int, repeats: int) -> dict[str, float]:
     """Return the seconds from logits to scores of one image in three ways; stop if counts
     differ.
@@ -154,13 +161,9 @@ def _median_s(call: Callable, repeats: int) -> float:
 def make_section(count: int, size: int, repeats: int) -> str:
     """Measure everything and return the section of RESULTS.md."""
     metric = metric_seconds(size, repeats)
-    results = {}
     with tempfile.TemporaryDirectory() as name:
         make_data(Path(name), count, size)
-        for row in ROWS:
-            command = [sys.executable, __file__, "--row", row, "--folder", name]
-            output = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-            results[row] = json.loads(output.splitlines()[-1])
+        results = {row: run_row(row, Path(name)) for row in ROWS}
     lines, first = [], results["plain"]
     for row, found in results.items():
         numbers = [f"{found['seconds'] / count:.2f}", f"{found['seconds'] / first['seconds']:.2f}"]

@@ -3,9 +3,9 @@ same.
 """
 
 import argparse
+import importlib
 import json
 import re
-import subprocess
 import sys
 from pathlib import Path
 
@@ -22,11 +22,16 @@ def benchmarks_on_path(monkeypatch):
     monkeypatch.syspath_prepend(str(BENCHMARKS))
 
 
-def run(name, *options):
-    command = [sys.executable, BENCHMARKS / f"{name}.py", *map(str, options)]
-    done = subprocess.run(command, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    return done.stdout
+@pytest.fixture
+def run(monkeypatch, capsys):
+    """A function that runs a benchmark in this process and returns what it prints."""
+
+    def run(name, *options):
+        monkeypatch.setattr(sys, "argv", [f"{name}.py", *map(str, options)])
+        importlib.import_module(name).main()
+        return capsys.readouterr().out
+
+    return run
 
 
 def test_the_plain_network_is_the_published_one():
@@ -53,8 +58,14 @@ def test_the_plain_scores_are_intersection_over_union():
 
 
 @pytest.mark.slow
-def test_step():
-    text = run("step", "--size", 64, "--batch", 2, "--steps", 1)
+def test_step(run, monkeypatch):
+    import step
+
+    def here(row, options, out):  # in a process of its own its peak memory would be its own
+        return step.measure(row, options.batch, options.size, options.steps, out)
+
+    monkeypatch.setattr(step, "run_row", here)
+    text = run("step", "--size", 32, "--batch", 2, "--steps", 1)
     assert "| ours, bfloat16 |" in text
     loss, gradients = re.search(
         r"our loss differs from .* by (\S+), our gradients by (\S+)", text
@@ -64,8 +75,11 @@ def test_step():
 
 
 @pytest.mark.slow
-def test_evaluation():
-    text = run("evaluation", "--size", 64, "--images", 2, "--repeats", 1)
+def test_evaluation(run, monkeypatch):
+    import evaluation
+
+    monkeypatch.setattr(evaluation, "run_row", evaluation.child)
+    text = run("evaluation", "--size", 32, "--images", 2, "--repeats", 1)
     lines = [line.split("|") for line in text.splitlines() if "IoU and Dice |" in line]
     plain, ours = (float(line[5]) for line in lines[:2])
     assert ours == pytest.approx(plain, abs=1e-4)
@@ -124,21 +138,9 @@ def test_gpu_recipe_goes_on_where_it_was(tmp_path, monkeypatch, checkpoint, resu
 
 
 @pytest.mark.slow
-def test_gpu_recipe(tmp_path):
-    size = (
-        "--size",
-        64,
-        "--images",
-        6,
-        "--epochs",
-        1,
-        "--plain-steps",
-        2,
-        "--workers",
-        0,
-        "--compile",
-        "off",
-    )
+def test_gpu_recipe(run, tmp_path):
+    size = ("--size", 32, "--images", 6, "--epochs", 1, "--plain-steps", 1)
+    size += ("--workers", 0, "--compile", "off")
     text = run("gpu_recipe", "--cpu", "--out", tmp_path, *size)
     for word in (
         "images a second",
@@ -156,6 +158,6 @@ def test_gpu_recipe(tmp_path):
 
 
 @pytest.mark.slow
-def test_onnx_export():
+def test_onnx_export(run):
     """Both ways decide alike on the example films."""
     assert "0 of them not within 0.001 of 0" in run("onnx_export")
