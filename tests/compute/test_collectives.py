@@ -9,7 +9,9 @@ import pytest
 from helpers.datafiles import rewrite
 from helpers.sampledata import write_tiny
 from helpers.tiny_models import tiny_model
+from typer.testing import CliRunner
 
+from paxray_lib.cli import app
 from paxray_lib.compute.collectives import (
     from_first,
     gather,
@@ -110,9 +112,7 @@ main()
     ("event", "words"),
     [
         ("os.kill(os.getpid(), 9)", ""),
-        ("raise MemoryError", "[process 1] out of memory"),
         ("raise ValueError('x.png: broken')", "[process 1] x.png: broken"),
-        ("raise KeyError('x')", "[process 1] a fault of this program"),
     ],
 )
 def test_a_process_that_ends_is_no_fault_of_the_other(tmp_path, event, words):
@@ -148,7 +148,7 @@ def test_two_processes_of_srun_agree(tmp_path):
             )
         )
     for process in started:
-        _, errors = process.communicate(timeout=100)
+        _, errors = process.communicate(timeout=300)
         assert process.returncode == 0, errors
 
 
@@ -160,37 +160,27 @@ def weights(tmp_path_factory):
 
 
 def both_ways(tmp_path, verb, *arguments):
-    """Run a command in one process and in two; return their folders and how they ended."""
+    """Run a command in this process and in two; return their folders and how they ended."""
     folders = tmp_path / "one", tmp_path / "two"
     commands = [[verb, *arguments, "--device", "cpu", "--out", folder] for folder in folders]
-    alone = subprocess.run(
-        [sys.executable, "-m", "paxray_lib", *map(str, commands[0])], capture_output=True, text=True
-    )
+    alone = CliRunner().invoke(app, list(map(str, commands[0])))
     return *folders, alone, torchrun(2, "-m", "paxray_lib", *commands[1])
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    "expressions",
-    [(), ("heart: heart", "left_lung: lung_left - heart")],
-    ids=["by name", "by a map"],
-)
-def test_evaluation_by_two_processes_is_that_by_one(expressions, weights, tmp_path):
-    labels = LabelSet(["left_lung", "pacemaker", "heart"]) if expressions else LABELS
+def test_evaluation_by_two_processes_is_that_by_one(weights, tmp_path):
     root = tmp_path / "data"
-    write_tiny(root, labels=labels)
+    write_tiny(root, labels=LabelSet(["left_lung", "pacemaker", "heart"]))
     rewrite(root, lambda content: content["test"].pop())  # three are left
-    arguments = ["--weights", weights, "--data-root", root]
-    if expressions:
-        (tmp_path / "map.yaml").write_text("\n".join(expressions))
-        arguments += ["--map", tmp_path / "map.yaml"]
+    (tmp_path / "map.yaml").write_text("heart: heart\nleft_lung: lung_left - heart\n")
+    arguments = ["--weights", weights, "--data-root", root, "--map", tmp_path / "map.yaml"]
     one, two, alone, together = both_ways(tmp_path, "evaluate", *arguments)
-    assert alone.returncode == together.returncode == 0, together.stderr
+    assert alone.exit_code == together.returncode == 0, together.stderr
     # other images in a batch round otherwise: a pixel may cross the threshold; an image too many or
     # too few is far off
     with np.load(one / "counts.npz") as a, np.load(two / "counts.npz") as b:
         assert sorted(a) == sorted(b)
-        assert len(a["names"]) == (len(expressions) or len(LABELS))
+        assert len(a["names"]) == 2
         for name in a:
             assert (a[name].dtype, a[name].shape) == (b[name].dtype, b[name].shape)
             if a[name].dtype.kind == "U":
@@ -215,7 +205,7 @@ def test_prediction_by_two_processes_is_that_by_one(tiny, weights, tmp_path):
     one, two, alone, together = both_ways(
         tmp_path, "predict", "--images", images, "--weights", weights
     )
-    assert alone.returncode == together.returncode == 1, together.stderr
+    assert alone.exit_code == together.returncode == 1, together.stderr
     assert together.stderr.count("failed: ") == 1
     assert together.stdout == alone.stdout.replace("/one/", "/two/")
     for name in ("report.csv", "settings.json"):

@@ -4,8 +4,6 @@ import ast
 import dataclasses
 import json
 import shutil
-import subprocess
-import sys
 from argparse import Namespace
 from pathlib import Path
 
@@ -13,7 +11,9 @@ import pandas as pd
 import pytest
 import torch
 import yaml
+from typer.testing import CliRunner
 
+from paxray_lib.cli import app
 from paxray_lib.data.augmentation import AugmentConfig
 from paxray_lib.evaluation.evaluate import published_verdict
 from paxray_lib.models.checkpoints import load_model
@@ -49,14 +49,11 @@ RECIPE = {
 DATAFILES = {"full": "paxray.json", "half": "paxray_half.json", "quarter": "paxray_quarter.json"}
 
 
-def command(*arguments):
-    return subprocess.run(
-        [sys.executable, "-m", "paxray_lib", *map(str, arguments)],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=600,
-    )
+@pytest.fixture
+def command(monkeypatch):
+    """A function that gives a command in the project's root, and returns how it ended."""
+    monkeypatch.chdir(ROOT)
+    return lambda *arguments: CliRunner().invoke(app, list(map(str, arguments)))
 
 
 @pytest.mark.parametrize(("part", "datafile"), DATAFILES.items())
@@ -100,7 +97,7 @@ def test_verdict_has_both_figures_and_the_tolerance():
 
 
 @pytest.mark.slow
-def test_the_recipe_starts_on_other_data_with_set_alone(tiny, tmp_path):
+def test_the_recipe_starts_on_other_data_with_set_alone(command, tiny, tmp_path):
     changes = {
         "data_root": tiny,
         "run_dir": tmp_path / "run",
@@ -110,12 +107,12 @@ def test_the_recipe_starts_on_other_data_with_set_alone(tiny, tmp_path):
     changes |= {"image_size": 64, "crop_size": 48, "workers": 1}
     options = [text for key, value in changes.items() for text in ("--set", f"{key}={value}")]
     done = command("train", "--profile", PROFILES / "paxray_full.yaml", *options)
-    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.exit_code == 0, done.output
     assert len(pd.read_csv(tmp_path / "run/metrics.csv")) == 1
 
 
 @pytest.mark.slow
-def test_verification_runs_on_fetched_data_and_weights(tiny, tmp_path):
+def test_verification_runs_on_fetched_data_and_weights(command, tiny, tmp_path):
     """All of verify_published.yaml, with random weights in a file as published: it must say that
     they differ.
     """
@@ -138,7 +135,7 @@ def test_verification_runs_on_fetched_data_and_weights(tiny, tmp_path):
     try:
         options = ("--set", f"data_root={data}", "--set", f"weights={weights}", "--out", out)
         done = command("run", "--profile", PROFILES / "verify_published.yaml", *options)
-        assert done.returncode == 0, done.stdout + done.stderr
+        assert done.exit_code == 0, done.output
         assert [path.name for path in (out / "notebooks").glob("*.ipynb")] == ["03_evaluate.ipynb"]
         score = json.loads((out / "evaluation/summary.json").read_text())["overall"][
             "iou_published"
