@@ -54,6 +54,15 @@ from paxray_lib import LabelViewer
 shown = repr(LabelViewer(sys.argv[1], sys.argv[2]))
 assert shown.startswith("LabelViewer("), shown
 """
+UNKNOWN = """
+from paxray_lib.runs.run import run
+try:
+    run("notebooks/profiles/demo.yaml", ["notebooks=[05_visualize]"])
+except ValueError as error:
+    assert "05_visualize_labels" in str(error), error
+else:
+    raise AssertionError("a notebook that is not there was run")
+"""
 
 
 class Environment:
@@ -181,6 +190,7 @@ def check_all(env: Environment, wheel: Path) -> None:
         "lessons/notebooks/05_visualize_labels.ipynb",
         "05.ipynb",
     )
+    env.check("[all]: paxray run knows the notebooks", lambda: env("python", "-c", UNKNOWN))
     env.check("[all]: a notebook", lambda: env("python", "-m", "papermill", *lesson))
     env.check("[all]: jupyter lab", lambda: env("python", "-m", "jupyterlab", "--version"))
 
