@@ -29,7 +29,7 @@ sweep: $(STAMP) data/sample/paxray.json ## trainings with all, half and a quarte
 		--out runs/sweep --resume
 
 test: check ## lint and types, then all tests (SLOW=1: the slow ones too)
-	@$(BIN)/python -m pytest -n auto --dist loadfile $(if $(SLOW),,-m "not slow") $(ARGS)
+	@$(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder $(if $(SLOW),,-m "not slow") $(ARGS)
 
 check: $(STAMP) ## lint and types only
 	@$(BIN)/ruff check --quiet . && $(BIN)/ruff format --quiet --check . && echo "ruff: no finding"

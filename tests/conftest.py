@@ -47,8 +47,19 @@ settings.load_profile("paxray")
 
 
 def pytest_collection_modifyitems(items):
-    """Run slow tests last, so that a fast failure shows first."""
-    items.sort(key=lambda item: item.get_closest_marker("slow") is not None)
+    """Run slow tests last, so that a fast failure shows first.
+
+    Where processes share the files between them, those with slow tests come before the others, so
+    that at the end no process is left alone with a long file.
+    """
+
+    def is_slow(item):
+        return item.get_closest_marker("slow") is not None
+
+    items.sort(key=is_slow)
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        long = {item.path for item in items if is_slow(item)}
+        items.sort(key=lambda item: item.path not in long)
 
 
 def pytest_collection_finish():
