@@ -12,6 +12,9 @@ Data flow from ``phantoms`` or ``ct`` (or a download, ``data.fetch``) as images 
 the notebooks.
 """
 
+import gc
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -72,13 +75,32 @@ def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module 'paxray_lib' has no attribute {name!r}")
     try:
-        value = getattr(import_module(f"paxray_lib.{_HOMES[name]}"), name)
+        with _kept_for_good():
+            value = getattr(import_module(f"paxray_lib.{_HOMES[name]}"), name)
     except ModuleNotFoundError as error:
         if (line := missing_extra(error)) is None:
             raise
         raise ModuleNotFoundError(f"{name}: {line}", name=error.name) from error
     globals()[name] = value
     return value
+
+
+@contextmanager
+def _kept_for_good() -> Iterator[None]:
+    """Spare what is imported meanwhile the search for garbage, then and later.
+
+    Torch and what comes with it are half a million objects, none of them garbage.
+    """
+    if not gc.isenabled():
+        yield
+        return
+    gc.collect()  # what is garbage before is not kept
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 def __dir__() -> list[str]:

@@ -145,6 +145,25 @@ def test_public_names():
         paxray_lib.nothing  # noqa: B018
 
 
+def test_only_what_is_imported_is_kept_from_the_search_for_garbage():
+    code = """
+import gc, weakref
+import paxray_lib
+class Cycle: pass
+cycle = Cycle()
+cycle.itself, gone = cycle, weakref.ref(cycle)
+del cycle
+before = gc.get_freeze_count()
+paxray_lib.PackedMasks
+print(gone() is None, gc.get_freeze_count() - before > 1000, gc.isenabled())
+gc.disable()
+paxray_lib.LabelSet
+print(gc.isenabled())
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["True", "True", "True", "False"]
+
+
 @pytest.mark.parametrize("path", FIXED_PATHS)
 def test_fixed_paths(path):
     module, _, name = path.rpartition(".")

@@ -5,6 +5,7 @@ missing files); 3 stopped before the end, resumable; 70 a fault of this program
 (EX_SOFTWARE of sysexits.h), whose full trace is kept.
 """
 
+import atexit
 import gc
 import io
 import os
@@ -17,8 +18,10 @@ from paxray_lib.cli.command import app, report
 
 def main() -> None:
     """Run the command line: the entry point of the console script."""
-    # what is imported stays: to look for garbage in it takes a fifth of the start
+    # what is imported stays: to look for garbage in it takes a fifth of the start, and as long
+    # once more at the end
     gc.set_threshold(20_000)
+    atexit.register(gc.freeze)
     # NumPy's small products would wake threads, which wait busily beside the network: 6 films a
     # second in place of 5 on two cores. Torch has its own
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
