@@ -36,7 +36,7 @@ check: $(STAMP) ## lint and types only
 	@$(BIN)/mypy
 
 lab: $(STAMP) ## the notebooks in JupyterLab
-	@OMP_WAIT_POLICY=PASSIVE $(BIN)/jupyter lab --LabApp.default_url=/lab/tree/notebooks
+	@GOMP_SPINCOUNT=1000 $(BIN)/jupyter lab --LabApp.default_url=/lab/tree/notebooks
 
 bench: $(STAMP) ## the benchmarks behind the README's figures (ARGS="masks predict": only these)
 	@$(BIN)/python benchmarks/run.py $(ARGS)

@@ -25,9 +25,10 @@ def main() -> None:
     # NumPy's small products would wake threads, which wait busily beside the network: 6 films a
     # second in place of 5 on two cores. Torch has its own
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-    # torch's threads wait for each other at each layer, busily by default: where other programs
-    # want the cores too, trainings were five times slower and more
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    # torch's threads wait for each other at each layer, busily and by default for long: where other
+    # programs want the cores too, trainings were five times slower and more. 1000 turns suffice
+    if "OMP_WAIT_POLICY" not in os.environ:
+        os.environ.setdefault("GOMP_SPINCOUNT", "1000")
     for number in range(3):
         try:
             os.fstat(number)
