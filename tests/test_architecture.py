@@ -178,6 +178,12 @@ def test_import_stays_light(module):
     assert done.stderr.strip() == "", f"{module} imports {done.stderr}"
 
 
+@pytest.mark.parametrize("module", ["runs.report", "runs.sweep_report"])
+def test_who_runs_notebooks_leaves_torch_to_their_kernels(module):
+    code = f"import sys, paxray_lib.{module}; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
 @pytest.mark.parametrize("module", MODULES)
 def test_habits(module):
     tree = TREES[module]

@@ -55,7 +55,7 @@ def evaluate(
     out : folder to write counts.npz, per_label.csv and summary.json to, optional
     device : torch device for a model that is loaded from a file
     threshold : a pixel has a label where its sigmoid is greater
-    mirror : average each image with its mirror image (what that gains: `compare.gains_table`)
+    mirror : average each image with its mirror image (what that gains: `ablation.gains_table`)
     close_tree : add parts to their wholes, see `masks.hierarchy.close_tree`
     precision : "float32", or "bfloat16": faster on hardware that has it, and decides otherwise at
         some outlines

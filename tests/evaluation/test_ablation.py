@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 from paxray_lib.cli import app
 from paxray_lib.data.dataset import PaxrayDataset
-from paxray_lib.evaluation.compare import VARIANTS, gains_table
+from paxray_lib.evaluation.ablation import VARIANTS, gains_table
 from paxray_lib.evaluation.evaluate import evaluate
 from paxray_lib.images.preprocessing import Preprocessing
 from paxray_lib.images.read import read_image
