@@ -79,6 +79,7 @@ def test_brush_and_eraser_at_any_zoom(desk, scene):
     assert len(strokes(desk)) == 2
 
 
+@pytest.mark.slow
 def test_the_tree_is_kept_unless_it_is_switched_off(desk, scene):
     element(desk, "edit-label").select_option(str(LUNG))
     element(desk, "tool-brush").click()
@@ -99,6 +100,7 @@ def test_the_tree_is_kept_unless_it_is_switched_off(desk, scene):
     assert not masks[LUNGS, 10, 8]
 
 
+@pytest.mark.slow
 def test_polygon_cut_and_hole_by_keys(desk, scene):
     element(desk, "stage").focus()
     desk.keyboard.press("g")
@@ -125,6 +127,7 @@ def test_polygon_cut_and_hole_by_keys(desk, scene):
     assert corrected(desk, scene).unpack()[HEART, 30, 30]
 
 
+@pytest.mark.slow
 def test_rename_copy_and_not_annotated(desk, scene):
     element(desk, "tool-rename").click()
     element(desk, "rename-to").select_option(str(AORTA))
