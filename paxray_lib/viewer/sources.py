@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
 from paxray_lib.data.datafile import Entry
 from paxray_lib.data.dataset import PaxrayDataset, Sample
@@ -16,11 +15,10 @@ from paxray_lib.images.files import find_images
 from paxray_lib.importing.names import item_name
 from paxray_lib.labels import LabelSet
 from paxray_lib.labels.matching import unite
-from paxray_lib.masks import MASK_SUFFIXES, PackedMasks, Probabilities
+from paxray_lib.masks import PackedMasks, Probabilities
 from paxray_lib.masks.probabilities import probabilities_name
-from paxray_lib.prediction.pipeline import REPORT
 from paxray_lib.prediction.predict import output_names
-from paxray_lib.utils import read_table
+from paxray_lib.viewer.outputs import find_masks, report_scores
 from paxray_lib.viewer.scene import Scene
 from paxray_lib.viewer.uniting import first_labels, onto, own_masks, united
 from paxray_lib.viz.overlay import ImageLike, MasksLike, as_pixels
@@ -149,11 +147,11 @@ def from_dataset(dataset: PaxrayDataset, predictions: Predictions = None) -> Sou
     """Return the source of the images of a data set, with predictions."""
     if not len(dataset):
         raise ValueError(f"{dataset!r} is empty; choose another split")
-    _, images, names, views = films_of(dataset)
+    root, images, names, views = films_of(dataset)
     files: Sequence[Path | None] = [None] * len(images)
     scores: dict[str, list[float | None]] = {}
     if predictions is not None and not callable(predictions):
-        files = find_masks(predictions, images, repr(dataset))
+        files = find_masks(predictions, root, images, repr(dataset))
         scores = report_scores(predictions, files)
     labels = unite([dataset.labels, first_labels(files, dataset.labels)])
 
@@ -195,7 +193,7 @@ def from_folder(
     `images` may be a single file, too.
     """
     root, paths, own, sides = films_of(images)
-    files = find_masks(predictions, paths, f"{root} ({len(paths)})")
+    files = find_masks(predictions, root, paths, f"{root} ({len(paths)})")
     pairs = [(path, masks) for path, masks in zip(paths, files, strict=True) if masks]
     kept = [k for k, masks in enumerate(files) if masks]
     names, views = [own[k] for k in kept], [sides[k] for k in kept]
@@ -233,66 +231,3 @@ def films_of(
     paths = [path.relative_to(root) for path in find_images(images)]
     names = output_names([path.as_posix() for path in paths], "")
     return root, paths, list(names), [view_of(path) for path in paths]
-
-
-def find_masks(folder: str | os.PathLike, images: Sequence[Path], source: str) -> list[Path | None]:
-    """Return the mask file of each image, at its path in a folder or directly in it, or None.
-
-    The suffix is replaced (`a/s.pxm`) or added (`a/s.png.pxm`), as `predict` names its output.
-    None for all images is a ValueError that names their `source`.
-    """
-    if not Path(folder).is_dir():
-        raise FileNotFoundError(f"{folder}: no such folder of predictions")
-    files: list[Path | None] = []
-    for image in images:
-        candidates = (
-            Path(folder, name)
-            for path in (image, Path(image.name))
-            for suffix in MASK_SUFFIXES
-            for name in (path.with_suffix(suffix), f"{path.as_posix()}{suffix}")
-        )
-        files.append(next((path for path in candidates if path.is_file()), None))
-    if not any(files):
-        raise ValueError(f"{folder}: no mask file there bears the name of an image of {source}")
-    return files
-
-
-def report_scores(
-    folder: str | os.PathLike, files: Sequence[Path | None]
-) -> dict[str, list[float | None]]:
-    """Return what the report of a prediction says of mask files by which they can be sorted."""
-    path = Path(folder, REPORT)
-    report = read_table(path) if os.path.lexists(path) else pd.DataFrame()
-    columns = [name for name in ("doubt", "broken_rules") if name in report and "output" in report]
-    numbers = {name: pd.to_numeric(report[name], errors="coerce") for name in columns}
-    places = {Path(folder, str(output)): k for k, output in enumerate(report.get("output", ()))}
-    rows = [places.get(file) if file else None for file in files]
-    found = {
-        name: [None if k is None or np.isnan(values[k]) else float(values[k]) for k in rows]
-        for name, values in numbers.items()
-    }
-    return {name: values for name, values in found.items() if set(values) != {None}}
-
-
-def score_columns(table: pd.DataFrame, names: Sequence[str]) -> dict[str, list[float | None]]:
-    """Return the numeric columns of a table of scores, in the order of the images' names.
-
-    The table has one row per image, named by its column image, file or name: a path, or the stem.
-    The result has one number, or None, per column and image. Other tables are a ValueError.
-    """
-    key = next((column for column in ("image", "file", "name") if column in table), None)
-    numbers = table.select_dtypes("number")
-    if key is None or numbers.empty:
-        raise ValueError(
-            "scores need a column 'image' and numbers, but have the columns "
-            f"{', '.join(map(str, table))}"
-        )
-    stems = [Path(name).name for name in names]
-    rows = numbers.set_index(table[key].map(lambda image: Path(str(image)).stem))
-    if not rows.index.isin(stems).any():
-        raise ValueError(
-            f"scores are for other images: {table[key].iloc[0]!r} is not among those to browse"
-        )
-    rows = rows[~rows.index.duplicated(keep="last")].reindex(stems)
-    rows = rows.replace([np.inf, -np.inf], np.nan).astype(object)
-    return {str(name): column.where(column.notna(), None).tolist() for name, column in rows.items()}

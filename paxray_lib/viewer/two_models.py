@@ -8,8 +8,9 @@ from paxray_lib.images import read_image
 from paxray_lib.labels import LabelSet
 from paxray_lib.labels.matching import unite
 from paxray_lib.masks import PackedMasks
+from paxray_lib.viewer.outputs import find_masks, report_scores
 from paxray_lib.viewer.scene import Scene
-from paxray_lib.viewer.sources import Source, TwoFolders, films_of, find_masks, report_scores
+from paxray_lib.viewer.sources import Source, TwoFolders, films_of
 from paxray_lib.viewer.uniting import first_labels, onto, own_masks
 from paxray_lib.viz.overlay import as_pixels
 
@@ -26,7 +27,7 @@ def from_two_models(
     ValueError or FileNotFoundError if a folder has masks of none of the images.
     """
     root, paths, own, views = films_of(images)
-    found = [find_masks(folder, paths, f"{root} ({len(paths)})") for folder in folders]
+    found = [find_masks(folder, root, paths, f"{root} ({len(paths)})") for folder in folders]
     kept = [k for k, files in enumerate(zip(*found, strict=True)) if any(files)]
     files = [[each[k] for k in kept] for each in found]
     known = unite(first_labels(each, labels) for each in files)

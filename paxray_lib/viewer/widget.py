@@ -21,7 +21,7 @@ from paxray_lib.labels import LabelSet
 from paxray_lib.masks import PackedMasks
 from paxray_lib.review.decisions import account
 from paxray_lib.utils.errors import check_choice, did_you_mean
-from paxray_lib.viewer import sources
+from paxray_lib.viewer import outputs, sources
 from paxray_lib.viewer.assets import label_table
 from paxray_lib.viewer.corrections import Corrections
 from paxray_lib.viewer.offline_page import offline_page
@@ -176,7 +176,7 @@ class LabelViewer(Pictures):
         else:
             source = sources.from_folder(images, predictions, labels)
         if scores is not None:
-            known = sources.score_columns(scores, source.names)
+            known = outputs.score_columns(scores, source.names)
             source = replace(source, scores=source.scores | known)
         if blind is not None:
             if editable or review is None or scores is not None:

@@ -1,7 +1,6 @@
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import pytest
 from helpers.threshold_model import Threshold
 from helpers.xrays import write_xray
@@ -13,12 +12,11 @@ from paxray_lib.masks.packed import PackedMasks
 from paxray_lib.masks.probabilities import Probabilities
 from paxray_lib.prediction.predict import predict
 from paxray_lib.utils import write_table
+from paxray_lib.viewer.outputs import find_masks
 from paxray_lib.viewer.sources import (
-    find_masks,
     from_dataset,
     from_folder,
     from_image,
-    score_columns,
 )
 
 
@@ -61,7 +59,9 @@ def test_dicom_segmentations_of_a_folder(tmp_path):
     write_xray(tmp_path / "in.dcm", (40, 50))
     predict(Threshold(), tmp_path / "in.dcm", tmp_path / "out", format="dicom-seg")
     scene = from_image(tmp_path / "in.dcm", tmp_path / "out/in.seg.dcm", None).load(0)
-    assert find_masks(tmp_path / "out", [Path("in.dcm")], "it") == [tmp_path / "out/in.seg.dcm"]
+    assert find_masks(tmp_path / "out", tmp_path, [Path("in.dcm")], "it") == [
+        tmp_path / "out/in.seg.dcm"
+    ]
     assert scene.target == PackedMasks.read(tmp_path / "out/in.seg.dcm")
 
 
@@ -72,27 +72,6 @@ def test_wrong_folders_are_named(tiny, predictions, tmp_path):
         from_dataset(PaxrayDataset(tiny), predictions)  # those of another split
     with pytest.raises(ValueError, match="bears the name"):
         from_folder(tiny / "images", tmp_path)
-
-
-def test_masks_are_found_as_predict_names_them(tmp_path):
-    (tmp_path / "a").mkdir()
-    for name in ("a/s.pxm", "t.png.npy", "u.json"):
-        (tmp_path / name).touch()
-    images = [Path(name) for name in ("a/s.png", "t.png", "images/u.jpg", "s.png")]
-    *found, missing = find_masks(tmp_path, images, "the test")
-    assert found == [tmp_path / name for name in ("a/s.pxm", "t.png.npy", "u.json")]
-    assert missing is None
-
-
-def test_scores_are_put_in_the_order_of_the_images():
-    table = pd.DataFrame(
-        {"image": ["images/b.png", "images/a.png"], "case": ["x", "y"], "iou": [0.25, np.nan]}
-    )
-    assert score_columns(table, ["a", "b", "sub/b", "c"]) == {"iou": [None, 0.25, 0.25, None]}
-    with pytest.raises(ValueError, match="column 'image'"):
-        score_columns(table.drop(columns="image"), ["a"])
-    with pytest.raises(ValueError, match="other images"):
-        score_columns(table, ["z"])
 
 
 def test_a_single_image_needs_masks(tiny):
