@@ -102,6 +102,7 @@ def test_labels_are_listed_for_people_and_programs():
 def test_every_option_has_a_help_text(command):
     known = get_command(app).commands[command]
     assert known.help
+    assert "\n" not in known.help.replace("\n\n", "")  # else typer breaks lines there
     for parameter in known.params:
         assert parameter.name == "help" or getattr(parameter, "help", None), parameter.name
 

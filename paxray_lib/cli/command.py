@@ -3,6 +3,7 @@
 import contextlib
 import errno
 import functools
+import inspect
 import os
 import platform
 import re
@@ -118,7 +119,9 @@ def command(function: Callable[..., int | None], to: typer.Typer = app) -> Calla
             raise typer.Exit(report(error)) from None
         raise typer.Exit(code or DONE)
 
-    return to.command(cls=_Command)(wrapped)
+    # typer would keep the line ends of all paragraphs but the first
+    help = re.sub(r"(?<!\n)\n(?!\n)", " ", inspect.getdoc(function) or "")
+    return to.command(cls=_Command, help=help)(wrapped)
 
 
 def _ending(error: BaseException) -> tuple[str, int]:

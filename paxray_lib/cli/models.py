@@ -87,7 +87,9 @@ def predict(
         Path, option("An image, a folder with all below it, or a list in a .txt file.")
     ],
     out: Annotated[Path, option("Folder for the outputs and report.csv.")],
-    weights: Annotated[Path, option("As for evaluate, or a file of export onnx.")] = Path("open"),
+    weights: Annotated[
+        Path, option("open, a checkpoint, what export hub or onnx wrote, published weights, cxas.")
+    ] = Path("open"),
     format: Annotated[str, option("packed, npy, coco, or dicom-seg for DICOM images.")] = "packed",
     threshold: shared.Threshold = 0.5,
     labels: shared.Labels = "",
@@ -222,7 +224,7 @@ def _measure(
 
     measured = measure_predictions(out, report, **seen, spacing_mm=spacing, doubtful=doubtful)
     problems = failures(measured)
-    _list_failed(problems)
+    _list_failed(problems, "measurements")
     if unknown := without_view(measured):
         remedy = "no widths measured; say --view frontal or --view lateral, or --views"
         say(f"{unknown} images of unknown view: {remedy}")
@@ -259,9 +261,9 @@ def _draw(
     return problems
 
 
-def _list_failed(reasons: Iterable[str]) -> None:
+def _list_failed(reasons: Iterable[str], what: str = "failed") -> None:
     for reason in reasons:
-        log("failed: " + reason.replace("\n", "\\n"))  # a name with a line end is one line, too
+        log(f"{what}: {reason}".replace("\n", "\\n"))  # a name with a line end is one line, too
 
 
 @command

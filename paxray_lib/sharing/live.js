@@ -90,6 +90,7 @@ class LivePage {
     this.page.body.classList.add("shows");
     const viewer = new (kindOf(this.model))(this.model, this.store, this.find("films"), true);
     viewer.root.classList.add("standalone");
+    viewer.find("stage").focus(); // keys work without a click
   }
 }
 

@@ -53,6 +53,14 @@ def test_films_are_gone_through_and_drawn_as_in_python(folder, open_page):
     assert element(page, "next").is_disabled()
 
 
+def test_keys_work_without_a_click(folder, open_page):
+    page = open_page()
+    page.goto((folder / "page.html").as_uri())
+    shows(page, sorted(NAMES)[0])
+    page.keyboard.press("n")
+    shows(page, sorted(NAMES)[1])
+
+
 def test_it_fits_a_laptop_and_asks_for_nothing(folder, open_page):
     page, asked = open_page(viewport={"width": 1366, "height": 768}), []
     page.on("request", lambda request: asked.append(request.url))

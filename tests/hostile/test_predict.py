@@ -331,7 +331,7 @@ def test_damage_between_prediction_and_measurement_is_one_failed_row(run, tmp_pa
     run(f"{PREDICT} --measure-doubtful", *ALL_OK[:1], "3 ok")
     content = (tmp_path / "out/a.pxm").read_bytes()
     (tmp_path / "out/a.pxm").write_bytes(content[:-9])
-    run(f"{PREDICT} --measure-doubtful", 1, r"failed: .*a\.pxm: damaged.*")
+    run(f"{PREDICT} --measure-doubtful", 1, r"measurements: .*a\.pxm: damaged.*")
     table = read_table(tmp_path / "out/measurements.csv")
     assert table["problem"].notna().tolist() == [True, False, False]
     assert table["lung_area_px"].isna().tolist()[0]
@@ -341,7 +341,8 @@ def test_damage_between_prediction_and_measurement_is_one_failed_row(run, tmp_pa
 def test_what_no_film_can_have_gives_no_millimetres(run, tmp_path, spacing):
     images("a.png")(tmp_path)
     write_xray(tmp_path / "in/xfrontal.dcm", (40, 50), PixelSpacing=spacing)
-    run(f"{PREDICT} --measure-doubtful", 1, r"failed: .*xfrontal\.dcm.*spacing|Spacing")
+    words = r"2 ok, 0 skipped, 0 failed;.*measurements: \S+xfrontal\.dcm: PixelSpacing: "
+    run(f"{PREDICT} --measure-doubtful", 1, words)
     table = read_table(tmp_path / "out/measurements.csv").set_index("output")
     assert table["problem"].notna().to_dict() == {"a.pxm": False, "xfrontal.pxm": True}
     millimetres = table.filter(regex="_mm2?$")
