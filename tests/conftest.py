@@ -3,6 +3,7 @@ slow tests.
 """
 
 import gc
+import multiprocessing
 import os
 import shutil
 import signal
@@ -66,6 +67,13 @@ def pytest_collection_finish():
     """Leave the libraries out of each later search for garbage."""
     gc.collect()
     gc.freeze()
+
+
+@pytest.fixture(autouse=True)
+def no_process_outlives_its_test():
+    """A forked one holds the pipes of all that this process had started before: a browser, too."""
+    yield
+    assert not multiprocessing.active_children()
 
 
 @pytest.fixture(scope="session")

@@ -19,13 +19,23 @@ from paxray_lib.training.batches import StepPlan, TrainingBatches, TrainingSet, 
 
 CONFIG = AugmentConfig(image_size=32, crop_size=24, flip_prob=0.5, noise=0.1)
 EVERYTHING = AugmentConfig(32, 24, 0.6, 1.2, 0.5, 20, 0.2, 0.1, 0.2, 0.3, 0.05)
+MADE = []
 
 
 def make(root, workers=0, config=CONFIG, in_memory=None, **options):
     dataset, preprocessing = PaxrayDataset(root, split="train"), Preprocessing("standard", (32, 32))
     samples = TrainingSet(dataset, preprocessing, config, seed=1)
     plan = StepPlan(len(dataset), seed=1, **{"batch_size": 3, **options})
-    return TrainingBatches(samples, plan, torch.device("cpu"), workers, in_memory)
+    batches = TrainingBatches(samples, plan, torch.device("cpu"), workers, in_memory)
+    MADE.append(batches)
+    return batches
+
+
+@pytest.fixture(autouse=True)
+def closed():
+    yield
+    while MADE:
+        MADE.pop().close()
 
 
 def collect(batches, epoch, start=0):

@@ -1,5 +1,6 @@
 """A training on two data sets that annotate other labels."""
 
+import contextlib
 import dataclasses
 import os
 import shutil
@@ -109,7 +110,9 @@ def test_memory_and_workers_give_the_same_batches(roots, tmp_path):
         run.batches.samples, run.batches.plan, torch.device("cpu"), workers=1, in_memory=False
     )
     run.batches.samples._kept = []
-    for one, other in zip(kept, (b for step in read.epoch(1, 2) for b in step), strict=True):
+    with contextlib.closing(read):
+        found = [batch for step in read.epoch(1, 2) for batch in step]
+    for one, other in zip(kept, found, strict=True):
         assert torch.equal(one.images, other.images)
         assert torch.equal(one.targets, other.targets)
         assert torch.equal(one.known, other.known)
