@@ -227,7 +227,7 @@ def _measure(
     _list_failed(problems, "measurements")
     if unknown := without_view(measured):
         remedy = "no widths measured; say --view frontal or --view lateral, or --views"
-        say(f"{unknown} images of unknown view: {remedy}")
+        say(f"{unknown} image{'s' if unknown > 1 else ''} of unknown view: {remedy}")
     return measured, problems
 
 

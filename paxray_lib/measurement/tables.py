@@ -216,8 +216,12 @@ def failures(table: pd.DataFrame) -> list[str]:
 
 
 def without_view(table: pd.DataFrame) -> int:
-    """Return how many outputs in a table of `measure_predictions` have no view, hence no widths."""
-    return int((table["output"].notna() & table["view"].isna()).sum())
+    """Return how many outputs in a table of `measure_predictions` have no view, hence no widths.
+
+    A flagged film that was not measured is none of them.
+    """
+    flagged = table["problem"].astype(str).str.contains(FLAGGED, regex=False)
+    return int((table["output"].notna() & table["view"].isna() & ~flagged).sum())
 
 
 # -- against the reference masks

@@ -29,6 +29,17 @@ SET = """([label, threshold, sliders, outline]) => {
     put("outline", outline, "change");
 }"""
 
+# whether a choice is wide enough for what it says when closed, with two digits more
+FITS = """choice => {
+    const alone = choice.cloneNode(false);
+    alone.append(new Option(`${choice.options[0].text}00`));
+    alone.style.width = "auto";
+    choice.after(alone);
+    const { width } = alone.getBoundingClientRect();
+    alone.remove();
+    return choice.getBoundingClientRect().width >= width;
+}"""
+
 
 def slow_scores(viewer, plane, threshold, target):
     """IoU and Dice of what is above the threshold, pixel by pixel, from torch-like fractions."""
@@ -139,6 +150,7 @@ def test_a_broken_rule_is_named_and_its_place_shown(open_page, tmp_path):
     page.goto(write_page(LabelViewer(image, sound, masks), tmp_path))
     ready(page)
     choice = element(page, "broken")
+    assert choice.evaluate(FITS), "its count of rules is cut off"
     options = choice.locator("option").all_inner_texts()
     assert options[0] == f"Broken rules: {len(options) - 1}"
     choice.select_option("rib_left_6 not below rib_left_5")

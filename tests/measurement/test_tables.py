@@ -124,6 +124,8 @@ def test_a_view_that_no_file_says_can_be_said(done):
             expected if seen == "frontal" else np.nan, nan_ok=True
         )
         assert without_view(table) == (seen is None)
+    flagged = measure_predictions(out, report.assign(flags=["not_a_chest_film", ""]))
+    assert without_view(flagged) == 0  # it would have no widths with a view either
     views = {str(hidden): "frontal", report["file"][1]: None}
     table = measure_predictions(out, report, views=views)
     assert table["view"].tolist() == ["frontal", "lateral"]
