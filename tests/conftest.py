@@ -72,6 +72,7 @@ def pytest_collection_finish():
 @pytest.fixture(autouse=True)
 def no_process_outlives_its_test():
     """A forked one holds the pipes of all that this process had started before: a browser, too."""
+    gc.callbacks.clear()  # hypothesis has one: a signal that comes while it runs is lost
     yield
     assert not multiprocessing.active_children()
 
