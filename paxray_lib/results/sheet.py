@@ -2,6 +2,7 @@
 
 import io
 import os
+import unicodedata
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -34,8 +35,8 @@ def write_sheet(
     """Write `sheet.pdf` into the folder of a prediction; return its path.
 
     Each film has its picture, name, view, cardiothoracic ratio, doubt, widths of heart and thorax,
-    and, in red, its flags or else a note. Letters beyond ASCII are boxes: the font has none of
-    them. Parameters and order are those of `results.page.write_page`.
+    and, in red, its flags or else a note. The font has ASCII alone: letters with accents are there
+    without them, others are boxes. Parameters and order are those of `results.page.write_page`.
     """
     out = Path(out)
     labels = LabelSet(read_settings(out)["labels"])
@@ -111,4 +112,11 @@ def _fitted(text: str, width: int, font: ImageFont.FreeTypeFont | ImageFont.Imag
 
 
 def _in_one_line(text: str) -> str:
-    return printable(text).replace("\n", "\\n")
+    return _without_accents(printable(text).replace("\n", "\\n"))
+
+
+def _without_accents(text: str) -> str:
+    """Return a text with the plain letter for one with an accent, if that is ASCII."""
+    letters = unicodedata.normalize("NFC", text)  # two characters in names that macOS wrote
+    plain = [(letter, unicodedata.normalize("NFD", letter)[0]) for letter in letters]
+    return "".join(base if base.isascii() else letter for letter, base in plain)

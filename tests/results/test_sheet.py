@@ -3,6 +3,7 @@
 import io
 import os
 import re
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -59,6 +60,18 @@ def test_films_in_the_order_of_the_page(results):
     assert (place(page, 6) > 240).all()
     assert (place(page, 0)[230:300] < 100).any()  # its name
     assert (page[-120:] < 200).any()  # the legend
+
+
+def test_letters_with_accents_are_plain_ones(results, tmp_path):
+    out, *rest = results
+    titles = {}
+    for name in ("Rontgen", "R\u00f6ntgen", "Ro\u0308ntgen", "R\u4e2dntgen"):
+        shutil.copytree(out, tmp_path / name)
+        (page,) = pages(write_sheet(tmp_path / name, *rest))
+        titles[name] = page[:TOP]
+    plain, *accented, foreign = titles.values()
+    assert all(np.array_equal(plain, title) for title in accented)
+    assert not np.array_equal(plain, foreign)
 
 
 def test_flags_and_notes_alone_are_red(results):
