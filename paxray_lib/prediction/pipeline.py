@@ -3,7 +3,6 @@
 import contextlib
 import errno
 import math
-import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -55,6 +54,8 @@ class Pipeline:
         self.manifest, self.out = manifest, manifest.folder
         self.settings, self.outputs = settings, outputs
         self.films = Films(model, settings, indices, views, view)
+        files = {file: path for path in outputs for file in files_of(outputs[path], settings)}
+        self._outdated = manifest.outdated(files)
         self.rows: dict[Path, tuple[str, str]] = {}  # status and reason
         self._found: dict[Path, Found] = {}
         self._pace = Pace()
@@ -162,7 +163,10 @@ class Pipeline:
             return
         try:
             self._found[path] = film.found
-            self._write_probabilities(film)
+            if film.probabilities:
+                name = probabilities_name(output).as_posix()
+                self.manifest.start(name, path, film.state)
+                film.probabilities.write(self.out / name)
             self.manifest.start(output, path, film.state, film.found.to_dict())
             if self.settings["format"] == "dicom-seg":
                 from paxray_lib.masks.dicom_seg import write_dicom_seg  # pydicom takes a while
@@ -175,6 +179,8 @@ class Pipeline:
                 for file in files_of(output, self.settings):
                     (self.out / file).unlink(missing_ok=True)
                 raise ValueError(f"{path}: changed while it was predicted; run the same again")
+            for file in self._outdated.get(path, ()):
+                file.unlink(missing_ok=True)
             self.rows[path] = ("ok", film.found.note)
         except ValueError as error:
             self.rows[path] = ("failed", str(error))
@@ -184,15 +190,6 @@ class Pipeline:
                 raise
             remedy = "rename the image, or choose another folder"
             self.rows[path] = ("failed", f"{path}: no output can be written ({error}); {remedy}")
-
-    def _write_probabilities(self, film: Film) -> None:
-        """Write those that are asked for, or remove those that an earlier prediction left."""
-        name = probabilities_name(self.outputs[film.path]).as_posix()
-        if film.probabilities:
-            self.manifest.start(name, film.path, film.state)
-            film.probabilities.write(self.out / name)
-        elif os.path.lexists(self.out / name) and self.manifest.may_write(name, film.path):
-            (self.out / name).unlink()
 
 
 def files_of(output: str, settings: Mapping[str, Any]) -> list[str]:

@@ -85,7 +85,7 @@ def predict(
     batch_size : images that pass through the network together; by default 1, on a GPU 8 (a CPU
         gains nothing from more)
     mirror : average each image of known view with its mirror image, sides swapped back
-    overwrite : make outputs again that are there already
+    overwrite : make outputs again that are there already, and remove those in other formats
     precision : "float32", or "bfloat16": faster on hardware that has it, but outlines move a little
     close_tree : add the pixels of each label to the labels that it is a part of, see
         `masks.hierarchy.close_tree`

@@ -24,6 +24,7 @@ from typing import Any
 from paxray_lib.utils.files import (
     MAX_BYTES,
     check_file,
+    inside,
     open_file,
     parse_json,
     part_name,
@@ -159,6 +160,20 @@ class Manifest(contextlib.ExitStack):
         """Let no output count as done; they are still known as made here."""
         for output, entry in list(self._entries.items()):
             self._write(output, {"sources": dict.fromkeys(entry["sources"])})
+
+    def outdated(self, outputs: Mapping[str, Path]) -> dict[Path, list[Path]]:
+        """Return what was made here of the sources of outputs and is forgotten, by source.
+
+        Outputs themselves are left out: these are files of an earlier run in another format.
+        """
+        sources = {self._name(source): source for source in outputs.values()}
+        found: dict[Path, list[Path]] = {}
+        for output, entry in self._entries.items():
+            for name, state in entry["sources"].items():
+                if state is None and name in sources and output not in outputs:
+                    with contextlib.suppress(ValueError):
+                        found.setdefault(sources[name], []).append(inside(self.folder, output))
+        return found
 
     def clean(self, outputs: Iterable[str]) -> None:
         """Remove the unfinished files that a killed run left beside its outputs."""

@@ -221,6 +221,22 @@ def test_files_that_were_not_predicted_are_not_written_over(folder, tmp_path):
     assert (predict(Threshold(), folder, out, format="npy", overwrite=True)["status"] == "ok").all()
 
 
+def test_an_overwrite_in_another_format_leaves_no_masks_of_before(folder, tmp_path):
+    out = tmp_path / "out"
+    predict(Threshold(), folder, out)
+    with Manifest(out) as manifest:  # as somebody might have made it up
+        manifest.start("../theirs.pxm", folder / "a.png", None)
+    (tmp_path / "theirs.pxm").touch()
+    before = {path.name for path in out.rglob("*.pxm")}
+    assert len(before) == 4
+    first = folder / "a.png"
+    predict(Threshold(), first, out, threshold=0.7, format="npy", overwrite=True)
+    kept = {path.name for path in out.rglob("*.pxm")}  # those of the other films
+    assert before - kept == {"a.png.pxm"}
+    assert (tmp_path / "theirs.pxm").exists()
+    assert len(list(out.rglob("*.npy"))) == 1
+
+
 def test_two_runs_do_not_work_in_one_folder(folder, tmp_path):
     with (
         Manifest(tmp_path / "out"),
