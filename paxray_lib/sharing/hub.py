@@ -4,6 +4,7 @@ config.json          what `models.portable` says of a model, with one digest of 
 model.safetensors    the weights alone, float16 where that changes no number, else float32
 README.md            the model card
 LICENSE, ...         notices that lie beside the model's own file, such as those of the open model
+open.LICENSE, ...    those of the open model, of which another's training began
 """
 
 import json
@@ -30,6 +31,11 @@ from paxray_lib.utils.files import part_name, read_bytes
 
 _ABOUT = ("threshold", "licence", "sources", "recipe", "scores")
 _NOTICES = ("LICENSE", "NOTICES.md", "APACHE-2.0.txt")
+_FROM_OPEN = {
+    "name": "open",
+    "what": "weights that the training started from",
+    "licence": "MIT, see the files open.*",
+}
 #: Where nobody said the licence.
 UNKNOWN = "unknown"
 
@@ -65,11 +71,17 @@ def export_hub(
         WEIGHTS: safetensors.torch.save(state, {"format": "pt"}),
         "README.md": write_card(model.name, header).encode(),
     }
-    folder = weights if weights.is_dir() else weights.parent
-    beside = [folder / name for name in _NOTICES]
-    files |= {path.name: read_bytes(path) for path in beside if path.is_file()}
+    files |= _notices(weights if weights.is_dir() else weights.parent)
+    if _FROM_OPEN in header["sources"]:
+        ours = _notices(find_weights("open").parent)
+        files |= {f"open.{name}": text for name, text in ours.items()}
     _write(out, files)
     return model
+
+
+def _notices(folder: Path) -> dict[str, bytes]:
+    paths = [folder / name for name in _NOTICES]
+    return {path.name: read_bytes(path) for path in paths if path.is_file()}
 
 
 def _about(weights: Path, model: AnatomySegmenter) -> dict[str, Any]:
@@ -93,10 +105,11 @@ def _sources(settings: Mapping[str, Any]) -> list[dict[str, str]]:
     roots = [part["root"] for part in settings.get("data") or []] or [settings.get("data_root")]
     used = [(root, "data set of the training") for root in roots]
     used += [
-        (settings.get("init_from"), "weights that the training started from"),
+        (settings.get("init_from"), _FROM_OPEN["what"]),
         (settings.get("encoder_weights"), "weights that the encoder started from"),
     ]
-    return [{"name": _name(Path(str(path))), "what": what} for path, what in used if path]
+    found = [{"name": _name(Path(str(path))), "what": what} for path, what in used if path]
+    return [_FROM_OPEN if source.items() <= _FROM_OPEN.items() else source for source in found]
 
 
 def _name(path: Path) -> str:

@@ -89,6 +89,17 @@ def test_the_open_model_comes_whole_with_its_notices(tmp_path):
     assert "| 40 |" in text
 
 
+def test_a_model_that_began_with_the_open_one_comes_with_its_notices(best, tmp_path):
+    save_model(best, load_model(best), config=SETTINGS | {"init_from": "open"})
+    export_hub(best, tmp_path / "hub")
+    for name in ("LICENSE", "NOTICES.md", "APACHE-2.0.txt"):
+        ours = ROOT / "paxray_lib/models/open" / name
+        assert (tmp_path / "hub" / f"open.{name}").read_bytes() == ours.read_bytes()
+    front, text = card_of(tmp_path / "hub")
+    assert front["license"] == "unknown"
+    assert "| open | weights that the training started from | MIT, see the files open.* |" in text
+
+
 def test_other_programs_read_it(best, tmp_path):
     export_hub(best, tmp_path / "hub", "CC BY 4.0")
     config = json.loads((tmp_path / "hub/config.json").read_text())
