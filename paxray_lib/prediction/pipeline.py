@@ -179,8 +179,8 @@ class Pipeline:
                 for file in files_of(output, self.settings):
                     (self.out / file).unlink(missing_ok=True)
                 raise ValueError(f"{path}: changed while it was predicted; run the same again")
-            for file in self._outdated.get(path, ()):
-                file.unlink(missing_ok=True)
+            for old in self._outdated.get(path, ()):
+                old.unlink(missing_ok=True)
             self.rows[path] = ("ok", film.found.note)
         except ValueError as error:
             self.rows[path] = ("failed", str(error))
