@@ -195,6 +195,14 @@ def test_evaluation_by_two_processes_is_that_by_one(weights, tmp_path):
     assert together.stdout.count("iou_present ") == 1  # one of them speaks
 
 
+def without_times(entries):
+    """Return manifest entries without the times of sources, which files of just now do not have."""
+    return {
+        output: entry | {"sources": {name: [s[0], s[3]] for name, s in entry["sources"].items()}}
+        for output, entry in entries.items()
+    }
+
+
 @pytest.mark.slow
 def test_prediction_by_two_processes_is_that_by_one(tiny, weights, tmp_path):
     images = tmp_path / "images"
@@ -217,7 +225,7 @@ def test_prediction_by_two_processes_is_that_by_one(tiny, weights, tmp_path):
     for name in outputs:
         differs = PackedMasks.read(two / name).unpack() != PackedMasks.read(one / name).unpack()
         assert differs.mean() < 1e-4  # rounding may depend on the number of threads
-    assert read_manifest(one) == read_manifest(two)
+    assert without_times(read_manifest(one)) == without_times(read_manifest(two))
 
     # cut off before the manifests came together; then one process goes on
     lines = (two / NAME).read_text().splitlines()
