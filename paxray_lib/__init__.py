@@ -13,6 +13,7 @@ the notebooks.
 """
 
 import gc
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import import_module
@@ -89,9 +90,10 @@ def __getattr__(name: str) -> Any:
 def _kept_for_good() -> Iterator[None]:
     """Spare what is imported meanwhile the search for garbage, then and later.
 
-    Torch and what comes with it are half a million objects, none of them garbage.
+    Torch and what comes with it are half a million objects, none of them garbage. All else that
+    is alive then is spared, too: so only until torch is there, and with it what fills memory.
     """
-    if not gc.isenabled():
+    if not gc.isenabled() or "torch" in sys.modules:
         yield
         return
     gc.collect()  # what is garbage before is not kept

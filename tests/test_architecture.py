@@ -145,23 +145,29 @@ def test_public_names():
         paxray_lib.nothing  # noqa: B018
 
 
-def test_only_what_is_imported_is_kept_from_the_search_for_garbage():
+def test_what_is_imported_is_kept_from_the_search_for_garbage_until_torch_is_there():
     code = """
-import gc, weakref
+import gc, sys, weakref
 import paxray_lib
 class Cycle: pass
-cycle = Cycle()
-cycle.itself, gone = cycle, weakref.ref(cycle)
-del cycle
-before = gc.get_freeze_count()
+def gone():
+    cycle = Cycle()
+    cycle.itself = cycle
+    return weakref.ref(cycle)
+garbage, before = gone(), gc.get_freeze_count()
 paxray_lib.PackedMasks
-print(gone() is None, gc.get_freeze_count() - before > 1000, gc.isenabled())
-gc.disable()
+print(garbage() is None, gc.get_freeze_count() - before > 1000, gc.isenabled())
+sys.modules["torch"], before = sys, gc.get_freeze_count()
+theirs = [[] for _ in range(5000)]
 paxray_lib.LabelSet
-print(gc.isenabled())
+print(gc.get_freeze_count() - before < 1000, gc.isenabled())
+del sys.modules["torch"]
+gc.disable()
+paxray_lib.LABELS
+print(gc.get_freeze_count() - before < 1000, gc.isenabled())
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.split() == ["True", "True", "True", "False"]
+    assert done.stdout.split() == ["True"] * 6 + ["False"]
 
 
 @pytest.mark.parametrize("path", FIXED_PATHS)
